@@ -1,0 +1,43 @@
+"""Neural networks that train where your arrays live: NumPy on the CPU, CuPy on CUDA GPUs."""
+
+from .activations import LeakyReLU as LeakyReLU
+from .activations import ReLU as ReLU
+from .activations import Sigmoid as Sigmoid
+from .activations import Softmax as Softmax
+from .activations import Tanh as Tanh
+from .backend import DeviceError as DeviceError
+from .data import partition as partition
+from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import diagnose as diagnose
+from .gradient_check import check_gradients as check_gradients
+from .initializers import He as He
+from .initializers import LeCun as LeCun
+from .initializers import Normal as Normal
+from .initializers import Xavier as Xavier
+from .initializers import Zeros as Zeros
+from .layers import BatchNorm as BatchNorm
+from .layers import Dropout as Dropout
+from .layers import Layer as Layer
+from .layers import Linear as Linear
+from .metrics import accuracy as accuracy
+from .metrics import error_rate as error_rate
+from .network import Network as Network
+from .network import load as load
+from .optimizers import SGD as SGD
+from .optimizers import Adam as Adam
+from .optimizers import Momentum as Momentum
+from .optimizers import Optimizer as Optimizer
+from .optimizers import RMSProp as RMSProp
+from .schedules import Constant as Constant
+from .schedules import Cosine as Cosine
+from .schedules import Exponential as Exponential
+from .schedules import InverseSquareRoot as InverseSquareRoot
+from .schedules import InverseTime as InverseTime
+from .schedules import Piecewise as Piecewise
+from .serialization import ModelFileError as ModelFileError
+from .training import Callback as Callback
+from .training import DivergedError as DivergedError
+from .training import History as History
+from .training import Trainer as Trainer
+
+__version__ = "0.1.0"

@@ -1,0 +1,222 @@
+"""Data sets: parting them, and feeding them in mini-batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array
+from .backend import Backend, home, select
+from .randomness import Purpose, generator
+from .validation import as_host_array, check_count, check_lengths
+
+#: Up to so many examples the notes part a data set 60/20/20, above it 98/1/1.
+SMALL = 10_000
+
+
+def partition_sizes(n: int, ratios: str | Sequence[float] = "auto") -> list[int]:
+    """Return how many of n examples go to each part.
+
+    Parameters
+    ----------
+    n : int
+        Number of examples.
+    ratios : "auto" or sequence of float
+        "auto": 60/20/20 up to 10⁴ examples, 98/1/1 above (notes, chapter 4). Else the parts'
+        shares, each above 0, which add up to 1.
+
+    Raises
+    ------
+    ValueError
+        If the ratios don't add up to 1, or leave a part empty.
+
+    Examples
+    --------
+    >>> partition_sizes(150)
+    [90, 30, 30]
+    >>> partition_sizes(60_000)
+    [58800, 600, 600]
+    """
+    if isinstance(ratios, str):
+        if ratios != "auto":
+            raise ValueError(
+                f"ratios is {ratios!r}: give 'auto' or numbers such as (0.6, 0.2, 0.2)"
+            )
+        ratios = (0.6, 0.2, 0.2) if n <= SMALL else (0.98, 0.01, 0.01)
+    shares = [float(r) for r in ratios]
+    if not shares or min(shares) <= 0 or abs(sum(shares) - 1.0) > 1e-9:
+        raise ValueError(f"ratios are {tuple(shares)}: give numbers above 0 that add up to 1")
+    edges = np.round(np.cumsum([0.0, *shares]) * n).astype(int)
+    sizes = [int(size) for size in np.diff(edges)]
+    if min(sizes) < 1:
+        raise ValueError(f"{n} examples in ratios {tuple(shares)} leave a part empty: {sizes}")
+    return sizes
+
+
+def partition(
+    X: Any,
+    y: Any,
+    ratios: str | Sequence[float] = "auto",
+    stratify: bool = False,
+    random_state: int = 0,
+) -> list[tuple[Array, Array]]:
+    """Part a data set at random, for training, development and test (notes, chapter 4).
+
+    Parameters
+    ----------
+    X, y : array-like, n examples each
+        NumPy or CuPy arrays, or lists.
+    ratios : "auto" or sequence of float
+        "auto": 60/20/20 up to 10⁴ examples, 98/1/1 above. Else the parts' shares.
+    stratify : bool
+        Whether each part gets its share of each label in y.
+    random_state : int
+        The seed.
+
+    Returns
+    -------
+    list of (X, y)
+        The parts: every example is in one of them, once. Copies, where X and y live.
+
+    Raises
+    ------
+    ValueError
+        If X and y differ in length, the ratios don't add up to 1 or leave a part empty.
+
+    Examples
+    --------
+    >>> train, dev, test = partition(np.arange(20).reshape(10, 2), np.arange(10))
+    >>> [len(y) for X, y in (train, dev, test)]
+    [6, 2, 2]
+    """
+    X = X if hasattr(X, "shape") else as_host_array(X, "X")
+    y = y if hasattr(y, "shape") else as_host_array(y, "y")
+    check_lengths(X, y)
+    cpu = select("cpu")
+    labels = np.asarray(home(y, cpu).to_host(y)) if stratify else None
+    parts = partition_indices(len(X), ratios, labels, random_state)
+    home_x, home_y = home(X, cpu), home(y, cpu)
+    return [(X[home_x.asarray(part)], y[home_y.asarray(part)]) for part in parts]
+
+
+def partition_indices(
+    n: int,
+    ratios: str | Sequence[float],
+    labels: np.ndarray[Any, Any] | None,
+    random_state: int,
+) -> list[np.ndarray[Any, Any]]:
+    """Return the indices of each part; ``labels`` (n,) are given to stratify by them."""
+    sizes = partition_sizes(n, ratios)
+    order = generator(check_count(random_state, "random_state", 0), Purpose.PARTITION).permutation(
+        n
+    )
+    if labels is not None:
+        # Spread each label evenly over [0, 1), then cut: every cut takes its share of each label.
+        _, codes = np.unique(labels[order], return_inverse=True)
+        place = np.empty(n)
+        for code in range(codes.max() + 1):
+            members = np.flatnonzero(codes == code)
+            place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        order = order[np.argsort(place, kind="stable")]
+        order = order[_interleave(sizes)]
+    return np.split(order, np.cumsum(sizes)[:-1])
+
+
+def _interleave(sizes: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return a permutation that deals 0 … n−1 in turn to parts of the given sizes, part by part."""
+    places = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
+    parts = np.repeat(np.arange(len(sizes)), sizes)
+    dealt = parts[np.argsort(places, kind="stable")]
+    return np.argsort(dealt, kind="stable")
+
+
+class Batches:
+    """A data set on the device, cut anew into shuffled mini-batches in every epoch.
+
+    The notes' chapter 7. Which examples an epoch's batches hold depends on the seed and the epoch's
+    number alone. Each batch is gathered into the same two arrays.
+
+    Parameters
+    ----------
+    X, y : array
+        The data set, on the backend's device.
+    batch_size : int
+        Examples in a batch; the last batch of an epoch has what is left over.
+    backend : Backend
+        Where X and y live.
+    seed : int
+        The run's seed.
+    shuffle : bool
+        Whether to shuffle in every epoch.
+    min_batch : int
+        The fewest examples in a batch: a smaller last one is merged into the one before.
+
+    Raises
+    ------
+    ValueError
+        If batch_size is less than 1 or than min_batch, or there are fewer examples than min_batch.
+
+    Warns
+    -----
+    UserWarning
+        If batch_size is above the number of examples: then there is one batch of all.
+    """
+
+    def __init__(
+        self,
+        X: Array,
+        y: Array,
+        batch_size: int,
+        *,
+        backend: Backend,
+        seed: int,
+        shuffle: bool = True,
+        min_batch: int = 1,
+    ) -> None:
+        n = X.shape[0]
+        batch_size = check_count(batch_size, "batch_size")
+        if min(batch_size, n) < min_batch:
+            what = (
+                f"batch_size is {batch_size}" if batch_size < min_batch else f"there is {n} example"
+            )
+            raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
+        if batch_size > n:
+            message = (
+                f"batch_size is {batch_size} and there are {n} examples: training on one batch"
+            )
+            warnings.warn(message, UserWarning, stacklevel=3)
+        self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
+        self.n = n
+        edges = [*range(0, n, batch_size), n]
+        if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
+            del edges[-2]
+        self.edges = edges
+        self.largest = max(b - a for a, b in pairwise(edges))
+        self._order: Array = backend.asarray(np.arange(n))
+        self._rows = backend.xp.empty((self.largest, *X.shape[1:]), X.dtype)
+        self._labels = backend.xp.empty((self.largest, *y.shape[1:]), y.dtype)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self.edges) - 1
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
+        """Yield the batches of an epoch: views of static arrays, written over by the next batch."""
+        if self.shuffle:
+            order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
+            self._order = self.backend.asarray(order)
+        gather = self.backend.kernels.gather
+        views: dict[int, tuple[Array, Array]] = {}
+        for start, stop in pairwise(self.edges):
+            size = stop - start
+            if size not in views:
+                views[size] = self._rows[:size], self._labels[:size]
+            rows, labels = views[size]
+            chosen = self._order[start:stop]
+            gather(self.X, chosen, rows)
+            gather(self.y, chosen, labels)
+            yield rows, labels

@@ -1,0 +1,438 @@
+"""The hot operations, once, in plain ``xp`` code: the reference that is right on every backend.
+
+Each kernel writes its result into arrays that it is given (``out`` and friends), so that a
+warmed-up training step allocates nothing. A backend may subclass `Kernels` and replace a kernel by
+a fused one of the same name and signature; what it must compute is what stands here.
+
+Axes: the last one is features, the one before it examples. Axes before those are free: with
+weights of shape (k, out, in) the same code trains k networks at once. ``n`` is the number of
+examples in the batch.
+
+Only what NumPy and CuPy both take is used: a ufunc has ``out`` but no ``where``; an operation in
+place names the same array object as input and output.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array, Namespace
+from .randomness import MULTIPLIER_1, MULTIPLIER_2
+
+
+@lru_cache
+def largest_exponent(dtype: np.dtype[Any]) -> float:
+    """Return a number whose exponential is just finite in the given dtype."""
+    return math.floor(math.log(float(np.finfo(dtype).max)))
+
+
+class Kernels:
+    """The reference kernels over one array namespace.
+
+    Parameters
+    ----------
+    xp : module
+        ``numpy`` or ``cupy``.
+    """
+
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
+
+    # -- data ----
+
+    def gather(self, rows: Array, indices: Array, out: Array) -> None:
+        """Copy the rows with the given indices: out[i] = rows[indices[i]]."""
+        self.xp.take(rows, indices, axis=0, out=out)
+
+    # -- linear layers ----
+
+    def linear(self, x: Array, weight_t: Array, bias: Array | None, out: Array) -> None:
+        """Z = X Wᵀ + b. ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
+        self.xp.matmul(x, weight_t, out=out)
+        if bias is not None:
+            self.xp.add(out, bias, out=out)
+
+    def linear_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        d_weight: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+    ) -> None:
+        """∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W; the last one only if ``dx`` is given."""
+        xp = self.xp
+        xp.matmul(dy.swapaxes(-1, -2), x, out=d_weight)
+        if d_bias is not None:
+            xp.sum(dy, axis=-2, out=d_bias)
+        if dx is not None:
+            xp.matmul(dy, weight, out=dx)
+
+    # -- activations: ``out`` may be the input itself ----
+
+    def sigmoid(self, z: Array, out: Array) -> None:
+        """σ(z) = 1 / (1 + exp(−z)), with the exponent held where exp is finite."""
+        xp = self.xp
+        xp.negative(z, out=out)
+        xp.minimum(out, largest_exponent(out.dtype), out=out)
+        xp.exp(out, out=out)
+        xp.add(out, 1.0, out=out)
+        xp.reciprocal(out, out=out)
+
+    def sigmoid_backward(self, y: Array, dy: Array, scratch: Array) -> None:
+        """In place: dy ← dy · y (1 − y)."""
+        xp = self.xp
+        xp.multiply(dy, y, out=dy)
+        xp.subtract(1.0, y, out=scratch)
+        xp.multiply(dy, scratch, out=dy)
+
+    def tanh(self, z: Array, out: Array) -> None:
+        """Tanh."""
+        self.xp.tanh(z, out=out)
+
+    def tanh_backward(self, y: Array, dy: Array, scratch: Array) -> None:
+        """In place: dy ← dy · (1 − y²)."""
+        xp = self.xp
+        xp.multiply(y, y, out=scratch)
+        xp.subtract(1.0, scratch, out=scratch)
+        xp.multiply(dy, scratch, out=dy)
+
+    def relu(self, z: Array, out: Array) -> None:
+        """max(0, z)."""
+        self.xp.maximum(z, 0.0, out=out)
+
+    def relu_backward(self, y: Array, dy: Array, positive: Array) -> None:
+        """In place: dy ← dy where y > 0, else 0. ``positive`` is scratch of dtype bool."""
+        self.xp.greater(y, 0.0, out=positive)
+        self.xp.multiply(dy, positive, out=dy)
+
+    def leaky_relu(self, z: Array, slope: float, scratch: Array, out: Array) -> None:
+        """max(βz, z), for 0 ≤ β < 1."""
+        self.xp.multiply(z, slope, out=scratch)
+        self.xp.maximum(z, scratch, out=out)
+
+    def leaky_relu_backward(
+        self, y: Array, dy: Array, slope: float, positive: Array, scratch: Array
+    ) -> None:
+        """In place: dy ← dy where y > 0, else β dy."""
+        xp = self.xp
+        xp.greater(y, 0.0, out=positive)
+        xp.multiply(dy, slope, out=scratch)
+        xp.multiply(dy, positive, out=dy)
+        xp.logical_not(positive, out=positive)
+        xp.multiply(scratch, positive, out=scratch)
+        xp.add(dy, scratch, out=dy)
+
+    def softmax(self, z: Array, row: Array, out: Array) -> None:
+        """exp(z) / Σ exp(z) over the features. ``row`` is scratch of shape (…, n, 1)."""
+        xp = self.xp
+        xp.max(z, axis=-1, keepdims=True, out=row)
+        xp.subtract(z, row, out=out)
+        xp.exp(out, out=out)
+        xp.sum(out, axis=-1, keepdims=True, out=row)
+        xp.divide(out, row, out=out)
+
+    def softmax_backward(self, y: Array, dy: Array, row: Array, scratch: Array) -> None:
+        """In place: dy ← y · (dy − ⟨dy, y⟩), the Jacobian Sⁱ(δᵢⱼ − Sʲ) times dy."""
+        xp = self.xp
+        xp.multiply(dy, y, out=scratch)
+        xp.sum(scratch, axis=-1, keepdims=True, out=row)
+        xp.subtract(dy, row, out=dy)
+        xp.multiply(dy, y, out=dy)
+
+    # -- batch norm ----
+
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        inverse_deviation: Array,
+        x_hat: Array,
+        out: Array,
+    ) -> None:
+        """x̂ = (x − μ) / √(σ² + ε), out = γ x̂ + β, with μ and σ² (biased) of the batch.
+
+        ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
+        """
+        xp = self.xp
+        xp.mean(x, axis=-2, keepdims=True, out=mean)
+        xp.subtract(x, mean, out=x_hat)
+        xp.multiply(x_hat, x_hat, out=out)
+        xp.mean(out, axis=-2, keepdims=True, out=variance)
+        xp.add(variance, eps, out=inverse_deviation)
+        xp.sqrt(inverse_deviation, out=inverse_deviation)
+        xp.reciprocal(inverse_deviation, out=inverse_deviation)
+        xp.multiply(x_hat, inverse_deviation, out=x_hat)
+        xp.multiply(x_hat, gamma, out=out)
+        xp.add(out, beta, out=out)
+
+    def batch_norm_backward(
+        self,
+        dy: Array,
+        x_hat: Array,
+        gamma: Array,
+        inverse_deviation: Array,
+        d_gamma: Array,
+        d_beta: Array,
+        row: Array,
+        dx: Array,
+    ) -> None:
+        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), over the n examples.
+
+        ``dx`` is another array than ``dy``; x̂ is used up. ``row`` is scratch of shape (…, 1, m);
+        ``d_gamma`` and ``d_beta`` have shape (…, 1, m) too.
+        """
+        xp = self.xp
+        share = 1.0 / dy.shape[-2]
+        xp.multiply(dy, x_hat, out=dx)
+        xp.sum(dx, axis=-2, keepdims=True, out=d_gamma)
+        xp.sum(dy, axis=-2, keepdims=True, out=d_beta)
+        xp.multiply(d_gamma, share, out=row)
+        xp.multiply(x_hat, row, out=x_hat)
+        xp.subtract(dy, x_hat, out=dx)
+        xp.multiply(d_beta, share, out=row)
+        xp.subtract(dx, row, out=dx)
+        xp.multiply(gamma, inverse_deviation, out=row)
+        xp.multiply(dx, row, out=dx)
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        row: Array,
+        out: Array,
+    ) -> None:
+        """γ (x − μ) / √(σ² + ε) + β with given statistics; ``out`` may be ``x``."""
+        xp = self.xp
+        xp.add(variance, eps, out=row)
+        xp.sqrt(row, out=row)
+        xp.divide(gamma, row, out=row)
+        xp.subtract(x, mean, out=out)
+        xp.multiply(out, row, out=out)
+        xp.add(out, beta, out=out)
+
+    def running_average(
+        self, average: Array, value: Array, scale: float, fraction: float, row: Array
+    ) -> None:
+        """In place: average ← average + fraction · (scale · value − average)."""
+        xp = self.xp
+        xp.multiply(value, scale, out=row)
+        xp.subtract(row, average, out=row)
+        xp.multiply(row, fraction, out=row)
+        xp.add(average, row, out=average)
+
+    # -- dropout ----
+
+    def dropout(
+        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
+    ) -> None:
+        """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
+
+        Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
+        least ``threshold``, that is with probability 1 − threshold / 2¹⁶. ``key`` holds the 64 bits
+        of this step, so a replayed step sees them change. ``work`` holds the arrays ``counters``,
+        ``bits`` and ``shifted`` (uint64), ``lanes`` (the uint16 view of ``bits``), ``lives`` (bool)
+        and ``mask``, which `dropout_backward` multiplies by.
+        """
+        xp = self.xp
+        bits, shifted = work.bits, work.shifted
+        xp.add(work.counters, key, out=bits)
+        xp.right_shift(bits, np.uint64(30), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.multiply(bits, np.uint64(MULTIPLIER_1), out=bits)
+        xp.right_shift(bits, np.uint64(27), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.multiply(bits, np.uint64(MULTIPLIER_2), out=bits)
+        xp.right_shift(bits, np.uint64(31), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.greater_equal(work.lanes, np.uint16(threshold), out=work.lives)
+        xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
+        xp.multiply(x, work.mask, out=out)
+
+    def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
+        """In place: dy ← dy · mask."""
+        self.xp.multiply(dy, work.mask, out=dy)
+
+    # -- losses: the value, a scalar, and its gradient with respect to the logits z ----
+
+    def softmax_cross_entropy(
+        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Loss = −1/n Σ log softmax(z)_y, dz = (softmax(z) − onehot(y)) / n; y holds integers (n,).
+
+        ``work`` holds ``classes`` (0 … m−1), ``hot`` (bool), ``picked`` (as z) and ``row`` (n, 1).
+        """
+        xp = self.xp
+        share = 1.0 / z.shape[-2]
+        xp.equal(y[..., None], work.classes, out=work.hot)
+        xp.max(z, axis=-1, keepdims=True, out=work.row)
+        xp.subtract(z, work.row, out=dz)
+        xp.multiply(dz, work.hot, out=work.picked)
+        xp.exp(dz, out=dz)
+        xp.sum(dz, axis=-1, keepdims=True, out=work.row)
+        xp.divide(dz, work.row, out=dz)
+        xp.subtract(dz, work.hot, out=dz)
+        xp.multiply(dz, share, out=dz)
+        xp.log(work.row, out=work.row)
+        xp.sum(work.row, axis=(-2, -1), out=loss)
+        xp.sum(work.picked, axis=(-2, -1), out=work.total)
+        xp.subtract(loss, work.total, out=loss)
+        xp.multiply(loss, share, out=loss)
+
+    def sigmoid_cross_entropy(
+        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Loss = 1/n Σ [max(z, 0) − zy + log(1 + exp(−|z|))], dz = (σ(z) − y) / n.
+
+        It is the log-loss −y log a − (1−y) log(1−a) with a = σ(z), written so that no finite z
+        makes it infinite. ``work`` holds ``terms`` (as z).
+        """
+        xp = self.xp
+        share = 1.0 / z.shape[-2]
+        xp.multiply(z, y, out=dz)
+        xp.maximum(z, 0.0, out=work.terms)
+        xp.subtract(work.terms, dz, out=work.terms)
+        xp.sum(work.terms, axis=(-2, -1), out=loss)
+        xp.abs(z, out=work.terms)
+        xp.negative(work.terms, out=work.terms)
+        xp.exp(work.terms, out=work.terms)
+        xp.log1p(work.terms, out=work.terms)
+        xp.sum(work.terms, axis=(-2, -1), out=work.total)
+        xp.add(loss, work.total, out=loss)
+        xp.multiply(loss, share, out=loss)
+        self.sigmoid(z, out=dz)
+        xp.subtract(dz, y, out=dz)
+        xp.multiply(dz, share, out=dz)
+
+    def squared_error(
+        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Loss = 1/n Σ (z − y)², dz = 2 (z − y) / n. ``work`` holds ``terms`` (as z)."""
+        xp = self.xp
+        share = 1.0 / z.shape[-2]
+        xp.subtract(z, y, out=dz)
+        xp.multiply(dz, dz, out=work.terms)
+        xp.sum(work.terms, axis=(-2, -1), out=loss)
+        xp.multiply(loss, share, out=loss)
+        xp.multiply(dz, 2.0 * share, out=dz)
+
+    # -- one update over the flat buffers: p parameters, g gradients ----
+
+    def add_decay(self, g: Array, p: Array, factor: float, scratch: Array) -> None:
+        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖²."""
+        self.xp.multiply(p, factor, out=scratch)
+        self.xp.add(g, scratch, out=g)
+
+    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
+        """p ← p − α g."""
+        self.xp.multiply(g, rate, out=scratch)
+        self.xp.subtract(p, scratch, out=p)
+
+    def sgd_momentum(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        rate: Array,
+        momentum: float,
+        nesterov: bool,
+        scratch: Array,
+    ) -> None:
+        """v ← μ v + g; p ← p − α v, or with Nesterov's look-ahead p ← p − α (g + μ v)."""
+        xp = self.xp
+        xp.multiply(v, momentum, out=v)
+        xp.add(v, g, out=v)
+        if nesterov:
+            xp.multiply(v, momentum, out=scratch)
+            xp.add(scratch, g, out=scratch)
+            xp.multiply(scratch, rate, out=scratch)
+        else:
+            xp.multiply(v, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def momentum(
+        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
+    ) -> None:
+        """v ← β v + (1 − β) g; p ← p − α v."""
+        xp = self.xp
+        xp.multiply(v, beta, out=v)
+        xp.multiply(g, 1.0 - beta, out=scratch)
+        xp.add(v, scratch, out=v)
+        xp.multiply(v, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def rmsprop(
+        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
+    ) -> None:
+        """s ← β s + (1 − β) g²; p ← p − α g / (√s + ε)."""
+        xp = self.xp
+        xp.multiply(s, beta, out=s)
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - beta, out=scratch)
+        xp.add(s, scratch, out=s)
+        xp.sqrt(s, out=scratch)
+        xp.add(scratch, eps, out=scratch)
+        xp.divide(g, scratch, out=scratch)
+        xp.multiply(scratch, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def adam(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        s: Array,
+        rate: Array,
+        correction: Array,
+        beta_1: float,
+        beta_2: float,
+        eps: float,
+        scratch: Array,
+    ) -> None:
+        """v ← β₁ v + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; p ← p − α/(1−β₁ᵗ) · v / (√s·c + ε).
+
+        ``rate`` is α/(1 − β₁ᵗ) and ``correction`` c = 1/√(1 − β₂ᵗ): both change from step to step,
+        so they come in device memory.
+        """
+        xp = self.xp
+        xp.multiply(v, beta_1, out=v)
+        xp.multiply(g, 1.0 - beta_1, out=scratch)
+        xp.add(v, scratch, out=v)
+        xp.multiply(s, beta_2, out=s)
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - beta_2, out=scratch)
+        xp.add(s, scratch, out=s)
+        xp.sqrt(s, out=scratch)
+        xp.multiply(scratch, correction, out=scratch)
+        xp.add(scratch, eps, out=scratch)
+        xp.divide(v, scratch, out=scratch)
+        xp.multiply(scratch, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    # -- bookkeeping of a run ----
+
+    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+        """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
+
+        ``work`` holds, in float64, ``total`` (Σ n · loss) and ``steps`` (how many steps left it
+        finite), and ``finite`` (bool): a sum that is NaN or infinite stays so for the epoch.
+        """
+        xp = self.xp
+        xp.multiply(loss, float(n), out=work.term, dtype=np.float64)
+        xp.add(work.total, work.term, out=work.total)
+        xp.isfinite(work.total, out=work.finite)
+        xp.add(work.steps, work.finite, out=work.steps)

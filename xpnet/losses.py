@@ -1,0 +1,228 @@
+"""Losses: the value and its gradient together, computed from the network's output z (the logits).
+
+Each is the mean over the examples of the sum over the outputs, as in the notes. A loss also knows
+what goes with it: how labels are checked and stored, what z says about probabilities and classes,
+and what counts as an error.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._typing import Array
+from .kernels import Kernels
+from .layers import Allocator
+
+
+class Loss:
+    """The base of the losses.
+
+    Attributes
+    ----------
+    name : str
+        What a `Network` calls it.
+    doubled_by : str
+        The layer type that may not come last, because the loss applies it itself.
+    """
+
+    name: ClassVar[str]
+    doubled_by: ClassVar[str] = ""
+
+    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
+        """Return the buffers for a batch: dz, the loss, and scratch."""
+        return SimpleNamespace(
+            dz=new.rows("dz", n_outputs),
+            terms=new.rows("terms", n_outputs),
+            loss=new.scalar("loss"),
+            total=new.scalar("total"),
+        )
+
+    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+        """Check labels on the host and return them as they are stored.
+
+        Raises
+        ------
+        ValueError
+            If they don't fit the loss or the number of outputs; the message says why.
+        """
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y has dtype {y.dtype}: {self.name} needs numbers")
+        rows = y.reshape(len(y), 1) if y.ndim == 1 else y
+        if rows.ndim != 2 or rows.shape[1] != n_outputs:
+            raise ValueError(
+                f"y has shape {y.shape}: the network has {n_outputs} outputs, "
+                f"so {self.name} needs shape ({len(y)}, {n_outputs})"
+                + (f" or ({len(y)},)" if n_outputs == 1 else "")
+            )
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            raise ValueError(
+                f"y has {int(bad.sum())} values that are NaN or infinite, the first in row "
+                f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
+            )
+        return np.ascontiguousarray(rows, dtype=dtype)
+
+    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient."""
+        raise NotImplementedError
+
+    def probabilities(self, k: Kernels, z: Array) -> Array:
+        """Return what z says of the classes' probabilities; z is used up.
+
+        Raises
+        ------
+        ValueError
+            If the loss knows no probabilities.
+        """
+        raise ValueError(f"{self.name} has no probabilities: use predict")
+
+    def decide(self, xp: Any, z: Array) -> Array:
+        """Return the predictions: classes or values."""
+        raise NotImplementedError
+
+    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return what a batch adds to the error, before `per` divides it: a scalar."""
+        raise NotImplementedError
+
+    def per(self, xp: Any, y: Array) -> float:
+        """Return what the sum of mistakes is divided by: the number of examples."""
+        return float(y.shape[0])
+
+
+class SoftmaxCrossEntropy(Loss):
+    """−1/n Σ log softmax(z)_y for classes 0 … m−1 (notes, chapters 2.2.4 and 3).
+
+    Its gradient is (softmax(z) − onehot(y)) / n. It is computed from z by way of
+    log Σ exp(z − max z), finite for every finite z.
+    """
+
+    name = "softmax_cross_entropy"
+    doubled_by = "Softmax"
+
+    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
+        """Return the buffers for a batch."""
+        return SimpleNamespace(
+            dz=new.rows("dz", n_outputs),
+            classes=new.constant("classes", np.arange(n_outputs, dtype=np.int32)),
+            hot=new.rows("hot", n_outputs, np.bool_),
+            picked=new.rows("terms", n_outputs),
+            row=new.rows("row", 1),
+            loss=new.scalar("loss"),
+            total=new.scalar("total"),
+        )
+
+    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+        """Check that labels are whole numbers in 0 … n_outputs − 1; return int32."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.ndim != 1:
+            raise ValueError(
+                f"y has shape {y.shape}: {self.name} needs integer labels of shape ({len(y)},)"
+            )
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y has dtype {y.dtype}: {self.name} needs integer labels")
+        if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
+            raise ValueError(f"y has labels that are not whole numbers: {self.name} needs integers")
+        if len(y) and (y.min() < 0 or y.max() >= n_outputs):
+            raise ValueError(
+                f"y has labels from {y.min():g} to {y.max():g}: a network with {n_outputs} outputs "
+                f"needs labels 0 to {n_outputs - 1}; numpy.unique(y, return_inverse=True) makes them"
+            )
+        return np.ascontiguousarray(y, dtype=np.int32)
+
+    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+        """Write loss and gradient."""
+        k.softmax_cross_entropy(z, y, b, b.dz, b.loss)
+        return b.dz
+
+    def probabilities(self, k: Kernels, z: Array) -> Array:
+        """softmax(z), in place."""
+        row = k.xp.max(z, axis=-1, keepdims=True)
+        k.softmax(z, row, z)
+        return z
+
+    def decide(self, xp: Any, z: Array) -> Array:
+        """Return the class with the largest logit."""
+        return xp.argmax(z, axis=-1)
+
+    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return the number of examples whose class is wrong."""
+        return xp.sum(xp.argmax(z, axis=-1) != y, axis=-1)
+
+
+class SigmoidCrossEntropy(Loss):
+    """−1/n Σ [y log σ(z) + (1 − y) log(1 − σ(z))], the log-loss (notes, chapter 1).
+
+    Its gradient is (σ(z) − y) / n. It is computed from z as max(z, 0) − zy + log(1 + exp(−|z|)),
+    finite for every finite z; the notes' page computes log(0). Labels are 0 or 1, shape (n,) or
+    (n, k): each of k outputs is a question of its own. An example counts as an error if any answer
+    is wrong.
+    """
+
+    name = "sigmoid_cross_entropy"
+    doubled_by = "Sigmoid"
+
+    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+        """Check that labels are 0 or 1."""
+        rows = super().targets(y, n_outputs, dtype)
+        other = (rows != 0) & (rows != 1)
+        if other.any():
+            raise ValueError(
+                f"y has {int(other.sum())} labels other than 0 and 1, such as "
+                f"{rows[other][0]:g}: {self.name} needs 0 or 1"
+            )
+        return rows
+
+    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+        """Write loss and gradient."""
+        k.sigmoid_cross_entropy(z, y, b, b.dz, b.loss)
+        return b.dz
+
+    def probabilities(self, k: Kernels, z: Array) -> Array:
+        """σ(z), in place."""
+        k.sigmoid(z, z)
+        return z
+
+    def decide(self, xp: Any, z: Array) -> Array:
+        """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
+        return (z >= 0).astype(np.int64)
+
+    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return the number of examples with any wrong answer."""
+        return xp.sum(xp.any((z >= 0) != (y > 0), axis=-1), axis=-1)
+
+
+class MeanSquaredError(Loss):
+    """1/n Σ (z − y)², summed over the outputs; its gradient is 2 (z − y) / n.
+
+    Its error is the share of the variance that is left unexplained, 1 − R²: 0 is perfect, 1 is no
+    better than the mean.
+    """
+
+    name = "mean_squared_error"
+
+    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+        """Write loss and gradient."""
+        k.squared_error(z, y, b, b.dz, b.loss)
+        return b.dz
+
+    def decide(self, xp: Any, z: Array) -> Array:
+        """Return z."""
+        return z
+
+    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return the sum of squared errors."""
+        return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
+
+    def per(self, xp: Any, y: Array) -> float:
+        """Return the sum of squares around the mean; never 0."""
+        around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
+        return max(float(xp.sum(around)), float(np.finfo(np.float64).tiny))
+
+
+LOSSES: dict[str, type[Loss]] = {
+    kind.name: kind for kind in (SoftmaxCrossEntropy, SigmoidCrossEntropy, MeanSquaredError)
+}

@@ -1,0 +1,502 @@
+"""The network: a stack of layers with a loss, its flat buffers, and the way through them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from . import serialization
+from ._typing import Array
+from .activations import ACTIVATIONS
+from .backend import Backend, home, select
+from .buffers import Workspace, lay_out, view
+from .layers import BatchNorm, Dropout, Layer, Linear
+from .losses import LOSSES, Loss
+from .randomness import Purpose, generator
+from .serialization import ModelFileError
+from .validation import as_host_array, check_count, check_features, check_lengths
+
+DTYPES = ("float32", "float64")
+
+LAYERS: dict[str, type[Layer]] = {
+    kind.__name__: kind for kind in (Linear, BatchNorm, Dropout, *ACTIVATIONS.values())
+}
+
+
+class Network:
+    """A feed-forward network: layers in a row, and the loss that they are trained for.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From the input to the output; the last one's outputs are the logits. The layers are copied:
+        the ones given stay plain descriptions.
+    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error"}
+        What to minimise.
+    n_features : int
+        Number of inputs.
+    device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
+        Where the network lives. "auto" takes a CUDA device if there is one.
+    dtype : {"float32", "float64"}
+        The precision of everything.
+    random_state : int or None
+        The seed of initial weights, mini-batches and dropout masks. None draws one, which is then
+        found in the attribute ``random_state``.
+    fused : bool
+        False: the reference kernels everywhere.
+    replicas : int or None
+        Train so many networks at once, with weights of shape (replicas, out, in) and initial
+        weights of their own, on the same mini-batches: `forward`, `backward` and `Trainer.step`
+        then return a leading axis. For hyper-parameter search; `Trainer.fit`, `evaluate` and
+        `save` take a single network.
+
+    Attributes
+    ----------
+    parameters, gradients, statistics : array, shape (…, P)
+        Flat buffers of all layers: weights first, then the other parameters; running statistics
+        apart. Write into them, never rebind them.
+    n_weights : int
+        How many elements of `parameters` are weights, which L2 applies to.
+    layers : list of Layer
+        The network's own layers, whose arrays are views of the flat buffers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the description makes no sense; the message says what to give.
+    DeviceError
+        If a CUDA device is asked for and there is none.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> net = xn.Network([xn.Linear(8), xn.ReLU(), xn.Linear(3)],
+    ...                  loss="softmax_cross_entropy", n_features=4, device="cpu")
+    >>> net.n_parameters
+    67
+    >>> net.predict(np.zeros((2, 4)))
+    array([0, 0])
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        loss: str,
+        n_features: int,
+        device: str | Backend = "auto",
+        dtype: Any = "float32",
+        random_state: int | None = 0,
+        fused: bool = True,
+        replicas: int | None = None,
+    ) -> None:
+        self.n_features = check_count(n_features, "n_features")
+        self.dtype = _check_dtype(dtype)
+        self.random_state = _check_seed(random_state)
+        self.lead = () if replicas is None else (check_count(replicas, "replicas"),)
+        self.loss = _check_loss(loss)
+        self.layers = _check_layers(layers, self.loss)
+        self.backend = select(device, fused=fused)
+        self.n_outputs = self.n_features
+        for index, layer in enumerate(self.layers):
+            self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
+        self.min_batch = max(layer.min_batch for layer in self.layers)
+        with self.backend.active():
+            self._allocate()
+            self.initialize()
+
+    # -- memory ----
+
+    def _allocate(self) -> None:
+        xp, lead = self.backend.xp, self.lead
+        places, size = lay_out(self.layers, "weight_shapes", "other_shapes")
+        self.n_parameters = size
+        self.n_weights = lay_out(self.layers, "weight_shapes")[1]
+        self.parameters = xp.zeros((*lead, size), self.dtype)
+        self.gradients = xp.zeros((*lead, size), self.dtype)
+        for layer, name, shape, start in places:
+            layer.parameters[name] = view(self.parameters, shape, start)
+            layer.gradients[name] = view(self.gradients, shape, start)
+        places, size = lay_out(self.layers, "statistic_shapes")
+        self.statistics = xp.zeros((*lead, size), self.dtype)
+        for layer, name, shape, start in places:
+            layer.statistics[name] = view(self.statistics, shape, start)
+        #: 64 bits that the step's dropout masks are computed from; the trainer sets them.
+        self.step_key = xp.zeros(1, np.uint64)
+        for layer in self.layers:
+            layer.connect(self.random_state, self.step_key)
+            layer.bind(self.backend.kernels)
+        trained = [layer.index for layer in self.layers if layer.parameters]
+        self._first_trained = trained[0]
+        self._workspaces: dict[bool, Workspace] = {}
+        self._passes: dict[tuple[int, bool], SimpleNamespace] = {}
+
+    def initialize(self) -> None:
+        """Set all parameters and statistics to their initial values, drawn from `random_state`."""
+        for layer in self.layers:
+            for arrays in (layer.parameters, layer.statistics):
+                for name, array in arrays.items():
+                    for place in np.ndindex(*self.lead):
+                        draw = generator(self.random_state, Purpose.WEIGHTS, layer.index, *place)
+                        value = layer.initial(name, draw)
+                        if isinstance(value, np.ndarray):
+                            value = self.backend.asarray(value, self.dtype)
+                        array[place] = value
+
+    def reserve(self, n: int, training: bool) -> None:
+        """Make the workspace large enough for batches of n examples, if it is not."""
+        workspace = self._workspaces.get(training)
+        if workspace is None or workspace.capacity < n:
+            self._workspaces[training] = Workspace(self.backend, self.lead, self.dtype, n)
+            self._passes = {key: p for key, p in self._passes.items() if key[1] != training}
+
+    def _pass(self, n: int, training: bool) -> SimpleNamespace:
+        """Return the bound layers and loss buffers for batches of n examples."""
+        found = self._passes.get((n, training))
+        if found is None:
+            if len(self._passes) > 64:  # each holds views alone, but someone may try every size
+                self._passes.clear()
+            self.reserve(n, training)
+            found = self._passes[n, training] = self._bind(n, training)
+        return found
+
+    def _bind(self, n: int, training: bool) -> SimpleNamespace:
+        workspace = self._workspaces[training]
+        steps = []
+        x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
+        for layer in self.layers:
+            new = workspace.allocator(str(layer.index), n)
+            if training:
+                b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
+            else:
+                b = layer.inference_buffers(new, x, overwrite)
+            steps.append((layer, b))
+            overwrite = b.y is not None and (not training or not layer.keeps_output)
+            x = b.y
+        run = [((s.forward if training else s.infer), b) for s, b in steps]
+        back = [(s.backward, b) for s, b in reversed(steps[self._first_trained :])]
+        loss = self.loss.buffers(workspace.allocator("loss", n), self.n_outputs)
+        return SimpleNamespace(forward=run, backward=back, loss=loss)
+
+    # -- the way of a mini-batch ----
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the logits of a batch.
+
+        Parameters
+        ----------
+        x : array, shape (n, n_features)
+            On the network's device, in its dtype: nothing is checked here.
+        training : bool
+            With dropout and the batch's own statistics, and ready for `backward`.
+
+        Returns
+        -------
+        array, shape (…, n, n_outputs)
+            A static buffer: the next call writes over it.
+        """
+        self._current = self._pass(x.shape[-2], training)
+        for function, buffers in self._current.forward:
+            x = function(x, buffers)
+        return x
+
+    def backward(self, dz: Array) -> None:
+        """Write the gradients of all parameters, from that of the logits.
+
+        Parameters
+        ----------
+        dz : array, shape (…, n, n_outputs)
+            The loss's gradient with respect to the logits of the last `forward` in training. It is
+            used up.
+        """
+        for function, buffers in self._current.backward:
+            dz = function(dz, buffers)
+
+    def loss_and_gradient(self, x: Array, y: Array) -> Array:
+        """Run a batch forward and backward: write `gradients`, return the loss.
+
+        Parameters
+        ----------
+        x, y : array
+            As `forward` and the loss take them, on the device.
+
+        Returns
+        -------
+        array, shape (…)
+            The mean loss over the batch, in a static buffer; no L2 term.
+        """
+        z = self.forward(x, training=True)
+        loss = self._current.loss
+        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss))
+        return loss.loss
+
+    # -- prediction ----
+
+    def _chunk(self) -> int:
+        """Return how many examples to predict at once: some 16 MB in the widest layer."""
+        widest = max([self.n_features, *(layer.n_inputs for layer in self.layers)])
+        return max(1, min(8192, 2**22 // widest))
+
+    def _logits(self, X: Any) -> Array:
+        x = check_features(X, self.backend, self.n_features, self.dtype)
+        xp, chunk = self.backend.xp, self._chunk()
+        z = xp.empty((*self.lead, x.shape[0], self.n_outputs), self.dtype)
+        for start in range(0, x.shape[0], chunk):
+            xp.copyto(z[..., start : start + chunk, :], self.forward(x[start : start + chunk]))
+        return z
+
+    def _give_back(self, result: Array, X: Any) -> Array:
+        """Return a result where X lives; a single output loses its axis."""
+        if result.shape[-1] == 1 and result.ndim == 2 + len(self.lead):
+            result = result[..., 0]
+        target = home(X, self.backend)
+        return result if target is self.backend else target.asarray(self.backend.to_host(result))
+
+    def predict(self, X: Any) -> Array:
+        """Return the predictions for examples.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            NumPy, CuPy, or a list.
+
+        Returns
+        -------
+        array, where X lives
+            Classes 0 … m−1, shape (n,), for softmax; 0 or 1, shape (n,) or (n, k), for sigmoid;
+            values, shape (n,) or (n, k), for regression.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X has another shape, holds no numbers, or values that are NaN or infinite.
+        """
+        with self.backend.active():
+            return self._give_back(self.loss.decide(self.backend.xp, self._logits(X)), X)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities of the classes for examples.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            NumPy, CuPy, or a list.
+
+        Returns
+        -------
+        array, where X lives
+            Shape (n, m) for softmax; P(y = 1), shape (n,) or (n, k), for sigmoid.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`; also for a network trained on the mean squared error.
+        """
+        with self.backend.active():
+            z = self._logits(X)
+            return self._give_back(self.loss.probabilities(self.backend.kernels, z), X)
+
+    def admit(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
+        """Check a data set and bring it to the device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something about it is not as the network needs it.
+        """
+        X = X if hasattr(X, "shape") else as_host_array(X, f"{name}X")
+        y = y if hasattr(y, "shape") else as_host_array(y, f"{name}y")
+        check_lengths(X, y, name)
+        x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
+        host = np.asarray(home(y, self.backend).to_host(y))
+        return x, self.backend.asarray(self.loss.targets(host, self.n_outputs, self.dtype))
+
+    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+        """Return the loss and the error on a data set, as in prediction.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            Features.
+        y : array-like
+            Labels, as for training.
+
+        Returns
+        -------
+        dict
+            "loss": the mean loss. "error": the share of examples with a wrong class (notes, chapter
+            4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R².
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or y is not as the network needs it.
+        """
+        with self.backend.active():
+            return self._evaluate(*self.admit(X, y))
+
+    def _evaluate(self, x: Array, y: Array) -> dict[str, float]:
+        """`evaluate` for arrays that have been admitted: the host waits once, at the end."""
+        self._require_single("evaluate")
+        xp, chunk, n = self.backend.xp, self._chunk(), x.shape[0]
+        sums = xp.zeros(2, np.float64)
+        for start in range(0, n, chunk):
+            z = self.forward(x[start : start + chunk])
+            labels = y[start : start + chunk]
+            self.loss.gradient(self.backend.kernels, z, labels, self._current.loss)
+            sums[0] += self._current.loss.loss * float(z.shape[-2])
+            sums[1] += self.loss.mistakes(xp, z, labels)
+        loss, mistakes = self.backend.to_host(sums)
+        return {"loss": float(loss) / n, "error": float(mistakes) / self.loss.per(xp, y)}
+
+    # -- files ----
+
+    def _require_single(self, what: str) -> None:
+        if self.lead:
+            raise ValueError(f"{what} takes a single network; this one has {self.lead[0]} replicas")
+
+    def config(self) -> dict[str, Any]:
+        """Return the architecture as JSON-ready data."""
+        return {
+            "layers": [layer.config() for layer in self.layers],
+            "loss": self.loss.name,
+            "n_features": self.n_features,
+            "dtype": self.dtype.name,
+            "random_state": self.random_state,
+        }
+
+    def _named(self) -> dict[str, Array]:
+        """Return parameters and statistics by PyTorch's names for the same stack."""
+        return {
+            f"{layer.index}.{name}": array
+            for layer in self.layers
+            for name, array in (layer.parameters | layer.statistics).items()
+        }
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of parameters and statistics on the host, by PyTorch's names."""
+        self._require_single("state")
+        return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
+
+    def load_state(
+        self, arrays: dict[str, np.ndarray[Any, Any]], source: str = "the given state"
+    ) -> None:
+        """Set parameters and statistics from host arrays, as `state` returns them.
+
+        Raises
+        ------
+        ModelFileError
+            If names, shapes or dtype are not this network's; nothing is changed then.
+        """
+        named = self._named()
+        shapes = {name: tuple(array.shape) for name, array in named.items()}
+        serialization.check_arrays(arrays, shapes, self.dtype, source)
+        with self.backend.active():
+            for name, array in named.items():
+                array[...] = self.backend.asarray(arrays[name])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, from which `load` makes it again.
+
+        The arrays have PyTorch's names for the same stack, so
+        ``torch.nn.Sequential(...).load_state_dict(safetensors.torch.load_file(path))`` takes them.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written.
+        """
+        serialization.write(path, self.state(), {"network": self.config()})
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return (
+            f"Network([{layers}], loss={self.loss.name!r}, n_features={self.n_features}, "
+            f"device={self.backend.device!r}, dtype={self.dtype.name!r})"
+        )
+
+
+def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Network:
+    """Read a network from a file that `Network.save` or ``xpnet train`` wrote.
+
+    A file from ``xpnet train`` also holds how raw columns become features; `xpnet.load_model` reads
+    both. The network alone takes features that are prepared already.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
+        Where the network is to live, wherever it was trained.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a whole model file, or its parts don't fit together.
+    """
+    arrays, description = serialization.read(path)
+    return from_description(arrays, description, device, str(path))
+
+
+def from_description(
+    arrays: dict[str, np.ndarray[Any, Any]],
+    description: dict[str, Any],
+    device: str | Backend,
+    source: str,
+) -> Network:
+    """Build a network from a model file's arrays and description."""
+    try:
+        config = dict(description["network"])
+        layers = []
+        for entry in config.pop("layers"):
+            arguments = dict(entry)
+            layers.append(LAYERS[arguments.pop("type")](**arguments))
+        network = Network(layers, device=device, **config)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{source}: its network can't be built ({error!r})") from error
+    network.load_state(arrays, source)
+    return network
+
+
+def _check_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] | None = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
+    return found
+
+
+def _check_seed(seed: int | None) -> int:
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
+    return check_count(seed, "random_state", least=0)
+
+
+def _check_loss(loss: str) -> Loss:
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
+    return LOSSES[loss]()
+
+
+def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            hint = "; did you mean to call it?" if isinstance(layer, type) else ""
+            raise TypeError(f"{layer!r} is not a layer{hint}")
+    if not any(isinstance(layer, Linear) for layer in layers):
+        raise ValueError("the network has no Linear layer: there is nothing to train")
+    if type(layers[-1]).__name__ == loss.doubled_by:
+        raise ValueError(
+            f"the last layer is {loss.doubled_by} and {loss.name} applies it too: "
+            f"leave the last {loss.doubled_by} out (predict_proba gives its values)"
+        )
+    return [replace(layer) for layer in layers]

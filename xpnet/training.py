@@ -1,0 +1,481 @@
+"""Training: the step, the epoch, the fit, and what is told of them.
+
+The path of a mini-batch:
+``Batches → Network.forward → Loss.gradient → Network.backward → Optimizer.update → Meter``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array
+from .backend import Backend, move
+from .data import Batches
+from .network import Network
+from .optimizers import Adam, Optimizer
+from .randomness import Purpose, generator, step_keys
+from .schedules import Schedule
+from .validation import check_count, check_not_negative
+
+#: Steps whose numbers are computed at once and moved to the device together.
+PLAN = 1024
+
+#: Every so many steps the last good weights are put by, in case the loss turns NaN.
+PUT_BY = 500
+
+
+class DivergedError(FloatingPointError):
+    """The loss turned NaN or infinite; the network has its last good weights again.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, both counted from 1; steps over the whole run.
+    history : History
+        The epochs before.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int, history: History) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.history = epoch, step, history
+
+
+@dataclass
+class History:
+    """What `Trainer.fit` measured, a row for each epoch.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Keys: "epoch" and "step" (both counted over the trainer's life), "learning_rate" (of the
+        epoch's last step), "train_loss" (mean over the epoch's batches as they were trained on,
+        without the L2 term), "train_error", "dev_loss" and "dev_error" (as in prediction, where
+        asked for), "seconds" and "samples_per_second" (training alone, without evaluation).
+    stopped : bool
+        Whether `Trainer.stop` ended the fit before its last epoch was through.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    stopped: bool = False
+
+    def __getitem__(self, key: str) -> list[float]:
+        """Return one column; NaN where a row does not have it."""
+        if self.rows and not any(key in row for row in self.rows):
+            raise KeyError(f"{key!r} was not measured; there are {', '.join(self.rows[-1])}")
+        return [row.get(key, math.nan) for row in self.rows]
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.rows)
+
+
+class Callback:
+    """Something that watches a fit; subclass it and override what you need.
+
+    Any plain function of (trainer, row) may stand in for one: it is called after each epoch.
+    """
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Do something before the first epoch."""
+
+    def on_step_end(self, trainer: Trainer, n: int) -> None:
+        """Do something after an update with n examples. The device may still be at it."""
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        """Do something after an epoch, with its row of the history."""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Do something after the last epoch."""
+
+
+class _Function(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Trainer, dict[str, float]], Any]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        self._function(trainer, row)
+
+
+class Meter:
+    """Adds up an epoch's loss on the device, where the host can look without stopping it."""
+
+    def __init__(self, backend: Backend, lead: tuple[int, ...]) -> None:
+        xp = backend.xp
+        self._kernels = backend.kernels
+        self._record, self._seen = backend.shared((2, *lead), np.float64)
+        self._work = SimpleNamespace(
+            total=self._record[0, ...],
+            steps=self._record[1, ...],
+            term=xp.zeros(lead, np.float64),
+            finite=xp.ones(lead, np.bool_),
+        )
+
+    def reset(self) -> None:
+        """Begin an epoch."""
+        self._record[...] = 0
+        self.finite[...] = True
+
+    @property
+    def finite(self) -> Array:
+        """On the device: whether all losses so far were finite."""
+        return self._work.finite
+
+    def add(self, loss: Array, n: int) -> None:
+        """Add the mean loss of a batch of n examples."""
+        self._kernels.observe(loss, n, self._work)
+
+    def diverged(self) -> bool:
+        """Return whether the host has seen a sum that is not finite; it may lag behind a GPU."""
+        return not math.isfinite(self._seen.item(0))
+
+    def read(self) -> tuple[float, int]:
+        """Return Σ n · loss and the number of finite steps; synchronise the device first."""
+        return self._seen.item(0), int(self._seen.item(1))
+
+
+class Trainer:
+    """Trains a network: `step` for one update, `fit` for epochs.
+
+    Parameters
+    ----------
+    network : Network
+        What to train.
+    optimizer : Optimizer
+        How to update; `Adam` with its defaults if None.
+    l2 : float
+        λ of the L2 term λ/2n ‖W‖² that is added to a batch's cost, n its examples: weights only,
+        no biases, γ or β (notes, chapter 5).
+
+    Attributes
+    ----------
+    steps, epochs : int
+        Updates and epochs made so far.
+    history : History
+        Of the running or last fit.
+
+    Raises
+    ------
+    ValueError
+        If l2 is negative or not finite.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> X = np.random.default_rng(0).standard_normal((200, 2)); y = (X[:, 0] * X[:, 1] > 0) * 1
+    >>> net = xn.Network([xn.Linear(16), xn.Tanh(), xn.Linear(1)], loss="sigmoid_cross_entropy",
+    ...                  n_features=2, device="cpu")
+    >>> history = xn.Trainer(net, xn.Adam(0.03)).fit(X, y, batch_size=20, epochs=40)
+    >>> bool(history["train_loss"][-1] < 0.15)
+    True
+    """
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer | None = None, l2: float = 0.0
+    ) -> None:
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001)"
+            )
+        self.network = network
+        self.backend = network.backend
+        self.optimizer = optimizer or Adam()
+        self.l2 = check_not_negative(l2, "l2")
+        self.steps = self.epochs = 0
+        self.history = History()
+        self._stopping = False
+        with self.backend.active():
+            self._allocate()
+
+    def _allocate(self) -> None:
+        xp, net = self.backend.xp, self.network
+        self.moments = [xp.zeros_like(net.parameters) for _ in range(self.optimizer.n_moments)]
+        self._scratch = xp.empty_like(net.parameters)
+        weights = slice(0, net.n_weights)
+        self._decayed = [a[..., weights] for a in (net.gradients, net.parameters, self._scratch)]
+        self._put_by = [xp.zeros_like(a) for a in (net.parameters, net.statistics)]
+        self._put_by_since = 0
+        self._meter = Meter(self.backend, net.lead)
+        width = len(self.optimizer.numbers(0, 0.0))
+        self._row = xp.empty(width, net.dtype)
+        self._numbers = [self._row[i : i + 1] for i in range(width)]
+        self._plan = range(0)
+        self._pace = (0, 0.0, 0.0)  # from this step, at this epoch, so much of an epoch a step
+
+    # -- the step ----
+
+    def step(self, x: Any, y: Any) -> Array:
+        """Make one update on a batch.
+
+        Parameters
+        ----------
+        x : array-like, shape (n, n_features)
+            Features.
+        y : array-like, shape (n,) or (n, k)
+            Labels. What lies on the host is checked; what is on the device already, in the types
+            that the network holds (its dtype; int32 labels for softmax), is taken as it is.
+
+        Returns
+        -------
+        array, shape ()
+            The mean loss over the batch before the update, without the L2 term, on the device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or y is not as the network needs it.
+        """
+        with self.backend.active():
+            x, y = self._admit(x, y)
+            return self._update(x, y).copy()
+
+    def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
+        net, owns = self.network, self.backend.owns
+        if self.backend.device == "cpu" or not (owns(x) and owns(y)):
+            x, y = net.admit(x, y)
+        elif x.ndim != 2 or x.shape[1] != net.n_features or len(x) != len(y):
+            raise ValueError(
+                f"x has shape {x.shape} and y {y.shape}: the network takes (n, {net.n_features}) "
+                "and as many labels"
+            )
+        if x.shape[0] < net.min_batch:
+            raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
+        return x, y
+
+    def _update(self, x: Array, y: Array) -> Array:
+        """Make one update: the path of a mini-batch. Returns the loss in a static buffer."""
+        net, kernels, n = self.network, self.backend.kernels, x.shape[-2]
+        self._advance()
+        loss = net.loss_and_gradient(x, y)
+        if self.l2:
+            g, p, scratch = self._decayed
+            kernels.add_decay(g, p, self.l2 / n, scratch)
+        self._meter.add(loss, n)
+        if (self.steps - self._put_by_since) % PUT_BY == 0:
+            self._put_weights_by()
+        self.optimizer.update(
+            kernels, net.parameters, net.gradients, self.moments, self._numbers, self._scratch
+        )
+        self.steps += 1
+        return loss
+
+    def _advance(self) -> None:
+        """Bring this step's numbers and dropout key to where the kernels read them."""
+        if self.steps not in self._plan:
+            self._make_plan()
+        i = self.steps - self._plan.start
+        self.backend.xp.copyto(self._row, self._table[i])
+        self.backend.xp.copyto(self.network.step_key, self._keys[i])
+
+    def _make_plan(self) -> None:
+        """Compute the numbers of the next steps, and move them to the device together."""
+        plan = range(self.steps, self.steps + PLAN)
+        start, epoch, pace = self._pace
+        numbers = [self.optimizer.numbers(s, epoch + pace * (s - start)) for s in plan]
+        self._table = self.backend.asarray(np.array(numbers), self.network.dtype)
+        self._keys = self.backend.asarray(step_keys(self.network.random_state, plan))
+        self._plan = plan
+
+    def _set_pace(self, steps_per_epoch: int | None) -> None:
+        """Say how steps count as epochs from here on: not at all if None."""
+        pace = 1.0 / steps_per_epoch if steps_per_epoch else 0.0
+        self._pace = (self.steps, float(self.epochs), pace)
+        self._plan = range(0)
+
+    def _put_weights_by(self) -> None:
+        """Keep a copy of the weights, if the loss they gave is finite: the device decides."""
+        kept = self.network.parameters, self.network.statistics
+        for copy, array in zip(self._put_by, kept, strict=True):
+            self.backend.xp.copyto(copy, array, where=self._meter.finite[..., None])
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update; set it to a number or a schedule to change it by hand."""
+        start, epoch, pace = self._pace
+        return self.optimizer.rate(self.steps, epoch + pace * (self.steps - start))
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float | Schedule) -> None:
+        self.optimizer = replace(self.optimizer, learning_rate=rate)
+        self._plan = range(0)
+
+    # -- the fit ----
+
+    def stop(self) -> None:
+        """End the running fit after the present update. May be called from a signal handler."""
+        self._stopping = True
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        batch_size: int = 128,
+        epochs: int = 20,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
+        shuffle: bool = True,
+        monitor: int = 10_000,
+    ) -> History:
+        """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            Features.
+        y : array-like, shape (n,) or (n, k)
+            Labels: integers for softmax, 0/1 for sigmoid, numbers for regression.
+        batch_size : int
+            Examples in a mini-batch; n is batch gradient descent, 1 stochastic (notes, chapter 7).
+        epochs : int
+            How often to go through the data.
+        validation_data : (X, y) or None
+            The development set, evaluated after each epoch.
+        callbacks : sequence of Callback or function
+            See `Callback`.
+        shuffle : bool
+            Whether to shuffle in every epoch.
+        monitor : int
+            On how many training examples to measure the training error after each epoch, as in
+            prediction; 0 leaves it out.
+
+        Returns
+        -------
+        History
+            A row for each epoch; also in the attribute `history` while the fit runs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X, y or an option is not as it must be, or y has one class only.
+        DivergedError
+            If the loss turns NaN or infinite.
+        """
+        net = self.network
+        net._require_single("fit")
+        epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
+        watchers = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+        with self.backend.active():
+            x, labels = net.admit(X, y)
+            _check_varied(self.backend.to_host(labels))
+            dev = None if validation_data is None else net.admit(*validation_data, name="dev ")
+            batches = Batches(
+                x,
+                labels,
+                batch_size,
+                backend=self.backend,
+                seed=net.random_state,
+                shuffle=shuffle,
+                min_batch=net.min_batch,
+            )
+            sample = self._sample(x, labels, monitor)
+            net.reserve(batches.largest, training=True)
+            return self._run(batches, epochs, dev, sample, watchers)
+
+    def _run(
+        self,
+        batches: Batches,
+        epochs: int,
+        dev: tuple[Array, Array] | None,
+        sample: tuple[Array, Array] | None,
+        watchers: Sequence[Callback],
+    ) -> History:
+        self.history, self._stopping = History(), False
+        self._meter.reset()
+        self._put_weights_by()
+        self._put_by_since = self.steps
+        for watcher in watchers:
+            watcher.on_fit_begin(self, batches, epochs)
+        for _ in range(epochs):
+            row = self._run_epoch(batches, watchers)
+            for name, data in (("train", sample), ("dev", dev)):
+                if data is not None:
+                    measured = self.network._evaluate(*data)
+                    row[f"{name}_error"] = measured["error"]
+                    row.setdefault(f"{name}_loss", measured["loss"])
+            self.history.rows.append(row)
+            for watcher in watchers:
+                watcher.on_epoch_end(self, row)
+            if self._stopping:
+                self.history.stopped = True
+                break
+        self._set_pace(None)
+        for watcher in watchers:
+            watcher.on_fit_end(self, self.history)
+        return self.history
+
+    def _run_epoch(self, batches: Batches, watchers: Sequence[Callback]) -> dict[str, float]:
+        """Train on all batches, or until something says stop; return the epoch's row."""
+        self._set_pace(len(batches))
+        self._meter.reset()
+        first, seen, rate = self.steps, 0, self.learning_rate
+        began = time.perf_counter()
+        for x, y in batches.epoch(self.epochs):
+            rate = self.learning_rate
+            self._update(x, y)
+            seen += x.shape[0]
+            if self._meter.diverged():
+                self._give_up(first)
+            for watcher in watchers:
+                watcher.on_step_end(self, x.shape[0])
+            if self._stopping:
+                break
+        self.backend.synchronize()
+        seconds = time.perf_counter() - began
+        total, finite_steps = self._meter.read()
+        if finite_steps < self.steps - first:
+            self._give_up(first)
+        self.epochs += 1
+        return {
+            "epoch": self.epochs,
+            "step": self.steps,
+            "learning_rate": rate,
+            "train_loss": total / seen,
+            "seconds": seconds,
+            "samples_per_second": seen / seconds,
+        }
+
+    def _give_up(self, first: int) -> None:
+        """Bring the last good weights back and raise."""
+        self.backend.synchronize()
+        bad = first + self._meter.read()[1]
+        since = self._put_by_since
+        good = max(since, since + (bad - 1 - since) // PUT_BY * PUT_BY)
+        kept = self.network.parameters, self.network.statistics
+        for copy, array in zip(self._put_by, kept, strict=True):
+            self.backend.xp.copyto(array, copy)
+        rate = self.optimizer.rate(bad, float(self.epochs))
+        raise DivergedError(
+            f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
+            f"weights are back at those of step {good}. Try a smaller learning rate (it was "
+            f"{rate:g}), standardised features, or batch norm",
+            self.epochs + 1,
+            bad + 1,
+            self.history,
+        )
+
+    def _sample(self, x: Array, y: Array, monitor: int) -> tuple[Array, Array] | None:
+        """Return the training examples that the training error is measured on."""
+        n = x.shape[0]
+        if monitor == 0:
+            return None
+        if n <= monitor:
+            return x, y
+        order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
+        chosen = move(np.sort(order), self.backend)
+        return x[chosen], y[chosen]
+
+
+def _check_varied(y: np.ndarray[Any, Any]) -> None:
+    """Raise a ValueError if all labels are the same: there is nothing to learn."""
+    if (y == y[0]).all():
+        what = "class" if y.dtype.kind == "i" else "value"
+        raise ValueError(f"y has one {what} only ({np.ravel(y)[0]:g}): there is nothing to learn")

@@ -1,0 +1,103 @@
+"""The door: what comes from outside is checked here, before anything is computed from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array
+from .backend import Backend, move
+
+#: Rows looked at at once when checking for NaN, so that the check needs little memory.
+CHUNK = 65536
+
+
+def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
+    """Return features as an array (examples, features) of the backend, in the given dtype.
+
+    Raises
+    ------
+    TypeError
+        If X does not hold numbers.
+    ValueError
+        If it has another shape, no rows, or values that are NaN or infinite: which columns and how
+        many.
+    """
+    if not hasattr(X, "dtype"):
+        X = as_host_array(X, name)
+    if getattr(X.dtype, "kind", "O") not in "fiub":
+        raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers")
+    if X.ndim != 2 or X.shape[1] != n_features:
+        hint = f"; one example is {name}.reshape(1, -1)" if X.ndim == 1 else ""
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}: the network takes (examples, {n_features}){hint}"
+        )
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has no rows: give at least one example")
+    array = move(X, backend, dtype)
+    check_finite(array, backend, name)
+    return array
+
+
+def as_host_array(X: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, data frame or the like as a NumPy array, or a clear error."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from error
+
+
+def check_finite(array: Array, backend: Backend, name: str) -> None:
+    """Raise a ValueError that names the columns if an array (rows, columns) is not finite."""
+    xp = backend.xp
+    counts = np.zeros(array.shape[1], dtype=np.int64)
+    for start in range(0, array.shape[0], CHUNK):
+        bad = xp.logical_not(xp.isfinite(array[start : start + CHUNK]))
+        if bool(backend.to_host(xp.any(bad))):
+            counts += backend.to_host(xp.sum(bad, axis=0))
+    if counts.any():
+        raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
+
+
+def describe_columns(counts: np.ndarray[Any, Any], names: list[str] | None = None) -> str:
+    """Return in words how many values are NaN or infinite, and in which columns.
+
+    Examples
+    --------
+    >>> describe_columns(np.array([0, 2, 0, 1]))
+    '3 values that are NaN or infinite, in columns 1 (2), 3 (1)'
+    """
+    columns = np.flatnonzero(counts)
+    shown = ", ".join(f"{names[c] if names else c} ({counts[c]})" for c in columns[:5])
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    noun = "column" if len(columns) == 1 else "columns"
+    total = int(counts.sum())
+    values = "1 value that is" if total == 1 else f"{total} values that are"
+    return f"{values} NaN or infinite, in {noun} {shown}{more}"
+
+
+def check_lengths(X: Any, y: Any, name: str = "") -> None:
+    """Raise a ValueError if X and y have different numbers of examples."""
+    rows, labels = len(X), len(y)
+    if rows != labels:
+        raise ValueError(
+            f"{name}X has {rows} rows and {name}y has {labels}: give one label for each example"
+        )
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Return a whole number that is at least ``least``, or raise a TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}: give a whole number")
+    if value < least:
+        raise ValueError(f"{name} is {value}: give {least} or more")
+    return int(value)
+
+
+def check_not_negative(value: float, name: str) -> float:
+    """Return a finite number that is 0 or more, or raise a ValueError."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
+    return float(value)
