@@ -58,14 +58,14 @@ def check_gradients(
     l2 = check_not_negative(l2, "l2")
     with network.backend.active():
         x, labels = network.admit(X, y)
-        n, p = x.shape[0], network.parameters
+        n: int = x.shape[0]
+        p = network.parameters
         weights = p[: network.n_weights]
         statistics = network.statistics.copy()
 
         def cost() -> float:
-            loss: float = float(network.loss_and_gradient(x, labels))
-            penalty: float = float((weights * weights).sum())
-            return loss + l2 / (2 * n) * penalty
+            loss = float(network.loss_and_gradient(x, labels))
+            return loss + float((weights * weights).sum()) * l2 / (2 * n)
 
         cost()
         gradient = network.backend.to_host(network.gradients).copy()
@@ -80,5 +80,5 @@ def check_gradients(
             p[i] = value
             differences[i] = (above - below) / (2 * epsilon)
         network.statistics[...] = statistics
-    size = np.linalg.norm(differences) + np.linalg.norm(gradient)
-    return float(np.linalg.norm(differences - gradient) / size) if size else 0.0
+    size = float(np.linalg.norm(differences) + np.linalg.norm(gradient))
+    return float(np.linalg.norm(differences - gradient)) / size if size else 0.0

@@ -129,7 +129,7 @@ class SoftmaxCrossEntropy(Loss):
         if len(y) and (y.min() < 0 or y.max() >= n_outputs):
             raise ValueError(
                 f"y has labels from {y.min():g} to {y.max():g}: a network with {n_outputs} outputs "
-                f"needs labels 0 to {n_outputs - 1}; numpy.unique(y, return_inverse=True) makes them"
+                f"needs labels 0 to {n_outputs - 1}: numpy.unique(y, return_inverse=True)"
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
