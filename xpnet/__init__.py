@@ -21,6 +21,8 @@ from .layers import Layer as Layer
 from .layers import Linear as Linear
 from .metrics import accuracy as accuracy
 from .metrics import error_rate as error_rate
+from .model import Model as Model
+from .model import load_model as load_model
 from .network import Network as Network
 from .network import load as load
 from .optimizers import SGD as SGD

@@ -111,27 +111,17 @@ def partition_indices(
 ) -> list[np.ndarray[Any, Any]]:
     """Return the indices of each part; ``labels`` (n,) are given to stratify by them."""
     sizes = partition_sizes(n, ratios)
-    order = generator(check_count(random_state, "random_state", 0), Purpose.PARTITION).permutation(
-        n
-    )
+    draw = generator(check_count(random_state, "random_state", 0), Purpose.PARTITION)
+    order = draw.permutation(n)
     if labels is not None:
-        # Spread each label evenly over [0, 1), then cut: every cut takes its share of each label.
+        # Spread each label evenly over [0, 1) from a random start: a cut takes its share of each.
         _, codes = np.unique(labels[order], return_inverse=True)
         place = np.empty(n)
         for code in range(codes.max() + 1):
             members = np.flatnonzero(codes == code)
-            place[members] = (np.arange(len(members)) + 0.5) / len(members)
+            place[members] = (np.arange(len(members)) + draw.random()) / len(members)
         order = order[np.argsort(place, kind="stable")]
-        order = order[_interleave(sizes)]
     return np.split(order, np.cumsum(sizes)[:-1])
-
-
-def _interleave(sizes: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Return a permutation that deals 0 … n−1 in turn to parts of the given sizes, part by part."""
-    places = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
-    parts = np.repeat(np.arange(len(sizes)), sizes)
-    dealt = parts[np.argsort(places, kind="stable")]
-    return np.argsort(dealt, kind="stable")
 
 
 class Batches:

@@ -37,14 +37,18 @@ class DivergedError(FloatingPointError):
     Attributes
     ----------
     epoch, step : int
-        Where it happened, both counted from 1; steps over the whole run.
+        Where it happened, both counted from 1; steps over the trainer's life.
+    good_step : int
+        Whose weights the network has again: after so many updates.
     history : History
         The epochs before.
     """
 
-    def __init__(self, message: str, epoch: int, step: int, history: History) -> None:
+    def __init__(
+        self, message: str, epoch: int, step: int, good_step: int, history: History
+    ) -> None:
         super().__init__(message)
-        self.epoch, self.step, self.history = epoch, step, history
+        self.epoch, self.step, self.good_step, self.history = epoch, step, good_step, history
 
 
 @dataclass
@@ -459,6 +463,7 @@ class Trainer:
             f"{rate:g}), standardised features, or batch norm",
             self.epochs + 1,
             bad + 1,
+            good,
             self.history,
         )
 

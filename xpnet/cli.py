@@ -1,0 +1,429 @@
+"""The command line: ``xpnet train | predict | evaluate | info``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from . import __version__, console, readers, system
+from .backend import explain
+from .experiment import PARTS, Experiment, Settings, part
+from .model import Model, load_model
+from .training import DivergedError, Trainer
+
+app = typer.Typer(
+    name="xpnet",
+    help="Train neural networks where your arrays live: NumPy on the CPU, CuPy on CUDA GPUs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; "
+        "or openml:NAME.",
+    ),
+]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]
+Target = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")
+]
+Drop = Annotated[str, typer.Option(metavar="COLUMNS", help="Columns to leave out: a,b,c.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
+
+_defaults = Settings()
+
+
+def _hidden(text: str) -> tuple[int, ...]:
+    """Return the sizes in ``128,64``; none for ``none``."""
+    if text.strip().lower() in ("", "none"):
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none") from None
+
+
+@app.command()
+def train(
+    data: Data,
+    target: Target = None,
+    drop: Drop = "",
+    task: Annotated[
+        str | None, typer.Option(help="binary, multiclass or regression; inferred if not given.")
+    ] = None,
+    hidden: Annotated[
+        str, typer.Option(help="Units of each hidden layer; none for no hidden layer.")
+    ] = ",".join(map(str, _defaults.hidden)),
+    activation: Annotated[
+        str, typer.Option(help="relu, leaky_relu, tanh, sigmoid or softmax.")
+    ] = _defaults.activation,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
+    ] = False,
+    dropout: Annotated[
+        float, typer.Option(help="Probability of dropping, after each hidden layer.")
+    ] = _defaults.dropout,
+    l2: Annotated[float, typer.Option(help="λ of the L2 term λ/2n ‖W‖².")] = _defaults.l2,
+    optimizer: Annotated[
+        str, typer.Option(help="adam, sgd, momentum or rmsprop.")
+    ] = _defaults.optimizer,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="If not given, the optimiser's own default.")
+    ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="constant, inverse-time, exponential, inverse-square-root, cosine, or piecewise, "
+            "with options as exponential:decay=0.9 or piecewise:10=0.01,20=0.001."
+        ),
+    ] = _defaults.schedule,
+    batch_size: Annotated[
+        int, typer.Option(help="Examples in a mini-batch.")
+    ] = _defaults.batch_size,
+    epochs: Annotated[int, typer.Option(help="Times through the data.")] = _defaults.epochs,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = _defaults.seed,
+    goal: Annotated[
+        float, typer.Option(help="The error that would satisfy you, for the verdict.")
+    ] = _defaults.goal,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on DATA, write it to a file, and say what to try next.
+
+    The data is parted into training, development and test set; numbers are standardised, strings
+    one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
+    """
+    out = console.make_console(quiet=quiet or as_json)
+    dataset = readers.read(data, target, _names(drop))
+    model_file = output or Path(f"{dataset.name}.safetensors")
+    picture = model_file.with_suffix(".png")
+    _require_writable(model_file, picture)
+    settings = Settings(
+        hidden=_hidden(hidden),
+        activation=activation,
+        batch_norm=batch_norm,
+        dropout=dropout,
+        l2=l2,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        batch_size=batch_size,
+        epochs=epochs,
+        dtype=dtype,
+        seed=seed,
+        task=task,
+        goal=goal,
+    )
+    experiment = Experiment(dataset, settings, device)
+    _introduce(out, experiment, device)
+    reporter = console.Reporter(out, _error_name(experiment.model))
+    try:
+        with _ctrl_c_stops(experiment.trainer):
+            experiment.run([reporter])
+    except DivergedError as error:
+        reporter.close()
+        raise _saved_what_was_good(error, experiment, model_file) from error
+    finally:
+        reporter.close()
+    _finish(out, experiment, model_file, picture, as_json)
+
+
+def _introduce(out: Console, experiment: Experiment, device: str) -> None:
+    """Say which device and why, and what is trained on what."""
+    model, parts = experiment.model, experiment.parts
+    network, target = model.network, model.target
+    out.print(explain(network.backend, device))
+    classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
+    inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
+    sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in parts.items())
+    out.print(f"{experiment.dataset.name}: {sizes} examples, {target.task}{classes}{inferred}")
+    widths = [network.n_features, *experiment.settings.hidden, network.n_outputs]
+    out.print(
+        f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
+        f"{experiment.settings.optimizer}, batches of {experiment.settings.batch_size}\n"
+    )
+
+
+def _finish(
+    out: Console, experiment: Experiment, model_file: Path, picture: Path, as_json: bool
+) -> None:
+    """Evaluate, save, draw, and show the results."""
+    from .plots import learning_curves
+
+    model, history = experiment.model, experiment.trainer.history
+    model.save(model_file)
+    errors = experiment.evaluate()
+    verdict = experiment.diagnose(errors)
+    name = _error_name(model)
+    learning_curves(history, picture, experiment.dataset.name, name, errors["test"]["error"])
+    if history.stopped:
+        out.print(f"stopped by Ctrl-C in epoch {history.rows[-1]['epoch']:.0f}")
+    sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
+    out.print()
+    out.print(console.results_table(errors, name, sizes))
+    out.print(f"\nverdict: {verdict.verdict}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
+    if verdict.advice:
+        out.print(f"to try: {', or '.join(verdict.advice)}")
+    out.print(f"\nsaved {model_file} and {picture}")
+    if as_json:
+        _write_json(
+            {
+                "data": experiment.dataset.name,
+                "device": model.network.backend.device,
+                "task": model.target.task,
+                "settings": model.training["settings"],
+                "examples": sizes,
+                "results": errors,
+                "verdict": verdict.verdict,
+                "reasons": verdict.reasons,
+                "advice": verdict.advice,
+                "history": history.rows,
+                "stopped": history.stopped,
+                "model": str(model_file),
+                "picture": str(picture),
+            }
+        )
+    if history.stopped:
+        raise typer.Exit(130)
+
+
+def _saved_what_was_good(
+    error: DivergedError, experiment: Experiment, model_file: Path
+) -> ValueError:
+    if error.good_step == 0:
+        return ValueError(f"{error} (nothing was learnt by then, and nothing is saved)")
+    experiment.model.save(model_file)
+    return ValueError(f"{error}. They are saved in {model_file}")
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    data: Data,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv file; else the terminal.")
+    ] = None,
+    drop: Drop = "",
+    device: Device = "auto",
+) -> None:
+    """Predict each row of DATA: the prediction, and for classes the probability of each."""
+    if output is not None:
+        if output.suffix.lower() != ".csv":
+            raise ValueError(f"--output is {output}: predictions are written as .csv")
+        _require_writable(output)
+    found = load_model(model, device)
+    rows = readers.read(data, None, _names(drop), labels=False).rows
+    predictions = np.asarray(found.predict(rows))
+    columns = {"prediction": predictions}
+    if predictions.ndim == 2:
+        columns = {f"prediction_{i}": c for i, c in enumerate(predictions.T)}
+    if found.target.classes is not None:
+        p = found.predict_proba(rows)
+        columns |= {f"p({label})": p[:, i] for i, label in enumerate(found.target.classes)}
+    if output is None:
+        _write_csv(sys.stdout, columns)
+        return
+    with output.open("w", newline="", encoding="utf-8") as file:
+        _write_csv(file, columns)
+    console.make_console().print(f"wrote {len(predictions):,} predictions to {output}")
+
+
+@app.command()
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    target: Target = None,
+    drop: Drop = "",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="train, dev, test or all. If not given: test, where DATA is what the model was "
+            "trained on, else all."
+        ),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on DATA: error, confusion matrix, and figures for each class."""
+    from .evaluation import measure
+
+    out = console.make_console(quiet=as_json)
+    found = load_model(model, device)
+    column = target or found.training.get("target")
+    dataset = readers.read(data, column, _names(drop))
+    rows, labels, which = _choose(found, dataset, part)
+    out.print(f"{which}: {len(labels):,} examples")
+    measured = measure(found, rows, labels)
+    if as_json:
+        _write_json({"data": dataset.name, "part": which, "examples": len(labels), **measured})
+        return
+    _show(out, measured)
+
+
+def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple[Any, Any, str]:
+    """Return the rows and labels to evaluate on, and what they are."""
+    if wanted not in (None, "all", *PARTS):
+        raise ValueError(f"--part is {wanted!r}: give train, dev, test or all")
+    known = model.training.get("fingerprint") == dataset.fingerprint()
+    if wanted in PARTS and not known:
+        raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
+    if wanted == "all" or not known:
+        return dataset.rows, dataset.target, dataset.name
+    name = wanted or "test"
+    chosen = part(dataset, model.target, model.training["settings"]["seed"])[name]
+    return chosen.rows, chosen.target, f"{dataset.name}, its {name} set (the model trained on it)"
+
+
+def _show(out: Console, measured: dict[str, Any]) -> None:
+    """Show what was measured."""
+    out.print()
+    out.print(
+        console.pairs_table(
+            [(k.replace("_", " "), _number(k, v)) for k, v in measured.items() if _is_figure(v)]
+        )
+    )
+    if "classes" in measured:
+        names = [str(c) for c in measured["classes"]]
+        out.print()
+        if len(names) <= 20:
+            out.print(console.matrix_table(measured["confusion_matrix"], names))
+        else:
+            out.print(f"the confusion matrix of {len(names)} classes is in the output of --json")
+        out.print()
+        out.print(console.class_table(measured["per_class"]))
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, float)
+
+
+def _number(key: str, value: float) -> str:
+    return f"{value:.2%}" if key in ("error", "unexplained_variance") else f"{value:.4g}"
+
+
+@app.command()
+def info(as_json: Json = False) -> None:
+    """Show what is found: backends, devices, versions, BLAS and its threads."""
+    found = system.describe()
+    if as_json:
+        _write_json(found)
+        return
+    out = console.make_console()
+    out.print(console.pairs_table([(k, str(v)) for k, v in system.as_lines(found)]))
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"xpnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train neural networks where your arrays live."""
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _error_name(model: Model) -> str:
+    return "1 - R²" if model.target.task == "regression" else "error"
+
+
+def _write_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, indent=2, default=_plain, allow_nan=False)
+    print()
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a NumPy number or array."""
+    return value.tolist()
+
+
+def _write_csv(file: Any, columns: dict[str, Any]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+
+
+def _require_writable(*paths: Path) -> None:
+    """Raise an OSError now rather than after the training."""
+    for path in paths:
+        folder = path.parent
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: is a folder; give a file's name")
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {folder}")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(f"{path}: can't be written to")
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
+
+
+@contextmanager
+def _ctrl_c_stops(trainer: Trainer) -> Iterator[None]:
+    """Make the first Ctrl-C end the fit after its present step; a second one quits at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        trainer.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    console.make_console(stderr=True).print(f"note: {message}", markup=False)
+
+
+def main() -> None:
+    """Run the command line: what is wrong with the input is told in one line, with exit code 2."""
+    warnings.showwarning = _note  # type: ignore[assignment]
+    try:
+        app()
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError) as error:
+        if os.environ.get("XPNET_DEBUG"):
+            raise
+        line = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

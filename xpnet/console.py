@@ -1,0 +1,135 @@
+"""What the command line shows: a bar and a row per epoch, tables, and one line for an error."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .data import Batches
+from .training import Callback, History, Trainer
+
+#: Seconds between two looks of the progress bar: it must not slow small steps down.
+GLANCE = 0.1
+
+
+def make_console(stderr: bool = False, quiet: bool = False) -> Console:
+    """Return a console that writes plain text when its output is piped."""
+    return Console(stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True)
+
+
+class Reporter(Callback):
+    """Shows a fit: a progress bar with samples/s in a terminal, and a row per epoch everywhere.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to.
+    error_name : str
+        What the error is called in the rows' heading.
+    """
+
+    def __init__(self, console: Console, error_name: str) -> None:
+        self._console, self._error_name = console, error_name
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[speed]:>12,.0f} samples/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal or console.quiet,
+        )
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Write the heading and start the bar."""
+        name = self._error_name
+        self._console.print(
+            f"{'epoch':>5}  {'train loss':>10}  {'train ' + name:>11}  "
+            f"{'dev loss':>10}  {'dev ' + name:>11}  {'rate':>9}  {'samples/s':>11}"
+        )
+        self._first, self._last, self._epochs = trainer.epochs, trainer.epochs + epochs, epochs
+        self._bar = self._progress.add_task("", total=epochs * batches.n, speed=0.0)
+        self._seen, self._shown, self._glanced = 0, 0, time.monotonic()
+        self._describe(trainer.epochs + 1)
+        self._progress.start()
+
+    def _describe(self, epoch: int) -> None:
+        self._progress.update(self._bar, description=f"epoch {min(epoch, self._last)}/{self._last}")
+
+    def on_step_end(self, trainer: Trainer, n: int) -> None:
+        """Move the bar, ten times a second at most."""
+        self._seen += n
+        now = time.monotonic()
+        if now - self._glanced >= GLANCE:
+            speed = (self._seen - self._shown) / (now - self._glanced)
+            self._progress.update(self._bar, completed=self._seen, speed=speed)
+            self._shown, self._glanced = self._seen, now
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        """Write the epoch's row."""
+        self._console.print(
+            f"{row['epoch']:>5.0f}  {row['train_loss']:>10.4f}  {row['train_error']:>11.2%}  "
+            f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}  "
+            f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
+        )
+        self._describe(int(row["epoch"]) + 1)
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, also after an error."""
+        self._progress.stop()
+
+
+def results_table(
+    errors: dict[str, dict[str, float]], error_name: str, sizes: dict[str, int]
+) -> Table:
+    """Return a table of loss and error on each part."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for heading in ("examples", "loss", error_name):
+        table.add_column(heading, justify="right")
+    for name, measured in errors.items():
+        table.add_row(
+            name, f"{sizes[name]:,}", f"{measured['loss']:.4f}", f"{measured['error']:.2%}"
+        )
+    return table
+
+
+def matrix_table(matrix: Any, classes: list[str]) -> Table:
+    """Return a confusion matrix as a table: rows are true classes, columns predicted ones."""
+    table = Table(box=None, pad_edge=False, title="true ↓   predicted →", title_justify="left")
+    table.add_column("")
+    for name in classes:
+        table.add_column(name, justify="right")
+    for name, row in zip(classes, matrix, strict=True):
+        table.add_row(name, *(str(int(count)) for count in row))
+    return table
+
+
+def pairs_table(pairs: list[tuple[str, str]]) -> Table:
+    """Return names and values as a table without lines."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    table.add_column("")
+    for name, value in pairs:
+        table.add_row(name, value)
+    return table
+
+
+def class_table(per_class: dict[str, dict[str, float]]) -> Table:
+    """Return precision, recall and F1 score of each class as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for heading in ("precision", "recall", "f1-score", "examples"):
+        table.add_column(heading, justify="right")
+    for name, figures in per_class.items():
+        rates = [f"{figures[k]:.3f}" for k in ("precision", "recall", "f1-score")]
+        table.add_row(name, *rates, f"{figures['support']:,.0f}")
+    return table

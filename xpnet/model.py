@@ -1,0 +1,125 @@
+"""A model: a network with what is learnt before it and undone after it, from raw rows to labels."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from . import serialization
+from .backend import Backend
+from .network import Network, from_description
+from .preprocessing import Features, Target
+from .serialization import ModelFileError
+
+
+class Model:
+    """A network that takes raw rows and gives labels: what ``xpnet train`` writes.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    features : Features or None
+        How raw rows become features; None: they are features already.
+    target : Target
+        How labels become what the loss takes, and back.
+    training : dict
+        What to remember of the training: the data's name and fingerprint, seed, settings.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        features: Features | None,
+        target: Target,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.network, self.features, self.target = network, features, target
+        self.training = training or {}
+
+    def prepare(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the features of raw rows."""
+        if self.features is None:
+            return np.asarray(rows)
+        return self.features.transform(rows, self.network.dtype)
+
+    def predict(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the predicted labels of raw rows, (n,) or (n, k).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not of the kind that the model was trained on.
+        """
+        return self.target.decode(self.network.predict(self.prepare(rows)))
+
+    def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the probability of each class, (n, classes), in the order of ``target.classes``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`; also for a regression.
+        """
+        p = np.asarray(self.network.predict_proba(self.prepare(rows)))
+        return np.stack([1.0 - p, p], axis=1) if p.ndim == 1 else p
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a safetensors file, which `load_model` and `xpnet.load` read."""
+        description = {
+            "network": self.network.config(),
+            "target": self.target.config(),
+            "training": self.training,
+        }
+        arrays = self.network.state()
+        if self.features is not None:
+            description["features"] = self.features.config()
+            arrays |= self.features.arrays()
+        serialization.write(path, arrays, description)
+
+
+def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:
+    """Read a model that ``xpnet train``, `Model.save` or `Network.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
+        Where its network is to live.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a whole model file, or its parts don't fit together.
+    """
+    arrays, description = serialization.read(path)
+    mean, scale = arrays.pop("features.mean", None), arrays.pop("features.scale", None)
+    network = from_description(arrays, description, device, str(path))
+    try:
+        features = None
+        if mean is not None and scale is not None:
+            config = description["features"]
+            features = Features(mean=mean, scale=scale, **config)
+        target = Target(**description["target"]) if "target" in description else _plain(network)
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"{path}: its preprocessing can't be built ({error!r})") from error
+    if features is not None and features.n_features != network.n_features:
+        raise ModelFileError(
+            f"{path}: its preprocessing gives {features.n_features} features and its network takes "
+            f"{network.n_features}"
+        )
+    return Model(network, features, target, description.get("training"))
+
+
+def _plain(network: Network) -> Target:
+    """Return a target for a network that was saved without one: its labels stay as they are."""
+    tasks = {loss: task for task, loss in Target.LOSSES.items()}
+    task = tasks[network.loss.name]
+    if task == "regression":
+        return Target(task, n_outputs=network.n_outputs)
+    return Target(task, list(range(max(network.n_outputs, 2))))

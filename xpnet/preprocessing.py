@@ -1,0 +1,391 @@
+"""What is learnt from the training rows before the network sees them, and undone after it.
+
+`Features` turns raw columns into numbers of a common scale; `Target` turns labels into what a loss
+takes, and back. Both are learnt from training data alone and travel in the model file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .validation import describe_columns
+
+#: More different strings in one column than this, and it is taken for names or numbers of rows.
+MOST_CATEGORIES = 1000
+
+
+def is_frame(rows: Any) -> bool:
+    """Return whether the rows are a data frame, with named columns of several kinds."""
+    return hasattr(rows, "columns") and hasattr(rows, "dtypes")
+
+
+class Features:
+    """From raw columns to features: standardise numbers, one-hot encode strings, fill gaps.
+
+    An array of numbers is standardised column by column, but for one that looks like pixels or
+    counts (`share_a_unit`), whose columns share one mean and one deviation: a pixel that is seldom
+    lit must not weigh the more for it. In a data frame numbers are standardised,
+    strings and categories become one column for each category, and what is missing is filled: with
+    the mean for numbers, with none of the categories for strings; where training rows had gaps, a
+    further column says where.
+
+    Attributes
+    ----------
+    names : list of str or None
+        A frame's numeric columns; None for an array.
+    mean, scale : numpy.ndarray
+        Of the numeric columns, from the training rows; a constant column has scale 1.
+    gaps : list of int
+        Which numeric columns had gaps.
+    categories : dict of str to list
+        The categories of each other column; None stands for a gap.
+    """
+
+    def __init__(
+        self,
+        names: list[str] | None,
+        mean: np.ndarray[Any, Any],
+        scale: np.ndarray[Any, Any],
+        gaps: list[int],
+        categories: dict[str, list[str | None]],
+    ) -> None:
+        self.names, self.mean, self.scale = names, mean, scale
+        self.gaps, self.categories = gaps, categories
+
+    @classmethod
+    def learn(cls, rows: Any) -> Features:
+        """Learn from training rows.
+
+        Raises
+        ------
+        TypeError
+            If an array holds no numbers, or a frame's column neither numbers nor strings.
+        ValueError
+            If values are NaN (in an array) or infinite, or a column has too many categories.
+        """
+        if not is_frame(rows):
+            _require_finite(rows)
+            if share_a_unit(rows):
+                whole = np.ones(rows.shape[1])
+                mean, scale = float(rows.mean()), float(rows.std()) or 1.0
+                return cls(None, mean * whole, scale * whole, [], {})
+            return cls(None, rows.mean(axis=0, dtype=np.float64), _deviation(rows), [], {})
+        names = [str(c) for c in rows.columns if _is_number(rows[c])]
+        numbers = _numbers(rows, names)
+        known = np.where(np.isnan(numbers), 0.0, numbers)
+        counts = np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
+        mean = known.sum(axis=0) / counts
+        filled = np.where(np.isnan(numbers), mean, numbers)
+        gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers).any(axis=0))]
+        others = [c for c in rows.columns if not _is_number(rows[c])]
+        categories = {str(c): _categories(rows[c]) for c in others}
+        return cls(names, mean, _deviation(filled), gaps, categories)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features that the network gets."""
+        return len(self.mean) + len(self.gaps) + sum(map(len, self.categories.values()))
+
+    def transform(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
+        """Return features, shape (n, n_features), of raw rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not of the kind that was learnt from; the message says what differs.
+
+        Warns
+        -----
+        UserWarning
+            If a column holds categories that training rows did not have: none is set for them.
+        """
+        if self.names is None:
+            return self._transform_array(rows, dtype)
+        if not is_frame(rows):
+            raise TypeError(
+                "the model was trained on a table with named columns: give such a table"
+            )
+        missing = [c for c in (*self.names, *self.categories) if c not in rows.columns]
+        if missing:
+            raise ValueError(f"the data has no column {', '.join(map(repr, missing))}")
+        for name in self.names:
+            if not _is_number(rows[name]):
+                raise TypeError(f"column {name!r} holds text, and numbers when it was trained")
+        numbers = _numbers(rows, self.names)
+        absent = np.isnan(numbers)
+        blocks = [(np.where(absent, self.mean, numbers) - self.mean) / self.scale]
+        blocks.append(absent[:, self.gaps].astype(np.float64))
+        blocks += [_one_hot(rows[c], c, known) for c, known in self.categories.items()]
+        return np.concatenate(blocks, axis=1).astype(dtype)
+
+    def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
+        if is_frame(rows):
+            rows = rows.to_numpy()
+        _require_finite(rows)
+        if rows.shape[1] != len(self.mean):
+            raise ValueError(
+                f"the data has {rows.shape[1]} features and the model takes {len(self.mean)}"
+            )
+        features = rows.astype(dtype)
+        features -= self.mean.astype(dtype)
+        features /= self.scale.astype(dtype)
+        return features  # type: ignore[no-any-return]
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays for a model file."""
+        return {"features.mean": self.mean, "features.scale": self.scale}
+
+    def config(self) -> dict[str, Any]:
+        """Return the rest for a model file, JSON-ready."""
+        return {"names": self.names, "gaps": self.gaps, "categories": self.categories}
+
+
+class Target:
+    """From labels to what a loss takes, and from predictions back to labels.
+
+    Attributes
+    ----------
+    task : {"binary", "multiclass", "regression"}
+        What is to be predicted.
+    classes : list or None
+        The labels in order, for classification.
+    mean, scale : float
+        For regression: the training labels', by which they are standardised.
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    LOSSES: ClassVar[dict[str, str]] = {
+        "binary": "sigmoid_cross_entropy",
+        "multiclass": "softmax_cross_entropy",
+        "regression": "mean_squared_error",
+    }
+
+    def __init__(
+        self,
+        task: str,
+        classes: list[Any] | None = None,
+        mean: float = 0.0,
+        scale: float = 1.0,
+        n_outputs: int = 1,
+    ) -> None:
+        self.task, self.classes, self.mean, self.scale = task, classes, mean, scale
+        self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
+
+    @classmethod
+    def learn(cls, y: np.ndarray[Any, Any], task: str | None = None) -> Target:
+        """Infer the task, if none is given, and learn classes or scale.
+
+        Raises
+        ------
+        ValueError
+            If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
+        """
+        y = np.asarray(y)
+        _require_complete(y)
+        task = task or infer_task(y)
+        if task not in cls.TASKS:
+            raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
+        if task == "regression":
+            if y.dtype.kind not in "fiub":
+                raise ValueError("the target holds text: a regression needs numbers")
+            if (y == y[0]).all():
+                raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
+            return cls(
+                task, None, float(y.mean()), float(y.std()), y.shape[1] if y.ndim == 2 else 1
+            )
+        if y.ndim != 1:
+            raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
+        classes = _plain(np.unique(y.astype(str) if y.dtype.kind == "O" else y))
+        if len(classes) == 1:
+            raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
+        if task == "binary" and len(classes) != 2:
+            raise ValueError(f"the task is binary and the target has {len(classes)} classes")
+        return cls(task, classes)
+
+    @property
+    def loss(self) -> str:
+        """The loss that fits the task."""
+        return self.LOSSES[self.task]
+
+    def encode(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return labels as the loss takes them.
+
+        Raises
+        ------
+        ValueError
+            If y has labels that training did not know.
+        """
+        y = np.asarray(y)
+        _require_complete(y)
+        if self.classes is None:
+            if y.dtype.kind not in "fiub":
+                raise ValueError("the target holds text: the model predicts numbers")
+            return np.asarray((y - self.mean) / self.scale)
+        codes = {label: code for code, label in enumerate(self.classes)}
+        labels = _plain(y.astype(str) if y.dtype.kind == "O" else y)
+        unknown = sorted({str(label) for label in labels if label not in codes})
+        if unknown:
+            raise ValueError(
+                f"the target has labels that the model does not know: {', '.join(unknown[:5])}; "
+                f"it knows {', '.join(map(str, self.classes[:20]))}"
+            )
+        return np.array([codes[label] for label in labels], dtype=np.int32)
+
+    def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return predictions of the network as labels."""
+        if self.classes is None:
+            return np.asarray(predictions * self.scale + self.mean)
+        return np.array(self.classes)[predictions]
+
+    def config(self) -> dict[str, Any]:
+        """Return the target for a model file, JSON-ready."""
+        return {
+            "task": self.task,
+            "classes": self.classes,
+            "mean": self.mean,
+            "scale": self.scale,
+            "n_outputs": self.n_outputs,
+        }
+
+
+def infer_task(y: np.ndarray[Any, Any]) -> str:
+    """Return the task that labels look like.
+
+    Text and booleans are classes. So are whole numbers, if there are at most 20 different ones, or
+    at most 100 and 50 rows or more for each; whole numbers in floating point, if there are at most
+    10. All else is regression.
+
+    Examples
+    --------
+    >>> infer_task(np.array(["no", "yes", "no"])), infer_task(np.array([0.5, 1.5, 2.0]))
+    ('binary', 'regression')
+    """
+    if y.ndim == 2 and y.shape[1] > 1:
+        return "regression"
+    n_classes = len(np.unique(y.astype(str) if y.dtype.kind == "O" else y))
+    if y.dtype.kind in "iu":
+        is_class = n_classes <= max(20, min(100, len(y) // 50))
+    elif y.dtype.kind == "f":
+        is_class = n_classes <= 10 and bool((y == np.floor(y)).all())
+    else:
+        is_class = True
+    if not is_class:
+        return "regression"
+    return "binary" if n_classes <= 2 else "multiclass"
+
+
+def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
+    """Return whether an array looks like pixels or counts, whose columns share a unit.
+
+    So do 16 columns or more of whole numbers from 0 to 255, where at least half of the columns reach
+    half of the largest number.
+
+    Examples
+    --------
+    >>> share_a_unit(np.random.default_rng(0).integers(0, 17, (100, 64)))
+    True
+    >>> share_a_unit(np.random.default_rng(0).normal(size=(100, 64)))
+    False
+    """
+    if rows.shape[1] < 16 or rows.min() < 0 or rows.max() > 255:
+        return False
+    if rows.dtype.kind == "f" and not (rows == np.floor(rows)).all():
+        return False
+    largest = rows.max(axis=0)
+    return bool(np.mean(largest >= 0.5 * largest.max()) >= 0.5)
+
+
+def _require_complete(y: np.ndarray[Any, Any]) -> None:
+    """Raise a ValueError if labels are missing, NaN or infinite."""
+    if y.dtype.kind == "f":
+        bad = int((~np.isfinite(y)).sum())
+        what = "NaN or infinite"
+    elif y.dtype.kind == "O":
+        bad = sum(label is None or label != label for label in y.ravel())
+        what = "missing"
+    else:
+        return
+    if bad:
+        values = "1 value that is" if bad == 1 else f"{bad} values that are"
+        raise ValueError(f"the target has {values} {what}: remove those rows")
+
+
+def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
+    """Return an array's elements as Python's own numbers and strings, as JSON has them."""
+    return values.tolist()  # type: ignore[no-any-return]
+
+
+def _is_number(column: Any) -> bool:
+    """Return whether a frame's column holds numbers; raise a TypeError if neither that nor text."""
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "fiub":
+        return True
+    if kind in "Mm":
+        raise TypeError(
+            f"column {column.name!r} holds dates or times: turn them into numbers first"
+        )
+    return False
+
+
+def _numbers(rows: Any, names: list[str]) -> np.ndarray[Any, Any]:
+    """Return a frame's numeric columns as one float64 array, with NaN where a value is missing."""
+    numbers = rows[names].to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = np.isinf(numbers).sum(axis=0)
+    if infinite.any():
+        raise ValueError(f"the data has {describe_columns(infinite, names)}: replace them")
+    return numbers  # type: ignore[no-any-return]
+
+
+def _require_finite(rows: Any) -> None:
+    if rows.dtype.kind not in "fiub":
+        raise TypeError(f"the data has dtype {rows.dtype}: text where numbers belong")
+    if rows.ndim != 2:
+        raise ValueError(f"the data has shape {rows.shape}: give (examples, features)")
+    if rows.dtype.kind == "f":
+        counts = (~np.isfinite(rows)).sum(axis=0)
+        if counts.any():
+            raise ValueError(f"the data has {describe_columns(counts)}: remove or replace them")
+
+
+def _deviation(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return each column's standard deviation, and 1 for a constant one."""
+    scale = rows.std(axis=0, dtype=np.float64)
+    # A constant column's deviation need not come out as 0: its mean is rounded.
+    size = np.abs(rows).max(axis=0) if len(rows) else scale
+    return np.where(scale <= 1e-12 * size, 1.0, scale)
+
+
+def _text(column: Any) -> np.ndarray[Any, Any]:
+    """Return a column's values as strings, None where one is missing."""
+    missing = column.isna().to_numpy()
+    return np.array(
+        [None if gone else str(value) for value, gone in zip(column, missing, strict=True)],
+        dtype=object,
+    )
+
+
+def _categories(column: Any) -> list[str | None]:
+    values = set(_text(column))
+    found: list[str | None] = sorted(v for v in values if v is not None)
+    if len(found) > MOST_CATEGORIES:
+        raise ValueError(
+            f"column {column.name!r} has {len(found)} different strings, more than "
+            f"{MOST_CATEGORIES}: drop it, or turn it into numbers or fewer categories"
+        )
+    return [*found, None] if None in values else found
+
+
+def _one_hot(column: Any, name: str, known: list[str | None]) -> np.ndarray[Any, Any]:
+    text = _text(column)
+    unknown = {v for v in text if v is not None} - set(known)
+    if unknown:
+        warnings.warn(
+            f"column {name!r} holds categories that training did not have, such as "
+            f"{min(unknown)!r}: none is set for them",
+            UserWarning,
+            stacklevel=4,
+        )
+    return np.stack([text == category for category in known], axis=1).astype(np.float64)
