@@ -101,7 +101,10 @@ def train(
     batch_size: Annotated[
         int, typer.Option(help="Examples in a mini-batch.")
     ] = _defaults.batch_size,
-    epochs: Annotated[int, typer.Option(help="Times through the data.")] = _defaults.epochs,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Times through the data; if not given 30, and more on small sets."),
+    ] = None,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = _defaults.seed,
@@ -166,7 +169,8 @@ def _introduce(out: Console, experiment: Experiment, device: str) -> None:
     widths = [network.n_features, *experiment.settings.hidden, network.n_outputs]
     out.print(
         f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
-        f"{experiment.settings.optimizer}, batches of {experiment.settings.batch_size}\n"
+        f"{experiment.settings.optimizer}, batches of {experiment.settings.batch_size}, "
+        f"{experiment.epochs} epochs\n"
     )
 
 
@@ -187,7 +191,8 @@ def _finish(
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
     out.print()
     out.print(console.results_table(errors, name, sizes))
-    out.print(f"\nverdict: {verdict.verdict}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
+    found = verdict.verdict.replace("neither", "neither high bias nor high variance")
+    out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
     out.print(f"\nsaved {model_file} and {picture}")
@@ -278,7 +283,7 @@ def evaluate(
     column = target or found.training.get("target")
     dataset = readers.read(data, column, _names(drop))
     rows, labels, which = _choose(found, dataset, part)
-    out.print(f"{which}: {len(labels):,} examples")
+    out.print(f"{which}: {len(labels):,} examples\n")
     measured = measure(found, rows, labels)
     if as_json:
         _write_json({"data": dataset.name, "part": which, "examples": len(labels), **measured})
@@ -297,17 +302,14 @@ def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple
         return dataset.rows, dataset.target, dataset.name
     name = wanted or "test"
     chosen = part(dataset, model.target, model.training["settings"]["seed"])[name]
-    return chosen.rows, chosen.target, f"{dataset.name}, its {name} set (the model trained on it)"
+    seen = "which the model was trained on" if name == "train" else "which it was not trained on"
+    return chosen.rows, chosen.target, f"{dataset.name}, the model's {name} set, {seen}"
 
 
 def _show(out: Console, measured: dict[str, Any]) -> None:
     """Show what was measured."""
-    out.print()
-    out.print(
-        console.pairs_table(
-            [(k.replace("_", " "), _number(k, v)) for k, v in measured.items() if _is_figure(v)]
-        )
-    )
+    figures = {k: v for k, v in measured.items() if isinstance(v, float)}
+    console.print_pairs(out, [(k.replace("_", " "), _number(k, v)) for k, v in figures.items()])
     if "classes" in measured:
         names = [str(c) for c in measured["classes"]]
         out.print()
@@ -317,10 +319,6 @@ def _show(out: Console, measured: dict[str, Any]) -> None:
             out.print(f"the confusion matrix of {len(names)} classes is in the output of --json")
         out.print()
         out.print(console.class_table(measured["per_class"]))
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, float)
 
 
 def _number(key: str, value: float) -> str:
@@ -334,8 +332,7 @@ def info(as_json: Json = False) -> None:
     if as_json:
         _write_json(found)
         return
-    out = console.make_console()
-    out.print(console.pairs_table([(k, str(v)) for k, v in system.as_lines(found)]))
+    console.print_pairs(console.make_console(), system.as_lines(found))
 
 
 def _version(show: bool) -> None:

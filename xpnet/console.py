@@ -113,14 +113,11 @@ def matrix_table(matrix: Any, classes: list[str]) -> Table:
     return table
 
 
-def pairs_table(pairs: list[tuple[str, str]]) -> Table:
-    """Return names and values as a table without lines."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    table.add_column("")
+def print_pairs(console: Console, pairs: list[tuple[str, str]]) -> None:
+    """Write names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        table.add_row(name, value)
-    return table
+        console.print(f"{name:<{width}}   {value}", markup=False)
 
 
 def class_table(per_class: dict[str, dict[str, float]]) -> Table:

@@ -6,6 +6,7 @@ evaluates it. The command line only reads its settings and shows its results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,6 +27,9 @@ from .training import Callback, Trainer
 from .validation import check_count
 
 PARTS = ("train", "dev", "test")
+
+#: With fewer updates than this a network with the usual rates has hardly begun to learn.
+ENOUGH = 500
 
 #: A schedule on the command line: NAME or NAME:KEY=VALUE,…, and the class it stands for.
 SCHEDULES: dict[str, type] = {
@@ -52,6 +56,8 @@ class Settings:
         None: the optimiser's own default.
     schedule : str
         NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
+    epochs : int or None
+        None: 30, and on small sets as many as make `ENOUGH` updates.
     task : str or None
         "binary", "multiclass", "regression"; None: inferred.
     goal : float
@@ -67,14 +73,14 @@ class Settings:
     learning_rate: float | None = None
     schedule: str = "constant"
     batch_size: int = 64
-    epochs: int = 30
+    epochs: int | None = None
     dtype: str = "float32"
     seed: int = 0
     task: str | None = None
     goal: float = 0.01
 
-    def make_optimizer(self) -> optimizers.Optimizer:
-        """Return the optimiser with its schedule.
+    def make_optimizer(self, epochs: int) -> optimizers.Optimizer:
+        """Return the optimiser with its schedule, for a run of so many epochs.
 
         Raises
         ------
@@ -87,7 +93,7 @@ class Settings:
         kind = optimizers.OPTIMIZERS[self.optimizer]
         rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
         kind(rate)  # refuses a rate that no schedule could mend
-        return kind(parse_schedule(self.schedule, rate, self.epochs))
+        return kind(parse_schedule(self.schedule, rate, epochs))
 
     def make_layers(self, n_outputs: int) -> list[Layer]:
         """Return the layers: Linear, batch norm, activation, dropout; the last Linear alone.
@@ -183,6 +189,8 @@ class Experiment:
         Untrained, until `run` was called.
     trainer : Trainer
         What trains it.
+    epochs : int
+        How long it trains.
 
     Raises
     ------
@@ -194,15 +202,15 @@ class Experiment:
         if dataset.target is None:
             raise ValueError(f"{dataset.name}: there are no labels to train on")
         self.dataset, self.settings = dataset, settings
-        check_count(settings.epochs, "epochs")
         check_count(settings.batch_size, "batch_size")
-        optimizer = settings.make_optimizer()
         target = Target.learn(_all_labels(dataset), settings.task)
         self.parts = part(dataset, target, settings.seed)
         features = Features.learn(self.parts["train"].rows)
         for piece in self.parts.values():
             piece.features = features.transform(piece.rows, settings.dtype)
             piece.labels = target.encode(piece.target)
+        self.epochs = self._epochs()
+        optimizer = settings.make_optimizer(self.epochs)
         if target.task == "regression":
             _standardise(target, self.parts)
         network = Network(
@@ -222,6 +230,13 @@ class Experiment:
         self.model = Model(network, features, target, training)
         self.trainer = Trainer(network, optimizer, l2=settings.l2)
 
+    def _epochs(self) -> int:
+        """Return how many epochs to train for."""
+        if self.settings.epochs is not None:
+            return check_count(self.settings.epochs, "epochs")
+        batches = math.ceil(len(self.parts["train"].labels) / self.settings.batch_size)
+        return max(30, math.ceil(ENOUGH / batches))
+
     def run(
         self, callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = ()
     ) -> None:
@@ -231,7 +246,7 @@ class Experiment:
             train.features,
             train.labels,
             batch_size=self.settings.batch_size,
-            epochs=self.settings.epochs,
+            epochs=self.epochs,
             validation_data=(dev.features, dev.labels),
             callbacks=callbacks,
         )

@@ -238,7 +238,7 @@ class Target:
         """Return predictions of the network as labels."""
         if self.classes is None:
             return np.asarray(predictions * self.scale + self.mean)
-        return np.array(self.classes)[predictions]
+        return np.asarray(np.array(self.classes)[predictions])
 
     def config(self) -> dict[str, Any]:
         """Return the target for a model file, JSON-ready."""
@@ -280,8 +280,8 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
 def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
     """Return whether an array looks like pixels or counts, whose columns share a unit.
 
-    So do 16 columns or more of whole numbers from 0 to 255, where at least half of the columns reach
-    half of the largest number.
+    So do 16 columns or more of whole numbers from 0 to 255, where at least half of the columns
+    reach half of the largest number.
 
     Examples
     --------
