@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,12 @@ class NumpyBackend:
         return f"the CPU with NumPy {np.__version__}"
 
     def active(self) -> AbstractContextManager[Any]:
-        """Return a context inside which work goes to this device: here, nothing to do."""
-        return nullcontext()
+        """Return a context inside which work goes to this device.
+
+        NumPy's warnings of overflow are off in it, as CuPy has none: a loss that is not finite is
+        noticed by the trainer.
+        """
+        return np.errstate(all="ignore")
 
     def owns(self, x: object) -> bool:
         """Return whether x is an array in this backend's memory."""

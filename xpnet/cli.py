@@ -58,10 +58,10 @@ def _hidden(text: str) -> tuple[int, ...]:
     """Return the sizes in ``128,64``; none for ``none``."""
     if text.strip().lower() in ("", "none"):
         return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none") from None
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none")
+    return tuple(map(int, sizes))
 
 
 @app.command()
@@ -99,8 +99,8 @@ def train(
         ),
     ] = _defaults.schedule,
     batch_size: Annotated[
-        int, typer.Option(help="Examples in a mini-batch.")
-    ] = _defaults.batch_size,
+        int | None, typer.Option(help="Examples in a mini-batch; if not given 64.")
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Times through the data; if not given 30, and more on small sets."),
@@ -169,7 +169,7 @@ def _introduce(out: Console, experiment: Experiment, device: str) -> None:
     widths = [network.n_features, *experiment.settings.hidden, network.n_outputs]
     out.print(
         f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
-        f"{experiment.settings.optimizer}, batches of {experiment.settings.batch_size}, "
+        f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
         f"{experiment.epochs} epochs\n"
     )
 
@@ -283,8 +283,8 @@ def evaluate(
     column = target or found.training.get("target")
     dataset = readers.read(data, column, _names(drop))
     rows, labels, which = _choose(found, dataset, part)
-    out.print(f"{which}: {len(labels):,} examples\n")
     measured = measure(found, rows, labels)
+    out.print(f"{which}: {len(labels):,} examples\n")
     if as_json:
         _write_json({"data": dataset.name, "part": which, "examples": len(labels), **measured})
         return

@@ -56,6 +56,8 @@ class Settings:
         None: the optimiser's own default.
     schedule : str
         NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
+    batch_size : int or None
+        None: 64, or all of a smaller training set.
     epochs : int or None
         None: 30, and on small sets as many as make `ENOUGH` updates.
     task : str or None
@@ -72,7 +74,7 @@ class Settings:
     optimizer: str = "adam"
     learning_rate: float | None = None
     schedule: str = "constant"
-    batch_size: int = 64
+    batch_size: int | None = None
     epochs: int | None = None
     dtype: str = "float32"
     seed: int = 0
@@ -189,8 +191,8 @@ class Experiment:
         Untrained, until `run` was called.
     trainer : Trainer
         What trains it.
-    epochs : int
-        How long it trains.
+    batch_size, epochs : int
+        Its mini-batches, and how long it trains.
 
     Raises
     ------
@@ -202,13 +204,14 @@ class Experiment:
         if dataset.target is None:
             raise ValueError(f"{dataset.name}: there are no labels to train on")
         self.dataset, self.settings = dataset, settings
-        check_count(settings.batch_size, "batch_size")
+        diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
         target = Target.learn(_all_labels(dataset), settings.task)
         self.parts = part(dataset, target, settings.seed)
         features = Features.learn(self.parts["train"].rows)
         for piece in self.parts.values():
             piece.features = features.transform(piece.rows, settings.dtype)
             piece.labels = target.encode(piece.target)
+        self.batch_size = self._batch_size()
         self.epochs = self._epochs()
         optimizer = settings.make_optimizer(self.epochs)
         if target.task == "regression":
@@ -230,11 +233,17 @@ class Experiment:
         self.model = Model(network, features, target, training)
         self.trainer = Trainer(network, optimizer, l2=settings.l2)
 
+    def _batch_size(self) -> int:
+        """Return how many examples go into a mini-batch."""
+        if self.settings.batch_size is not None:
+            return check_count(self.settings.batch_size, "batch_size")
+        return min(64, len(self.parts["train"].labels))
+
     def _epochs(self) -> int:
         """Return how many epochs to train for."""
         if self.settings.epochs is not None:
             return check_count(self.settings.epochs, "epochs")
-        batches = math.ceil(len(self.parts["train"].labels) / self.settings.batch_size)
+        batches = math.ceil(len(self.parts["train"].labels) / self.batch_size)
         return max(30, math.ceil(ENOUGH / batches))
 
     def run(
@@ -245,7 +254,7 @@ class Experiment:
         self.trainer.fit(
             train.features,
             train.labels,
-            batch_size=self.settings.batch_size,
+            batch_size=self.batch_size,
             epochs=self.epochs,
             validation_data=(dev.features, dev.labels),
             callbacks=callbacks,

@@ -28,7 +28,7 @@ from .validation import check_count, check_not_negative
 PLAN = 1024
 
 #: Every so many steps the last good weights are put by, in case the loss turns NaN.
-PUT_BY = 500
+PUT_BY = 100
 
 
 class DivergedError(FloatingPointError):
