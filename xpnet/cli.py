@@ -125,8 +125,9 @@ def train(
     out = console.make_console(quiet=quiet or as_json)
     dataset = readers.read(data, target, _names(drop))
     model_file = output or Path(f"{dataset.name}.safetensors")
+    _require_writable(model_file)
     picture = model_file.with_suffix(".png")
-    _require_writable(model_file, picture)
+    _require_writable(picture)
     settings = Settings(
         hidden=_hidden(hidden),
         activation=activation,
@@ -374,20 +375,18 @@ def _write_csv(file: Any, columns: dict[str, Any]) -> None:
     writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
 
 
-def _require_writable(*paths: Path) -> None:
+def _require_writable(path: Path) -> None:
     """Raise an OSError now rather than after the training."""
-    for path in paths:
-        folder = path.parent
-        if path.is_dir():
-            raise IsADirectoryError(f"{path}: is a folder; give a file's name")
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{path}: there is no folder {folder}")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(f"{path}: can't be written to")
-        try:
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give a file's name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path}: can't be written to")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
 
 
 @contextmanager
@@ -411,9 +410,11 @@ def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
 
 def main() -> None:
     """Run the command line: what is wrong with the input is told in one line, with exit code 2."""
-    warnings.showwarning = _note  # type: ignore[assignment]
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _note  # type: ignore[assignment]
+            app()
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError) as error:
         if os.environ.get("XPNET_DEBUG"):
             raise

@@ -51,13 +51,15 @@ class Reporter(Callback):
             f"{'epoch':>5}  {'train loss':>10}  {'train ' + name:>11}  "
             f"{'dev loss':>10}  {'dev ' + name:>11}  {'rate':>9}  {'samples/s':>11}"
         )
-        self._first, self._last, self._epochs = trainer.epochs, trainer.epochs + epochs, epochs
+        self._last = trainer.epochs + epochs
         self._bar = self._progress.add_task("", total=epochs * batches.n, speed=0.0)
-        self._seen, self._shown, self._glanced = 0, 0, time.monotonic()
-        self._describe(trainer.epochs + 1)
+        self._seen = 0
+        self._begin_epoch(trainer.epochs + 1)
         self._progress.start()
 
-    def _describe(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
+        self._seen_before, self._began = self._seen, time.monotonic()
+        self._glanced = self._began
         self._progress.update(self._bar, description=f"epoch {min(epoch, self._last)}/{self._last}")
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
@@ -65,9 +67,9 @@ class Reporter(Callback):
         self._seen += n
         now = time.monotonic()
         if now - self._glanced >= GLANCE:
-            speed = (self._seen - self._shown) / (now - self._glanced)
+            speed = (self._seen - self._seen_before) / (now - self._began)
             self._progress.update(self._bar, completed=self._seen, speed=speed)
-            self._shown, self._glanced = self._seen, now
+            self._glanced = now
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Write the epoch's row."""
@@ -76,7 +78,7 @@ class Reporter(Callback):
             f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}  "
             f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
         )
-        self._describe(int(row["epoch"]) + 1)
+        self._begin_epoch(trainer.epochs + 1)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Take the bar away."""

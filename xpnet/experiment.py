@@ -21,7 +21,7 @@ from .diagnosis import Diagnosis, diagnose
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .model import Model
 from .network import Network
-from .preprocessing import Features, Target, is_frame
+from .preprocessing import Features, Target, check_rows, is_frame
 from .readers import Dataset
 from .training import Callback, Trainer
 from .validation import check_count
@@ -205,6 +205,9 @@ class Experiment:
             raise ValueError(f"{dataset.name}: there are no labels to train on")
         self.dataset, self.settings = dataset, settings
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
+        for rows in (dataset.rows, dataset.test_rows):
+            if rows is not None:
+                check_rows(rows)
         target = Target.learn(_all_labels(dataset), settings.task)
         self.parts = part(dataset, target, settings.seed)
         features = Features.learn(self.parts["train"].rows)

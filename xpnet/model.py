@@ -73,11 +73,9 @@ class Model:
             "target": self.target.config(),
             "training": self.training,
         }
-        arrays = self.network.state()
         if self.features is not None:
             description["features"] = self.features.config()
-            arrays |= self.features.arrays()
-        serialization.write(path, arrays, description)
+        serialization.write(path, self.network.state(), description)
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:
@@ -98,15 +96,11 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> 
         If it is not a whole model file, or its parts don't fit together.
     """
     arrays, description = serialization.read(path)
-    mean, scale = arrays.pop("features.mean", None), arrays.pop("features.scale", None)
     network = from_description(arrays, description, device, str(path))
     try:
-        features = None
-        if mean is not None and scale is not None:
-            config = description["features"]
-            features = Features(mean=mean, scale=scale, **config)
+        features = Features(**description["features"]) if "features" in description else None
         target = Target(**description["target"]) if "target" in description else _plain(network)
-    except (KeyError, TypeError) as error:
+    except (TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: its preprocessing can't be built ({error!r})") from error
     if features is not None and features.n_features != network.n_features:
         raise ModelFileError(

@@ -47,12 +47,13 @@ class Features:
     def __init__(
         self,
         names: list[str] | None,
-        mean: np.ndarray[Any, Any],
-        scale: np.ndarray[Any, Any],
+        mean: Any,
+        scale: Any,
         gaps: list[int],
         categories: dict[str, list[str | None]],
     ) -> None:
-        self.names, self.mean, self.scale = names, mean, scale
+        self.names = names
+        self.mean, self.scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
         self.gaps, self.categories = gaps, categories
 
     @classmethod
@@ -134,13 +135,15 @@ class Features:
         features /= self.scale.astype(dtype)
         return features  # type: ignore[no-any-return]
 
-    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays for a model file."""
-        return {"features.mean": self.mean, "features.scale": self.scale}
-
     def config(self) -> dict[str, Any]:
-        """Return the rest for a model file, JSON-ready."""
-        return {"names": self.names, "gaps": self.gaps, "categories": self.categories}
+        """Return all of it for a model file, JSON-ready."""
+        return {
+            "names": self.names,
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "gaps": self.gaps,
+            "categories": self.categories,
+        }
 
 
 class Target:
@@ -249,6 +252,20 @@ class Target:
             "scale": self.scale,
             "n_outputs": self.n_outputs,
         }
+
+
+def check_rows(rows: Any) -> None:
+    """Raise a TypeError or ValueError if raw rows hold what can't be learnt from.
+
+    Parameters
+    ----------
+    rows : array or data frame
+        All the rows there are, so that the message counts them all.
+    """
+    if not is_frame(rows):
+        _require_finite(rows)
+    else:
+        _numbers(rows, [c for c in rows.columns if _is_number(rows[c])])
 
 
 def infer_task(y: np.ndarray[Any, Any]) -> str:

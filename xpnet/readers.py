@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,15 @@ def _bundled(name: str) -> Dataset:
 
 
 def _load(path: Path) -> Any:
+    """Return the array in an ``.npy`` file, or a dict of the arrays in an ``.npz`` one."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        # Opened here, because numpy.load leaves a broken archive's file open.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                return {name: loaded[name] for name in loaded.files}
+            return loaded
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         text = str(error)
         if "pickle" in text:
             text = "it holds Python objects, or is no NumPy file; save plain arrays of numbers"
@@ -145,14 +152,9 @@ def _load(path: Path) -> Any:
 
 
 def _npz(path: Path, labels: bool) -> Dataset:
-    archive = _load(path)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+    arrays = _load(path)
+    if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
-    try:
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{path}: damaged, or holding Python objects ({error})") from error
     if "X" in arrays:
         found = Dataset(path.stem, arrays["X"], arrays.get("y"))
     elif "X_train" in arrays:
@@ -174,9 +176,7 @@ def _npy(path: Path, labels: bool) -> Dataset:
     partner = path.with_name(f"{stem[:-1]}y.npy") if stem.endswith("X") else None
     target = _load(partner) if partner is not None and partner.is_file() else None
     if target is None and labels:
-        wanted = (
-            f"there is no {partner.name} beside it" if partner else "its name must end in X.npy"
-        )
+        wanted = f"no {partner.name} is beside it" if partner else "its name must end in X.npy"
         raise DataError(f"{path}: labels are looked for in a second file: {wanted}")
     name = stem.removesuffix("X").rstrip("_-") or path.resolve().parent.name
     return _checked(Dataset(name, rows, target), labels, str(path))
@@ -251,8 +251,8 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
     from sklearn.datasets import fetch_openml
 
     name, _, version = source.removeprefix("openml:").partition("@")
-    if not name:
-        raise DataError(f"{source}: give a name after the colon, as openml:titanic")
+    if not name or (version and not version.isdecimal()):
+        raise DataError(f"{source}: give a name and if need be a version, as openml:titanic@1")
     bunch = fetch_openml(
         name, version=int(version) if version else "active", as_frame=True, parser="auto"
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+#: The metadata entry that holds the description, and the version of its layout.
 FORMAT = "xpnet"
 VERSION = 1
 
@@ -46,12 +47,9 @@ def write(
     from safetensors.numpy import save
 
     path = Path(path)
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "description": json.dumps(description, allow_nan=False),
-    }
-    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
+    # One entry: safetensors writes several in any order, and equal models should be equal bytes.
+    document = json.dumps({"version": VERSION, **description}, allow_nan=False)
+    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {FORMAT: document})
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -101,19 +99,20 @@ def read(
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, TypeError, AttributeError, KeyError) as error:
         raise ModelFileError(f"{path}: not a whole safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise ModelFileError(f"{path}: a safetensors file, but not one that xpnet wrote")
-    if metadata.get("version") != str(VERSION):
-        raise ModelFileError(
-            f"{path}: format version {metadata.get('version')}, and this xpnet reads {VERSION}: "
-            "use the xpnet that wrote it, or a newer one"
-        )
     try:
-        description = json.loads(metadata["description"])
-    except (KeyError, ValueError, RecursionError) as error:
+        description = json.loads(metadata[FORMAT])
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: its description is not JSON ({error})") from error
     if not isinstance(description, dict):
         raise ModelFileError(f"{path}: its description is not a JSON object")
+    version = description.pop("version", None)
+    if version != VERSION:
+        raise ModelFileError(
+            f"{path}: format version {version}, and this xpnet reads {VERSION}: "
+            "use the xpnet that wrote it, or a newer one"
+        )
     return arrays, description
 
 

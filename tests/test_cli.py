@@ -1,0 +1,365 @@
+"""The command line as a user meets it: what it writes, what it says, and with which exit code."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import cli
+from xpnet.backend import why_no_cuda
+
+QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Run a command in an empty folder; return exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xpnet", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return command
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a small table with text, gaps and three classes that can be told apart."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, 120)
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["size", "colour", "kind"])
+        for k in label:
+            size = "" if rng.random() < 0.1 else round(float(k + 0.1 * rng.normal()), 4)
+            writer.writerow([size, ["red", "green", "blue"][k], ["low", "mid", "high"][k]])
+    return "table.csv"
+
+
+def test_digits_below_three_per_cent(run):
+    """The main job, with its defaults."""
+    code, out, err = run("train", "digits", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["results"]["test"]["error"] < 0.03
+    assert result["results"]["train"]["error"] < 0.01
+    assert result["examples"] == {"train": 1078, "dev": 360, "test": 359}
+    assert len(result["history"]) == 30
+
+
+def test_train_says_what_it_does(run):
+    code, out, err = run("train", "iris", *QUICK)
+    assert (code, err) == (0, "")
+    assert "training on the CPU with NumPy" in out
+    assert "iris: 90 train + 30 dev + 30 test examples, multiclass with 3 classes" in out
+    assert "network 4-8-3, 67 parameters" in out
+    rows = [line.split() for line in out.splitlines() if line.strip()[:1] in ("1", "2")]
+    assert [row[0] for row in rows] == ["1", "2"]
+    for word in ("verdict:", "train ", "dev ", "test ", "saved iris.safetensors and iris.png"):
+        assert word in out
+    assert "\x1b" not in out
+    assert Path("iris.png").read_bytes().startswith(b"\x89PNG")
+    assert xn.load("iris.safetensors", device="cpu").n_outputs == 3
+
+
+@pytest.mark.skipif(why_no_cuda() is None, reason="there is a GPU")
+def test_says_why_no_gpu(run):
+    _, out, _ = run("train", "iris", "--hidden", "8", "--epochs", "1")
+    assert out.startswith(f"CUDA: {why_no_cuda()}, training on the CPU with NumPy")
+    code, _, err = run("train", "iris", "--device", "cuda")
+    assert code == 2
+    assert err.startswith("error: device is 'cuda', but CUDA:")
+
+
+def test_quiet(run):
+    assert run("train", "iris", "--quiet", "-o", "m.safetensors", *QUICK) == (0, "", "")
+    assert Path("m.safetensors").exists()
+    assert Path("m.png").exists()
+
+
+def test_json_alone_on_the_output(run):
+    code, out, _ = run("train", "wine", "--json", *QUICK)
+    assert code == 0
+    result = json.loads(out)
+    assert set(result["results"]) == {"train", "dev", "test"}
+    assert result["settings"]["hidden"] == [8]
+    assert result["history"][1]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--hidden", "none"],
+        ["--hidden", "16,8", "--activation", "tanh", "--batch-norm"],
+        ["--activation", "leaky_relu", "--dropout", "0.2", "--l2", "0.1"],
+        ["--activation", "sigmoid", "--optimizer", "sgd", "--learning-rate", "0.1"],
+        ["--optimizer", "momentum", "--schedule", "exponential:decay=0.9"],
+        ["--optimizer", "rmsprop", "--schedule", "cosine:warm_up=1"],
+        ["--schedule", "piecewise:1=0.0001", "--batch-size", "16"],
+        ["--schedule", "inverse-time:decay=0.5,per=step", "--dtype", "float64", "--seed", "7"],
+        ["--schedule", "inverse-square-root", "--task", "multiclass", "--goal", "0.05"],
+    ],
+)
+def test_options(run, options):
+    code, out, err = run("train", "wine", *QUICK, *options)
+    assert (code, err) == (0, "")
+    assert "verdict" in out
+
+
+def test_the_rate_follows_the_schedule(run):
+    _, out, _ = run("train", "wine", *QUICK, "--schedule", "piecewise:1=0.0004", "--json")
+    assert [row["learning_rate"] for row in json.loads(out)["history"]] == [0.001, 0.0004]
+
+
+@pytest.mark.parametrize(
+    ("data", "task"), [("breast_cancer", "binary"), ("diabetes", "regression")]
+)
+def test_other_tasks(run, data, task):
+    _, out, _ = run("train", data, *QUICK, "--json")
+    assert json.loads(out)["task"] == task
+    code, out, _ = run("evaluate", f"{data}.safetensors", data)
+    assert code == 0
+    assert ("r2" if task == "regression" else "benign") in out
+    _, out, _ = run("predict", f"{data}.safetensors", data)
+    assert out.startswith("prediction\n" if task == "regression" else "prediction,p(benign),p(mal")
+
+
+def test_raw_rows_of_a_table(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    code, out, _ = run(
+        "train", table, "--target", "kind", "--epochs", "40", "--device", "cpu", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["results"]["test"]["error"] == 0.0
+    # Rows to predict need no label column, may come in another order, and have gaps.
+    Path("new.csv").write_text("colour,size\nred,0.0\ngreen,\nblue,2.0\n")
+    code, _, _ = run("predict", "table.safetensors", "new.csv", "-o", "out.csv")
+    assert code == 0
+    with open("out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["prediction"] for row in rows] == ["low", "mid", "high"]
+    for row in rows:
+        p = {k: float(v) for k, v in row.items() if k.startswith("p(")}
+        assert sum(p.values()) == pytest.approx(1.0)
+        assert max(p, key=p.get) == f"p({row['prediction']})"
+
+
+def test_evaluate_takes_the_part_that_was_not_trained_on(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    _, out, _ = run("train", table, "--target", "kind", *QUICK, "--json")
+    trained = json.loads(out)
+    for part, options in (("test", []), ("train", ["--part", "train"])):
+        code, out, _ = run("evaluate", "table.safetensors", table, "--json", *options)
+        assert code == 0
+        measured = json.loads(out)
+        assert measured["examples"] == trained["examples"][part]
+        assert measured["error"] == pytest.approx(trained["results"][part]["error"])
+        assert np.sum(measured["confusion_matrix"]) == trained["examples"][part]
+    _, out, _ = run("evaluate", "table.safetensors", table, "--part", "all", "--json")
+    assert json.loads(out)["examples"] == 120
+
+
+def test_test_set_of_a_file(run):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 4)), rng.integers(0, 2, 100)
+    np.savez("d.npz", X_train=X[:80], y_train=y[:80], X_test=X[80:], y_test=y[80:])
+    _, out, _ = run("train", "d.npz", *QUICK, "--json")
+    trained = json.loads(out)
+    assert trained["examples"] == {"train": 64, "dev": 16, "test": 20}
+    _, out, _ = run("evaluate", "d.safetensors", "d.npz", "--json")
+    assert json.loads(out)["error"] == pytest.approx(trained["results"]["test"]["error"])
+
+
+def test_model_of_the_python_interface(run):
+    net = xn.Network([xn.Linear(3)], loss="softmax_cross_entropy", n_features=2, device="cpu")
+    net.save("net.safetensors")
+    X = np.random.default_rng(0).normal(size=(6, 2))
+    np.savez("d.npz", X=X)
+    _, out, _ = run("predict", "net.safetensors", "d.npz")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [int(row["prediction"]) for row in rows] == net.predict(X).tolist()
+
+
+def test_same_seed_same_model(run):
+    for name in ("a", "b"):
+        run("train", "wine", *QUICK, "--dropout", "0.3", "-q", "-o", f"{name}.safetensors")
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
+
+
+def test_info(run):
+    code, out, _ = run("info")
+    assert code == 0
+    for word in ("xpnet", "Python", "numpy", "blas", "threads", "backend cupy"):
+        assert word in out
+    assert json.loads(run("info", "--json")[1])["packages"]["numpy"] == np.__version__
+
+
+def test_version_and_help(run):
+    assert run("--version")[1] == f"xpnet {xn.__version__}\n"
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("train", "predict", "evaluate", "info"):
+        assert command in out
+
+
+def _save(**arrays):
+    np.savez("d.npz", **arrays)
+
+
+RNG = np.random.default_rng(0)
+GOOD = RNG.normal(size=(40, 3)), RNG.integers(0, 3, 40)
+HOLES = GOOD[0].copy()
+HOLES[1, 2] = np.nan
+HOLES[2, 2] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        ((HOLES, GOOD[1]), [], "2 values that are NaN or infinite, in column 2 (2)"),
+        ((GOOD[0], np.where(GOOD[1], np.nan, 0.5)), [], "the target has"),
+        ((GOOD[0], GOOD[1] * 0), [], "one class only"),
+        ((GOOD[0].astype(str), GOOD[1]), [], "text where numbers belong"),
+        ((GOOD[0], GOOD[1][:9]), [], "X has 40 rows and y 9"),
+        ((GOOD[0][:2], np.array([0, 9])), [], "leave a part empty"),
+        (GOOD, ["--batch-size", "0"], "batch_size is 0"),
+        (GOOD, ["--batch-size", "-4"], "batch_size is -4"),
+        (GOOD, ["--batch-size", "1", "--batch-norm"], "batch norm needs at least 2"),
+        (GOOD, ["--epochs", "0"], "epochs is 0"),
+        (GOOD, ["--hidden", "8,x"], "--hidden is '8,x'"),
+        (GOOD, ["--hidden", "0"], "--hidden is '0'"),
+        (GOOD, ["--activation", "gelu"], "give one of relu"),
+        (GOOD, ["--optimizer", "lion"], "give one of sgd"),
+        (GOOD, ["--schedule", "steep"], "give one of constant"),
+        (GOOD, ["--schedule", "exponential:decay=2"], "(0, 1]"),
+        (GOOD, ["--schedule", "cosine:colour=2"], "colour"),
+        (GOOD, ["--learning-rate", "0"], "learning_rate is 0"),
+        (GOOD, ["--dropout", "1"], "[0, 1)"),
+        (GOOD, ["--l2", "-1"], "l2 is -1"),
+        (GOOD, ["--goal", "0"], "target is 0"),
+        (GOOD, ["--dtype", "float16"], "give one of float32"),
+        (GOOD, ["--seed", "-1"], "random_state is -1"),
+        (GOOD, ["--task", "ranking"], "give one of binary"),
+        (GOOD, ["--device", "tpu"], "give 'auto'"),
+        (GOOD, ["--target", "y"], "no named columns"),
+        (GOOD, ["-o", "nosuch/m.safetensors"], "there is no folder nosuch"),
+        (GOOD, ["-o", "."], "is a folder"),
+    ],
+)
+def test_wrong_input(run, arrays, options, message):
+    """One line, exit code 2, and found before anything is written."""
+    _save(X=arrays[0], y=arrays[1])
+    code, _, err = run("train", "d.npz", *options)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert os.listdir() == ["d.npz"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "nosuch.csv"], "no such file"),
+        (["predict", "nosuch.safetensors", "digits"], "no such file"),
+        (["predict", "broken.safetensors", "digits"], "not a whole safetensors file"),
+        (["predict", "iris.safetensors", "digits"], "64 features and the model takes 4"),
+        (["predict", "iris.safetensors", "iris", "-o", "out.txt"], "written as .csv"),
+        (["predict", "iris.safetensors", "iris", "-o", "nosuch/out.csv"], "no folder"),
+        (["evaluate", "iris.safetensors", "digits"], "labels that the model does not know"),
+        (["evaluate", "iris.safetensors", "iris", "--part", "half"], "give train, dev, test"),
+        (["evaluate", "iris.safetensors", "wine", "--part", "test"], "was not trained on wine"),
+    ],
+)
+def test_wrong_files(run, command, message):
+    run("train", "iris", *QUICK, "-q")
+    Path("broken.safetensors").write_bytes(Path("iris.safetensors").read_bytes()[:200])
+    code, _, err = run(*command)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_usage_errors_end_with_two(run):
+    assert run("train", "iris", "--epochs", "many")[0] == 2
+    assert run("fly")[0] == 2
+
+
+def test_read_only_folder_is_found_before_training(run, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("read-only")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    code, _, err = run("train", "iris", *QUICK)
+    assert code == 2
+    assert "can't be written to (read-only)" in err
+
+
+def test_batch_larger_than_the_set_trains_on_one(run):
+    code, _, err = run("train", "iris", *QUICK, "--batch-size", "1000")
+    assert code == 0
+    assert err == "note: batch_size is 1000 and there are 90 examples: training on one batch\n"
+
+
+def test_diverging_run(run):
+    options = ["--optimizer", "sgd", "--learning-rate", "1e30", "--batch-size", "8"]
+    code, _, err = run("train", "diabetes", *options, "--device", "cpu")
+    assert code == 2
+    assert "the loss turned NaN or infinite in epoch 1, step" in err
+    assert "Try a smaller learning rate (it was 1e+30)" in err
+    assert "nothing is saved" in err
+    assert not Path("diabetes.safetensors").exists()
+
+
+def test_diverging_later_saves_the_last_good_weights(run):
+    # 34 batches an epoch: harmless for 10 epochs, then a rate that no network survives.
+    options = ["--schedule", "piecewise:10=1e30", "--optimizer", "sgd", "--batch-size", "8"]
+    code, _, err = run("train", "diabetes", *options, "--epochs", "20", "--device", "cpu")
+    assert code == 2
+    assert "They are saved in diabetes.safetensors" in err
+    net = xn.load("diabetes.safetensors", device="cpu")
+    assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+def test_ctrl_c_saves_what_there_is(tmp_path):
+    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "100000"]
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(
+        [*command, "--device", "cpu"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.split()[:1] == ["2"]:  # the second epoch is through
+            break
+    time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert err == ""
+    assert "stopped by Ctrl-C in epoch" in out
+    assert "verdict" in out
+    assert "saved digits.safetensors" in out
+    model = xn.load_model(tmp_path / "digits.safetensors", device="cpu")
+    assert np.isfinite(model.network.parameters).all()

@@ -1,0 +1,96 @@
+"""Parting a data set: sizes, completeness, strata, and where the arrays live."""
+
+import numpy as np
+import pytest
+
+from xpnet import partition
+from xpnet.data import partition_indices, partition_sizes
+
+
+@pytest.mark.parametrize(
+    ("n", "ratios", "sizes"),
+    [
+        (150, "auto", [90, 30, 30]),
+        (10_000, "auto", [6000, 2000, 2000]),
+        (10_001, "auto", [9801, 100, 100]),
+        (60_000, "auto", [58_800, 600, 600]),
+        (7, "auto", [4, 2, 1]),
+        (10, (0.5, 0.5), [5, 5]),
+        (1000, (0.7, 0.1, 0.1, 0.1), [700, 100, 100, 100]),
+    ],
+)
+def test_sizes(n, ratios, sizes):
+    assert partition_sizes(n, ratios) == sizes
+
+
+@pytest.mark.parametrize(
+    ("n", "ratios", "message"),
+    [
+        (100, (0.6, 0.2), "add up to 1"),
+        (100, (0.6, 0.6, -0.2), "above 0"),
+        (100, (), "above 0"),
+        (2, "auto", "leave a part empty"),
+        (100, "some", "ratios is 'some'"),
+    ],
+)
+def test_bad_ratios(n, ratios, message):
+    with pytest.raises(ValueError, match=message):
+        partition_sizes(n, ratios)
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_every_example_once(backend, stratify):
+    X = np.arange(400.0).reshape(200, 2)
+    y = np.arange(200) % 7
+    parts = partition(
+        backend.asarray(X), backend.asarray(y), (0.5, 0.3, 0.2), stratify, random_state=3
+    )
+    rows = [backend.to_host(part) for part, _ in parts]
+    labels = [backend.to_host(part) for _, part in parts]
+    assert [len(r) for r in rows] == [100, 60, 40]
+    together = np.concatenate(rows)
+    assert sorted(together[:, 0]) == sorted(X[:, 0])
+    # Rows and labels stay together, and the order is not the old one.
+    np.testing.assert_array_equal(np.concatenate(labels), (together[:, 0] / 2).astype(int) % 7)
+    assert not np.array_equal(together, X)
+
+
+def test_stays_where_the_arrays_live(backend):
+    (X, y), *_ = partition(backend.asarray(np.ones((20, 3))), backend.asarray(np.arange(20)))
+    assert backend.owns(X)
+    assert backend.owns(y)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strata_have_their_shares(seed):
+    # As many classes as the period of a systematic sample, to catch aliasing between the two.
+    labels = np.repeat(np.arange(10), [180, 20, 100, 95, 5, 150, 150, 100, 100, 100])
+    parts = partition_indices(1000, (0.6, 0.2, 0.2), labels, seed)
+    for indices, share in zip(parts, (0.6, 0.2, 0.2), strict=True):
+        counts = np.bincount(labels[indices], minlength=10)
+        assert np.abs(counts - share * np.bincount(labels)).max() <= 1.0
+
+
+def test_strata_are_random_within_a_class():
+    # Of the first half of each class, the training part must hold about its share, not all or none.
+    labels = np.tile(np.arange(5), 200)
+    train, _, _ = partition_indices(1000, "auto", labels, 0)
+    assert 0.5 < np.mean(np.isin(np.arange(500), train)) < 0.7
+
+
+def test_seed_decides():
+    X, y = np.arange(100)[:, None], np.arange(100)
+    first, again, other = (partition(X, y, random_state=s)[0][1] for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_lists_are_taken():
+    (X, y), *_ = partition([[0, 1]] * 10, list("abcdefghij"))
+    assert X.shape == (6, 2)
+    assert set(y) <= set("abcdefghij")
+
+
+def test_lengths_differ():
+    with pytest.raises(ValueError, match="X has 10 rows and y has 9"):
+        partition(np.zeros((10, 2)), np.zeros(9))
