@@ -40,6 +40,14 @@ class Loss:
             total=new.scalar("total"),
         )
 
+    def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
+        """Return the shape of n examples' labels as they are stored."""
+        return n, n_outputs
+
+    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of labels as they are stored, for a network in ``dtype``."""
+        return dtype
+
     def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
         """Check labels on the host and return them as they are stored.
 
@@ -113,6 +121,14 @@ class SoftmaxCrossEntropy(Loss):
             loss=new.scalar("loss"),
             total=new.scalar("total"),
         )
+
+    def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
+        """Return the shape of n labels."""
+        return (n,)
+
+    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return int32."""
+        return np.dtype(np.int32)
 
     def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
         """Check that labels are whole numbers in 0 … n_outputs − 1; return int32."""

@@ -316,6 +316,21 @@ class Network:
         host = np.asarray(home(y, self.backend).to_host(y))
         return x, self.backend.asarray(self.loss.targets(host, self.n_outputs, self.dtype))
 
+    def holds(self, x: Any, y: Any) -> bool:
+        """Return whether a batch is on the device in the types and shapes that `admit` gives."""
+        owns = self.backend.owns
+        return (
+            owns(x)
+            and owns(y)
+            and x.dtype == self.dtype
+            and x.ndim == 2
+            and x.shape[0] > 0
+            and x.shape[1] == self.n_features
+            and x.flags.c_contiguous
+            and y.shape == self.loss.target_shape(x.shape[0], self.n_outputs)
+            and y.dtype == self.loss.target_dtype(self.dtype)
+        )
+
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """Return the loss and the error on a data set, as in prediction.
 

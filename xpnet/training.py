@@ -224,8 +224,8 @@ class Trainer:
         x : array-like, shape (n, n_features)
             Features.
         y : array-like, shape (n,) or (n, k)
-            Labels. What lies on the host is checked; what is on the device already, in the types
-            that the network holds (its dtype; int32 labels for softmax), is taken as it is.
+            Labels. What lies on the network's device already, in the types that it computes with
+            (its dtype; int32 labels for softmax), is taken as it is; all else is checked.
 
         Returns
         -------
@@ -242,14 +242,9 @@ class Trainer:
             return self._update(x, y).copy()
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
-        net, owns = self.network, self.backend.owns
-        if self.backend.device == "cpu" or not (owns(x) and owns(y)):
+        net = self.network
+        if not net.holds(x, y):
             x, y = net.admit(x, y)
-        elif x.ndim != 2 or x.shape[1] != net.n_features or len(x) != len(y):
-            raise ValueError(
-                f"x has shape {x.shape} and y {y.shape}: the network takes (n, {net.n_features}) "
-                "and as many labels"
-            )
         if x.shape[0] < net.min_batch:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
