@@ -10,6 +10,8 @@ from .data import partition as partition
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .gradient_check import check_gradients as check_gradients
+from .history import DivergedError as DivergedError
+from .history import History as History
 from .initializers import He as He
 from .initializers import LeCun as LeCun
 from .initializers import Normal as Normal
@@ -38,8 +40,6 @@ from .schedules import InverseTime as InverseTime
 from .schedules import Piecewise as Piecewise
 from .serialization import ModelFileError as ModelFileError
 from .training import Callback as Callback
-from .training import DivergedError as DivergedError
-from .training import History as History
 from .training import Trainer as Trainer
 
 __version__ = "0.1.0"

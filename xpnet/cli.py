@@ -21,8 +21,9 @@ from rich.console import Console
 from . import __version__, console, readers, system
 from .backend import explain
 from .experiment import PARTS, Experiment, Settings, part
+from .history import DivergedError
 from .model import Model, load_model
-from .training import DivergedError, Trainer
+from .training import Trainer
 
 app = typer.Typer(
     name="xpnet",

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .data import Batches
-from .training import Callback, History, Trainer
+from .history import History
+from .training import Callback, Trainer
 
 #: Seconds between two looks of the progress bar: it must not slow small steps down.
 GLANCE = 0.1

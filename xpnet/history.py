@@ -1,0 +1,98 @@
+"""What is told of a run: an epoch's sums, the history of epochs, and how a run went wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+
+from ._typing import Array
+from .backend import Backend
+
+
+class DivergedError(FloatingPointError):
+    """The loss turned NaN or infinite; the network has its last good weights again.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, both counted from 1; steps over the trainer's life.
+    good_step : int
+        Whose weights the network has again: after so many updates.
+    history : History
+        The epochs before.
+    """
+
+    def __init__(
+        self, message: str, epoch: int, step: int, good_step: int, history: History
+    ) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.good_step, self.history = epoch, step, good_step, history
+
+
+@dataclass
+class History:
+    """What `Trainer.fit` measured, a row for each epoch.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Keys: "epoch" and "step" (both counted over the trainer's life), "learning_rate" (of the
+        epoch's last step), "train_loss" (mean over the epoch's batches as they were trained on,
+        without the L2 term), "train_error", "dev_loss" and "dev_error" (as in prediction, where
+        asked for), "seconds" and "samples_per_second" (training alone, without evaluation).
+    stopped : bool
+        Whether `Trainer.stop` ended the fit before its last epoch was through.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    stopped: bool = False
+
+    def __getitem__(self, key: str) -> list[float]:
+        """Return one column; NaN where a row does not have it."""
+        if self.rows and not any(key in row for row in self.rows):
+            raise KeyError(f"{key!r} was not measured; there are {', '.join(self.rows[-1])}")
+        return [row.get(key, math.nan) for row in self.rows]
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.rows)
+
+
+class Meter:
+    """Adds up an epoch's loss on the device, where the host can look without stopping it."""
+
+    def __init__(self, backend: Backend, lead: tuple[int, ...]) -> None:
+        xp = backend.xp
+        self._kernels = backend.kernels
+        self._record, self._seen = backend.shared((2, *lead), np.float64)
+        self._work = SimpleNamespace(
+            total=self._record[0, ...],
+            steps=self._record[1, ...],
+            term=xp.zeros(lead, np.float64),
+            finite=xp.ones(lead, np.bool_),
+        )
+
+    def reset(self) -> None:
+        """Begin an epoch."""
+        self._record[...] = 0
+        self.finite[...] = True
+
+    @property
+    def finite(self) -> Array:
+        """On the device: whether all losses so far were finite."""
+        return self._work.finite
+
+    def add(self, loss: Array, n: int) -> None:
+        """Add the mean loss of a batch of n examples."""
+        self._kernels.observe(loss, n, self._work)
+
+    def diverged(self) -> bool:
+        """Return whether the host has seen a sum that is not finite; it may lag behind a GPU."""
+        return not math.isfinite(self._seen.item(0))
+
+    def read(self) -> tuple[float, int]:
+        """Return Σ n · loss and the number of finite steps; synchronise the device first."""
+        return self._seen.item(0), int(self._seen.item(1))
