@@ -274,7 +274,9 @@ class Trainer:
         net = self.network
         net._require_single("fit")
         epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
-        watchers = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+        watchers = [_as_callback(c) for c in callbacks]
+        if validation_data is not None and len(validation_data) != 2:
+            raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         with self.backend.active():
             x, labels = net.admit(X, y)
             _check_varied(self.backend.to_host(labels))
@@ -385,6 +387,14 @@ class Trainer:
         order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
         chosen = move(np.sort(order), self.backend)
         return x[chosen], y[chosen]
+
+
+def _as_callback(watcher: Any) -> Callback:
+    if isinstance(watcher, Callback):
+        return watcher
+    if not callable(watcher) or isinstance(watcher, type):
+        raise TypeError(f"callback {watcher!r}: give a Callback or a function of (trainer, row)")
+    return _Function(watcher)
 
 
 def _check_varied(y: np.ndarray[Any, Any]) -> None:
