@@ -68,8 +68,9 @@ def check_gradients(
             return loss + float((weights * weights).sum()) * l2 / (2 * n)
 
         cost()
+        decayed, scratch = network.gradients[: network.n_weights], weights.copy()
+        network.backend.kernels.add_decay(decayed, weights, l2 / n, scratch)
         gradient = network.backend.to_host(network.gradients).copy()
-        gradient[: network.n_weights] += l2 / n * network.backend.to_host(weights)
         differences = np.empty_like(gradient)
         for i in range(len(gradient)):
             value = float(p[i])

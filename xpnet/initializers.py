@@ -72,6 +72,11 @@ class He(Normal):
     slope: float = 0.0
     sigma: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.slope):
+            raise ValueError(f"slope is {self.slope}: give a finite number")
+
     def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
         """Return √(2 / ((1 + β²) m_in))."""
         return math.sqrt(2.0 / ((1.0 + self.slope**2) * n_inputs))
@@ -160,5 +165,8 @@ def to_config(init: str | Normal) -> str | dict[str, Any]:
     """Return an initialiser as JSON-ready data."""
     if isinstance(init, str):
         return init
-    name = next(name for name, kind in INITIALIZERS.items() if type(init) is kind)
+    name = next((name for name, kind in INITIALIZERS.items() if type(init) is kind), None)
+    if name is None:
+        known = ", ".join(kind.__name__ for kind in INITIALIZERS.values())
+        raise ValueError(f"{init!r} can't be written to a file: of initialisers only {known} can")
     return {"name": name, **asdict(init)}

@@ -169,8 +169,8 @@ class Linear(Layer):
 
     Raises
     ------
-    ValueError
-        If n_outputs is less than 1 or init is not known.
+    TypeError, ValueError
+        If n_outputs is no whole number or less than 1, or bias or init is not known.
 
     Examples
     --------
@@ -185,6 +185,8 @@ class Linear(Layer):
     def __post_init__(self) -> None:
         if isinstance(self.n_outputs, bool) or not isinstance(self.n_outputs, (int, np.integer)):
             raise TypeError(f"n_outputs is {self.n_outputs!r}: give a whole number")
+        if self.bias not in (None, True, False):
+            raise TypeError(f"bias is {self.bias!r}: give True, False or None")
         self.n_outputs = int(self.n_outputs)
         if self.n_outputs < 1:
             raise ValueError(f"n_outputs is {self.n_outputs}: give 1 or more")
@@ -207,7 +209,8 @@ class Linear(Layer):
         if self.bias is None:
             self.bias = not (following and following[0].absorbs_bias)
         if self.init == "auto":
-            self.init = next((f.suits for f in following if f.suits is not None), "xavier")
+            suits = next((f.suits for f in following if f.suits is not None), "xavier")
+            self.init = initializers.resolve(suits)
         return self.n_outputs
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:

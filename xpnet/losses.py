@@ -65,13 +65,15 @@ class Loss:
                 f"so {self.name} needs shape ({len(y)}, {n_outputs})"
                 + (f" or ({len(y)},)" if n_outputs == 1 else "")
             )
-        bad = ~np.isfinite(rows)
+        with np.errstate(over="ignore"):  # what is too large for the dtype counts as infinite
+            stored = np.ascontiguousarray(rows, dtype=dtype)
+        bad = ~np.isfinite(stored)
         if bad.any():
             raise ValueError(
                 f"y has {int(bad.sum())} values that are NaN or infinite, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
             )
-        return np.ascontiguousarray(rows, dtype=dtype)
+        return stored
 
     def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient."""
@@ -104,7 +106,7 @@ class SoftmaxCrossEntropy(Loss):
     """−1/n Σ log softmax(z)_y for classes 0 … m−1 (notes, chapters 2.2.4 and 3).
 
     Its gradient is (softmax(z) − onehot(y)) / n. It is computed from z by way of
-    log Σ exp(z − max z), finite for every finite z.
+    log Σ exp(z − max z): finite unless logits differ by more than the largest number there is.
     """
 
     name = "softmax_cross_entropy"
@@ -184,11 +186,11 @@ class SigmoidCrossEntropy(Loss):
     def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
         """Check that labels are 0 or 1."""
         rows = super().targets(y, n_outputs, dtype)
-        other = (rows != 0) & (rows != 1)
+        other = (y != 0) & (y != 1)  # as they were given: rounding makes 1e-60 a 0
         if other.any():
             raise ValueError(
                 f"y has {int(other.sum())} labels other than 0 and 1, such as "
-                f"{rows[other][0]:g}: {self.name} needs 0 or 1"
+                f"{y[other][0]:g}: {self.name} needs 0 or 1"
             )
         return rows
 

@@ -75,7 +75,9 @@ class Model:
         }
         if self.features is not None:
             description["features"] = self.features.config()
-        serialization.write(path, self.network.state(), description)
+        arrays = self.network.state()
+        serialization.require_finite(arrays, str(path))
+        serialization.write(path, arrays, description)
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:

@@ -425,8 +425,12 @@ class Network:
         ------
         OSError
             If the file can't be written.
+        ValueError
+            If a parameter is NaN or infinite.
         """
-        serialization.write(path, self.state(), {"network": self.config()})
+        arrays = self.state()
+        serialization.require_finite(arrays, str(path))
+        serialization.write(path, arrays, {"network": self.config()})
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
@@ -473,21 +477,37 @@ def from_description(
         for entry in config.pop("layers"):
             arguments = dict(entry)
             layers.append(LAYERS[arguments.pop("type")](**arguments))
+        # Before anything is allocated: a few bytes of JSON may claim a network of any size.
+        shapes = _shapes([replace(layer) for layer in layers], config["n_features"])
+        serialization.check_arrays(arrays, shapes, _check_dtype(config["dtype"]), source)
         network = Network(layers, device=device, **config)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
         raise ModelFileError(f"{source}: its network can't be built ({error!r})") from error
     network.load_state(arrays, source)
     return network
 
 
+def _shapes(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of what a file with these layers must hold."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    width = check_count(n_features, "n_features")
+    for index, layer in enumerate(layers):
+        width = layer.build(index, width, layers[index + 1 :])
+        named = layer.weight_shapes() | layer.other_shapes() | layer.statistic_shapes()
+        shapes |= {f"{index}.{name}": shape for name, shape in named.items()}
+    return shapes
+
+
 def _check_dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        found: np.dtype[Any] | None = np.dtype(dtype)
+        name = "" if dtype is None else np.dtype(dtype).name
     except TypeError:
-        found = None
-    if found is None or found.name not in DTYPES:
+        name = ""
+    if name not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
-    return found
+    return np.dtype(name)  # by its name, so in this machine's byte order
 
 
 def _check_seed(seed: int | None) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ._typing import Array
 from .kernels import Kernels
@@ -39,9 +38,12 @@ class Optimizer:
         α, above 0, or a schedule: a function of (step, epoch).
     """
 
-    n_moments: ClassVar[int] = 0
-
     learning_rate: float | Schedule = 1e-3
+
+    @property
+    def n_moments(self) -> int:
+        """How many moments it keeps."""
+        return 1
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate):
@@ -106,11 +108,14 @@ class SGD(Optimizer):
     SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
     """
 
-    n_moments: ClassVar[int] = 1
-
     learning_rate: float | Schedule = 1e-2
     momentum: float = 0.0
     nesterov: bool = False
+
+    @property
+    def n_moments(self) -> int:
+        """How many moments it keeps: one with momentum, else none."""
+        return 1 if self.momentum else 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,8 +153,6 @@ class Momentum(Optimizer):
         β in [0, 1).
     """
 
-    n_moments: ClassVar[int] = 1
-
     learning_rate: float | Schedule = 1e-2
     beta: float = 0.9
 
@@ -186,8 +189,6 @@ class RMSProp(Optimizer):
     eps : float
         ε, above 0.
     """
-
-    n_moments: ClassVar[int] = 1
 
     learning_rate: float | Schedule = 1e-3
     beta: float = 0.9
@@ -234,12 +235,15 @@ class Adam(Optimizer):
     Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08)
     """
 
-    n_moments: ClassVar[int] = 2
-
     learning_rate: float | Schedule = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     eps: float = 1e-8
+
+    @property
+    def n_moments(self) -> int:
+        """How many moments it keeps: v and s."""
+        return 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,9 +28,13 @@ class _Counted:
 
     initial: float
 
-    def _count(self, step: int, epoch: float, per: str) -> int:
+    def __post_init__(self) -> None:
+        _require_rate("initial", self.initial)
+        per = getattr(self, "per", "epoch")
         if per not in ("epoch", "step"):
             raise ValueError(f"per is {per!r}: give 'epoch' or 'step'")
+
+    def _count(self, step: int, epoch: float, per: str) -> int:
         return step if per == "step" else int(epoch)
 
 
@@ -43,9 +47,6 @@ class Constant(_Counted):
     >>> Constant(0.1)(step=1000, epoch=10.0)
     0.1
     """
-
-    def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
@@ -75,7 +76,7 @@ class InverseTime(_Counted):
     per: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
+        super().__post_init__()
         _require_rate("decay", self.decay)
 
     def __call__(self, step: int, epoch: float) -> float:
@@ -106,7 +107,7 @@ class Exponential(_Counted):
     per: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
+        super().__post_init__()
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}: give a number in (0, 1]")
 
@@ -141,7 +142,7 @@ class InverseSquareRoot(_Counted):
     per: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
+        super().__post_init__()
         _require_rate("scale", self.scale)
 
     def __call__(self, step: int, epoch: float) -> float:
@@ -176,7 +177,8 @@ class Piecewise(_Counted):
     per: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        for rate in (self.initial, *self.rates):
+        super().__post_init__()
+        for rate in self.rates:
             _require_rate("a rate", rate)
         if len(self.boundaries) != len(self.rates):
             raise ValueError(
@@ -226,7 +228,7 @@ class Cosine(_Counted):
     per: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
+        super().__post_init__()
         _require_rate("final", self.final)
         _require_rate("warm_up", self.warm_up)
         if not self.total > self.warm_up:

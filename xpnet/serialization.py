@@ -48,8 +48,8 @@ def write(
 
     path = Path(path)
     # One entry: safetensors writes several in any order, and equal models should be equal bytes.
-    document = json.dumps({"version": VERSION, **description}, allow_nan=False)
-    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {FORMAT: document})
+    document = json.dumps({**description, "version": VERSION}, allow_nan=False)
+    data = save({k: np.asarray(v, order="C") for k, v in arrays.items()}, {FORMAT: document})
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -114,6 +114,13 @@ def read(
             "use the xpnet that wrote it, or a newer one"
         )
     return arrays, description
+
+
+def require_finite(arrays: dict[str, np.ndarray[Any, Any]], target: str) -> None:
+    """Raise a ValueError if an array holds what `check_arrays` would refuse to read again."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{target} is not written: {name} holds NaN or infinite values")
 
 
 def check_arrays(

@@ -78,9 +78,12 @@ def describe_columns(counts: np.ndarray[Any, Any], names: list[str] | None = Non
     return f"{values} NaN or infinite, in {noun} {shown}{more}"
 
 
-def check_lengths(X: Any, y: Any, name: str = "") -> None:
-    """Raise a ValueError if X and y have different numbers of examples."""
-    rows, labels = len(X), len(y)
+def check_lengths(X: Array, y: Array, name: str = "") -> None:
+    """Raise a ValueError if arrays X and y have different numbers of examples."""
+    for array, what in ((X, f"{name}X"), (y, f"{name}y")):
+        if array.ndim == 0:
+            raise ValueError(f"{what} is a single value: give one for each example")
+    rows, labels = X.shape[0], y.shape[0]
     if rows != labels:
         raise ValueError(
             f"{name}X has {rows} rows and {name}y has {labels}: give one label for each example"

@@ -1,0 +1,356 @@
+"""Every layer, loss and state of training against two-sided differences; and that this can fail."""
+
+import numpy as np
+import pytest
+from oracle import draw_state, on_host
+
+import xpnet as xn
+from xpnet.losses import MeanSquaredError
+
+#: What `check_gradients` promises for a right backward pass.
+LIMIT = 1e-7
+
+ACTIVATIONS = {
+    "identity": [],
+    "sigmoid": [xn.Sigmoid()],
+    "tanh": [xn.Tanh()],
+    "relu": [xn.ReLU()],
+    "leaky_relu": [xn.LeakyReLU()],
+    "leaky_relu_0.3": [xn.LeakyReLU(0.3)],
+    "leaky_relu_0": [xn.LeakyReLU(0.0)],
+    "softmax": [xn.Softmax()],
+}
+
+#: Loss and number of outputs.
+HEADS = [
+    ("softmax_cross_entropy", 2),
+    ("softmax_cross_entropy", 3),
+    ("sigmoid_cross_entropy", 1),
+    ("sigmoid_cross_entropy", 2),
+    ("mean_squared_error", 1),
+    ("mean_squared_error", 2),
+]
+
+
+def build(backend, layers, loss="mean_squared_error", n_outputs=2, seed=0, **options):
+    """Return a network of the layers and an output layer, with random values everywhere.
+
+    Biases are random too: where they are zero, a dropped or dead unit has a pre-activation of
+    exactly 0, the kink of ReLUs, and there the differences are no derivative.
+    """
+    net = xn.Network(
+        [*layers, xn.Linear(n_outputs)],
+        loss=loss,
+        n_features=4,
+        device=backend,
+        dtype="float64",
+        **options,
+    )
+    net.load_state(draw_state(net, seed, scale=0.8))
+    return net
+
+
+def data(net, n=6, seed=0):
+    rng = np.random.default_rng((seed, n))
+    X = rng.standard_normal((n, net.n_features))
+    if net.loss.name == "softmax_cross_entropy":
+        return X, rng.integers(net.n_outputs, size=n)
+    if net.loss.name == "sigmoid_cross_entropy":
+        return X, rng.integers(2, size=(n, net.n_outputs))
+    return X, rng.standard_normal((n, net.n_outputs))
+
+
+def error(net, n=6, seed=0, **options):
+    return xn.check_gradients(net, *data(net, n, seed), **options)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.7], ids=["no_l2", "l2"])
+@pytest.mark.parametrize(("loss", "n_outputs"), HEADS)
+@pytest.mark.parametrize("norm", [[], [xn.BatchNorm()]], ids=["plain", "batch_norm"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_layer_with_every_loss(backend, activation, norm, loss, n_outputs, l2):
+    layers = [xn.Linear(5), *norm, *ACTIVATIONS[activation]]
+    assert error(build(backend, layers, loss, n_outputs), l2=l2) < LIMIT
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 16])
+@pytest.mark.parametrize("norm", [[], [xn.BatchNorm()]], ids=["plain", "batch_norm"])
+@pytest.mark.parametrize("activation", ["tanh", "leaky_relu_0.3"])
+def test_every_batch_size(backend, n, norm, activation):
+    layers = [xn.Linear(5), *norm, *ACTIVATIONS[activation]]
+    assert error(build(backend, layers, "softmax_cross_entropy"), n) < LIMIT
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("loss", "n_outputs"), HEADS)
+def test_a_batch_of_one(backend, activation, loss, n_outputs):
+    layers = [xn.Linear(5), *ACTIVATIONS[activation]]
+    assert error(build(backend, layers, loss, n_outputs), n=1) < LIMIT
+
+
+@pytest.mark.parametrize("bias", [None, True, False])
+@pytest.mark.parametrize("norm", [xn.BatchNorm(), xn.BatchNorm(momentum=1.0, eps=0.1)], ids=repr)
+def test_a_bias_under_batch_norm(backend, bias, norm):
+    net = build(backend, [xn.Linear(5, bias=bias), norm, xn.Tanh()])
+    assert ("0.bias" in net.state()) is (bias is True)
+    assert error(net) < LIMIT
+
+
+STACKS = {
+    "logistic_regression": [],
+    "three_hidden": [xn.Linear(5), xn.Tanh(), xn.Linear(4), xn.Sigmoid(), xn.Linear(3), xn.Tanh()],
+    "deep_relu": [layer for _ in range(6) for layer in (xn.Linear(5), xn.ReLU())],
+    "deep_batch_norm": [
+        layer for _ in range(4) for layer in (xn.Linear(4), xn.BatchNorm(), xn.LeakyReLU(0.2))
+    ],
+    "every_layer": [
+        xn.Dropout(0.2),
+        xn.Linear(6),
+        xn.BatchNorm(),
+        xn.ReLU(),
+        xn.Dropout(0.3),
+        xn.Linear(5),
+        xn.LeakyReLU(0.1),
+        xn.Linear(5, bias=True),
+        xn.BatchNorm(eps=1e-2),
+        xn.Softmax(),
+        xn.Linear(4),
+        xn.Tanh(),
+        xn.Linear(4),
+        xn.Sigmoid(),
+    ],
+    "two_softmaxes": [xn.Linear(5), xn.Softmax(), xn.Linear(4), xn.Softmax()],
+    "linear_twice": [xn.Linear(5), xn.Linear(3)],
+    "batch_norm_first": [xn.BatchNorm(), xn.Linear(5), xn.Tanh()],
+    "batch_norm_twice": [xn.Linear(5), xn.BatchNorm(), xn.BatchNorm(), xn.Tanh()],
+    "batch_norm_after": [xn.Linear(5), xn.Tanh(), xn.BatchNorm()],
+    "batch_norm_last": [xn.Linear(5), xn.Tanh(), xn.Linear(3), xn.BatchNorm()],
+    "activation_first": [xn.Tanh(), xn.Linear(5), xn.Softmax()],
+    "activations_in_a_row": [xn.Linear(5), xn.Tanh(), xn.Sigmoid(), xn.LeakyReLU(0.2)],
+    "dropout_before_activation": [xn.Linear(5), xn.Dropout(0.4), xn.Tanh()],
+    "dropout_and_batch_norm": [xn.Linear(5), xn.Dropout(0.4), xn.BatchNorm(), xn.Tanh()],
+    "narrow": [xn.Linear(1), xn.Tanh(), xn.Linear(1), xn.Sigmoid()],
+}
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.7], ids=["no_l2", "l2"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_stacks(backend, stack, loss, l2):
+    net = build(backend, STACKS[stack], loss, n_outputs=3, seed=2)
+    assert error(net, n=7, l2=l2) < LIMIT
+
+
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [
+        (xn.Tanh(), "mean_squared_error"),
+        (xn.Sigmoid(), "mean_squared_error"),
+        (xn.Softmax(), "mean_squared_error"),
+        (xn.LeakyReLU(0.2), "mean_squared_error"),
+        (xn.Tanh(), "softmax_cross_entropy"),
+        (xn.Tanh(), "sigmoid_cross_entropy"),
+        (xn.BatchNorm(), "softmax_cross_entropy"),
+        (xn.Dropout(0.3), "mean_squared_error"),
+    ],
+)
+def test_a_last_layer_without_weights(backend, last, loss):
+    net = xn.Network(
+        [xn.Linear(5), xn.Tanh(), xn.Linear(3), last],
+        loss=loss,
+        n_features=4,
+        device=backend,
+        dtype="float64",
+    )
+    net.load_state(draw_state(net, 1, scale=0.8))
+    assert error(net) < LIMIT
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("place", ["input", "hidden", "both"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_dropout(backend, p, place, activation):
+    dropout = [xn.Dropout(p)]
+    layers = [
+        *(dropout if place != "hidden" else []),
+        xn.Linear(8),
+        *ACTIVATIONS[activation],
+        *(dropout if place != "input" else []),
+    ]
+    net = build(backend, layers)
+    X, Y = data(net)
+    assert xn.check_gradients(net, X, Y) < LIMIT
+    # Something was dropped, or it would be no check of dropout.
+    dropped = on_host(backend, net.loss_and_gradient(*net.admit(X, Y)))
+    assert abs(float(dropped) - net.evaluate(X, Y)["loss"]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        xn.SGD(0.05),
+        xn.SGD(0.05, momentum=0.9, nesterov=True),
+        xn.Momentum(0.05),
+        xn.RMSProp(0.01),
+        xn.Adam(0.01),
+    ],
+    ids=lambda o: type(o).__name__,
+)
+def test_between_updates(backend, optimizer):
+    """In the midst of training, with moments and running statistics; it goes on undisturbed."""
+    ends = []
+    for check in (True, False):
+        layers = [xn.Linear(6), xn.BatchNorm(), xn.ReLU(), xn.Dropout(0.3), xn.Linear(4), xn.Tanh()]
+        net = build(backend, layers, "softmax_cross_entropy", 3, random_state=5)
+        X, y = data(net, n=12)
+        trainer = xn.Trainer(net, optimizer, l2=0.1)
+        for _ in range(3):
+            for _ in range(5):
+                trainer.step(X, y)
+            if check:
+                assert xn.check_gradients(net, X, y, l2=0.1) < LIMIT
+        ends.append(net.state())
+    for name, value in ends[0].items():
+        np.testing.assert_array_equal(value, ends[1][name], err_msg=name)
+
+
+def test_the_check_changes_nothing(backend):
+    net = build(backend, STACKS["every_layer"], "softmax_cross_entropy", 3)
+    X, y = data(net)
+    state, given = net.state(), X.copy()
+    xn.check_gradients(net, X, y, l2=0.3)
+    np.testing.assert_array_equal(X, given)
+    for name, value in net.state().items():
+        np.testing.assert_array_equal(value, state[name], err_msg=name)
+
+
+# -- the check can fail ----
+
+
+class TanhWithoutItsDerivative(xn.Tanh):
+    def backward(self, dy, b):
+        return dy
+
+
+class SigmoidWithHalfOfIt(xn.Sigmoid):
+    def backward(self, dy, b):
+        self.kernels.xp.multiply(dy, b.y, out=dy)
+        return dy
+
+
+class ReluThatLetsAllThrough(xn.ReLU):
+    def backward(self, dy, b):
+        return dy
+
+
+class SoftmaxWithThePagesSign(xn.Softmax):
+    """Sⁱ(δᵢⱼ + Sʲ), the notes' last line of chapter 2.2.4."""
+
+    def backward(self, dy, b):
+        return b.y * (dy + (dy * b.y).sum(axis=-1, keepdims=True))
+
+
+class BatchNormOfConstants(xn.BatchNorm):
+    """As if μ and σ did not depend on the batch."""
+
+    def backward(self, dy, b):
+        super().backward(dy, b)
+        return dy * (self.parameters["weight"][..., None, :] * b.inverse_deviation)
+
+
+class BatchNormWithoutGamma(xn.BatchNorm):
+    def backward(self, dy, b):
+        dx = super().backward(dy, b)
+        self.gradients["weight"][...] = 0.0
+        return dx
+
+
+class LinearWithoutBiasGradient(xn.Linear):
+    def backward(self, dy, b):
+        dx = super().backward(dy, b)
+        self.gradients["bias"][...] = 0.0
+        return dx
+
+
+class LinearDividedByFeatures(xn.Linear):
+    """By the number of features instead of examples, as the notes' chapter 1.1.1 does."""
+
+    def backward(self, dy, b):
+        dx = super().backward(dy, b)
+        for gradient in self.gradients.values():
+            gradient *= dy.shape[-2] / self.n_inputs
+        return dx
+
+
+class DropoutThatForgetsItsMask(xn.Dropout):
+    def backward(self, dy, b):
+        return dy
+
+
+class ErrorWithoutItsTwo(MeanSquaredError):
+    def gradient(self, k, z, y, b):
+        dz = super().gradient(k, z, y, b)
+        dz *= 0.5
+        return dz
+
+
+WRONG = {
+    "tanh": [xn.Linear(5), TanhWithoutItsDerivative()],
+    "sigmoid": [xn.Linear(5), SigmoidWithHalfOfIt()],
+    "relu": [xn.Linear(5), ReluThatLetsAllThrough()],
+    "softmax": [xn.Linear(5), SoftmaxWithThePagesSign()],
+    "batch_norm": [xn.Linear(5), BatchNormOfConstants(), xn.Tanh()],
+    "gamma": [xn.Linear(5), BatchNormWithoutGamma(), xn.Tanh()],
+    "bias": [LinearWithoutBiasGradient(5), xn.Tanh()],
+    "features": [LinearDividedByFeatures(5), xn.Tanh()],
+    "dropout": [xn.Linear(5), DropoutThatForgetsItsMask(0.5)],
+}
+
+
+@pytest.mark.parametrize("layers", WRONG.values(), ids=WRONG)
+def test_a_wrong_layer_is_found(backend, layers):
+    assert error(build(backend, layers)) > 1e-3
+
+
+def test_a_wrong_loss_is_found(backend):
+    net = build(backend, [xn.Linear(5), xn.Tanh()])
+    net.loss = ErrorWithoutItsTwo()
+    assert error(net) > 1e-3
+
+
+def test_a_small_fault_in_one_parameter_is_found(backend):
+    class OffByLittle(xn.Linear):
+        def backward(self, dy, b):
+            dx = super().backward(dy, b)
+            self.gradients["weight"][0, 0] *= 1.0001
+            return dx
+
+    assert error(build(backend, [OffByLittle(5), xn.Tanh()])) > LIMIT
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_outputs"), [("softmax_cross_entropy", 3), ("mean_squared_error", 1)]
+)
+def test_float32_is_refused_with_the_reason(backend, loss, n_outputs):
+    net = xn.Network([xn.Linear(n_outputs)], loss=loss, n_features=4, device=backend)
+    with pytest.raises(ValueError, match=r"in float32: .* needs dtype='float64', because float32"):
+        error(net)
+
+
+def test_bad_arguments_are_refused(backend):
+    net = build(backend, [xn.Linear(3), xn.Tanh()])
+    X, Y = data(net)
+    with pytest.raises(ValueError, match="l2 is -1"):
+        xn.check_gradients(net, X, Y, l2=-1)
+    with pytest.raises(ValueError, match=r"the network takes \(examples, 4\)"):
+        xn.check_gradients(net, X[:, :3], Y)
+    replicas = xn.Network(
+        [xn.Linear(2)],
+        loss="mean_squared_error",
+        n_features=4,
+        device=backend,
+        dtype="float64",
+        replicas=2,
+    )
+    with pytest.raises(ValueError, match="check_gradients takes a single network"):
+        xn.check_gradients(replicas, X, Y)
