@@ -1,29 +1,62 @@
 """One harness: the same tests on every backend there is."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from strict import StrictBackend
 
+import xpnet.backend
 from xpnet.backend import Backend, select, why_no_cuda
 
 
-def _numpy() -> Backend:
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
+    """CuPy's stand-in: fresh, its counters at zero, not active.
+
+    The library finds it as the CUDA device on which its arrays lie.
+    """
+    stand_in = StrictBackend()
+
+    def found(device: Any = "auto", *, fused: bool = True) -> Backend:
+        return stand_in if device == stand_in.device else select(device, fused=fused)
+
+    monkeypatch.setattr(xpnet.backend, "select", found)
+    return stand_in
+
+
+def _numpy(request: pytest.FixtureRequest) -> Backend:
     return select("cpu")
 
 
-def _cupy() -> Backend:
+def _strict(request: pytest.FixtureRequest) -> Backend:
+    return request.getfixturevalue("strict")
+
+
+def _cupy(request: pytest.FixtureRequest) -> Backend:
     why = why_no_cuda()
     if why is not None:
         pytest.skip(f"CUDA: {why}")
     return select("cuda")
 
 
-BACKENDS = {"numpy": _numpy, "cupy": _cupy}
+BACKENDS = {"numpy": _numpy, "strict": _strict, "cupy": _cupy}
+
+#: What a test may ask for beyond those, by parametrising `device` indirectly.
+SPECIAL = {"lagging": lambda request: StrictBackend(late=True)}
 
 
 @pytest.fixture(params=list(BACKENDS))
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn: NumPy, and CuPy where there is a GPU."""
-    found = BACKENDS[request.param]()
-    with found.active():
-        yield found
+def device(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn: NumPy, CuPy's stand-in, and CuPy where there is a GPU.
+
+    None is active, as for a user: what is called from outside has to see to that by itself.
+    """
+    return (BACKENDS | SPECIAL)[request.param](request)
+
+
+@pytest.fixture
+def backend(device: Backend) -> Iterator[Backend]:
+    """Each backend in turn, active: for tests of what is called inside the library."""
+    with device.active():
+        yield device

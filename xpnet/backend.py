@@ -81,7 +81,7 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If the name is not one of those above.
     DeviceError
         If a CUDA device is asked for and there is none.
@@ -92,6 +92,8 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
     'cpu'
     """
     if not isinstance(device, str):
+        if not hasattr(device, "kernels"):
+            raise TypeError(f"device is {device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:N'")
         return device
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
     if match is None:

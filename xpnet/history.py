@@ -13,14 +13,14 @@ from .backend import Backend
 
 
 class DivergedError(FloatingPointError):
-    """The loss turned NaN or infinite; the network has its last good weights again.
+    """The loss turned NaN or infinite; network and trainer are back in their last good state.
 
     Attributes
     ----------
     epoch, step : int
         Where it happened, both counted from 1; steps over the trainer's life.
     good_step : int
-        Whose weights the network has again: after so many updates.
+        Which state that is: the one after so many updates.
     history : History
         The epochs before.
     """

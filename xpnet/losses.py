@@ -48,7 +48,9 @@ class Loss:
         """Return the type of labels as they are stored, for a network in ``dtype``."""
         return dtype
 
-    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+    def targets(
+        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Any:
         """Check labels on the host and return them as they are stored.
 
         Raises
@@ -57,11 +59,11 @@ class Loss:
             If they don't fit the loss or the number of outputs; the message says why.
         """
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"y has dtype {y.dtype}: {self.name} needs numbers")
+            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs numbers")
         rows = y.reshape(len(y), 1) if y.ndim == 1 else y
         if rows.ndim != 2 or rows.shape[1] != n_outputs:
             raise ValueError(
-                f"y has shape {y.shape}: the network has {n_outputs} outputs, "
+                f"{name} has shape {y.shape}: the network has {n_outputs} outputs, "
                 f"so {self.name} needs shape ({len(y)}, {n_outputs})"
                 + (f" or ({len(y)},)" if n_outputs == 1 else "")
             )
@@ -70,7 +72,7 @@ class Loss:
         bad = ~np.isfinite(stored)
         if bad.any():
             raise ValueError(
-                f"y has {int(bad.sum())} values that are NaN or infinite, the first in row "
+                f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
             )
         return stored
@@ -132,22 +134,26 @@ class SoftmaxCrossEntropy(Loss):
         """Return int32."""
         return np.dtype(np.int32)
 
-    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+    def targets(
+        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Any:
         """Check that labels are whole numbers in 0 … n_outputs − 1; return int32."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if y.ndim != 1:
             raise ValueError(
-                f"y has shape {y.shape}: {self.name} needs integer labels of shape ({len(y)},)"
+                f"{name} has shape {y.shape}: {self.name} needs integer labels of shape ({len(y)},)"
             )
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"y has dtype {y.dtype}: {self.name} needs integer labels")
+            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs integer labels")
         if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
-            raise ValueError(f"y has labels that are not whole numbers: {self.name} needs integers")
+            raise ValueError(
+                f"{name} has labels that are not whole numbers: {self.name} needs integers"
+            )
         if len(y) and (y.min() < 0 or y.max() >= n_outputs):
             raise ValueError(
-                f"y has labels from {y.min():g} to {y.max():g}: a network with {n_outputs} outputs "
-                f"needs labels 0 to {n_outputs - 1}: numpy.unique(y, return_inverse=True)"
+                f"{name} has labels from {y.min():g} to {y.max():g}: a network with {n_outputs} "
+                f"outputs needs labels 0 to {n_outputs - 1}: numpy.unique(y, return_inverse=True)"
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
@@ -183,13 +189,15 @@ class SigmoidCrossEntropy(Loss):
     name = "sigmoid_cross_entropy"
     doubled_by = "Sigmoid"
 
-    def targets(self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any]) -> Any:
+    def targets(
+        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Any:
         """Check that labels are 0 or 1."""
-        rows = super().targets(y, n_outputs, dtype)
+        rows = super().targets(y, n_outputs, dtype, name)
         other = (y != 0) & (y != 1)  # as they were given: rounding makes 1e-60 a 0
         if other.any():
             raise ValueError(
-                f"y has {int(other.sum())} labels other than 0 and 1, such as "
+                f"{name} has {int(other.sum())} labels other than 0 and 1, such as "
                 f"{y[other][0]:g}: {self.name} needs 0 or 1"
             )
         return rows

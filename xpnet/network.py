@@ -138,15 +138,18 @@ class Network:
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
-        for layer in self.layers:
-            for arrays in (layer.parameters, layer.statistics):
-                for name, array in arrays.items():
+        with self.backend.active():
+            for layer in self.layers:
+                for name, array in (layer.parameters | layer.statistics).items():
                     for place in np.ndindex(*self.lead):
-                        draw = generator(self.random_state, Purpose.WEIGHTS, layer.index, *place)
-                        value = layer.initial(name, draw)
-                        if isinstance(value, np.ndarray):
-                            value = self.backend.asarray(value, self.dtype)
-                        array[place] = value
+                        self._initialize(layer, name, array, place)
+
+    def _initialize(self, layer: Layer, name: str, array: Array, place: tuple[int, ...]) -> None:
+        draw = generator(self.random_state, Purpose.WEIGHTS, layer.index, *place)
+        value = layer.initial(name, draw)
+        if isinstance(value, np.ndarray):
+            value = self.backend.asarray(value, self.dtype)
+        array[place] = value
 
     def reserve(self, n: int, training: bool) -> None:
         """Make the workspace large enough for batches of n examples, if it is not."""
@@ -309,12 +312,18 @@ class Network:
         TypeError, ValueError
             If something about it is not as the network needs it.
         """
+        with self.backend.active():
+            return self._admit(X, y, name)
+
+    def _admit(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
         X = X if hasattr(X, "shape") else as_host_array(X, f"{name}X")
         y = y if hasattr(y, "shape") else as_host_array(y, f"{name}y")
         check_lengths(X, y, name)
         x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
         host = np.asarray(home(y, self.backend).to_host(y))
-        return x, self.backend.asarray(self.loss.targets(host, self.n_outputs, self.dtype))
+        return x, self.backend.asarray(
+            self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
+        )
 
     def holds(self, x: Any, y: Any) -> bool:
         """Return whether a batch is on the device in the types and shapes that `admit` gives."""

@@ -23,7 +23,7 @@ def _require_rate(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class _Counted:
+class OwnSchedule:
     """A schedule over a counter ``i``: whole epochs, or steps."""
 
     initial: float
@@ -39,7 +39,7 @@ class _Counted:
 
 
 @dataclass(frozen=True)
-class Constant(_Counted):
+class Constant(OwnSchedule):
     """The same rate for ever: α(i) = α₀.
 
     Examples
@@ -54,7 +54,7 @@ class Constant(_Counted):
 
 
 @dataclass(frozen=True)
-class InverseTime(_Counted):
+class InverseTime(OwnSchedule):
     """Decay with one over the time: α(i) = α₀ / (1 + η i) (notes, chapter 7.5).
 
     Parameters
@@ -85,7 +85,7 @@ class InverseTime(_Counted):
 
 
 @dataclass(frozen=True)
-class Exponential(_Counted):
+class Exponential(OwnSchedule):
     """Exponential decay: α(i) = α₀ ηⁱ (notes, chapter 7.5).
 
     Parameters
@@ -117,7 +117,7 @@ class Exponential(_Counted):
 
 
 @dataclass(frozen=True)
-class InverseSquareRoot(_Counted):
+class InverseSquareRoot(OwnSchedule):
     """Decay with one over the root of the time: α(i) = α₀ η / √(i + 1).
 
     The notes' chapter 7.5 divides by √i, which has no value at i = 0, where every run begins; here
@@ -151,7 +151,7 @@ class InverseSquareRoot(_Counted):
 
 
 @dataclass(frozen=True)
-class Piecewise(_Counted):
+class Piecewise(OwnSchedule):
     """Rates set by hand: α₀ up to the first boundary, then one rate from each boundary on.
 
     Parameters
@@ -195,7 +195,7 @@ class Piecewise(_Counted):
 
 
 @dataclass(frozen=True)
-class Cosine(_Counted):
+class Cosine(OwnSchedule):
     """Half a cosine from α₀ down to a last rate, after a linear warm-up.
 
     With t the time since the warm-up over the time left for the decay, 0 ≤ t ≤ 1:

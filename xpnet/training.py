@@ -20,13 +20,13 @@ from .history import DivergedError, History, Meter
 from .network import Network
 from .optimizers import Adam, Optimizer
 from .randomness import Purpose, generator, step_keys
-from .schedules import Schedule
+from .schedules import OwnSchedule, Schedule
 from .validation import check_count, check_not_negative
 
 #: Steps whose numbers are computed at once and moved to the device together.
 PLAN = 1024
 
-#: Every so many steps the last good weights are put by, in case the loss turns NaN.
+#: Every so many steps weights and moments are put by, in case the loss turns NaN.
 PUT_BY = 100
 
 
@@ -118,14 +118,16 @@ class Trainer:
         self._scratch = xp.empty_like(net.parameters)
         weights = slice(0, net.n_weights)
         self._decayed = [a[..., weights] for a in (net.gradients, net.parameters, self._scratch)]
-        self._put_by = [xp.zeros_like(a) for a in (net.parameters, net.statistics)]
+        self._state = [net.parameters, net.statistics, *self.moments]
+        self._put_by = [xp.zeros_like(array) for array in self._state]
         self._put_by_since = 0
         self._meter = Meter(self.backend, net.lead)
         width = len(self.optimizer.numbers(0, 0.0))
         self._row = xp.empty(width, net.dtype)
         self._numbers = [self._row[i : i + 1] for i in range(width)]
         self._plan = range(0)
-        self._pace = (0, 0.0, 0.0)  # from this step, at this epoch, so much of an epoch a step
+        # From this step, at this epoch, so many steps make an epoch.
+        self._pace: tuple[int, int, int | None] = (0, 0, None)
 
     # -- the step ----
 
@@ -172,7 +174,7 @@ class Trainer:
             kernels.add_decay(g, p, self.l2 / n, scratch)
         self._meter.add(loss, n)
         if (self.steps - self._put_by_since) % PUT_BY == 0:
-            self._put_weights_by()
+            self._put_state_by()
         self.optimizer.update(
             kernels, net.parameters, net.gradients, self.moments, self._numbers, self._scratch
         )
@@ -189,30 +191,39 @@ class Trainer:
 
     def _make_plan(self) -> None:
         """Compute the numbers of the next steps, and move them to the device together."""
-        plan = range(self.steps, self.steps + PLAN)
-        start, epoch, pace = self._pace
-        numbers = [self.optimizer.numbers(s, epoch + pace * (s - start)) for s in plan]
+        plan = range(self.steps, self.steps + self._ahead())
+        numbers = [self.optimizer.numbers(step, self._epoch_at(step)) for step in plan]
         self._table = self.backend.asarray(np.array(numbers), self.network.dtype)
         self._keys = self.backend.asarray(step_keys(self.network.random_state, plan))
         self._plan = plan
 
+    def _ahead(self) -> int:
+        """Return how many steps to plan; the user's own function may not know those after a fit."""
+        start, _, per_epoch = self._pace
+        if per_epoch is not None:
+            return max(1, min(PLAN, start + per_epoch - self.steps))
+        rate = self.optimizer.learning_rate
+        return PLAN if not callable(rate) or isinstance(rate, OwnSchedule) else 1
+
     def _set_pace(self, steps_per_epoch: int | None) -> None:
-        """Say how steps count as epochs from here on: not at all if None."""
-        pace = 1.0 / steps_per_epoch if steps_per_epoch else 0.0
-        self._pace = (self.steps, float(self.epochs), pace)
+        """Say how many steps make an epoch from here on; outside a fit none do."""
+        self._pace = (self.steps, self.epochs, steps_per_epoch)
         self._plan = range(0)
 
-    def _put_weights_by(self) -> None:
-        """Keep a copy of the weights, if the loss they gave is finite: the device decides."""
-        kept = self.network.parameters, self.network.statistics
-        for copy, array in zip(self._put_by, kept, strict=True):
+    def _epoch_at(self, step: int) -> float:
+        """Return how many epochs have been made by a step, with the fraction of the running one."""
+        start, epoch, per_epoch = self._pace
+        return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
+
+    def _put_state_by(self) -> None:
+        """Keep a copy of the state, if the loss it gave is finite: the device decides."""
+        for copy, array in zip(self._put_by, self._state, strict=True):
             self.backend.xp.copyto(copy, array, where=self._meter.finite[..., None])
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next update; set it to a number or a schedule to change it by hand."""
-        start, epoch, pace = self._pace
-        return self.optimizer.rate(self.steps, epoch + pace * (self.steps - start))
+        return self.optimizer.rate(self.steps, self._epoch_at(self.steps))
 
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
@@ -269,7 +280,8 @@ class Trainer:
         TypeError, ValueError
             If X, y or an option is not as it must be, or y has one class only.
         DivergedError
-            If the loss turns NaN or infinite.
+            If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
+            were at most 100 updates before, and training can go on at a smaller rate.
         """
         net = self.network
         net._require_single("fit")
@@ -304,7 +316,7 @@ class Trainer:
     ) -> History:
         self.history, self._stopping = History(), False
         self._meter.reset()
-        self._put_weights_by()
+        self._put_state_by()
         self._put_by_since = self.steps
         for watcher in watchers:
             watcher.on_fit_begin(self, batches, epochs)
@@ -330,6 +342,7 @@ class Trainer:
         """Train on all batches, or until something says stop; return the epoch's row."""
         self._set_pace(len(batches))
         self._meter.reset()
+        self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         first, seen, rate = self.steps, 0, self.learning_rate
         began = time.perf_counter()
         for x, y in batches.epoch(self.epochs):
@@ -345,7 +358,8 @@ class Trainer:
         self.backend.synchronize()
         seconds = time.perf_counter() - began
         total, finite_steps = self._meter.read()
-        if finite_steps < self.steps - first:
+        finite = self.backend.xp.isfinite(self.network.parameters).all()
+        if finite_steps < self.steps - first or not bool(finite):
             self._give_up(first)
         self.epochs += 1
         return {
@@ -358,15 +372,16 @@ class Trainer:
         }
 
     def _give_up(self, first: int) -> None:
-        """Bring the last good weights back and raise."""
+        """Go back to the last good state and raise."""
         self.backend.synchronize()
         bad = first + self._meter.read()[1]
         since = self._put_by_since
         good = max(since, since + (bad - 1 - since) // PUT_BY * PUT_BY)
-        kept = self.network.parameters, self.network.statistics
-        for copy, array in zip(self._put_by, kept, strict=True):
+        rate = self.optimizer.rate(bad, self._epoch_at(bad))
+        for copy, array in zip(self._put_by, self._state, strict=True):
             self.backend.xp.copyto(array, copy)
-        rate = self.optimizer.rate(bad, float(self.epochs))
+        self.steps = good
+        self._set_pace(None)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
             f"weights are back at those of step {good}. Try a smaller learning rate (it was "
