@@ -51,6 +51,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "argmin": ("a", "axis"),
     "asarray": ("a", "dtype"),
     "ascontiguousarray": ("a", "dtype"),
+    "broadcast_to": ("array", "shape"),
     "concatenate": ("tup", "axis"),
     "copyto": ("dst", "src", "casting", "where"),
     "empty": ("shape", "dtype"),
@@ -265,6 +266,9 @@ class Namespace:
     def _ascontiguousarray(self, a: Any, dtype: Any = None) -> StrictArray:
         a = self._asarray(a, dtype)
         return a if a.data.flags.c_contiguous else a.copy()
+
+    def _broadcast_to(self, array: Any, shape: Any) -> StrictArray:
+        return StrictArray(self._backend, np.broadcast_to(self._backend.bare(array), shape))
 
     def _concatenate(self, tup: Any, axis: int = 0) -> StrictArray:
         return self._backend.new(np.concatenate([self._backend.bare(x) for x in tup], axis))

@@ -13,6 +13,7 @@ from .gradient_check import check_gradients as check_gradients
 from .history import DivergedError as DivergedError
 from .history import History as History
 from .initializers import He as He
+from .initializers import Initializer as Initializer
 from .initializers import LeCun as LeCun
 from .initializers import Normal as Normal
 from .initializers import Xavier as Xavier

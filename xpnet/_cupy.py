@@ -37,7 +37,6 @@ class CupyBackend:
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device."""
-        # A fresh object each time: a CuPy device is a context that remembers only one way back.
         return cupy.cuda.Device(self._device.id)  # type: ignore[no-any-return]
 
     def owns(self, x: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ._typing import Array
-from .initializers import He, Normal
+from .initializers import He, Initializer
 from .layers import Allocator, Layer
 
 
@@ -25,7 +25,7 @@ class Activation(Layer):
     keeps_output: ClassVar[bool] = True
 
     @property
-    def suits(self) -> str | Normal | None:
+    def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: Xavier."""
         return "xavier"
 
@@ -68,7 +68,7 @@ class ReLU(Activation):
     """
 
     @property
-    def suits(self) -> str | Normal | None:
+    def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: He."""
         return He()
 
@@ -112,7 +112,7 @@ class LeakyReLU(Activation):
             raise ValueError(f"negative_slope is {self.negative_slope}: give a number in [0, 1)")
 
     @property
-    def suits(self) -> str | Normal | None:
+    def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: He's, with the slope."""
         return He(slope=self.negative_slope)
 

@@ -138,7 +138,7 @@ def why_no_cuda() -> str | None:
     except ImportError as error:
         if error.name == "cupy":
             return "CuPy is not installed"
-        return f"CuPy can't be imported ({error})"
+        return f"CuPy can't be imported ({' '.join(str(error.__cause__ or error).split())})"
     return why
 
 

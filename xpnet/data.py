@@ -93,11 +93,14 @@ def partition(
     >>> [len(y) for X, y in (train, dev, test)]
     [6, 2, 2]
     """
-    X = X if hasattr(X, "shape") else as_host_array(X, "X")
-    y = y if hasattr(y, "shape") else as_host_array(y, "y")
-    check_lengths(X, y)
     cpu = select("cpu")
+    # A pandas Series would look its labels up instead of counting rows: arrays alone are indexed.
+    X = X if home(X, cpu).owns(X) else as_host_array(X, "X")
+    y = y if home(y, cpu).owns(y) else as_host_array(y, "y")
+    check_lengths(X, y)
     labels = np.asarray(home(y, cpu).to_host(y)) if stratify else None
+    if labels is not None and labels.size != len(labels):
+        raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
     parts = partition_indices(len(X), ratios, labels, random_state)
     home_x, home_y = home(X, cpu), home(y, cpu)
     return [(X[home_x.asarray(part)], y[home_y.asarray(part)]) for part in parts]
@@ -114,6 +117,7 @@ def partition_indices(
     draw = generator(check_count(random_state, "random_state", 0), Purpose.PARTITION)
     order = draw.permutation(n)
     if labels is not None:
+        labels = labels.reshape(n)
         # Spread each label evenly over [0, 1) from a random start: a cut takes its share of each.
         _, codes = np.unique(labels[order], return_inverse=True)
         place = np.empty(n)

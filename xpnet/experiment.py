@@ -81,8 +81,8 @@ class Settings:
     task: str | None = None
     goal: float = 0.01
 
-    def make_optimizer(self, epochs: int) -> optimizers.Optimizer:
-        """Return the optimiser with its schedule, for a run of so many epochs.
+    def make_optimizer(self, epochs: int, batches: int) -> optimizers.Optimizer:
+        """Return the optimiser with its schedule, for so many epochs of so many batches.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class Settings:
         kind = optimizers.OPTIMIZERS[self.optimizer]
         rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
         kind(rate)  # refuses a rate that no schedule could mend
-        return kind(parse_schedule(self.schedule, rate, epochs))
+        return kind(parse_schedule(self.schedule, rate, epochs, batches))
 
     def make_layers(self, n_outputs: int) -> list[Layer]:
         """Return the layers: Linear, batch norm, activation, dropout; the last Linear alone.
@@ -119,7 +119,9 @@ class Settings:
         return [*layers, Linear(n_outputs)]
 
 
-def parse_schedule(text: str, rate: float, epochs: int) -> float | schedules.Schedule:
+def parse_schedule(
+    text: str, rate: float, epochs: int, batches: int = 1
+) -> float | schedules.Schedule:
     """Return the schedule that a text describes, from a highest rate on.
 
     Parameters
@@ -130,8 +132,8 @@ def parse_schedule(text: str, rate: float, epochs: int) -> float | schedules.Sch
         the rate at epochs 10 and 20. ``cosine`` ends with the last epoch unless ``total`` is given.
     rate : float
         α₀.
-    epochs : int
-        Length of the run.
+    epochs, batches : int
+        Length of the run, and of an epoch.
 
     Raises
     ------
@@ -153,7 +155,8 @@ def parse_schedule(text: str, rate: float, epochs: int) -> float | schedules.Sch
             return schedules.Piecewise(rate, boundaries, tuple(float(v) for _, _, v in pairs))
         options: dict[str, Any] = {k: v if k == "per" else float(v) for k, _, v in pairs}
         if name == "cosine":
-            options.setdefault("total", float(epochs))
+            steps = options.get("per") == "step"
+            options.setdefault("total", float(epochs * batches if steps else epochs))
         schedule: schedules.Schedule = SCHEDULES[name](rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
@@ -208,7 +211,7 @@ class Experiment:
         for rows in (dataset.rows, dataset.test_rows):
             if rows is not None:
                 check_rows(rows)
-        target = Target.learn(_all_labels(dataset), settings.task)
+        target = Target.learn(dataset.everything()[1], settings.task)
         self.parts = part(dataset, target, settings.seed)
         features = Features.learn(self.parts["train"].rows)
         for piece in self.parts.values():
@@ -216,7 +219,7 @@ class Experiment:
             piece.labels = target.encode(piece.target)
         self.batch_size = self._batch_size()
         self.epochs = self._epochs()
-        optimizer = settings.make_optimizer(self.epochs)
+        optimizer = settings.make_optimizer(self.epochs, self._batches())
         if target.task == "regression":
             _standardise(target, self.parts)
         network = Network(
@@ -230,6 +233,7 @@ class Experiment:
         training = {
             "data": dataset.name,
             "target": dataset.target_name,
+            "drop": list(dataset.dropped),
             "fingerprint": dataset.fingerprint(),
             "settings": asdict(settings),
         }
@@ -246,8 +250,11 @@ class Experiment:
         """Return how many epochs to train for."""
         if self.settings.epochs is not None:
             return check_count(self.settings.epochs, "epochs")
-        batches = math.ceil(len(self.parts["train"].labels) / self.batch_size)
-        return max(30, math.ceil(ENOUGH / batches))
+        return max(30, math.ceil(ENOUGH / self._batches()))
+
+    def _batches(self) -> int:
+        """Return how many mini-batches make an epoch."""
+        return math.ceil(len(self.parts["train"].labels) / self.batch_size)
 
     def run(
         self, callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = ()
@@ -295,16 +302,13 @@ def _take(rows: Any, chosen: np.ndarray[Any, Any]) -> Any:
     return rows.iloc[chosen] if is_frame(rows) else rows[chosen]
 
 
-def _all_labels(dataset: Dataset) -> np.ndarray[Any, Any]:
-    y = np.asarray(dataset.target)
-    return (
-        y if dataset.test_target is None else np.concatenate([y, np.asarray(dataset.test_target)])
-    )
-
-
 def _standardise(target: Target, parts: dict[str, Part]) -> None:
     """Take the scale of a regression's labels from the training part alone."""
-    y = parts["train"].target
-    target.mean, target.scale = float(y.mean()), float(y.std()) or 1.0
-    for piece in parts.values():
+    target.standardise(parts["train"].target)
+    for name, piece in parts.items():
+        if (piece.target == piece.target[0]).all():
+            raise ValueError(
+                f"the target is {np.ravel(piece.target)[0]} in every row of the {name} set: "
+                "1 - R² is not defined there; give more data or another --seed"
+            )
         piece.labels = target.encode(piece.target)

@@ -14,7 +14,23 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Normal:
+class Initializer:
+    """The base of the initialisers: weights from N(0, σ²), with σ from the layer's size."""
+
+    def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
+        """Return σ for a layer of the given size."""
+        raise NotImplementedError
+
+    def draw(
+        self, generator: np.random.Generator, n_inputs: int, n_outputs: int
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Draw a weight matrix of shape (n_outputs, n_inputs) in float64."""
+        sigma = self.standard_deviation(n_inputs, n_outputs)
+        return sigma * generator.standard_normal((n_outputs, n_inputs))
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
     """Weights from N(0, σ²), whatever the layer's size.
 
     Parameters
@@ -40,19 +56,12 @@ class Normal:
             raise ValueError(f"sigma is {self.sigma}: give a finite number, 0 or more")
 
     def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
-        """Return σ for a layer of the given size."""
+        """Return σ."""
         return self.sigma
-
-    def draw(
-        self, generator: np.random.Generator, n_inputs: int, n_outputs: int
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Draw a weight matrix of shape (n_outputs, n_inputs) in float64."""
-        sigma = self.standard_deviation(n_inputs, n_outputs)
-        return sigma * generator.standard_normal((n_outputs, n_inputs))
 
 
 @dataclass(frozen=True)
-class He(Normal):
+class He(Initializer):
     """Weights from N(0, 2 / ((1 + β²) m_in)): keeps the activations' scale through ReLU layers.
 
     He, Zhang, Ren & Sun, "Delving deep into rectifiers", ICCV 2015, eq. 10 and 15. The notes'
@@ -70,10 +79,8 @@ class He(Normal):
     """
 
     slope: float = 0.0
-    sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not math.isfinite(self.slope):
             raise ValueError(f"slope is {self.slope}: give a finite number")
 
@@ -83,7 +90,7 @@ class He(Normal):
 
 
 @dataclass(frozen=True)
-class Xavier(Normal):
+class Xavier(Initializer):
     """Weights from N(0, 2 / (m_in + m_out)): for tanh, sigmoid and linear layers.
 
     Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks",
@@ -95,15 +102,13 @@ class Xavier(Normal):
     0.1
     """
 
-    sigma: float = 1.0
-
     def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
         """Return √(2 / (m_in + m_out))."""
         return math.sqrt(2.0 / (n_inputs + n_outputs))
 
 
 @dataclass(frozen=True)
-class LeCun(Normal):
+class LeCun(Initializer):
     """Weights from N(0, 1 / m_in).
 
     LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, eq. 16.
@@ -114,15 +119,13 @@ class LeCun(Normal):
     0.1
     """
 
-    sigma: float = 1.0
-
     def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
         """Return √(1 / m_in)."""
         return math.sqrt(1.0 / n_inputs)
 
 
 @dataclass(frozen=True)
-class Zeros(Normal):
+class Zeros(Initializer):
     """All weights zero. With a hidden layer nothing is learnt from there (notes, chapter 2.3.1).
 
     Examples
@@ -131,10 +134,12 @@ class Zeros(Normal):
     False
     """
 
-    sigma: float = 0.0
+    def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
+        """Return 0."""
+        return 0.0
 
 
-INITIALIZERS: dict[str, type[Normal]] = {
+INITIALIZERS: dict[str, type[Initializer]] = {
     "he": He,
     "xavier": Xavier,
     "lecun": LeCun,
@@ -143,7 +148,7 @@ INITIALIZERS: dict[str, type[Normal]] = {
 }
 
 
-def resolve(init: str | dict[str, Any] | Normal) -> Normal:
+def resolve(init: str | dict[str, Any] | Initializer) -> Initializer:
     """Return the initialiser for a name or for what `to_config` returned.
 
     Raises
@@ -151,7 +156,7 @@ def resolve(init: str | dict[str, Any] | Normal) -> Normal:
     ValueError
         If the name is not one of he, xavier, lecun, normal, zeros.
     """
-    if isinstance(init, Normal):
+    if isinstance(init, Initializer):
         return init
     arguments = dict(init) if isinstance(init, dict) else {"name": init}
     name = arguments.pop("name", None)
@@ -161,7 +166,7 @@ def resolve(init: str | dict[str, Any] | Normal) -> Normal:
     return INITIALIZERS[name](**arguments)
 
 
-def to_config(init: str | Normal) -> str | dict[str, Any]:
+def to_config(init: str | Initializer) -> str | dict[str, Any]:
     """Return an initialiser as JSON-ready data."""
     if isinstance(init, str):
         return init

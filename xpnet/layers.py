@@ -27,7 +27,7 @@ import numpy as np
 
 from . import initializers
 from ._typing import Array
-from .initializers import Normal
+from .initializers import Initializer
 from .kernels import Kernels
 from .randomness import GAMMA, Purpose, word
 
@@ -78,7 +78,7 @@ class Layer:
     statistics: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
 
     @property
-    def suits(self) -> str | Normal | None:
+    def suits(self) -> str | Initializer | None:
         """The initial weights that suit the linear layer before this one; None: ask the next."""
         return None
 
@@ -162,7 +162,7 @@ class Linear(Layer):
     bias : bool or None
         Whether there is a b. None: yes, unless batch norm follows, whose β takes its place
         (notes, chapter 9).
-    init : str or Normal
+    init : str or Initializer
         "he", "xavier", "lecun", "normal", "zeros", or an initialiser such as ``Normal(0.1)``.
         "auto": what suits the activation that follows, He for a ReLU, else Xavier. Biases start
         at zero.
@@ -180,7 +180,7 @@ class Linear(Layer):
 
     n_outputs: int
     bias: bool | None = None
-    init: str | Normal = "auto"
+    init: str | Initializer = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(self.n_outputs, bool) or not isinstance(self.n_outputs, (int, np.integer)):
@@ -199,7 +199,7 @@ class Linear(Layer):
         return {"type": "Linear", "n_outputs": self.n_outputs, "bias": self.bias, "init": init}
 
     @property
-    def suits(self) -> str | Normal | None:
+    def suits(self) -> str | Initializer | None:
         """A linear layer right behind another one: Xavier."""
         return "xavier"
 

@@ -135,6 +135,7 @@ class Network:
         self._first_trained = trained[0]
         self._workspaces: dict[bool, Workspace] = {}
         self._passes: dict[tuple[int, bool], SimpleNamespace] = {}
+        self._trained: SimpleNamespace | None = None
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
@@ -203,8 +204,12 @@ class Network:
         array, shape (…, n, n_outputs)
             A static buffer: the next call writes over it.
         """
-        self._current = self._pass(x.shape[-2], training)
-        for function, buffers in self._current.forward:
+        bound = self._pass(x.shape[-2], training)
+        if training:
+            self._trained = bound
+        if self.lead and x.ndim == 2:
+            x = self.backend.xp.broadcast_to(x, (*self.lead, *x.shape))
+        for function, buffers in bound.forward:
             x = function(x, buffers)
         return x
 
@@ -217,7 +222,9 @@ class Network:
             The loss's gradient with respect to the logits of the last `forward` in training. It is
             used up.
         """
-        for function, buffers in self._current.backward:
+        if self._trained is None:
+            raise RuntimeError("backward without a forward pass: call forward(x, training=True)")
+        for function, buffers in self._trained.backward:
             dz = function(dz, buffers)
 
     def loss_and_gradient(self, x: Array, y: Array) -> Array:
@@ -234,7 +241,7 @@ class Network:
             The mean loss over the batch, in a static buffer; no L2 term.
         """
         z = self.forward(x, training=True)
-        loss = self._current.loss
+        loss = self._pass(x.shape[-2], training=True).loss
         self.backward(self.loss.gradient(self.backend.kernels, z, y, loss))
         return loss.loss
 
@@ -365,15 +372,16 @@ class Network:
             return self._evaluate(*self.admit(X, y))
 
     def _evaluate(self, x: Array, y: Array) -> dict[str, float]:
-        """`evaluate` for arrays that have been admitted: the host waits once, at the end."""
+        """`evaluate` for arrays that have been admitted: the host waits at the end alone."""
         self._require_single("evaluate")
         xp, chunk, n = self.backend.xp, self._chunk(), x.shape[0]
         sums = xp.zeros(2, np.float64)
         for start in range(0, n, chunk):
             z = self.forward(x[start : start + chunk])
             labels = y[start : start + chunk]
-            self.loss.gradient(self.backend.kernels, z, labels, self._current.loss)
-            sums[0] += self._current.loss.loss * float(z.shape[-2])
+            buffers = self._pass(z.shape[-2], training=False).loss
+            self.loss.gradient(self.backend.kernels, z, labels, buffers)
+            sums[0] += buffers.loss * float(z.shape[-2])
             sums[1] += self.loss.mistakes(xp, z, labels)
         loss, mistakes = self.backend.to_host(sums)
         return {"loss": float(loss) / n, "error": float(mistakes) / self.loss.per(xp, y)}
@@ -480,6 +488,7 @@ def from_description(
     source: str,
 ) -> Network:
     """Build a network from a model file's arrays and description."""
+    backend = select(device)
     try:
         config = dict(description["network"])
         layers = []
@@ -489,7 +498,7 @@ def from_description(
         # Before anything is allocated: a few bytes of JSON may claim a network of any size.
         shapes = _shapes([replace(layer) for layer in layers], config["n_features"])
         serialization.check_arrays(arrays, shapes, _check_dtype(config["dtype"]), source)
-        network = Network(layers, device=device, **config)
+        network = Network(layers, device=backend, **config)
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:

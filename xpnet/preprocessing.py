@@ -7,11 +7,12 @@ takes, and back. Both are learnt from training data alone and travel in the mode
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .validation import describe_columns
+from .validation import CHUNK, as_host_array, describe_columns
 
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
 MOST_CATEGORIES = 1000
@@ -109,12 +110,15 @@ class Features:
             raise TypeError(
                 "the model was trained on a table with named columns: give such a table"
             )
+        rows = rows.set_axis([str(c) for c in rows.columns], axis=1)
+        if not rows.columns.is_unique:
+            raise ValueError("the data has two columns of the same name: rename one")
         missing = [c for c in (*self.names, *self.categories) if c not in rows.columns]
         if missing:
             raise ValueError(f"the data has no column {', '.join(map(repr, missing))}")
         for name in self.names:
             if not _is_number(rows[name]):
-                raise TypeError(f"column {name!r} holds text, and numbers when it was trained")
+                rows[name] = _as_numbers(rows[name])
         numbers = _numbers(rows, self.names)
         absent = np.isnan(numbers)
         blocks = [(np.where(absent, self.mean, numbers) - self.mean) / self.scale]
@@ -123,17 +127,19 @@ class Features:
         return np.concatenate(blocks, axis=1).astype(dtype)
 
     def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
-        if is_frame(rows):
-            rows = rows.to_numpy()
+        rows = rows.to_numpy() if is_frame(rows) else as_host_array(rows, "the data")
         _require_finite(rows)
         if rows.shape[1] != len(self.mean):
             raise ValueError(
                 f"the data has {rows.shape[1]} features and the model takes {len(self.mean)}"
             )
-        features = rows.astype(dtype)
-        features -= self.mean.astype(dtype)
-        features /= self.scale.astype(dtype)
-        return features  # type: ignore[no-any-return]
+        features = np.empty(rows.shape, dtype)
+        for start in range(
+            0, len(rows), CHUNK
+        ):  # in float64: a mean may dwarf what varies round it
+            part = slice(start, start + CHUNK)
+            features[part] = (rows[part] - self.mean) / self.scale
+        return features
 
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
@@ -155,8 +161,8 @@ class Target:
         What is to be predicted.
     classes : list or None
         The labels in order, for classification.
-    mean, scale : float
-        For regression: the training labels', by which they are standardised.
+    mean, scale : list of float
+        For regression: of each column of the training labels, which are standardised by them.
     """
 
     TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
@@ -170,24 +176,24 @@ class Target:
         self,
         task: str,
         classes: list[Any] | None = None,
-        mean: float = 0.0,
-        scale: float = 1.0,
+        mean: Sequence[float] = (0.0,),
+        scale: Sequence[float] = (1.0,),
         n_outputs: int = 1,
     ) -> None:
-        self.task, self.classes, self.mean, self.scale = task, classes, mean, scale
+        self.task, self.classes = task, classes
+        self.mean, self.scale = list(mean), list(scale)
         self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
 
     @classmethod
     def learn(cls, y: np.ndarray[Any, Any], task: str | None = None) -> Target:
-        """Infer the task, if none is given, and learn classes or scale.
+        """Infer the task, if none is given, and learn the classes.
 
         Raises
         ------
         ValueError
             If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
         """
-        y = np.asarray(y)
-        _require_complete(y)
+        y = _labels(y)
         task = task or infer_task(y)
         if task not in cls.TASKS:
             raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
@@ -196,17 +202,21 @@ class Target:
                 raise ValueError("the target holds text: a regression needs numbers")
             if (y == y[0]).all():
                 raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
-            return cls(
-                task, None, float(y.mean()), float(y.std()), y.shape[1] if y.ndim == 2 else 1
-            )
+            return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
-        classes = _plain(np.unique(y.astype(str) if y.dtype.kind == "O" else y))
+        classes = _plain(np.unique(y))
         if len(classes) == 1:
             raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
         if task == "binary" and len(classes) != 2:
             raise ValueError(f"the task is binary and the target has {len(classes)} classes")
         return cls(task, classes)
+
+    def standardise(self, y: np.ndarray[Any, Any]) -> None:
+        """Take mean and scale from a regression's training labels."""
+        rows = y.reshape(len(y), -1)
+        self.mean = rows.mean(axis=0, dtype=np.float64).tolist()
+        self.scale = _deviation(rows).tolist()
 
     @property
     def loss(self) -> str:
@@ -221,14 +231,14 @@ class Target:
         ValueError
             If y has labels that training did not know.
         """
-        y = np.asarray(y)
-        _require_complete(y)
+        y = _labels(y)
         if self.classes is None:
             if y.dtype.kind not in "fiub":
                 raise ValueError("the target holds text: the model predicts numbers")
-            return np.asarray((y - self.mean) / self.scale)
+            rows = (y.reshape(len(y), -1) - np.array(self.mean)) / np.array(self.scale)
+            return np.asarray(rows.reshape(y.shape))
         codes = {label: code for code, label in enumerate(self.classes)}
-        labels = _plain(y.astype(str) if y.dtype.kind == "O" else y)
+        labels = _plain(y)
         unknown = sorted({str(label) for label in labels if label not in codes})
         if unknown:
             raise ValueError(
@@ -240,7 +250,10 @@ class Target:
     def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return predictions of the network as labels."""
         if self.classes is None:
-            return np.asarray(predictions * self.scale + self.mean)
+            # In float64: the mean may dwarf what varies round it.
+            rows = predictions.reshape(len(predictions), -1).astype(np.float64)
+            rows = rows * np.array(self.scale) + np.array(self.mean)
+            return np.asarray(rows.reshape(predictions.shape))
         return np.asarray(np.array(self.classes)[predictions])
 
     def config(self) -> dict[str, Any]:
@@ -282,7 +295,7 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     """
     if y.ndim == 2 and y.shape[1] > 1:
         return "regression"
-    n_classes = len(np.unique(y.astype(str) if y.dtype.kind == "O" else y))
+    n_classes = len(np.unique(y))
     if y.dtype.kind in "iu":
         is_class = n_classes <= max(20, min(100, len(y) // 50))
     elif y.dtype.kind == "f":
@@ -313,6 +326,17 @@ def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
         return False
     largest = rows.max(axis=0)
     return bool(np.mean(largest >= 0.5 * largest.max()) >= 0.5)
+
+
+def _labels(y: Any) -> np.ndarray[Any, Any]:
+    """Return labels as an array of numbers, booleans or strings, with none missing."""
+    y = np.asarray(y)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    if y.dtype.kind not in "fiubUO":
+        raise ValueError(f"the target has dtype {y.dtype}: give numbers or strings")
+    _require_complete(y)
+    return np.asarray(y.astype(str) if y.dtype.kind == "O" else y)
 
 
 def _require_complete(y: np.ndarray[Any, Any]) -> None:
@@ -375,16 +399,38 @@ def _deviation(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.where(scale <= 1e-12 * size, 1.0, scale)
 
 
+def _as_numbers(column: Any) -> Any:
+    """Return a column that pandas took for text as numbers; a TypeError says what is none."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    stray = column[numbers.isna() & column.notna()]
+    if len(stray):
+        raise TypeError(
+            f"column {column.name!r} holds text where numbers belong: {len(stray)} values such as "
+            f"{stray.iloc[0]!r}"
+        )
+    return numbers
+
+
 def _text(column: Any) -> np.ndarray[Any, Any]:
-    """Return a column's values as strings, None where one is missing."""
+    """Return a column's values as strings, None where one is missing; 1.0 is "1", as 1 is."""
     missing = column.isna().to_numpy()
-    return np.array(
-        [None if gone else str(value) for value, gone in zip(column, missing, strict=True)],
-        dtype=object,
-    )
+    whole = getattr(column.dtype, "kind", "O") == "f"
+    texts = [
+        None if gone else str(int(value)) if whole and value == int(value) else str(value)
+        for value, gone in zip(column, missing, strict=True)
+    ]
+    return np.array(texts, dtype=object)
 
 
 def _categories(column: Any) -> list[str | None]:
+    import pandas as pd
+
+    known = column.dropna()
+    numbers = pd.to_numeric(known.astype(str), errors="coerce")
+    if 0.5 < numbers.notna().mean() < 1.0:
+        _as_numbers(column)  # mostly numbers: what is not is a slip, and told
     values = set(_text(column))
     found: list[str | None] = sorted(v for v in values if v is not None)
     if len(found) > MOST_CATEGORIES:

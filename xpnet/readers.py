@@ -44,6 +44,8 @@ class Dataset:
         A test set that the source keeps apart, if it does.
     target_name : str or None
         The column that the labels come from, in a table.
+    dropped : sequence of str
+        The columns that were left out of it.
     """
 
     name: str
@@ -52,6 +54,14 @@ class Dataset:
     test_rows: Any = None
     test_target: np.ndarray[Any, Any] | None = None
     target_name: str | None = None
+    dropped: Sequence[str] = ()
+
+    def everything(self) -> tuple[Any, Any]:
+        """Return all rows and labels, a test set that is kept apart among them."""
+        if self.test_rows is None:
+            return self.rows, self.target
+        labels = None if self.target is None else np.concatenate([self.target, self.test_target])
+        return np.concatenate([self.rows, self.test_rows]), labels
 
     def fingerprint(self) -> str:
         """Return a hash of rows and labels, to know the data set again."""
@@ -244,7 +254,7 @@ def _table(
     rows = frame.drop(columns=gone)
     if rows.shape[1] == 0:
         raise DataError(f"{source}: no columns are left to predict from")
-    return Dataset(name, rows, y, target_name=target)
+    return Dataset(name, rows, y, target_name=target, dropped=tuple(drop))
 
 
 def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) -> Dataset:
@@ -257,5 +267,5 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
         name, version=int(version) if version else "active", as_frame=True, parser="auto"
     )
     frame = bunch.frame
-    own = bunch.target.name if bunch.target is not None else None
+    own = getattr(bunch.target, "name", None)  # several targets are a frame, and have none
     return _table(name, frame, target or own, drop, labels, source)

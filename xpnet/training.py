@@ -200,10 +200,12 @@ class Trainer:
     def _ahead(self) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
         start, _, per_epoch = self._pace
-        if per_epoch is not None:
-            return max(1, min(PLAN, start + per_epoch - self.steps))
         rate = self.optimizer.learning_rate
-        return PLAN if not callable(rate) or isinstance(rate, OwnSchedule) else 1
+        if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
+            return 1
+        # Longer from plan to plan, for who changes the rate by hand makes a new one each time.
+        ahead = min(PLAN, max(8, 4 * len(self._plan)))
+        return ahead if per_epoch is None else max(1, min(ahead, start + per_epoch - self.steps))
 
     def _set_pace(self, steps_per_epoch: int | None) -> None:
         """Say how many steps make an epoch from here on; outside a fit none do."""
@@ -314,7 +316,7 @@ class Trainer:
         sample: tuple[Array, Array] | None,
         watchers: Sequence[Callback],
     ) -> History:
-        self.history, self._stopping = History(), False
+        self.history = History()
         self._meter.reset()
         self._put_state_by()
         self._put_by_since = self.steps
@@ -333,6 +335,7 @@ class Trainer:
             if self._stopping:
                 self.history.stopped = True
                 break
+        self._stopping = False
         self._set_pace(None)
         for watcher in watchers:
             watcher.on_fit_end(self, self.history)
