@@ -363,3 +363,112 @@ def test_ctrl_c_saves_what_there_is(tmp_path):
     assert "saved digits.safetensors" in out
     model = xn.load_model(tmp_path / "digits.safetensors", device="cpu")
     assert np.isfinite(model.network.parameters).all()
+
+
+def test_a_column_that_was_left_out_stays_out(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    run("train", table, "--target", "kind", "--drop", "colour", "-q", *QUICK)
+    _, out, _ = run("evaluate", "table.safetensors", table, "--json")
+    assert json.loads(out)["examples"] == 24
+    assert "test set" in json.loads(out)["part"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "table.csv", "--target", "kind", "-o", "table.csv"], "written over table.csv"),
+        (["train", "iris", "-o", "m.png"], "written over m.png"),
+        (["train", "iris", "-o", "pipe"], "is no plain file"),
+        (["predict", "iris.safetensors", "table.csv", "-o", "table.csv"], "written over table.csv"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(run, table, arguments, message):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names on this system")
+    os.mkfifo("pipe")
+    run("train", "iris", "-q", *QUICK)
+    before = Path("table.csv").read_bytes()
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert Path("table.csv").read_bytes() == before
+
+
+def test_labels_are_shown_as_they_are(run):
+    label = np.where(GOOD[1] > 0, "[/low]", ":smile: a long label that is not cut")
+    _save(X=GOOD[0], y=label)
+    run("train", "d.npz", "-q", *QUICK)
+    code, out, err = run("evaluate", "d.safetensors", "d.npz")
+    assert (code, err) == (0, "")
+    assert out.count("[/low]") == 3
+    assert out.count(":smile: a long label that is not cut") == 3
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([b"a", b"b"] * 20),
+        np.array([-1, 7] * 20),
+        np.array([0.5, 1.5] * 20),
+        np.array([True, False] * 20),
+    ],
+)
+def test_labels_of_any_kind(run, y):
+    _save(X=GOOD[0], y=y)
+    assert run("train", "d.npz", "-q", "--task", "binary", *QUICK)[0] == 0
+    code, _, err = run("evaluate", "d.safetensors", "d.npz")
+    assert (code, err) == (0, "")
+
+
+def test_dates_are_no_labels(run):
+    _save(X=GOOD[0], y=np.arange(40).astype("M8[D]"))
+    code, _, err = run("train", "d.npz")
+    assert code == 2
+    assert "the target has dtype datetime64" in err
+
+
+def test_a_slip_in_a_column_of_numbers(run):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    rows = "".join(f"{i}.5,{i % 2}\n" for i in range(60))
+    Path("d.csv").write_text(f"a,y\n{rows}12x,1\n")
+    code, _, err = run("train", "d.csv", "--target", "y")
+    assert code == 2
+    assert "column 'a' holds text where numbers belong: 1 values such as '12x'" in err
+
+
+def test_outputs_of_different_scales(run):
+    z = np.random.default_rng(0).normal(size=(300, 2))
+    _save(X=z, y=np.column_stack([1e6 + z[:, 0], 1e-3 * z[:, 1]]))
+    _, out, _ = run("train", "d.npz", "--json", "--epochs", "60", "--device", "cpu")
+    assert json.loads(out)["results"]["test"]["error"] < 0.02
+    _, out, _ = run("predict", "d.safetensors", "d.npz")
+    rows = np.array([[float(v) for v in line.split(",")] for line in out.splitlines()[1:]])
+    np.testing.assert_allclose(rows[:, 0] - 1e6, z[:, 0], atol=0.5)
+    np.testing.assert_allclose(1e3 * rows[:, 1], z[:, 1], atol=0.5)
+
+
+def test_a_target_that_is_constant_in_a_part(run):
+    y = np.zeros(100)
+    y[3] = 0.5
+    _save(X=np.random.default_rng(0).normal(size=(100, 2)), y=y)
+    code, _, err = run("train", "d.npz", "--task", "regression")
+    assert code == 2
+    assert "in every row of the" in err
+
+
+def test_all_of_a_file_with_a_test_set(run):
+    _save(X_train=GOOD[0], y_train=GOOD[1], X_test=GOOD[0][:7], y_test=GOOD[1][:7])
+    run("train", "d.npz", "-q", *QUICK)
+    _, out, _ = run("evaluate", "d.safetensors", "d.npz", "--part", "all", "--json")
+    assert json.loads(out)["examples"] == 47
+    _, out, _ = run("predict", "d.safetensors", "d.npz")
+    assert len(out.splitlines()) == 1 + 7
+
+
+def test_cosine_by_step_lasts_for_the_run(run):
+    options = ["--schedule", "cosine:per=step", "--hidden", "8", "--epochs", "4", "--json"]
+    _, out, _ = run("train", "wine", *options, "--device", "cpu")
+    rates = [row["learning_rate"] for row in json.loads(out)["history"]]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-2] > 0

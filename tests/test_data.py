@@ -94,3 +94,10 @@ def test_lists_are_taken():
 def test_lengths_differ():
     with pytest.raises(ValueError, match="X has 10 rows and y has 9"):
         partition(np.zeros((10, 2)), np.zeros(9))
+
+
+def test_a_series_is_taken_by_position():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    y = pd.Series(range(10), index=range(9, -1, -1))
+    for X, labels in partition(pd.DataFrame({"a": range(10)}), y):
+        np.testing.assert_array_equal(X[:, 0], labels)

@@ -202,3 +202,25 @@ def test_bad_targets(y, task, message):
 def test_unknown_labels_are_named():
     with pytest.raises(ValueError, match="does not know: z; it knows a, b"):
         Target.learn(np.array(["a", "b"])).encode(np.array(["a", "z"]))
+
+
+def test_a_mean_may_dwarf_what_varies_round_it():
+    z = np.random.default_rng(0).normal(size=(1000, 1))
+    features = Features.learn(1.7e9 + 100 * z).transform(1.7e9 + 100 * z, np.float32)
+    np.testing.assert_allclose(features, (z - z.mean()) / z.std(), atol=1e-5)
+    target = Target.learn(1.7e9 + 100 * z[:, 0])
+    target.standardise(1.7e9 + 100 * z[:, 0])
+    again = target.decode(target.encode(1.7e9 + 100 * z[:, 0]).astype(np.float32))
+    np.testing.assert_allclose(again - 1.7e9, 100 * z[:, 0], atol=1e-3)
+
+
+def test_a_column_that_pandas_types_otherwise(pd):
+    learnt = Features.learn(pd.DataFrame({"flag": [True, False], "code": ["1", "A"]}))
+    later = pd.DataFrame({"flag": [True, None], "code": [1.0, np.nan]})
+    features = learnt.transform(later, np.float64)
+    np.testing.assert_array_equal(features, [[1, 1, 0], [0, 0, 0]])
+
+
+def test_columns_named_by_numbers(pd):
+    frame = pd.DataFrame({0: [1.0, 2.0], 1: ["a", "b"]})
+    assert Features.learn(frame).transform(frame, np.float64).shape == (2, 3)

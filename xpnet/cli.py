@@ -126,9 +126,9 @@ def train(
     out = console.make_console(quiet=quiet or as_json)
     dataset = readers.read(data, target, _names(drop))
     model_file = output or Path(f"{dataset.name}.safetensors")
-    _require_writable(model_file)
+    _require_writable(model_file, data)
     picture = model_file.with_suffix(".png")
-    _require_writable(picture)
+    _require_writable(picture, data, str(model_file))
     settings = Settings(
         hidden=_hidden(hidden),
         activation=activation,
@@ -243,9 +243,10 @@ def predict(
     if output is not None:
         if output.suffix.lower() != ".csv":
             raise ValueError(f"--output is {output}: predictions are written as .csv")
-        _require_writable(output)
+        _require_writable(output, data, str(model))
     found = load_model(model, device)
-    rows = readers.read(data, None, _names(drop), labels=False).rows
+    dataset = readers.read(data, None, _names(drop), labels=False)
+    rows = dataset.rows if dataset.test_rows is None else dataset.test_rows
     predictions = np.asarray(found.predict(rows))
     columns = {"prediction": predictions}
     if predictions.ndim == 2:
@@ -282,8 +283,7 @@ def evaluate(
 
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
-    column = target or found.training.get("target")
-    dataset = readers.read(data, column, _names(drop))
+    dataset = _read_again(found, data, target, _names(drop))
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
     out.print(f"{which}: {len(labels):,} examples\n")
@@ -293,14 +293,29 @@ def evaluate(
     _show(out, measured)
 
 
+def _read_again(model: Model, data: str, target: str | None, drop: list[str]) -> readers.Dataset:
+    """Read labelled data; a table as the model's own was, where nothing else is said."""
+    if model.features is None or model.features.names is None:
+        return readers.read(data, target, drop)
+    # Only what the table has: another one may lack columns that were left out of the first.
+    dropped = drop or model.training.get("drop", [])
+    return readers.read(data, target or model.training.get("target"), dropped)
+
+
 def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple[Any, Any, str]:
     """Return the rows and labels to evaluate on, and what they are."""
     if wanted not in (None, "all", *PARTS):
         raise ValueError(f"--part is {wanted!r}: give train, dev, test or all")
     known = model.training.get("fingerprint") == dataset.fingerprint()
-    if wanted in PARTS and not known:
+    if wanted in ("train", "dev") and not known:
         raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
-    if wanted == "all" or not known:
+    if wanted == "all":
+        return *dataset.everything(), f"{dataset.name}, all of it"
+    if not known and dataset.test_rows is not None:
+        return dataset.test_rows, dataset.test_target, f"{dataset.name}, its test set"
+    if not known:
+        if wanted == "test":
+            raise ValueError(f"--part is test, but the model was not trained on {dataset.name}")
         return dataset.rows, dataset.target, dataset.name
     name = wanted or "test"
     chosen = part(dataset, model.target, model.training["settings"]["seed"])[name]
@@ -376,10 +391,16 @@ def _write_csv(file: Any, columns: dict[str, Any]) -> None:
     writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
 
 
-def _require_writable(path: Path) -> None:
-    """Raise an OSError now rather than after the training."""
+def _require_writable(path: Path, *sources: str) -> None:
+    """Raise an error now rather than after the training, or than write over a source."""
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; give a file's name")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no plain file; give another name")
+    for source in sources:
+        same = path.exists() and os.path.exists(source) and path.samefile(source)
+        if same or path == Path(source):
+            raise ValueError(f"{path}: would be written over {source}; give another --output")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
     if path.exists() and not os.access(path, os.W_OK):
@@ -406,7 +427,7 @@ def _ctrl_c_stops(trainer: Trainer) -> Iterator[None]:
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    console.make_console(stderr=True).print(f"note: {message}", markup=False)
+    console.make_console(stderr=True).print(f"note: {message}")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .data import Batches
 from .history import History
@@ -19,7 +20,12 @@ GLANCE = 0.1
 
 def make_console(stderr: bool = False, quiet: bool = False) -> Console:
     """Return a console that writes plain text when its output is piped."""
-    return Console(stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True)
+    console = Console(
+        stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
+    )
+    if not console.is_terminal:
+        console.width = 10_000  # tables are not cut where there is no edge
+    return console
 
 
 class Reporter(Callback):
@@ -110,9 +116,9 @@ def matrix_table(matrix: Any, classes: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, title="true ↓   predicted →", title_justify="left")
     table.add_column("")
     for name in classes:
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for name, row in zip(classes, matrix, strict=True):
-        table.add_row(name, *(str(int(count)) for count in row))
+        table.add_row(Text(name), *(str(int(count)) for count in row))
     return table
 
 
@@ -120,7 +126,7 @@ def print_pairs(console: Console, pairs: list[tuple[str, str]]) -> None:
     """Write names and values, one pair a line."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        console.print(f"{name:<{width}}   {value}", markup=False)
+        console.print(f"{name:<{width}}   {value}")
 
 
 def class_table(per_class: dict[str, dict[str, float]]) -> Table:
@@ -131,5 +137,5 @@ def class_table(per_class: dict[str, dict[str, float]]) -> Table:
         table.add_column(heading, justify="right")
     for name, figures in per_class.items():
         rates = [f"{figures[k]:.3f}" for k in ("precision", "recall", "f1-score")]
-        table.add_row(name, *rates, f"{figures['support']:,.0f}")
+        table.add_row(Text(name), *rates, f"{figures['support']:,.0f}")
     return table

@@ -78,11 +78,13 @@ def diagnose(
         variance = dev >= target
     else:
         variance = dev - train >= target
-    return Diagnosis(
-        _verdict(bias, variance),
-        _reasons(train_error, dev_error, target, bias, variance),
-        _advice(bias, variance),
-    )
+    above = [
+        f"{error:.2%}" + (f", {excess:.2%} above the optimal error," if optimal_error else "")
+        for error, excess in ((train_error, train), (dev_error, dev))
+    ]
+    first, second = _positions(train, target, bias, variance)
+    reasons = f"the training error {above[0]} {first}; the development error {above[1]} {second}"
+    return Diagnosis(_verdict(bias, variance), reasons, _advice(bias, variance))
 
 
 def _verdict(
@@ -95,16 +97,13 @@ def _verdict(
     return "high variance" if variance else "neither"
 
 
-def _reasons(train: float, dev: float, target: float, bias: bool, variance: bool) -> str:
-    level = "high" if bias else "below" if train < target else "above, but near"
-    first = {
-        "high": f"the training error {train:.2%} is ten times the target {target:.2%} or more",
-        "below": f"the training error {train:.2%} is below the target {target:.2%}",
-        "above, but near": f"the training error {train:.2%} is above the target {target:.2%}, "
-        "but under ten times it",
-    }[level]
-    second = "far above it" if variance else "near it" if dev >= train else "not above it"
-    return f"{first}; the development error {dev:.2%} is {second}"
+def _positions(train: float, target: float, bias: bool, variance: bool) -> tuple[str, str]:
+    """Return in words where the training and the development error stand."""
+    goal = f"the target of {target:.2%}"
+    if train < target:
+        return f"is below {goal}", "is not" if variance else "is so too"
+    first = f"is ten times {goal} or more" if bias else f"is above {goal}, but under ten times it"
+    return first, "is far above it" if variance else "is not far above it"
 
 
 def _advice(bias: bool, variance: bool) -> tuple[str, ...]:

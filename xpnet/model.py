@@ -103,7 +103,7 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> 
         features = Features(**description["features"]) if "features" in description else None
         target = Target(**description["target"]) if "target" in description else _plain(network)
     except (TypeError, ValueError) as error:
-        raise ModelFileError(f"{path}: its preprocessing can't be built ({error!r})") from error
+        raise ModelFileError(f"{path}: no model can be built from it ({error})") from error
     if features is not None and features.n_features != network.n_features:
         raise ModelFileError(
             f"{path}: its preprocessing gives {features.n_features} features and its network takes "
@@ -117,5 +117,7 @@ def _plain(network: Network) -> Target:
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
     task = tasks[network.loss.name]
     if task == "regression":
-        return Target(task, n_outputs=network.n_outputs)
+        return Target(task, None, [0.0] * network.n_outputs, [1.0] * network.n_outputs)
+    if task == "binary" and network.n_outputs > 1:
+        raise ValueError(f"it has {network.n_outputs} sigmoid outputs: use xpnet.load in Python")
     return Target(task, list(range(max(network.n_outputs, 2))))

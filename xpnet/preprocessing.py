@@ -75,7 +75,8 @@ class Features:
                 mean, scale = float(rows.mean()), float(rows.std()) or 1.0
                 return cls(None, mean * whole, scale * whole, [], {})
             return cls(None, rows.mean(axis=0, dtype=np.float64), _deviation(rows), [], {})
-        names = [str(c) for c in rows.columns if _is_number(rows[c])]
+        rows = _with_names(rows)
+        names = [c for c in rows.columns if _is_number(rows[c])]
         numbers = _numbers(rows, names)
         known = np.where(np.isnan(numbers), 0.0, numbers)
         counts = np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
@@ -83,7 +84,7 @@ class Features:
         filled = np.where(np.isnan(numbers), mean, numbers)
         gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers).any(axis=0))]
         others = [c for c in rows.columns if not _is_number(rows[c])]
-        categories = {str(c): _categories(rows[c]) for c in others}
+        categories = {c: _categories(rows[c]) for c in others}
         return cls(names, mean, _deviation(filled), gaps, categories)
 
     @property
@@ -110,9 +111,7 @@ class Features:
             raise TypeError(
                 "the model was trained on a table with named columns: give such a table"
             )
-        rows = rows.set_axis([str(c) for c in rows.columns], axis=1)
-        if not rows.columns.is_unique:
-            raise ValueError("the data has two columns of the same name: rename one")
+        rows = _with_names(rows)
         missing = [c for c in (*self.names, *self.categories) if c not in rows.columns]
         if missing:
             raise ValueError(f"the data has no column {', '.join(map(repr, missing))}")
@@ -278,7 +277,10 @@ def check_rows(rows: Any) -> None:
     if not is_frame(rows):
         _require_finite(rows)
     else:
-        _numbers(rows, [c for c in rows.columns if _is_number(rows[c])])
+        numeric = [c for c in rows.columns if _is_number(rows[c])]
+        _numbers(rows, numeric)
+        for name in rows.columns.difference(numeric):
+            _refuse_slips(rows[name])
 
 
 def infer_task(y: np.ndarray[Any, Any]) -> str:
@@ -359,6 +361,14 @@ def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
     return values.tolist()  # type: ignore[no-any-return]
 
 
+def _with_names(rows: Any) -> Any:
+    """Return a frame whose columns' names are strings, all different."""
+    rows = rows.set_axis([str(c) for c in rows.columns], axis=1)
+    if not rows.columns.is_unique:
+        raise ValueError("the data has two columns of the same name: rename one")
+    return rows
+
+
 def _is_number(column: Any) -> bool:
     """Return whether a frame's column holds numbers; raise a TypeError if neither that nor text."""
     kind = getattr(column.dtype, "kind", "O")
@@ -413,6 +423,15 @@ def _as_numbers(column: Any) -> Any:
     return numbers
 
 
+def _refuse_slips(column: Any) -> None:
+    """Raise a TypeError if a column of strings is mostly numbers: then the others are slips."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.dropna().astype(str), errors="coerce")
+    if 0.5 < numbers.notna().mean() < 1.0:
+        _as_numbers(column)
+
+
 def _text(column: Any) -> np.ndarray[Any, Any]:
     """Return a column's values as strings, None where one is missing; 1.0 is "1", as 1 is."""
     missing = column.isna().to_numpy()
@@ -425,12 +444,6 @@ def _text(column: Any) -> np.ndarray[Any, Any]:
 
 
 def _categories(column: Any) -> list[str | None]:
-    import pandas as pd
-
-    known = column.dropna()
-    numbers = pd.to_numeric(known.astype(str), errors="coerce")
-    if 0.5 < numbers.notna().mean() < 1.0:
-        _as_numbers(column)  # mostly numbers: what is not is a slip, and told
     values = set(_text(column))
     found: list[str | None] = sorted(v for v in values if v is not None)
     if len(found) > MOST_CATEGORIES:
