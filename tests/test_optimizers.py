@@ -404,3 +404,9 @@ def test_names():
         "rmsprop": xn.RMSProp,
         "adam": xn.Adam,
     }
+
+
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+def test_a_schedule_that_gives_no_rate_is_told(rate):
+    with pytest.raises(ValueError, match="gives the rate .* at step 3, epoch 1.5"):
+        SGD(lambda step, epoch: rate).rate(3, 1.5)

@@ -115,7 +115,9 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing but errors and notes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on DATA, write it to a file, and say what to try next.

@@ -50,10 +50,22 @@ class Optimizer:
             _require_positive("learning_rate", self.learning_rate)
 
     def rate(self, step: int, epoch: float) -> float:
-        """Return the learning rate of an update, ``step`` counted from 0."""
-        if callable(self.learning_rate):
-            return float(self.learning_rate(step, epoch))
-        return float(self.learning_rate)
+        """Return the learning rate of an update, ``step`` counted from 0.
+
+        Raises
+        ------
+        ValueError
+            If a schedule gives a rate that is negative, NaN or infinite.
+        """
+        if not callable(self.learning_rate):
+            return float(self.learning_rate)
+        rate = float(self.learning_rate(step, epoch))
+        if not (math.isfinite(rate) and rate >= 0):
+            raise ValueError(
+                f"the schedule {self.learning_rate!r} gives the rate {rate} at step {step}, epoch "
+                f"{epoch:g}: give finite numbers, 0 or more"
+            )
+        return rate
 
     def numbers(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return what changes from step to step, as the kernel takes it."""
