@@ -408,5 +408,5 @@ def test_names():
 
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
 def test_a_schedule_that_gives_no_rate_is_told(rate):
-    with pytest.raises(ValueError, match="gives the rate .* at step 3, epoch 1.5"):
-        SGD(lambda step, epoch: rate).rate(3, 1.5)
+    with pytest.raises(ValueError, match=r"gives the rate .* at step 3, epoch 1\.5"):
+        xn.SGD(lambda step, epoch: rate).rate(3, 1.5)
