@@ -244,9 +244,9 @@ class MeanSquaredError(Loss):
         return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
 
     def per(self, xp: Any, y: Array) -> float:
-        """Return the sum of squares around the mean; never 0."""
+        """Return the sum of squares around the mean; NaN if there is none, as R² is undefined."""
         around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
-        return max(float(xp.sum(around)), float(np.finfo(np.float64).tiny))
+        return float(xp.sum(around)) or float("nan")
 
 
 LOSSES: dict[str, type[Loss]] = {

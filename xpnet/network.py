@@ -180,7 +180,9 @@ class Network:
             else:
                 b = layer.inference_buffers(new, x, overwrite)
             steps.append((layer, b))
-            overwrite = b.y is not None and (not training or not layer.keeps_output)
+            # What passes its input on does not make it free.
+            free = b.y is not None and (not training or not layer.keeps_output)
+            overwrite = free and (b.y is not x or overwrite)
             x = b.y
         run = [((s.forward if training else s.infer), b) for s, b in steps]
         back = [(s.backward, b) for s, b in reversed(steps[self._first_trained :])]

@@ -361,8 +361,7 @@ class Trainer:
         self.backend.synchronize()
         seconds = time.perf_counter() - began
         total, finite_steps = self._meter.read()
-        finite = self.backend.xp.isfinite(self.network.parameters).all()
-        if finite_steps < self.steps - first or not bool(finite):
+        if finite_steps < self.steps - first or not self._is_finite():
             self._give_up(first)
         self.epochs += 1
         return {
@@ -374,13 +373,21 @@ class Trainer:
             "samples_per_second": seen / seconds,
         }
 
+    def _is_finite(self) -> bool:
+        """Return whether parameters and statistics are finite: the last update has no loss yet."""
+        xp, net = self.backend.xp, self.network
+        sums = [xp.isfinite(array).all() for array in (net.parameters, net.statistics)]
+        return bool(xp.logical_and(*sums))
+
     def _give_up(self, first: int) -> None:
         """Go back to the last good state and raise."""
         self.backend.synchronize()
         bad = first + self._meter.read()[1]
         since = self._put_by_since
         good = max(since, since + (bad - 1 - since) // PUT_BY * PUT_BY)
-        rate = self.optimizer.rate(bad, self._epoch_at(bad))
+        # The update before the loss that shows it, which may be the last that the schedule knows.
+        culprit = max(bad - 1, 0)
+        rate = self.optimizer.rate(culprit, self._epoch_at(culprit))
         for copy, array in zip(self._put_by, self._state, strict=True):
             self.backend.xp.copyto(array, copy)
         self.steps = good
