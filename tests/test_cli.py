@@ -472,3 +472,31 @@ def test_cosine_by_step_lasts_for_the_run(run):
     rates = [row["learning_rate"] for row in json.loads(out)["history"]]
     assert rates == sorted(rates, reverse=True)
     assert rates[-2] > 0
+
+
+def test_a_table_without_the_column_that_was_left_out(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    run("train", table, "--target", "kind", "--drop", "colour", "-q", *QUICK)
+    Path("new.csv").write_text("kind,size\nlow,0.0\nhigh,2.0\n")
+    code, out, err = run("evaluate", "table.safetensors", "new.csv", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["examples"] == 2
+
+
+def test_columns_in_another_order_are_the_same_data(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    run("train", table, "--target", "kind", "-q", *QUICK)
+    rows = [line.split(",") for line in Path(table).read_text().splitlines()]
+    Path("other.csv").write_text("".join(f"{c},{b},{a}\n" for a, b, c in rows))
+    _, out, _ = run("evaluate", "table.safetensors", "other.csv", "--json")
+    assert json.loads(out)["examples"] == 24
+
+
+def test_a_target_of_another_width(run):
+    z = np.random.default_rng(0).normal(size=(100, 2))
+    _save(X=z, y=z)
+    run("train", "d.npz", "-q", *QUICK)
+    np.savez("one.npz", X=z, y=z[:, 0])
+    code, _, err = run("evaluate", "d.safetensors", "one.npz")
+    assert code == 2
+    assert "the target has 1 columns and the model predicts 2" in err

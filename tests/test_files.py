@@ -397,6 +397,7 @@ def in_network(**changes):
         (in_layer(2, eps=-1.0), "eps is -1.0"),
         (in_layer(6, negative_slope=float("nan")), "negative_slope is nan"),
         (in_network(layers=...), "layers"),
+        (in_network(replicas=2), "replicas"),
         (in_network(layers=[]), "not expected"),
         (in_network(layers=[None]), "can't be built"),
         (in_network(layers=None), "can't be built"),

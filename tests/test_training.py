@@ -1279,3 +1279,25 @@ def test_what_users_call_makes_the_device_current_and_quiet(device, enter):
     with device.active():
         net.parameters[...] = 1e3
     enter(net)
+
+
+def stop_and_fail(trainer, row):
+    trainer.stop()
+    raise RuntimeError("a callback's own fault")
+
+
+def test_a_stop_does_not_outlive_its_fit():
+    trainer = Scenario(SMALL).trainer("cpu")
+    with pytest.raises(RuntimeError, match="own fault"):
+        trainer.fit(X, Y, batch_size=10, callbacks=[stop_and_fail])
+    history = trainer.fit(X, Y, batch_size=10, epochs=2)
+    assert len(history) == 2
+    assert not history.stopped
+
+
+def test_a_stop_at_the_very_end_has_stopped_nothing():
+    trainer = Scenario(SMALL).trainer("cpu")
+    history = trainer.fit(X, Y, batch_size=10, epochs=2, callbacks=[lambda t, row: t.stop()])
+    assert (len(history), history.stopped) == (1, True)
+    history = trainer.fit(X, Y, batch_size=10, epochs=1, callbacks=[lambda t, row: t.stop()])
+    assert (len(history), history.stopped) == (1, False)

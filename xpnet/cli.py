@@ -20,9 +20,10 @@ from rich.console import Console
 
 from . import __version__, console, readers, system
 from .backend import explain
-from .experiment import PARTS, Experiment, Settings, part
+from .experiment import PARTS, Experiment, Settings, part_dataset
 from .history import DivergedError
 from .model import Model, load_model
+from .preprocessing import is_frame
 from .training import Trainer
 
 app = typer.Typer(
@@ -189,7 +190,6 @@ def _finish(
     errors = experiment.evaluate()
     verdict = experiment.diagnose(errors)
     name = _error_name(model)
-    learning_curves(history, picture, experiment.dataset.name, name, errors["test"]["error"])
     if history.stopped:
         out.print(f"stopped by Ctrl-C in epoch {history.rows[-1]['epoch']:.0f}")
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
@@ -199,6 +199,7 @@ def _finish(
     out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
+    learning_curves(history, picture, experiment.dataset.name, name, errors["test"]["error"])
     out.print(f"\nsaved {model_file} and {picture}")
     if as_json:
         _write_json(
@@ -247,8 +248,7 @@ def predict(
             raise ValueError(f"--output is {output}: predictions are written as .csv")
         _require_writable(output, data, str(model))
     found = load_model(model, device)
-    dataset = readers.read(data, None, _names(drop), labels=False)
-    rows = dataset.rows if dataset.test_rows is None else dataset.test_rows
+    rows = readers.read(data, None, _names(drop), labels=False).rows
     predictions = np.asarray(found.predict(rows))
     columns = {"prediction": predictions}
     if predictions.ndim == 2:
@@ -296,12 +296,15 @@ def evaluate(
 
 
 def _read_again(model: Model, data: str, target: str | None, drop: list[str]) -> readers.Dataset:
-    """Read labelled data; a table as the model's own was, where nothing else is said."""
-    if model.features is None or model.features.names is None:
+    """Read labelled data; of a table, the columns that the model was trained on."""
+    features = model.features
+    if features is None or features.names is None:
         return readers.read(data, target, drop)
-    # Only what the table has: another one may lack columns that were left out of the first.
-    dropped = drop or model.training.get("drop", [])
-    return readers.read(data, target or model.training.get("target"), dropped)
+    dataset = readers.read(data, target or model.training.get("target"), drop)
+    if is_frame(dataset.rows):
+        used = {*features.names, *features.categories}
+        dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
+    return dataset
 
 
 def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple[Any, Any, str]:
@@ -320,7 +323,7 @@ def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple
             raise ValueError(f"--part is test, but the model was not trained on {dataset.name}")
         return dataset.rows, dataset.target, dataset.name
     name = wanted or "test"
-    chosen = part(dataset, model.target, model.training["settings"]["seed"])[name]
+    chosen = part_dataset(dataset, model.target, model.training["settings"]["seed"])[name]
     seen = "which the model was trained on" if name == "train" else "which it was not trained on"
     return chosen.rows, chosen.target, f"{dataset.name}, the model's {name} set, {seen}"
 

@@ -212,16 +212,16 @@ class Experiment:
             if rows is not None:
                 check_rows(rows)
         target = Target.learn(dataset.everything()[1], settings.task)
-        self.parts = part(dataset, target, settings.seed)
+        self.parts = part_dataset(dataset, target, settings.seed)
         features = Features.learn(self.parts["train"].rows)
+        if target.task == "regression":
+            _standardise(target, self.parts)
         for piece in self.parts.values():
             piece.features = features.transform(piece.rows, settings.dtype)
             piece.labels = target.encode(piece.target)
         self.batch_size = self._batch_size()
         self.epochs = self._epochs()
         optimizer = settings.make_optimizer(self.epochs, self._batches())
-        if target.task == "regression":
-            _standardise(target, self.parts)
         network = Network(
             settings.make_layers(target.n_outputs),
             loss=target.loss,
@@ -233,7 +233,6 @@ class Experiment:
         training = {
             "data": dataset.name,
             "target": dataset.target_name,
-            "drop": list(dataset.dropped),
             "fingerprint": dataset.fingerprint(),
             "settings": asdict(settings),
         }
@@ -280,7 +279,7 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
-def part(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
+def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
     """Part a data set by the notes' ratios, by label where labels are classes.
 
     A test set that the data keeps apart stays the test set; the rest gives training and
@@ -303,7 +302,7 @@ def _take(rows: Any, chosen: np.ndarray[Any, Any]) -> Any:
 
 
 def _standardise(target: Target, parts: dict[str, Part]) -> None:
-    """Take the scale of a regression's labels from the training part alone."""
+    """Take the scale of a regression's labels from the training part; refuse constant parts."""
     target.standardise(parts["train"].target)
     for name, piece in parts.items():
         if (piece.target == piece.target[0]).all():
@@ -311,4 +310,3 @@ def _standardise(target: Target, parts: dict[str, Part]) -> None:
                 f"the target is {np.ravel(piece.target)[0]} in every row of the {name} set: "
                 "1 - R² is not defined there; give more data or another --seed"
             )
-        piece.labels = target.encode(piece.target)

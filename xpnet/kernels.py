@@ -1,7 +1,7 @@
 """The hot operations, once, in plain ``xp`` code: the reference that is right on every backend.
 
 Each kernel writes its result into arrays that it is given (``out`` and friends), so that a
-warmed-up training step allocates nothing. A backend may subclass `Kernels` and replace a kernel by
+warmed-up training step makes no new ones. A backend may subclass `Kernels` and replace a kernel by
 a fused one of the same name and signature; what it must compute is what stands here.
 
 Axes: the last one is features, the one before it examples. Axes before those are free: with
@@ -274,7 +274,8 @@ class Kernels:
     ) -> None:
         """Loss = −1/n Σ log softmax(z)_y, dz = (softmax(z) − onehot(y)) / n; y holds integers (n,).
 
-        ``work`` holds ``classes`` (0 … m−1), ``hot`` (bool), ``picked`` (as z) and ``row`` (n, 1).
+        ``work`` holds ``classes`` (0 … m−1), ``hot`` (bool), ``picked`` (as z), ``row`` (n, 1) and
+        ``total`` (as the loss).
         """
         xp = self.xp
         share = 1.0 / z.shape[-2]
@@ -299,7 +300,7 @@ class Kernels:
         """Loss = 1/n Σ [max(z, 0) − zy + log(1 + exp(−|z|))], dz = (σ(z) − y) / n.
 
         It is the log-loss −y log a − (1−y) log(1−a) with a = σ(z), written so that no finite z
-        makes it infinite. ``work`` holds ``terms`` (as z).
+        makes it infinite. ``work`` holds ``terms`` (as z) and ``total`` (as the loss).
         """
         xp = self.xp
         share = 1.0 / z.shape[-2]

@@ -23,6 +23,9 @@ from .validation import as_host_array, check_count, check_features, check_length
 
 DTYPES = ("float32", "float64")
 
+#: What `Network.config` holds, and a model file may say.
+CONFIG = {"layers", "loss", "n_features", "dtype", "random_state"}
+
 LAYERS: dict[str, type[Layer]] = {
     kind.__name__: kind for kind in (Linear, BatchNorm, Dropout, *ACTIVATIONS.values())
 }
@@ -493,6 +496,8 @@ def from_description(
     backend = select(device)
     try:
         config = dict(description["network"])
+        if unknown := sorted(config.keys() - CONFIG):
+            raise ValueError(f"unknown: {', '.join(unknown)}")
         layers = []
         for entry in config.pop("layers"):
             arguments = dict(entry)

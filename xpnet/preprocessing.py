@@ -28,10 +28,10 @@ class Features:
 
     An array of numbers is standardised column by column, but for one that looks like pixels or
     counts (`share_a_unit`), whose columns share one mean and one deviation: a pixel that is seldom
-    lit must not weigh the more for it. In a data frame numbers are standardised,
-    strings and categories become one column for each category, and what is missing is filled: with
-    the mean for numbers, with none of the categories for strings; where training rows had gaps, a
-    further column says where.
+    lit must not weigh the more for it. In a data frame numbers are standardised, strings and
+    categories become one column for each category, and what is missing is filled: with the mean
+    for numbers, with none of the categories for strings; where training rows had gaps, a further
+    column says where.
 
     Attributes
     ----------
@@ -133,9 +133,8 @@ class Features:
                 f"the data has {rows.shape[1]} features and the model takes {len(self.mean)}"
             )
         features = np.empty(rows.shape, dtype)
-        for start in range(
-            0, len(rows), CHUNK
-        ):  # in float64: a mean may dwarf what varies round it
+        # In float64, if only by parts: a mean may dwarf what varies round it.
+        for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
             features[part] = (rows[part] - self.mean) / self.scale
         return features
@@ -234,7 +233,13 @@ class Target:
         if self.classes is None:
             if y.dtype.kind not in "fiub":
                 raise ValueError("the target holds text: the model predicts numbers")
-            rows = (y.reshape(len(y), -1) - np.array(self.mean)) / np.array(self.scale)
+            rows = y.reshape(len(y), -1)
+            if rows.shape[1] != self.n_outputs:
+                raise ValueError(
+                    f"the target has {rows.shape[1]} columns and the model predicts "
+                    f"{self.n_outputs}: give as many"
+                )
+            rows = (rows - np.array(self.mean)) / np.array(self.scale)
             return np.asarray(rows.reshape(y.shape))
         codes = {label: code for code, label in enumerate(self.classes)}
         labels = _plain(y)

@@ -44,8 +44,6 @@ class Dataset:
         A test set that the source keeps apart, if it does.
     target_name : str or None
         The column that the labels come from, in a table.
-    dropped : sequence of str
-        The columns that were left out of it.
     """
 
     name: str
@@ -54,7 +52,6 @@ class Dataset:
     test_rows: Any = None
     test_target: np.ndarray[Any, Any] | None = None
     target_name: str | None = None
-    dropped: Sequence[str] = ()
 
     def everything(self) -> tuple[Any, Any]:
         """Return all rows and labels, a test set that is kept apart among them."""
@@ -64,13 +61,15 @@ class Dataset:
         return np.concatenate([self.rows, self.test_rows]), labels
 
     def fingerprint(self) -> str:
-        """Return a hash of rows and labels, to know the data set again."""
+        """Return a hash of rows and labels, to know the data set again; columns in any order."""
         digest = hashlib.sha256()
+        part: Any
         for part in (self.rows, self.target):
             if is_frame(part):
                 import pandas as pd
 
-                digest.update(pd.util.hash_pandas_object(part, index=False).to_numpy().tobytes())
+                ordered = part[sorted(part.columns)]
+                digest.update(pd.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
             elif part is not None:
                 text = part.dtype.kind in "OU"
                 data = "\0".join(map(str, part.ravel())).encode() if text else part.tobytes()
@@ -165,7 +164,9 @@ def _npz(path: Path, labels: bool) -> Dataset:
     arrays = _load(path)
     if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
-    if "X" in arrays:
+    if "X_test" in arrays and not labels:  # what there is to predict
+        found = Dataset(path.stem, arrays["X_test"])
+    elif "X" in arrays:
         found = Dataset(path.stem, arrays["X"], arrays.get("y"))
     elif "X_train" in arrays:
         found = Dataset(path.stem, arrays["X_train"], arrays.get("y_train"))
@@ -254,7 +255,7 @@ def _table(
     rows = frame.drop(columns=gone)
     if rows.shape[1] == 0:
         raise DataError(f"{source}: no columns are left to predict from")
-    return Dataset(name, rows, y, target_name=target, dropped=tuple(drop))
+    return Dataset(name, rows, y, target_name=target)
 
 
 def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) -> Dataset:

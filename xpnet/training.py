@@ -235,7 +235,10 @@ class Trainer:
     # -- the fit ----
 
     def stop(self) -> None:
-        """End the running fit after the present update. May be called from a signal handler."""
+        """End the running fit after the present update, or the next fit after its first one.
+
+        May be called from a signal handler.
+        """
         self._stopping = True
 
     def fit(
@@ -306,7 +309,11 @@ class Trainer:
             )
             sample = self._sample(x, labels, monitor)
             net.reserve(batches.largest, training=True)
-            return self._run(batches, epochs, dev, sample, watchers)
+            try:
+                return self._run(batches, epochs, dev, sample, watchers)
+            finally:  # however it ends, the next fit and step must not inherit its stop or its pace
+                self._stopping = False
+                self._set_pace(None)
 
     def _run(
         self,
@@ -322,8 +329,10 @@ class Trainer:
         self._put_by_since = self.steps
         for watcher in watchers:
             watcher.on_fit_begin(self, batches, epochs)
-        for _ in range(epochs):
+        for left in reversed(range(epochs)):
+            first = self.steps
             row = self._run_epoch(batches, watchers)
+            cut = self.steps - first < len(batches)
             for name, data in (("train", sample), ("dev", dev)):
                 if data is not None:
                     measured = self.network._evaluate(*data)
@@ -333,10 +342,8 @@ class Trainer:
             for watcher in watchers:
                 watcher.on_epoch_end(self, row)
             if self._stopping:
-                self.history.stopped = True
+                self.history.stopped = cut or left > 0
                 break
-        self._stopping = False
-        self._set_pace(None)
         for watcher in watchers:
             watcher.on_fit_end(self, self.history)
         return self.history
@@ -391,7 +398,6 @@ class Trainer:
         for copy, array in zip(self._put_by, self._state, strict=True):
             self.backend.xp.copyto(array, copy)
         self.steps = good
-        self._set_pace(None)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
             f"weights are back at those of step {good}. Try a smaller learning rate (it was "
