@@ -340,7 +340,7 @@ def test_diverging_later_saves_the_last_good_weights(run):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 def test_ctrl_c_saves_what_there_is(tmp_path):
-    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "100000"]
+    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "400"]
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
         [*command, "--device", "cpu"],
