@@ -18,6 +18,8 @@ from xpnet.metrics import unexplained_variance
         (0.15, 0.40, 0.0, "high bias and high variance"),
         (0.03, 0.035, 0.0, "neither"),
         (0.03, 0.08, 0.0, "high variance"),
+        (0.099, 0.105, 0.0, "neither"),
+        (0.1, 0.105, 0.0, "high bias"),
         # What nobody can do better than is no bias.
         (0.15, 0.155, 0.15, "neither"),
         (0.15, 0.30, 0.15, "high variance"),

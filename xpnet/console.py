@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from .data import Batches
 from .history import History
@@ -116,9 +115,9 @@ def matrix_table(matrix: Any, classes: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, title="true ↓   predicted →", title_justify="left")
     table.add_column("")
     for name in classes:
-        table.add_column(Text(name), justify="right")
+        table.add_column(name, justify="right")
     for name, row in zip(classes, matrix, strict=True):
-        table.add_row(Text(name), *(str(int(count)) for count in row))
+        table.add_row(name, *(str(int(count)) for count in row))
     return table
 
 
@@ -137,5 +136,5 @@ def class_table(per_class: dict[str, dict[str, float]]) -> Table:
         table.add_column(heading, justify="right")
     for name, figures in per_class.items():
         rates = [f"{figures[k]:.3f}" for k in ("precision", "recall", "f1-score")]
-        table.add_row(Text(name), *rates, f"{figures['support']:,.0f}")
+        table.add_row(name, *rates, f"{figures['support']:,.0f}")
     return table
