@@ -33,7 +33,7 @@ UFUNC_KEYWORDS = ("out", "dtype", "casting")
 #: The elementwise functions that there are.
 UFUNCS = (
     *("abs", "negative", "invert", "reciprocal", "sign", "sqrt", "square"),
-    *("exp", "expm1", "log", "log1p", "tanh"),
+    *("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "floor"),
     *("isfinite", "isinf", "isnan", "logical_not"),
     *("add", "subtract", "multiply", "divide", "power", "remainder", "floor_divide"),
     *("maximum", "minimum"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ._typing import Array
+from .augmentation import Augmentation
 from .backend import Backend, home, select
-from .randomness import Purpose, generator
+from .randomness import Purpose, augmentation_keys, generator
 from .validation import as_host_array, check_count, check_lengths
 
 #: Up to so many examples the notes part a data set 60/20/20, above it 98/1/1.
@@ -69,7 +71,7 @@ def partition(
     Parameters
     ----------
     X, y : array-like, n examples each
-        NumPy or CuPy arrays, or lists.
+        NumPy or CuPy arrays, memory-mapped ones (``np.load(file, mmap_mode="r")``), or lists.
     ratios : "auto" or sequence of float
         "auto": 60/20/20 up to 10⁴ examples, 98/1/1 above. Else the parts' shares.
     stratify : bool
@@ -80,7 +82,8 @@ def partition(
     Returns
     -------
     list of (X, y)
-        The parts: every example is in one of them, once. Copies, where X and y live.
+        The parts: every example is in one of them, once. Copies, where X and y live; of a
+        memory-mapped array `Rows`, which are read from the file when they are used.
 
     Raises
     ------
@@ -102,8 +105,70 @@ def partition(
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
     parts = partition_indices(len(X), ratios, labels, random_state)
-    home_x, home_y = home(X, cpu), home(y, cpu)
-    return [(X[home_x.asarray(part)], y[home_y.asarray(part)]) for part in parts]
+    return [(take_rows(X, part), take_rows(y, part)) for part in parts]
+
+
+def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
+    """Return the rows with given indices: a copy where the array lives, or `Rows` of a file."""
+    if isinstance(array, np.memmap | Rows):
+        return Rows(array, indices)
+    backend = home(array, select("cpu"))
+    with backend.active():
+        return array[backend.asarray(indices)]
+
+
+class Rows:
+    """Some rows of a memory-mapped array, read from its file when they are used.
+
+    It has an array's ``shape``, ``dtype``, ``ndim`` and ``size``; indexing it, or handing it to
+    ``np.asarray``, reads.
+
+    Parameters
+    ----------
+    array : numpy.memmap or Rows
+        Where the rows are.
+    indices : array of int, shape (n,)
+        Which ones, in which order.
+
+    Examples
+    --------
+    >>> rows = Rows(np.arange(10.0).reshape(5, 2), np.array([4, 0, 2]))
+    >>> rows.shape, rows[1:]
+    ((3, 2), array([[0., 1.], [4., 5.]]))
+    """
+
+    def __init__(self, array: Any, indices: np.ndarray[Any, Any]) -> None:
+        inner = isinstance(array, Rows)
+        self.array: Any = array.array if inner else array
+        self.indices: np.ndarray[Any, Any] = array.indices[indices] if inner else indices
+        self.shape: tuple[int, ...] = (len(indices), *array.shape[1:])
+        self.dtype, self.ndim = array.dtype, array.ndim
+        self.size = math.prod(self.shape)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.indices)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read rows: a number, a slice, or an array of numbers or booleans; then what else."""
+        first, *others = key if isinstance(key, tuple) else (key,)
+        chosen = self.indices[first]
+        if chosen.ndim == 0:
+            return self.array[(chosen, *others)]
+        order = np.argsort(chosen, kind="stable")  # files are read fastest from front to back
+        found = np.asarray(self.array[chosen[order]])
+        result = np.empty_like(found)
+        result[order] = found
+        return result[(slice(None), *others)] if others else result
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        """Read them all."""
+        if copy is False:
+            raise ValueError("rows of a file can't become an array without a copy")
+        return np.asarray(self[:], dtype)
+
+    def __repr__(self) -> str:
+        return f"Rows(shape={self.shape}, dtype={self.dtype}, of {type(self.array).__name__})"
 
 
 def partition_indices(
@@ -148,6 +213,8 @@ class Batches:
         Whether to shuffle in every epoch.
     min_batch : int
         The fewest examples in a batch: a smaller last one is merged into the one before.
+    augmentation : Augmentation or None
+        What changes the features of each batch.
 
     Raises
     ------
@@ -170,8 +237,11 @@ class Batches:
         seed: int,
         shuffle: bool = True,
         min_batch: int = 1,
+        augmentation: Augmentation | None = None,
     ) -> None:
         n = X.shape[0]
+        if augmentation is not None:
+            augmentation.check(X.shape[1])
         batch_size = check_count(batch_size, "batch_size")
         if min(batch_size, n) < min_batch:
             what = (
@@ -184,7 +254,7 @@ class Batches:
             )
             warnings.warn(message, UserWarning, stacklevel=3)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
-        self.n = n
+        self.n, self.augmentation = n, augmentation
         edges = [*range(0, n, batch_size), n]
         if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
             del edges[-2]
@@ -199,13 +269,15 @@ class Batches:
         return len(self.edges) - 1
 
     def epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
-        """Yield the batches of an epoch: views of static arrays, written over by the next batch."""
+        """Yield the batches of an epoch: views of static arrays, which the next one writes over."""
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
             self._order = self.backend.asarray(order)
-        gather = self.backend.kernels.gather
+        gather, augmentation = self.backend.kernels.gather, self.augmentation
+        if augmentation is not None:
+            keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
         views: dict[int, tuple[Array, Array]] = {}
-        for start, stop in pairwise(self.edges):
+        for batch, (start, stop) in enumerate(pairwise(self.edges)):
             size = stop - start
             if size not in views:
                 views[size] = self._rows[:size], self._labels[:size]
@@ -213,4 +285,6 @@ class Batches:
             chosen = self._order[start:stop]
             gather(self.X, chosen, rows)
             gather(self.y, chosen, labels)
+            if augmentation is not None:
+                rows = augmentation.change(rows, keys[batch], self.backend)
             yield rows, labels

@@ -43,12 +43,18 @@ class History:
         epoch's last step), "train_loss" (mean over the epoch's batches as they were trained on,
         without the L2 term), "train_error", "dev_loss" and "dev_error" (as in prediction, where
         asked for), "seconds" and "samples_per_second" (training alone, without evaluation).
+    columns : tuple of str
+        The keys of each row, known from the fit's beginning on.
     stopped : bool
         Whether `Trainer.stop` ended the fit before its last epoch was through.
+    reason : str
+        Why, as `Trainer.stop` was told.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
     stopped: bool = False
+    reason: str = ""
 
     def __getitem__(self, key: str) -> list[float]:
         """Return one column; NaN where a row does not have it."""

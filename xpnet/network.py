@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -396,6 +397,22 @@ class Network:
     def _require_single(self, what: str) -> None:
         if self.lead:
             raise ValueError(f"{what} takes a single network; this one has {self.lead[0]} replicas")
+
+    def name_parameter(self, i: int) -> str:
+        """Return where an element of `parameters` belongs: layer, name and index.
+
+        Examples
+        --------
+        >>> net = Network([Linear(8), Linear(3)], loss="mean_squared_error", n_features=4,
+        ...               device="cpu")
+        >>> net.name_parameter(33)
+        'layer 1 (Linear), weight[0, 1]'
+        """
+        for layer, name, shape, start in lay_out(self.layers, "weight_shapes", "other_shapes")[0]:
+            if start <= i < start + math.prod(shape):
+                place = ", ".join(str(k) for k in np.unravel_index(i - start, shape))
+                return f"layer {layer.index} ({type(layer).__name__}), {name}[{place}]"
+        raise IndexError(f"there is no parameter {i}: there are {self.n_parameters}")
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as JSON-ready data."""

@@ -7,6 +7,7 @@ and a run can be resumed exactly from its counters.
 """
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ class Purpose(IntEnum):
     DROPOUT = 2
     PARTITION = 3
     MONITOR = 4
+    AUGMENTATION = 5
+    SEARCH = 6
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
@@ -72,15 +75,24 @@ def step_keys(seed: int, steps: range) -> NDArray[np.uint64]:
     numpy.ndarray
         uint64, shape (len(steps), 1): ``mix64`` of a counter, so neighbours share nothing.
     """
-    counters = np.arange(steps.start, steps.stop, dtype=np.uint64)[:, None]
-    start = np.uint64(word(seed, Purpose.DROPOUT))
-    return mix64(start + counters * np.uint64(GAMMA))
+    return _keys(word(seed, Purpose.DROPOUT), steps)
 
 
-def mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit counters into random bits (SplitMix64's finaliser), on the host.
+def augmentation_keys(seed: int, epoch: int, batches: int) -> NDArray[np.uint64]:
+    """Return one 64-bit key for each mini-batch of an epoch: what it is augmented from."""
+    return _keys(word(seed, Purpose.AUGMENTATION, epoch), range(batches))
 
-    ``Kernels.dropout`` does the same on the device.
+
+def _keys(start: int, counted: range) -> NDArray[np.uint64]:
+    counters = np.arange(counted.start, counted.stop, dtype=np.uint64)[:, None]
+    keys: NDArray[np.uint64] = mix64(np.uint64(start) + counters * np.uint64(GAMMA))
+    return keys
+
+
+def mix64(x: Any) -> Any:
+    """Scramble an array of 64-bit counters into random bits (SplitMix64's finaliser).
+
+    The array may live on any backend. ``Kernels.dropout`` does the same in buffers.
 
     Examples
     --------

@@ -7,13 +7,14 @@ The path of a mini-batch:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ._typing import Array
+from .augmentation import Augmentation
 from .backend import move
 from .data import Batches
 from .history import DivergedError, History, Meter
@@ -39,8 +40,14 @@ class Callback:
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Do something before the first epoch."""
 
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Do something before an epoch, such as setting ``trainer.learning_rate``."""
+
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Do something after an update with n examples. The device may still be at it."""
+
+    def on_evaluation_begin(self, trainer: Trainer) -> None:
+        """Do something between an epoch's last update and the measuring of its errors."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Do something after an epoch, with its row of the history."""
@@ -108,7 +115,7 @@ class Trainer:
         self.l2 = check_not_negative(l2, "l2")
         self.steps = self.epochs = 0
         self.history = History()
-        self._stopping = False
+        self._stopping = ""
         with self.backend.active():
             self._allocate()
 
@@ -234,12 +241,17 @@ class Trainer:
 
     # -- the fit ----
 
-    def stop(self) -> None:
+    def stop(self, reason: str = "stop() was called") -> None:
         """End the running fit after the present update, or the next fit after its first one.
 
         May be called from a signal handler.
+
+        Parameters
+        ----------
+        reason : str
+            Why; it is found in the attribute ``reason`` of the history.
         """
-        self._stopping = True
+        self._stopping = reason
 
     def fit(
         self,
@@ -252,6 +264,7 @@ class Trainer:
         callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
         shuffle: bool = True,
         monitor: int = 10_000,
+        augmentation: Augmentation | None = None,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -274,6 +287,9 @@ class Trainer:
         monitor : int
             On how many training examples to measure the training error after each epoch, as in
             prediction; 0 leaves it out.
+        augmentation : Augmentation or None
+            Changes each mini-batch at random before it is trained on (notes, chapter 5.2). Errors
+            are measured on the data as they are.
 
         Returns
         -------
@@ -306,13 +322,14 @@ class Trainer:
                 seed=net.random_state,
                 shuffle=shuffle,
                 min_batch=net.min_batch,
+                augmentation=augmentation,
             )
             sample = self._sample(x, labels, monitor)
             net.reserve(batches.largest, training=True)
             try:
                 return self._run(batches, epochs, dev, sample, watchers)
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
-                self._stopping = False
+                self._stopping = ""
                 self._set_pace(None)
 
     def _run(
@@ -323,26 +340,31 @@ class Trainer:
         sample: tuple[Array, Array] | None,
         watchers: Sequence[Callback],
     ) -> History:
-        self.history = History()
+        judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
+        self.history = History(columns=_columns(judged))
         self._meter.reset()
         self._put_state_by()
         self._put_by_since = self.steps
         for watcher in watchers:
             watcher.on_fit_begin(self, batches, epochs)
         for left in reversed(range(epochs)):
+            for watcher in watchers:
+                watcher.on_epoch_begin(self)
             first = self.steps
             row = self._run_epoch(batches, watchers)
             cut = self.steps - first < len(batches)
-            for name, data in (("train", sample), ("dev", dev)):
-                if data is not None:
-                    measured = self.network._evaluate(*data)
-                    row[f"{name}_error"] = measured["error"]
-                    row.setdefault(f"{name}_loss", measured["loss"])
+            for watcher in watchers:
+                watcher.on_evaluation_begin(self)
+            for name, data in judged.items():
+                measured = self.network._evaluate(*data)
+                row[f"{name}_error"] = measured["error"]
+                row.setdefault(f"{name}_loss", measured["loss"])
             self.history.rows.append(row)
             for watcher in watchers:
                 watcher.on_epoch_end(self, row)
             if self._stopping:
-                self.history.stopped = cut or left > 0
+                if cut or left > 0:
+                    self.history.stopped, self.history.reason = True, self._stopping
                 break
         for watcher in watchers:
             watcher.on_fit_end(self, self.history)
@@ -418,6 +440,13 @@ class Trainer:
         order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
         chosen = move(np.sort(order), self.backend)
         return x[chosen], y[chosen]
+
+
+def _columns(judged: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys of a row of the history, where errors on some parts are measured."""
+    own = ("epoch", "step", "learning_rate", "train_loss", "seconds", "samples_per_second")
+    more = (f"{name}_{what}" for name in judged for what in ("error", "loss"))
+    return tuple(dict.fromkeys((*own, *more)))
 
 
 def _as_callback(watcher: Any) -> Callback:

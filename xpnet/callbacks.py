@@ -1,0 +1,184 @@
+"""Callbacks that come with the library: early stopping, and averages of the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ._typing import Array
+from .averages import ExponentialMovingAverage, MovingAverage
+from .data import Batches
+from .history import History
+from .network import Network
+from .training import Callback, Trainer
+from .validation import check_count, check_not_negative
+
+
+class EarlyStopping(Callback):
+    """Ends a fit that no longer improves, and brings the best weights back (notes, chapter 5.3).
+
+    After `patience` epochs in a row in which the watched figure has not fallen by more than
+    `min_improvement` below the best one, the fit ends. However it ends, the network then holds the
+    weights and running statistics of the best epoch. After Prechelt, "Early stopping — but when?",
+    1998, whose criterion UP_s this is for strips of one epoch.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement to wait for, 1 or more.
+    monitor : str
+        A column of the history; smaller is better. "dev_loss" and "dev_error" need
+        ``validation_data``.
+    min_improvement : float
+        How much smaller counts as better.
+    restore_best : bool
+        Whether to bring the best weights back. The optimiser's moments stay those of the last step.
+
+    Attributes
+    ----------
+    best_epoch : int
+        The epoch with the best figure, as the history counts; 0 before the first.
+    best : float
+        That figure.
+    stopped_epoch : int or None
+        The epoch after which it ended the fit; None if it did not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If patience is less than 1, min_improvement negative, or `monitor` not measured in the fit.
+
+    Examples
+    --------
+    >>> import numpy as np, xpnet as xn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 5)); y = (X[:, 0] + rng.normal(size=60) > 0) * 1
+    >>> net = xn.Network([xn.Linear(32), xn.Tanh(), xn.Linear(1)], loss="sigmoid_cross_entropy",
+    ...                  n_features=5, device="cpu")
+    >>> stopping = EarlyStopping(patience=5)
+    >>> history = xn.Trainer(net, xn.Adam(0.01)).fit(
+    ...     X[:40], y[:40], batch_size=10, epochs=200, validation_data=(X[40:], y[40:]),
+    ...     callbacks=[stopping])
+    >>> stopping.stopped_epoch - stopping.best_epoch, len(history) < 200
+    (5, True)
+    >>> round(net.evaluate(X[40:], y[40:])["loss"] - min(history["dev_loss"]), 6)
+    0.0
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        monitor: str = "dev_loss",
+        min_improvement: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        self.patience = check_count(patience, "patience")
+        self.min_improvement = check_not_negative(min_improvement, "min_improvement")
+        self.monitor, self.restore_best = monitor, restore_best
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best, self.best_epoch, self._waited = math.inf, 0, 0
+        self.stopped_epoch: int | None = None
+        self._state: list[Array] = []
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Begin anew; refuse to watch what is not measured."""
+        self._forget()
+        measured = trainer.history.columns
+        if self.monitor not in measured:
+            hint = ": give validation_data" if self.monitor.startswith("dev_") else ""
+            raise ValueError(
+                f"EarlyStopping watches {self.monitor!r}, and this fit measures "
+                f"{', '.join(measured)}{hint}"
+            )
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        """Keep the weights if they are the best so far; stop if there were none for too long."""
+        value = row[self.monitor]
+        if value < self.best - self.min_improvement or not self.best_epoch:
+            self.best, self.best_epoch, self._waited = value, int(row["epoch"]), 0
+            if self.restore_best:
+                self._state = [array.copy() for array in _state(trainer.network)]
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            self.stopped_epoch = int(row["epoch"])
+            trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Bring the best weights back."""
+        for array, best in zip(_state(trainer.network), self._state, strict=False):
+            array[...] = best
+        self._state = []
+
+
+class WeightAverage(Callback):
+    """Averages the weights over the steps of a fit, and judges the network by the average.
+
+    The training goes on with the weights themselves. At the end of each epoch the average stands in
+    for them while errors are measured and other callbacks look; after the fit the network keeps it.
+    After Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the
+    averages are those of the notes' chapter 7.1. Running statistics of batch norm are averaged like
+    the weights.
+
+    Parameters
+    ----------
+    average : MovingAverage or None
+        `ExponentialMovingAverage` or `SimpleMovingAverage`, of which copies are used;
+        ``ExponentialMovingAverage(0.999)`` if None.
+    every : int
+        Take the weights in after every so many steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the average is none, or every less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np, xpnet as xn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 5)); y = X @ rng.normal(size=5) + rng.normal(size=200)
+    >>> net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=5, device="cpu")
+    >>> average = WeightAverage(ExponentialMovingAverage(0.98))
+    >>> history = xn.Trainer(net, xn.SGD(0.1)).fit(X, y, batch_size=10, callbacks=[average])
+    >>> bool(np.array_equal(net.parameters, average.parameters.value))
+    True
+    """
+
+    def __init__(self, average: MovingAverage | None = None, every: int = 1) -> None:
+        average = ExponentialMovingAverage(0.999) if average is None else average
+        if not isinstance(average, MovingAverage):
+            raise TypeError(f"average is {average!r}: give one as ExponentialMovingAverage(0.999)")
+        self.every = check_count(every, "every")
+        self.parameters, self.statistics = replace(average), replace(average)
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Begin anew."""
+        self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
+        self._own: list[Array] = []
+
+    def on_step_end(self, trainer: Trainer, n: int) -> None:
+        """Take the weights in."""
+        if trainer.steps % self.every == 0:
+            self.parameters.update(trainer.network.parameters)
+            self.statistics.update(trainer.network.statistics)
+
+    def on_evaluation_begin(self, trainer: Trainer) -> None:
+        """Put the average in the weights' place."""
+        if self.parameters.count:
+            state = _state(trainer.network)
+            self._own = [array.copy() for array in state]
+            for array, average in zip(state, (self.parameters, self.statistics), strict=True):
+                array[...] = average.value
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Put the weights back in their place, for the training to go on."""
+        for array, own in zip(_state(trainer.network), self._own, strict=False):
+            array[...] = own
+
+
+def _state(network: Network) -> list[Array]:
+    """Return what a network computes from: its parameters and running statistics."""
+    return [network.parameters, network.statistics]
