@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from xpnet.experiment import Experiment, Settings
+from xpnet.experiment import Experiment
 from xpnet.readers import Dataset, read
+from xpnet.settings import Settings
 
 
 def make(dataset, **settings):
@@ -53,7 +54,7 @@ def test_small_sets_train_for_enough_updates(dataset, settings, batch_size, epoc
 
 
 def test_layers_in_the_notes_order():
-    settings = {"batch_norm": True, "dropout": 0.2, "activation": "tanh"}
+    settings = {"batch_norm": True, "dropout": (0.2,), "activation": "tanh"}
     names = [type(layer).__name__ for layer in make(read("iris"), **settings).model.network.layers]
     assert names == ["Linear", "BatchNorm", "Tanh", "Dropout", "Linear"]
     plain = [type(layer).__name__ for layer in make(read("iris")).model.network.layers]

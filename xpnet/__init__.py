@@ -22,6 +22,7 @@ from .data import Rows as Rows
 from .data import partition as partition
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
+from .gradient_check import GradientCheck as GradientCheck
 from .gradient_check import check_gradients as check_gradients
 from .history import DivergedError as DivergedError
 from .history import History as History
@@ -46,6 +47,8 @@ from .optimizers import Adam as Adam
 from .optimizers import Momentum as Momentum
 from .optimizers import Optimizer as Optimizer
 from .optimizers import RMSProp as RMSProp
+from .propagation import activation_scales as activation_scales
+from .propagation import gradient_scales as gradient_scales
 from .schedules import Constant as Constant
 from .schedules import Cosine as Cosine
 from .schedules import Exponential as Exponential
@@ -53,6 +56,10 @@ from .schedules import InverseSquareRoot as InverseSquareRoot
 from .schedules import InverseTime as InverseTime
 from .schedules import Piecewise as Piecewise
 from .serialization import ModelFileError as ModelFileError
+from .sweeps import L2Choice as L2Choice
+from .sweeps import LearningCurve as LearningCurve
+from .sweeps import choose_l2 as choose_l2
+from .sweeps import learning_curve as learning_curve
 from .training import Callback as Callback
 from .training import Trainer as Trainer
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +14,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from . import __version__, console, readers, system
+from . import __version__, console, options, plots, propagation, readers, system
 from .backend import explain
-from .experiment import PARTS, Experiment, Settings, part_dataset
+from .experiment import PARTS, Experiment, part_dataset
 from .history import DivergedError
 from .model import Model, load_model
 from .preprocessing import is_frame
+from .settings import SCHEDULE_EXAMPLES, SCHEDULES, Settings, parse_schedule
+from .sweeps import L2Choice, check_l2_values
 from .training import Trainer
 
 app = typer.Typer(
@@ -56,16 +54,6 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothi
 _defaults = Settings()
 
 
-def _hidden(text: str) -> tuple[int, ...]:
-    """Return the sizes in ``128,64``; none for ``none``."""
-    if text.strip().lower() in ("", "none"):
-        return ()
-    sizes = text.split(",")
-    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
-        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none")
-    return tuple(map(int, sizes))
-
-
 @app.command()
 def train(
     data: Data,
@@ -84,9 +72,38 @@ def train(
         bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
     ] = False,
     dropout: Annotated[
-        float, typer.Option(help="Probability of dropping, after each hidden layer.")
-    ] = _defaults.dropout,
-    l2: Annotated[float, typer.Option(help="λ of the L2 term λ/2n ‖W‖².")] = _defaults.l2,
+        str,
+        typer.Option(
+            metavar="P",
+            help="Probability of dropping after each hidden layer; 0.2,0.5 for one each.",
+        ),
+    ] = "0",
+    input_dropout: Annotated[
+        float, typer.Option(help="Probability of dropping a feature.")
+    ] = _defaults.input_dropout,
+    l2: Annotated[
+        str,
+        typer.Option(
+            metavar="λ",
+            help="λ of the L2 term λ/2n ‖W‖². Of several, as 0,0.01,0.1,1, the one that is best on "
+            "the development set is chosen.",
+        ),
+    ] = "0",
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Changes of the mini-batches: flip, shift, rotation, zoom, cutout (for images), "
+            "noise, mixup, as shift:2,rotation:10,noise:0.1.",
+        ),
+    ] = _defaults.augment,
+    image_shape: Annotated[
+        str, typer.Option(metavar="HxW", help="How features make an image: 28x28 or 32x32x3.")
+    ] = "",
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many epochs without a better development loss."),
+    ] = None,
     optimizer: Annotated[
         str, typer.Option(help="adam, sgd, momentum or rmsprop.")
     ] = _defaults.optimizer,
@@ -127,17 +144,22 @@ def train(
     one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
     """
     out = console.make_console(quiet=quiet or as_json)
-    dataset = readers.read(data, target, _names(drop))
+    lambdas = check_l2_values(options.numbers("l2", l2))
+    dataset = readers.read(data, target, options.names(drop))
     model_file = output or Path(f"{dataset.name}.safetensors")
-    _require_writable(model_file, data)
+    options.require_writable(model_file, data)
     picture = model_file.with_suffix(".png")
-    _require_writable(picture, data, str(model_file))
+    options.require_writable(picture, data, str(model_file))
     settings = Settings(
-        hidden=_hidden(hidden),
+        hidden=options.hidden(hidden),
         activation=activation,
         batch_norm=batch_norm,
-        dropout=dropout,
-        l2=l2,
+        dropout=tuple(options.numbers("dropout", dropout)),
+        input_dropout=input_dropout,
+        augment=augment,
+        image_shape=options.image_shape(image_shape),
+        patience=patience,
+        l2=lambdas[0],
         optimizer=optimizer,
         learning_rate=learning_rate,
         schedule=schedule,
@@ -150,16 +172,35 @@ def train(
     )
     experiment = Experiment(dataset, settings, device)
     _introduce(out, experiment, device)
-    reporter = console.Reporter(out, _error_name(experiment.model))
+    choice = _train(out, experiment, lambdas, model_file)
+    _finish(out, experiment, choice, model_file, picture, as_json)
+
+
+def _train(
+    out: Console, experiment: Experiment, lambdas: list[float], model_file: Path
+) -> L2Choice | None:
+    """Train once, or for each λ; Ctrl-C ends the training and leaves what there is."""
+    name, ctrl_c = _error_name(experiment.model), console.CtrlC()
+    reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
     try:
-        with _ctrl_c_stops(experiment.trainer):
-            experiment.run([reporter])
+        with ctrl_c.watched():
+            if len(lambdas) == 1:
+                experiment.run([reporter, ctrl_c])
+                return None
+            table = console.SweepTable(out, "λ", "l2", name)
+
+            def watch(trainer: Trainer, row: dict[str, float]) -> bool:
+                table.add(row)
+                return ctrl_c.pressed
+
+            return experiment.choose_l2(lambdas, [reporter, ctrl_c], watch)
     except DivergedError as error:
         reporter.close()
+        if len(lambdas) > 1:
+            raise ValueError(f"the training diverged for every λ; the last one: {error}") from error
         raise _saved_what_was_good(error, experiment, model_file) from error
     finally:
         reporter.close()
-    _finish(out, experiment, model_file, picture, as_json)
 
 
 def _introduce(out: Console, experiment: Experiment, device: str) -> None:
@@ -180,18 +221,25 @@ def _introduce(out: Console, experiment: Experiment, device: str) -> None:
 
 
 def _finish(
-    out: Console, experiment: Experiment, model_file: Path, picture: Path, as_json: bool
+    out: Console,
+    experiment: Experiment,
+    choice: L2Choice | None,
+    model_file: Path,
+    picture: Path,
+    as_json: bool,
 ) -> None:
     """Evaluate, save, draw, and show the results."""
-    from .plots import learning_curves
-
     model, history = experiment.model, experiment.trainer.history
     model.save(model_file)
     errors = experiment.evaluate()
     verdict = experiment.diagnose(errors)
     name = _error_name(model)
     if history.stopped:
-        out.print(f"stopped by Ctrl-C in epoch {history.rows[-1]['epoch']:.0f}")
+        out.print(f"stopped in epoch {history.rows[-1]['epoch']:.0f}: {history.reason}")
+    if experiment.stopping is not None:
+        out.print(f"the weights are those of epoch {experiment.stopping.best_epoch}")
+    if choice is not None:
+        out.print(f"\nchosen on the development set: λ = {choice.l2:g}")
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
     out.print()
     out.print(console.results_table(errors, name, sizes))
@@ -199,7 +247,7 @@ def _finish(
     out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
-    learning_curves(history, picture, experiment.dataset.name, name, errors["test"]["error"])
+    plots.training_history(history, picture, experiment.dataset.name, name, errors["test"]["error"])
     out.print(f"\nsaved {model_file} and {picture}")
     if as_json:
         _write_json(
@@ -215,11 +263,13 @@ def _finish(
                 "advice": verdict.advice,
                 "history": history.rows,
                 "stopped": history.stopped,
+                "reason": history.reason,
+                "l2_choice": None if choice is None else choice.rows,
                 "model": str(model_file),
                 "picture": str(picture),
             }
         )
-    if history.stopped:
+    if history.reason == console.CtrlC.REASON:
         raise typer.Exit(130)
 
 
@@ -246,9 +296,9 @@ def predict(
     if output is not None:
         if output.suffix.lower() != ".csv":
             raise ValueError(f"--output is {output}: predictions are written as .csv")
-        _require_writable(output, data, str(model))
+        options.require_writable(output, data, str(model))
     found = load_model(model, device)
-    rows = readers.read(data, None, _names(drop), labels=False).rows
+    rows = readers.read(data, None, options.names(drop), labels=False).rows
     predictions = np.asarray(found.predict(rows))
     columns = {"prediction": predictions}
     if predictions.ndim == 2:
@@ -285,7 +335,7 @@ def evaluate(
 
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
-    dataset = _read_again(found, data, target, _names(drop))
+    dataset = _read_again(found, data, target, options.names(drop))
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
     out.print(f"{which}: {len(labels):,} examples\n")
@@ -348,13 +398,62 @@ def _number(key: str, value: float) -> str:
 
 
 @app.command()
-def info(as_json: Json = False) -> None:
+def info(
+    schedules: Annotated[
+        bool, typer.Option("--schedules", help="Show the learning-rate schedules instead.")
+    ] = False,
+    initializers: Annotated[
+        bool,
+        typer.Option("--initializers", help="Show instead what initial weights do to deep nets."),
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw what is shown into a .png.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what is found: backends, devices, versions, BLAS and its threads."""
+    if picture is not None:
+        if schedules == initializers:
+            raise ValueError("--picture draws --schedules or --initializers: give one of them")
+        options.require_writable(picture)
+    if schedules:
+        _show_schedules(picture, as_json)
+    if initializers:
+        _show_initializers(picture, as_json)
+    if schedules or initializers:
+        return
     found = system.describe()
     if as_json:
         _write_json(found)
         return
     console.print_pairs(console.make_console(), system.as_lines(found))
+
+
+def _show_schedules(picture: Path | None, as_json: bool) -> None:
+    """Show each schedule's formula and rates over 100 epochs, from 0.1 on."""
+    found: list[dict[str, Any]] = []
+    for name, example in SCHEDULE_EXAMPLES.items():
+        schedule = parse_schedule(example, 0.1, epochs=100)
+        rates = [schedule(0, float(epoch)) for epoch in range(101)]
+        found.append({"schedule": example, "formula": SCHEDULES[name].formula, "rates": rates})
+    if as_json:
+        _write_json({"schedules": found})
+    else:
+        console.make_console().print(console.schedule_table(found))
+    if picture is not None:
+        panels = [(row["schedule"], row["formula"], row["rates"]) for row in found]
+        plots.schedules(panels, picture, "epoch")
+
+
+def _show_initializers(picture: Path | None, as_json: bool) -> None:
+    """Show how activations fare in 20 layers of 500 units."""
+    found = propagation.study()
+    if as_json:
+        _write_json({"initializers": [row | {"init": str(row["init"])} for row in found]})
+    else:
+        console.make_console().print(console.propagation_table(found))
+    if picture is not None:
+        plots.propagation(found, picture)
 
 
 def _version(show: bool) -> None:
@@ -370,10 +469,6 @@ def _options(
     ] = False,
 ) -> None:
     """Train neural networks where your arrays live."""
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def _error_name(model: Model) -> str:
@@ -394,41 +489,6 @@ def _write_csv(file: Any, columns: dict[str, Any]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
-
-
-def _require_writable(path: Path, *sources: str) -> None:
-    """Raise an error now rather than after the training, or than write over a source."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; give a file's name")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is no plain file; give another name")
-    for source in sources:
-        same = path.exists() and os.path.exists(source) and path.samefile(source)
-        if same or path == Path(source):
-            raise ValueError(f"{path}: would be written over {source}; give another --output")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"{path}: can't be written to")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
-
-
-@contextmanager
-def _ctrl_c_stops(trainer: Trainer) -> Iterator[None]:
-    """Make the first Ctrl-C end the fit after its present step; a second one quits at once."""
-
-    def stop(number: int, frame: Any) -> None:
-        trainer.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -36,10 +39,12 @@ class Reporter(Callback):
         Where to.
     error_name : str
         What the error is called in the rows' heading.
+    rows : bool
+        Whether to write the rows, or to show the bar alone.
     """
 
-    def __init__(self, console: Console, error_name: str) -> None:
-        self._console, self._error_name = console, error_name
+    def __init__(self, console: Console, error_name: str, rows: bool = True) -> None:
+        self._console, self._error_name, self._rows = console, error_name, rows
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -52,11 +57,10 @@ class Reporter(Callback):
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Write the heading and start the bar."""
-        name = self._error_name
-        self._console.print(
-            f"{'epoch':>5}  {'train loss':>10}  {'train ' + name:>11}  "
-            f"{'dev loss':>10}  {'dev ' + name:>11}  {'rate':>9}  {'samples/s':>11}"
-        )
+        if self._rows:
+            self._console.print(
+                f"{'epoch':>5}  {_headings(self._error_name)}  {'rate':>9}  {'samples/s':>11}"
+            )
         self._last = trainer.epochs + epochs
         self._bar = self._progress.add_task("", total=epochs * batches.n, speed=0.0)
         self._seen = 0
@@ -79,11 +83,11 @@ class Reporter(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Write the epoch's row."""
-        self._console.print(
-            f"{row['epoch']:>5.0f}  {row['train_loss']:>10.4f}  {row['train_error']:>11.2%}  "
-            f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}  "
-            f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
-        )
+        if self._rows:
+            self._console.print(
+                f"{row['epoch']:>5.0f}  {_figures(row)}  "
+                f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
+            )
         self._begin_epoch(trainer.epochs + 1)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
@@ -93,6 +97,78 @@ class Reporter(Callback):
     def close(self) -> None:
         """Take the bar away, also after an error."""
         self._progress.stop()
+
+
+class CtrlC(Callback):
+    """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
+
+    Attributes
+    ----------
+    pressed : bool
+        Whether it was pressed.
+    """
+
+    REASON = "Ctrl-C was pressed"
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._trainer: Trainer | None = None
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Return a context in which Ctrl-C does so."""
+        before = signal.signal(signal.SIGINT, self._press)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _press(self, number: int, frame: Any) -> None:
+        self.pressed = True
+        if self._trainer is not None:
+            self._trainer.stop(self.REASON)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Learn which fit to stop; it may have been pressed before."""
+        self._trainer = trainer
+        if self.pressed:
+            trainer.stop(self.REASON)
+
+
+class SweepTable:
+    """Shows trainings side by side, a row for each as it ends.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to.
+    heading, key : str
+        What differs between them, for people and in the rows.
+    error_name : str
+        What the error is called.
+    """
+
+    def __init__(self, console: Console, heading: str, key: str, error_name: str) -> None:
+        self._console, self._key = console, key
+        console.print(f"{heading:>8}  {_headings(error_name)}")
+
+    def add(self, row: dict[str, float]) -> None:
+        """Write a row."""
+        figures = _figures(row) if "dev_error" in row else "the training diverged"
+        self._console.print(f"{row[self._key]:>8g}  {figures}")
+
+
+def _headings(error_name: str) -> str:
+    errors = [f"{part} {error_name}" for part in ("train", "dev")]
+    return f"{'train loss':>10}  {errors[0]:>11}  {'dev loss':>10}  {errors[1]:>11}"
+
+
+def _figures(row: dict[str, float]) -> str:
+    return (
+        f"{row['train_loss']:>10.4f}  {row['train_error']:>11.2%}  "
+        f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}"
+    )
 
 
 def results_table(
@@ -137,4 +213,34 @@ def class_table(per_class: dict[str, dict[str, float]]) -> Table:
     for name, figures in per_class.items():
         rates = [f"{figures[k]:.3f}" for k in ("precision", "recall", "f1-score")]
         table.add_row(name, *rates, f"{figures['support']:,.0f}")
+    return table
+
+
+def schedule_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return schedules as a table: formula, and the rate at some epochs."""
+    epochs = (0, 10, 25, 50, 75, 100)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("--schedule")
+    table.add_column("formula, α₀ = 0.1")
+    for epoch in epochs:
+        table.add_column(f"{'epoch ' if epoch == 0 else ''}{epoch}", justify="right")
+    for row in rows:
+        rates = (f"{row['rates'][epoch]:.3g}" for epoch in epochs)
+        table.add_row(row["schedule"], row["formula"], *rates)
+    return table
+
+
+def propagation_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return the study of initial weights as a table: scales behind some layers."""
+    depth = len(rows[0]["expected"])
+    layers = sorted({1, depth // 4, depth // 2, depth} - {0})
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("activation", "initial weights"):
+        table.add_column(heading)
+    for layer in layers:
+        table.add_column(f"{'rms behind layer ' if layer == 1 else ''}{layer}", justify="right")
+    table.add_column(f"in theory {depth}", justify="right")
+    for row in rows:
+        scales = (f"{row['activations'][layer - 1]:.3g}" for layer in layers)
+        table.add_row(row["activation"], str(row["init"]), *scales, f"{row['expected'][-1]:.3g}")
     return table

@@ -180,17 +180,24 @@ def partition_indices(
     """Return the indices of each part; ``labels`` (n,) are given to stratify by them."""
     sizes = partition_sizes(n, ratios)
     draw = generator(check_count(random_state, "random_state", 0), Purpose.PARTITION)
-    order = draw.permutation(n)
-    if labels is not None:
-        labels = labels.reshape(n)
-        # Spread each label evenly over [0, 1) from a random start: a cut takes its share of each.
-        _, codes = np.unique(labels[order], return_inverse=True)
-        place = np.empty(n)
-        for code in range(codes.max() + 1):
-            members = np.flatnonzero(codes == code)
-            place[members] = (np.arange(len(members)) + draw.random()) / len(members)
-        order = order[np.argsort(place, kind="stable")]
+    order = proportional_order(n, None if labels is None else labels.reshape(n), draw)
     return np.split(order, np.cumsum(sizes)[:-1])
+
+
+def proportional_order(
+    n: int, labels: np.ndarray[Any, Any] | None, draw: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """Return a random order; with labels one of which every stretch has its share of each label."""
+    order = draw.permutation(n)
+    if labels is None:
+        return order
+    # Spread each label evenly over [0, 1) from a random start: a cut takes its share of each.
+    _, codes = np.unique(labels[order], return_inverse=True)
+    place = np.empty(n)
+    for code in range(codes.max() + 1):
+        members = np.flatnonzero(codes == code)
+        place[members] = (np.arange(len(members)) + draw.random()) / len(members)
+    return order[np.argsort(place, kind="stable")]
 
 
 class Batches:

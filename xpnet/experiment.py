@@ -7,22 +7,22 @@ evaluates it. The command line only reads its settings and shows its results.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from . import optimizers, schedules
-from .activations import ACTIVATIONS
 from .backend import Backend
+from .callbacks import EarlyStopping
 from .data import SMALL, partition_indices
 from .diagnosis import Diagnosis, diagnose
-from .layers import BatchNorm, Dropout, Layer, Linear
 from .model import Model
 from .network import Network
 from .preprocessing import Features, Target, check_rows, is_frame
 from .readers import Dataset
+from .settings import Settings, parse_augmentation
+from .sweeps import L2Choice, Watch, choose_l2
 from .training import Callback, Trainer
 from .validation import check_count
 
@@ -30,138 +30,6 @@ PARTS = ("train", "dev", "test")
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
-
-#: A schedule on the command line: NAME or NAME:KEY=VALUE,…, and the class it stands for.
-SCHEDULES: dict[str, type] = {
-    "constant": schedules.Constant,
-    "inverse-time": schedules.InverseTime,
-    "exponential": schedules.Exponential,
-    "inverse-square-root": schedules.InverseSquareRoot,
-    "piecewise": schedules.Piecewise,
-    "cosine": schedules.Cosine,
-}
-
-
-@dataclass
-class Settings:
-    """What a training run is set to; the defaults suit small and middling tables.
-
-    Attributes
-    ----------
-    hidden : tuple of int
-        Units of each hidden layer; none for logistic or linear regression.
-    activation : str
-        "relu", "leaky_relu", "tanh", "sigmoid" or "softmax".
-    learning_rate : float or None
-        None: the optimiser's own default.
-    schedule : str
-        NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
-    batch_size : int or None
-        None: 64, or all of a smaller training set.
-    epochs : int or None
-        None: 30, and on small sets as many as make `ENOUGH` updates.
-    task : str or None
-        "binary", "multiclass", "regression"; None: inferred.
-    goal : float
-        The error that would satisfy, for the verdict on bias and variance.
-    """
-
-    hidden: tuple[int, ...] = (256, 128)
-    activation: str = "relu"
-    batch_norm: bool = False
-    dropout: float = 0.0
-    l2: float = 0.0
-    optimizer: str = "adam"
-    learning_rate: float | None = None
-    schedule: str = "constant"
-    batch_size: int | None = None
-    epochs: int | None = None
-    dtype: str = "float32"
-    seed: int = 0
-    task: str | None = None
-    goal: float = 0.01
-
-    def make_optimizer(self, epochs: int, batches: int) -> optimizers.Optimizer:
-        """Return the optimiser with its schedule, for so many epochs of so many batches.
-
-        Raises
-        ------
-        ValueError
-            If a name is not known or a number out of range.
-        """
-        if self.optimizer not in optimizers.OPTIMIZERS:
-            known = ", ".join(optimizers.OPTIMIZERS)
-            raise ValueError(f"optimizer is {self.optimizer!r}: give one of {known}")
-        kind = optimizers.OPTIMIZERS[self.optimizer]
-        rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
-        kind(rate)  # refuses a rate that no schedule could mend
-        return kind(parse_schedule(self.schedule, rate, epochs, batches))
-
-    def make_layers(self, n_outputs: int) -> list[Layer]:
-        """Return the layers: Linear, batch norm, activation, dropout; the last Linear alone.
-
-        Raises
-        ------
-        ValueError
-            If the activation is not known or a number out of range.
-        """
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation is {self.activation!r}: give one of {known}")
-        layers: list[Layer] = []
-        for units in self.hidden:
-            layers.append(Linear(units))
-            if self.batch_norm:
-                layers.append(BatchNorm())
-            layers.append(ACTIVATIONS[self.activation]())
-            layers.append(Dropout(self.dropout))
-        layers = [layer for layer in layers if not (isinstance(layer, Dropout) and layer.p == 0)]
-        return [*layers, Linear(n_outputs)]
-
-
-def parse_schedule(
-    text: str, rate: float, epochs: int, batches: int = 1
-) -> float | schedules.Schedule:
-    """Return the schedule that a text describes, from a highest rate on.
-
-    Parameters
-    ----------
-    text : str
-        ``constant``, ``inverse-time``, ``exponential``, ``inverse-square-root`` or ``cosine``, with
-        options after a colon as ``exponential:decay=0.9``; ``piecewise:10=0.01,20=0.001`` changes
-        the rate at epochs 10 and 20. ``cosine`` ends with the last epoch unless ``total`` is given.
-    rate : float
-        α₀.
-    epochs, batches : int
-        Length of the run, and of an epoch.
-
-    Raises
-    ------
-    ValueError
-        If the text can't be understood.
-
-    Examples
-    --------
-    >>> parse_schedule("exponential:decay=0.5", rate=0.1, epochs=10)
-    Exponential(initial=0.1, decay=0.5, per='epoch')
-    """
-    name, _, rest = text.partition(":")
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule is {text!r}: give one of {', '.join(SCHEDULES)}")
-    pairs = [option.partition("=") for option in rest.split(",") if option]
-    try:
-        if name == "piecewise":
-            boundaries = tuple(int(key) for key, _, _ in pairs)
-            return schedules.Piecewise(rate, boundaries, tuple(float(v) for _, _, v in pairs))
-        options: dict[str, Any] = {k: v if k == "per" else float(v) for k, _, v in pairs}
-        if name == "cosine":
-            steps = options.get("per") == "step"
-            options.setdefault("total", float(epochs * batches if steps else epochs))
-        schedule: schedules.Schedule = SCHEDULES[name](rate, **options)
-        schedule(0, 0.0)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"schedule is {text!r}: {error}") from error
-    return schedule
 
 
 @dataclass
@@ -196,6 +64,8 @@ class Experiment:
         What trains it.
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
+    stopping : EarlyStopping or None
+        What ends it early.
 
     Raises
     ------
@@ -219,6 +89,11 @@ class Experiment:
         for piece in self.parts.values():
             piece.features = features.transform(piece.rows, settings.dtype)
             piece.labels = target.encode(piece.target)
+        self._augmentation = parse_augmentation(settings.augment, settings.image_shape)
+        if self._augmentation is not None:
+            self._augmentation.check(features.n_features)
+        patience = settings.patience
+        self.stopping = None if patience is None else EarlyStopping(patience)
         self.batch_size = self._batch_size()
         self.epochs = self._epochs()
         optimizer = settings.make_optimizer(self.epochs, self._batches())
@@ -255,19 +130,53 @@ class Experiment:
         """Return how many mini-batches make an epoch."""
         return math.ceil(len(self.parts["train"].labels) / self.batch_size)
 
-    def run(
-        self, callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = ()
-    ) -> None:
+    def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train."""
-        train, dev = self.parts["train"], self.parts["dev"]
-        self.trainer.fit(
-            train.features,
-            train.labels,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            validation_data=(dev.features, dev.labels),
-            callbacks=callbacks,
+        train, dev = (self._data(name) for name in ("train", "dev"))
+        self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks))
+
+    def choose_l2(
+        self,
+        values: Sequence[float],
+        callbacks: Sequence[Callback] = (),
+        watch: Watch | None = None,
+    ) -> L2Choice:
+        """Train for each λ and keep the model that is best on the development set.
+
+        See `xpnet.choose_l2`. Settings, history and trainer are then those of the chosen λ.
+        """
+        trainers: dict[float, Trainer] = {}
+
+        def remember(trainer: Trainer, row: dict[str, float]) -> bool | None:
+            trainers[row["l2"]] = trainer
+            return watch(trainer, row) if watch is not None else None
+
+        choice = choose_l2(
+            self.model.network,
+            self._data("train"),
+            self._data("dev"),
+            l2=values,
+            optimizer=self.trainer.optimizer,
+            watch=remember,
+            **self._fit_options(callbacks),
         )
+        self.trainer = trainers[choice.l2]
+        self.settings = replace(self.settings, l2=choice.l2)
+        self.model.training["settings"] = asdict(self.settings)
+        return choice
+
+    def _data(self, name: str) -> tuple[Any, Any]:
+        return self.parts[name].features, self.parts[name].labels
+
+    def _fit_options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
+        # The one that stops comes last: the others may still look at the weights of the epoch.
+        own = [] if self.stopping is None else [self.stopping]
+        return {
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "callbacks": [*callbacks, *own],
+            "augmentation": self._augmentation,
+        }
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Return loss and error on each part, as in prediction."""

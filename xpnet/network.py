@@ -270,6 +270,10 @@ class Network:
         """Return a result where X lives; a single output loses its axis."""
         if result.shape[-1] == 1 and result.ndim == 2 + len(self.lead):
             result = result[..., 0]
+        return self._bring(result, X)
+
+    def _bring(self, result: Array, X: Any) -> Array:
+        """Return a result where X lives."""
         target = home(X, self.backend)
         return result if target is self.backend else target.asarray(self.backend.to_host(result))
 
@@ -316,6 +320,37 @@ class Network:
         with self.backend.active():
             z = self._logits(X)
             return self._give_back(self.loss.probabilities(self.backend.kernels, z), X)
+
+    def activations(self, X: Any) -> list[Array]:
+        """Return the output of every layer for examples, as in prediction.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            NumPy, CuPy, or a list.
+
+        Returns
+        -------
+        list of array, where X lives
+            For each of `layers` an array (n, m_l); the last one is the logits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`.
+        """
+        with self.backend.active():
+            x = check_features(X, self.backend, self.n_features, self.dtype)
+            xp, chunk = self.backend.xp, self._chunk()
+            pieces: list[list[Array]] = [[] for _ in self.layers]
+            for start in range(0, x.shape[0], chunk):
+                a = x[start : start + chunk]
+                a = xp.broadcast_to(a, (*self.lead, *a.shape))
+                bound = self._pass(a.shape[-2], training=False).forward
+                for found, (function, buffers) in zip(pieces, bound, strict=True):
+                    a = function(a, buffers)
+                    found.append(a.copy())  # the next layer may write over it
+            return [self._bring(xp.concatenate(found, axis=-2), X) for found in pieces]
 
     def admit(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from .history import History
 
+BLUE, ORANGE, GREY = "#1f6fb4", "#d1601f", "#444444"
 
-def learning_curves(
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _tidy(axes: Any) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def training_history(
     history: History,
     path: str | os.PathLike[str],
     title: str,
@@ -34,29 +49,128 @@ def learning_curves(
     OSError
         If the file can't be written.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = _figure(10, 4)
     epochs = history["epoch"]
     marker = "o" if len(epochs) < 3 else None
     for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
         for part, name, colour in (
-            ("train", "training", "#1f6fb4"),
-            ("dev", "development", "#d1601f"),
+            ("train", "training", BLUE),
+            ("dev", "development", ORANGE),
         ):
             axes.plot(epochs, history[f"{part}_{what}"], label=name, color=colour, marker=marker)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        _tidy(axes)
         axes.set_ylabel(error_name if what == "error" else "loss")
     if test_error is not None:
         label = f"test, at the end: {test_error:.2%}"
-        axes.axhline(test_error, color="#444444", linestyle=":", label=label)
+        axes.axhline(test_error, color=GREY, linestyle=":", label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in figure.axes:
         axes.legend(frameon=False)
     figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def learning_curve(
+    rows: Sequence[dict[str, float]],
+    path: str | os.PathLike[str],
+    title: str,
+    error_name: str = "error",
+) -> None:
+    """Draw training and development error over the number of training examples.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        "examples", "train_error" and "dev_error" of each size.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture.
+    error_name : str
+        What the error is called.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    examples = [row["examples"] for row in rows]
+    for part, name, colour in (("train", "training", BLUE), ("dev", "development", ORANGE)):
+        errors = [row[f"{part}_error"] for row in rows]
+        axes.plot(examples, errors, label=name, color=colour, marker="o")
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(error_name)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _tidy(axes)
+    axes.legend(frameon=False)
+    axes.set_title(title)
+    figure.savefig(path, dpi=120)
+
+
+def schedules(
+    named: Sequence[tuple[str, str, Sequence[float]]], path: str | os.PathLike[str], unit: str
+) -> None:
+    """Draw learning-rate schedules, each in a panel of its own.
+
+    Parameters
+    ----------
+    named : sequence of (name, formula, rates)
+        The rates at 0, 1, 2, …
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    unit : str
+        What is counted along the axis.
+    """
+    columns = 3
+    figure = _figure(11, 3 * -(-len(named) // columns))
+    panels = figure.subplots(-(-len(named) // columns), columns, sharey=True, sharex=True).flat
+    for axes, (name, formula, rates) in zip(panels, named, strict=False):
+        axes.plot(range(len(rates)), rates, color=BLUE, drawstyle="steps-post")
+        axes.set_title(f"{name}\n{formula}", fontsize=10)
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+    figure.supxlabel(unit)
+    figure.supylabel("learning rate")
+    figure.savefig(path, dpi=120)
+
+
+def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draw how activations and gradients grow or fade through the layers.
+
+    Parameters
+    ----------
+    study : sequence of dict
+        What `propagation.study` returned.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    """
+    figure = _figure(11, 7)
+    kinds = list(dict.fromkeys(row["activation"] for row in study))
+    panels = figure.subplots(2, len(kinds), sharex=True, squeeze=False)
+    for column, kind in enumerate(kinds):
+        rows = [row for row in study if row["activation"] == kind]
+        for number, row in enumerate(rows):
+            layers, colour = range(1, len(row["expected"]) + 1), f"C{number}"
+            style = {"color": colour, "marker": "o", "markersize": 4}
+            top, bottom = panels[:, column]
+            top.plot(layers, row["activations"], linestyle="", label=str(row["init"]), **style)
+            top.plot(layers, row["expected"], color=colour, linewidth=1)
+            bottom.plot(layers, row["gradients"], linewidth=1, **style)
+        panels[0, column].set_title(f"{kind}: activations (lines: theory)")
+        panels[1, column].set_title(f"{kind}: gradients of the weights")
+    for axes in panels.flat:
+        axes.set_yscale("log")
+        axes.set_ylabel("root mean square")
+        _tidy(axes)
+    for axes in panels[1]:
+        axes.set_xlabel("layer")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    panels[0, 0].legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 Schedule: TypeAlias = Callable[[int, float], float]
 
@@ -25,6 +25,9 @@ def _require_rate(name: str, value: float) -> None:
 @dataclass(frozen=True)
 class OwnSchedule:
     """A schedule over a counter ``i``: whole epochs, or steps."""
+
+    #: For people.
+    formula: ClassVar[str] = ""
 
     initial: float
 
@@ -47,6 +50,8 @@ class Constant(OwnSchedule):
     >>> Constant(0.1)(step=1000, epoch=10.0)
     0.1
     """
+
+    formula: ClassVar[str] = "α(i) = α₀"
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
@@ -71,6 +76,8 @@ class InverseTime(OwnSchedule):
     >>> [InverseTime(0.1, decay=1.0)(step=0, epoch=i) for i in (0, 1, 3)]
     [0.1, 0.05, 0.025]
     """
+
+    formula: ClassVar[str] = "α(i) = α₀ / (1 + decay · i)"
 
     decay: float = 1.0
     per: Literal["epoch", "step"] = "epoch"
@@ -102,6 +109,8 @@ class Exponential(OwnSchedule):
     >>> [Exponential(0.1, decay=0.5)(step=0, epoch=i) for i in (0, 1, 2)]
     [0.1, 0.05, 0.025]
     """
+
+    formula: ClassVar[str] = "α(i) = α₀ · decay^i"
 
     decay: float = 0.95
     per: Literal["epoch", "step"] = "epoch"
@@ -138,6 +147,8 @@ class InverseSquareRoot(OwnSchedule):
     [0.1, 0.05]
     """
 
+    formula: ClassVar[str] = "α(i) = α₀ · scale / √(i + 1)"
+
     scale: float = 1.0
     per: Literal["epoch", "step"] = "epoch"
 
@@ -171,6 +182,8 @@ class Piecewise(OwnSchedule):
     >>> [by_hand(step=0, epoch=i) for i in (0, 9.9, 10, 25)]
     [0.1, 0.1, 0.01, 0.001]
     """
+
+    formula: ClassVar[str] = "α₀, then a rate from each boundary on"
 
     boundaries: Sequence[int] = ()
     rates: Sequence[float] = ()
@@ -221,6 +234,8 @@ class Cosine(OwnSchedule):
     >>> [round(cosine(step=0, epoch=e), 3) for e in (0, 1, 2, 6, 10, 11)]
     [0.0, 0.05, 0.1, 0.05, 0.0, 0.0]
     """
+
+    formula: ClassVar[str] = "α(t) = final + (α₀ − final)(1 + cos πt) / 2"
 
     total: float = 10.0
     warm_up: float = 0.0

@@ -1,0 +1,58 @@
+"""What is typed on the command line: read into Python's types, or refused."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def names(text: str) -> list[str]:
+    """Return the names in ``a,b,c``."""
+    return [name for name in text.split(",") if name]
+
+
+def hidden(text: str) -> tuple[int, ...]:
+    """Return the sizes in ``128,64``; none for ``none``."""
+    if text.strip().lower() in ("", "none"):
+        return ()
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none")
+    return tuple(map(int, sizes))
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Return the numbers in ``0,0.01,0.1``."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--{option} is {text!r}: give a number, or several as 0.1,0.2") from error
+
+
+def image_shape(text: str) -> tuple[int, ...] | None:
+    """Return the lengths in ``28x28``; None for nothing."""
+    lengths = text.split("x")
+    if text and not (len(lengths) in (2, 3) and all(x.isdecimal() and int(x) for x in lengths)):
+        raise ValueError(f"--image-shape is {text!r}: give HEIGHTxWIDTH, as 28x28, or 32x32x3")
+    return tuple(map(int, lengths)) if text else None
+
+
+def require_writable(path: Path, *sources: str) -> None:
+    """Raise an error now rather than after the training, or than write over a source."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give a file's name")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no plain file; give another name")
+    for source in sources:
+        same = path.exists() and os.path.exists(source) and path.samefile(source)
+        if same or path == Path(source):
+            raise ValueError(f"{path}: would be written over {source}; give another --output")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path}: can't be written to")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
