@@ -258,6 +258,11 @@ class Namespace:
         function(out=b.output(out), **given)
         return out
 
+    def _arange(
+        self, start: Any, stop: Any = None, step: Any = 1, dtype: Any = None
+    ) -> StrictArray:
+        return self._backend.new(np.arange(start, stop, step, dtype))
+
     def _asarray(self, a: Any, dtype: Any = None) -> StrictArray:
         if not isinstance(a, StrictArray):
             return self._backend.send(a, dtype)

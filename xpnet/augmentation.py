@@ -295,17 +295,17 @@ class Mixup(Transform):
         others = (stage.draws.whole(1, max(n - 1, 1), 1) + xp.arange(n)) % n
         partner = xp.take(x, others.astype(np.intp), axis=0)
         place = stage.draws.whole(0, QUANTILES - 1, n).astype(np.intp)
-        share = xp.take(stage.backend.asarray(_quantiles(self.alpha), x.dtype), place, axis=0)
+        share = xp.take(_quantiles(self.alpha, stage.backend, x.dtype), place, axis=0)
         return partner + share[:, None, None, None] * (x - partner)
 
 
 @lru_cache
-def _quantiles(alpha: float) -> np.ndarray[Any, Any]:
-    """Return the middles of Beta(α + 1, α)'s parts of equal probability."""
+def _quantiles(alpha: float, backend: Backend, dtype: Any) -> Array:
+    """Return the middles of Beta(α + 1, α)'s parts of equal probability, on the device."""
     from scipy.special import betaincinv
 
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    return np.asarray(betaincinv(alpha + 1.0, alpha, middles))
+    return backend.asarray(betaincinv(alpha + 1.0, alpha, middles), dtype)
 
 
 class Augmentation:

@@ -73,8 +73,10 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
     TypeError, ValueError
         If X or y is not as the network needs it.
     """
-    network.loss_and_gradient(*network.admit(X, y))
     with network.backend.active():
+        statistics = network.statistics.copy()
+        network.loss_and_gradient(*network.admit(X, y))
+        network.statistics[...] = statistics  # to look at it must not train it
         linear = [layer for layer in network.layers if isinstance(layer, Linear)]
         return [_scale(layer.gradients["weight"]) for layer in linear]
 

@@ -1,0 +1,258 @@
+"""The same network trained several times: which λ is chosen and how, and learning curves."""
+
+import json
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+
+
+def blobs(n=240, classes=3, seed=0):
+    """Return noisy clusters: easy to learn by heart, hard to get right."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(classes, size=n)
+    X = rng.normal(size=(classes, 6))[y] + 1.2 * rng.normal(size=(n, 6))
+    return X, y
+
+
+def make(device, hidden=16, **options):
+    return xn.Network(
+        [xn.Linear(hidden), xn.BatchNorm(), xn.ReLU(), xn.Linear(3)],
+        loss="softmax_cross_entropy",
+        n_features=6,
+        device=device,
+        **{"dtype": "float64", "random_state": 4} | options,
+    )
+
+
+FIT = {"batch_size": 16, "epochs": 4}
+
+
+class TestChoosingL2:
+    values = (0.0, 1.0, 30.0)
+
+    def choose(self, device, parts, **options):
+        net = make(device)
+        options = {"l2": self.values, "optimizer": xn.Adam(0.01)} | FIT | options
+        return net, xn.choose_l2(net, *parts, **options)
+
+    def by_hand(self, device, parts, l2):
+        net = make(device)
+        xn.Trainer(net, xn.Adam(0.01), l2=l2).fit(*parts[0], validation_data=parts[1], **FIT)
+        return net
+
+    def test_it_trains_for_each_from_the_same_start(self, device):
+        parts = xn.partition(*blobs())
+        _, choice = self.choose(device, parts)
+        assert [row["l2"] for row in choice.rows] == [*self.values]
+        for row in choice.rows:
+            net = self.by_hand(device, parts, row["l2"])
+            for name, part in zip(("train", "dev"), parts[:2], strict=True):
+                measured = net.evaluate(*part)
+                assert row[f"{name}_error"] == measured["error"]
+                assert row[f"{name}_loss"] == pytest.approx(measured["loss"], rel=1e-12)
+
+    def test_the_best_on_the_development_set_is_left_in_the_network(self, device):
+        parts = xn.partition(*blobs())
+        net, choice = self.choose(device, parts)
+        ranks = [(row["dev_error"], row["dev_loss"]) for row in choice.rows]
+        assert choice.l2 == self.values[ranks.index(min(ranks))]
+        winner = self.by_hand(device, parts, choice.l2)
+        for name, array in winner.state().items():
+            np.testing.assert_array_equal(net.state()[name], array)
+        assert choice.test == pytest.approx(winner.evaluate(*parts[2]))
+
+    def test_neither_training_nor_test_set_has_a_say(self, device, monkeypatch):
+        """The errors on them are turned round: the choice stays."""
+        parts = xn.partition(*blobs())
+        _, before = self.choose(device, parts)
+        evaluate, sizes = xn.Network.evaluate, []
+        dev = len(parts[1][1])
+        # Parts of different sizes, to know them by.
+        parts = [tuple(a[: len(a) - 1] for a in parts[0]), parts[1], parts[2]]
+        parts[2] = tuple(a[: len(a) - 7] for a in parts[2])
+
+        def turned(self, X, y):
+            sizes.append(len(X))
+            measured = evaluate(self, X, y)
+            return measured if len(X) == dev else {k: 1.0 - v for k, v in measured.items()}
+
+        monkeypatch.setattr(xn.Network, "evaluate", turned)
+        _, after = self.choose(device, parts)
+        ranks = [(row["dev_error"], row["dev_loss"]) for row in after.rows]
+        assert after.l2 == self.values[ranks.index(min(ranks))]
+        assert sizes.count(len(parts[2][1])) == 1  # the test set is looked at once,
+        assert sizes[-1] == len(parts[2][1])  # when the choice is made
+        assert before.l2 in self.values
+
+    def test_without_a_test_set_there_is_no_test_error(self, device):
+        parts = xn.partition(*blobs())
+        _, choice = self.choose(device, parts[:2])
+        assert choice.test is None
+
+    def test_a_value_whose_training_diverges_is_no_candidate(self, device):
+        parts = xn.partition(*blobs())
+        # λ/n above 2/rate makes the weights swing up.
+        net, choice = self.choose(device, parts, l2=(1e9, 0.0), optimizer=xn.SGD(0.1), epochs=10)
+        assert choice.rows[0] == {"l2": 1e9}
+        assert choice.l2 == 0.0
+        assert np.isfinite(net.evaluate(*parts[1])["loss"])
+
+    def test_if_all_diverge_it_says_so(self, device):
+        parts = xn.partition(*blobs())
+        with pytest.raises(xn.DivergedError, match="NaN or infinite"):
+            self.choose(device, parts, l2=(1e9, 1e10), optimizer=xn.SGD(0.1), epochs=10)
+
+    def test_who_watches_may_end_it(self, device):
+        seen = []
+
+        def watch(trainer, row):
+            seen.append((trainer.l2, row["l2"]))
+            return len(seen) == 2
+
+        _, choice = self.choose(device, xn.partition(*blobs()), watch=watch)
+        assert seen == [(0.0, 0.0), (1.0, 1.0)]
+        assert len(choice.rows) == 2
+        assert choice.l2 in (0.0, 1.0)
+
+    def test_options_go_to_the_fit(self, device):
+        stopping = xn.EarlyStopping(1)
+        epochs = []
+        self.choose(
+            device, xn.partition(*blobs()), epochs=100, callbacks=[stopping],
+            watch=lambda trainer, row: epochs.append(len(trainer.history)),
+        )  # fmt: skip
+        assert max(epochs) < 100
+
+    @pytest.mark.parametrize(
+        ("l2", "message"),
+        [
+            ((), r"l2 is \(\)"),
+            ((0.1, 0.1), r"l2 is \(0.1, 0.1\): give different values"),
+            ((0.1, -1.0), "a value of l2 is -1.0"),
+            ((float("inf"),), "a value of l2 is inf"),
+        ],
+    )
+    def test_bad_values(self, l2, message):
+        with pytest.raises(ValueError, match=message):
+            self.choose("cpu", xn.partition(*blobs()), l2=l2)
+
+    def test_bad_parts_are_told_by_name(self):
+        (X, y), dev, test = xn.partition(*blobs())
+        for parts, name in (
+            ([(X, y), (dev[0][:, 1:], dev[1]), test], "dev X"),
+            ([(X, y), dev, (test[0], test[1][1:])], "test X"),
+        ):
+            with pytest.raises(ValueError, match=name):
+                self.choose("cpu", parts)
+
+
+class TestLearningCurve:
+    def curve(self, device, parts, **options):
+        net = make(device)
+        options = {"optimizer": xn.Adam(0.01)} | FIT | options
+        return net, xn.learning_curve(net, *parts[:2], **options)
+
+    def test_sizes_and_updates(self, device):
+        X, y = blobs(200)
+        steps = []
+        _, curve = self.curve(
+            device, [(X, y), (X, y)], sizes=(0.05, 0.1, 0.5, 1.0), epochs=8, batch_size=20,
+            watch=lambda trainer, row: steps.append(trainer.steps),
+        )  # fmt: skip
+        assert [row["examples"] for row in curve.rows] == [10, 20, 100, 200]
+        assert [row["epochs"] for row in curve.rows] == [80, 80, 16, 8]
+        assert steps == [80] * 4
+
+    def test_the_whole_set_gives_what_a_plain_fit_gives(self, device):
+        parts = xn.partition(*blobs())
+        net, curve = self.curve(device, parts, sizes=(0.2, 1.0), l2=0.5)
+        train, dev, _ = parts
+        assert curve.rows[-1]["examples"] == len(train[1])
+        measured = [net.evaluate(*part) for part in (train, dev)]
+        assert curve.rows[-1]["train_error"] == pytest.approx(measured[0]["error"])
+        assert curve.rows[-1]["dev_loss"] == pytest.approx(measured[1]["loss"])
+
+    def test_smaller_sets_are_parts_of_larger_ones_with_their_share_of_each_class(
+        self, device, monkeypatch
+    ):
+        X, y = blobs(300)
+        X[:, 0] = np.arange(300)
+        seen = []
+        fit = xn.Trainer.fit
+
+        def looking(self, X, y, **options):
+            seen.append([np.asarray(net.backend.to_host(a)) for a in (X, y)])
+            return fit(self, X, y, **options)
+
+        net = make(device)
+        monkeypatch.setattr(xn.Trainer, "fit", looking)
+        xn.learning_curve(net, (X, y), (X, y), sizes=(0.1, 0.4, 1.0), batch_size=50, epochs=1)
+        numbers = [{*rows[:, 0].astype(int)} for rows, _ in seen]
+        assert numbers[0] < numbers[1] < numbers[2] == {*range(300)}
+        for rows, labels in seen:
+            np.testing.assert_array_equal(labels, y[rows[:, 0].astype(int)])
+            shares = np.bincount(labels, minlength=3) / len(labels)
+            np.testing.assert_allclose(shares, np.bincount(y) / 300, atol=1 / len(labels))
+
+    def test_more_data_help_where_there_is_variance(self, device):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(1000, 20))
+        y = (X[:, :3].sum(axis=1) + rng.normal(size=1000) > 0) * 1
+        net = xn.Network(
+            [xn.Linear(32), xn.ReLU(), xn.Linear(1)],
+            loss="sigmoid_cross_entropy",
+            n_features=20,
+            device=device,
+        )
+        curve = xn.learning_curve(
+            net, *xn.partition(X, y)[:2], sizes=(0.05, 1.0), batch_size=30, epochs=10,
+            optimizer=xn.Adam(0.01),
+        )  # fmt: skip
+        small, whole = curve.rows
+        assert small["train_error"] == 0.0
+        assert small["dev_error"] > whole["dev_error"] + 0.05
+        assert whole["dev_error"] > whole["train_error"] > 0.0
+
+    def test_regression_needs_no_classes(self, device):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(60, 4))
+        y = X.sum(axis=1)
+        net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=4, device=device)
+        curve = xn.learning_curve(
+            net, (X, y), (X, y), sizes=(0.5, 1.0), batch_size=10, epochs=30, optimizer=xn.Adam(0.01)
+        )
+        assert curve.rows[-1]["dev_error"] < 0.5
+
+    def test_its_rows_are_plain(self, device):
+        _, curve = self.curve(device, xn.partition(*blobs()), sizes=(0.5,))
+        assert {*json.loads(json.dumps(curve.rows))[0]} == {
+            *("examples", "epochs", "train_loss", "train_error", "dev_loss", "dev_error")
+        }
+
+    def test_its_picture(self, tmp_path):
+        _, curve = self.curve("cpu", xn.partition(*blobs()), sizes=(0.3, 1.0))
+        curve.plot(tmp_path / "curve.png", "blobs")
+        assert (tmp_path / "curve.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+    def test_who_watches_may_end_it(self, device):
+        _, curve = self.curve(device, xn.partition(*blobs()), watch=lambda trainer, row: True)
+        assert len(curve.rows) == 1
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"sizes": ()}, r"sizes are \(\)"),
+            ({"sizes": (0.5, 0.1)}, "give rising shares"),
+            ({"sizes": (0.5, 0.5)}, "give rising shares"),
+            ({"sizes": (0.0, 1.0)}, "give rising shares"),
+            ({"sizes": (0.5, 1.5)}, "give rising shares"),
+            ({"sizes": (0.001, 1.0)}, "0.001 of 144 examples is 0: give a larger first size"),
+            ({"batch_size": 0}, "batch_size is 0"),
+            ({"epochs": 0}, "epochs is 0"),
+        ],
+    )
+    def test_bad_options(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            self.curve("cpu", xn.partition(*blobs()), **options)
