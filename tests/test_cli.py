@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet import cli
+from xpnet import cli, settings
 from xpnet.backend import why_no_cuda
 
 QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
@@ -115,12 +115,144 @@ def test_json_alone_on_the_output(run):
         ["--schedule", "piecewise:1=0.0001", "--batch-size", "16"],
         ["--schedule", "inverse-time:decay=0.5,per=step", "--dtype", "float64", "--seed", "7"],
         ["--schedule", "inverse-square-root", "--task", "multiclass", "--goal", "0.05"],
+        ["--input-dropout", "0.1", "--hidden", "16,8", "--dropout", "0.2,0"],
+        ["--augment", "noise:0.1,mixup", "--patience", "1"],
+        ["--augment", "cutout:1,flip", "--image-shape", "13x1"],
     ],
 )
 def test_options(run, options):
     code, out, err = run("train", "wine", *QUICK, *options)
     assert (code, err) == (0, "")
     assert "verdict" in out
+
+
+def test_each_layer_may_have_its_own_dropout(run):
+    options = ["--input-dropout", "0.25", "--hidden", "6,5,4", "--dropout", "0.5,0,0.125"]
+    run("train", "wine", "--epochs", "1", "-q", *options)
+    network = xn.load("wine.safetensors", device="cpu")
+    assert [
+        (layer.index, layer.p) for layer in network.layers if isinstance(layer, xn.Dropout)
+    ] == [(0, 0.25), (3, 0.5), (8, 0.125)]
+
+
+def test_of_several_lambdas_the_best_on_the_development_set_is_kept(run):
+    values = ["0", "3", "1000"]
+    found = {}
+    for value in values:
+        _, out, _ = run(
+            "train", "wine", *QUICK, "--l2", value, "--json", "-o", f"{value}.safetensors"
+        )
+        found[value] = json.loads(out)["results"]
+    code, out, err = run("train", "wine", *QUICK, "--l2", ",".join(values), "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert [row["l2"] for row in result["l2_choice"]] == [0.0, 3.0, 1000.0]
+    for row, value in zip(result["l2_choice"], values, strict=True):
+        assert row["dev_error"] == found[value]["dev"]["error"]
+        assert row["train_loss"] == pytest.approx(found[value]["train"]["loss"], rel=1e-6)
+    chosen = min(values, key=lambda v: (found[v]["dev"]["error"], found[v]["dev"]["loss"]))
+    assert result["settings"]["l2"] == float(chosen)
+    assert result["results"] == found[chosen]
+    assert len(result["history"]) == 2
+    # The file is the winner's, and says so.
+    model = xn.load_model("wine.safetensors", device="cpu")
+    assert model.training["settings"]["l2"] == float(chosen)
+    winner = xn.load(f"{chosen}.safetensors", device="cpu")
+    np.testing.assert_array_equal(model.network.parameters, winner.parameters)
+
+
+def test_several_lambdas_are_shown_in_a_table(run):
+    _, out, _ = run("train", "wine", *QUICK, "--l2", "0,1")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["λ", "train", "loss", "train", "error", "dev", "loss", "dev", "error"] in lines
+    assert [line[0] for line in lines if len(line) == 5 and line[-1].endswith("%")][:2] == [
+        "0",
+        "1",
+    ]
+    assert "chosen on the development set: λ = " in out
+
+
+def test_a_lambda_that_diverges_is_shown_as_such(run):
+    options = ["--optimizer", "sgd", "--learning-rate", "0.1", "--epochs", "60"]
+    code, out, err = run("train", "wine", *options, "--l2", "1e9,0")
+    assert (code, err) == (0, "")
+    assert "1e+09  the training diverged" in out
+    assert "λ = 0" in out
+    code, out, err = run("train", "wine", *options, "--l2", "1e9,1e10", "-o", "none.safetensors")
+    assert code == 2
+    assert "the training diverged for every λ" in err
+    assert not Path("none.safetensors").exists()
+
+
+def test_patience_ends_the_training_and_says_so(run):
+    _, out, _ = run("train", "diabetes", "--patience", "3", "--device", "cpu")
+    stopped, best = re.search(
+        r"stopped in epoch (\d+): no better dev_loss since epoch (\d+)\n"
+        r"the weights are those of epoch \2\n",
+        out,
+    ).groups()
+    assert int(stopped) == int(best) + 3
+
+
+def test_augmentation_changes_the_training_alone(run):
+    options = ["train", "digits", "--epochs", "2", "--json", "--device", "cpu"]
+    plain = json.loads(run(*options)[1])
+    augmented = json.loads(run(*options, "--augment", "shift:1", "--image-shape", "8x8")[1])
+    assert plain["settings"]["augment"] == ""
+    assert augmented["settings"]["augment"] == "shift:1"
+    assert augmented["settings"]["image_shape"] == [8, 8]
+    losses = [run["history"][0]["train_loss"] for run in (plain, augmented)]
+    assert losses[1] > losses[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+def test_ctrl_c_ends_a_choice_of_lambda_too(tmp_path):
+    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "40"]
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--l2", ",".join(map(str, range(40)))],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.split()[:1] == ["1"]:  # the second λ is through
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert err == ""
+    assert "chosen on the development set" in out
+    assert "saved digits.safetensors" in out
+    assert (
+        xn.load_model(tmp_path / "digits.safetensors", device="cpu").training["settings"]["l2"] < 5
+    )
+
+
+def test_schedules_are_shown_with_formula_and_picture(run):
+    code, out, err = run("info", "--schedules", "--picture", "schedules.png")
+    assert (code, err) == (0, "")
+    for name in settings.SCHEDULES:
+        assert re.search(rf"^{name}.*α", out, re.MULTILINE)
+    assert Path("schedules.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    rows = json.loads(run("info", "--schedules", "--json")[1])["schedules"]
+    assert rows[2]["rates"][:2] == [0.1, 0.095]
+    assert {len(row["rates"]) for row in rows} == {101}
+
+
+def test_every_schedule_has_an_example():
+    assert settings.SCHEDULE_EXAMPLES.keys() == settings.SCHEDULES.keys()
+    for name, example in settings.SCHEDULE_EXAMPLES.items():
+        assert isinstance(settings.parse_schedule(example, 0.1, 100), settings.SCHEDULES[name])
+
+
+def test_initial_weights_are_shown_with_a_picture(run):
+    code, out, err = run("info", "--initializers", "--picture", "initial.png")
+    assert (code, err) == (0, "")
+    assert re.search(r"relu +He\(slope=0.0\) +1 ", out)
+    assert Path("initial.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_the_rate_follows_the_schedule(run):
@@ -252,6 +384,21 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--schedule", "cosine:colour=2"], "colour"),
         (GOOD, ["--learning-rate", "0"], "learning_rate is 0"),
         (GOOD, ["--dropout", "1"], "[0, 1)"),
+        (GOOD, ["--dropout", "-0.1"], "[0, 1)"),
+        (GOOD, ["--dropout", "0.1,0.2,0.3"], "there are 2 hidden layers"),
+        (GOOD, ["--dropout", "0.1", "--hidden", "none"], "there are 0 hidden layers"),
+        (GOOD, ["--dropout", "some"], "--dropout is 'some'"),
+        (GOOD, ["--input-dropout", "1"], "[0, 1)"),
+        (GOOD, ["--l2", "0,x"], "--l2 is '0,x'"),
+        (GOOD, ["--l2", "1,1"], "give different values"),
+        (GOOD, ["--l2", "0,-1"], "a value of l2 is -1"),
+        (GOOD, ["--patience", "0"], "patience is 0"),
+        (GOOD, ["--augment", "blur"], "augment has 'blur': give flip, shift"),
+        (GOOD, ["--augment", "shift:1"], "give image_shape"),
+        (GOOD, ["--augment", "shift:1.5", "--image-shape", "3x1"], "augment has 'shift:1.5'"),
+        (GOOD, ["--augment", "shift:1", "--image-shape", "2x2"], "and X has 3"),
+        (GOOD, ["--augment", "shift:1", "--image-shape", "3"], "--image-shape is '3'"),
+        (GOOD, ["--image-shape", "0x3"], "--image-shape is '0x3'"),
         (GOOD, ["--l2", "-1"], "l2 is -1"),
         (GOOD, ["--goal", "0"], "target is 0"),
         (GOOD, ["--dtype", "float16"], "give one of float32"),

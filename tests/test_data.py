@@ -1,9 +1,12 @@
 """Parting a data set: sizes, completeness, strata, and where the arrays live."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from xpnet import partition
+import xpnet as xn
+from xpnet import Rows, partition
 from xpnet.data import partition_indices, partition_sizes
 
 
@@ -101,3 +104,99 @@ def test_a_series_is_taken_by_position():
     y = pd.Series(range(10), index=range(9, -1, -1))
     for X, labels in partition(pd.DataFrame({"a": range(10)}), y):
         np.testing.assert_array_equal(X[:, 0], labels)
+
+
+# -- memory-mapped files ----
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return a memory-mapped data set, and what is in it."""
+    X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    y = np.arange(300) % 3
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    return [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "Xy"], (X, y)
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_the_parts_of_a_file_are_those_of_the_array(mapped, stratify):
+    files, arrays = mapped
+    for (X, y), (rows, labels) in zip(
+        partition(*arrays, stratify=stratify), partition(*files, stratify=stratify), strict=True
+    ):
+        assert isinstance(rows, Rows)
+        assert isinstance(labels, Rows)
+        assert (rows.shape, rows.dtype, rows.ndim, rows.size) == (X.shape, X.dtype, 2, X.size)
+        assert len(labels) == len(y)
+        np.testing.assert_array_equal(rows, X)
+        np.testing.assert_array_equal(labels, y)
+
+
+def test_parting_a_file_reads_none_of_it(tmp_path):
+    path = tmp_path / "large.npy"
+    X = np.lib.format.open_memmap(path, "w+", np.float32, (20_000, 500))  # 40 MB, of zeros
+    y = np.zeros(20_000, np.int8)
+    tracemalloc.start()
+    try:
+        train, _, _ = partition(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+        first = train[0][:10]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6  # the row numbers, not the rows
+    assert first.shape == (10, 500)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        3,
+        -1,
+        slice(10, 40, 7),
+        slice(None),
+        np.array([5, 5, 0, -1]),
+        [2, 1],
+        np.arange(180) % 11 == 0,
+        (slice(2, 9), 1),
+        (4, 2),
+        (np.array([7, 3]), slice(1, 3)),
+        (slice(0, 0),),
+        Ellipsis,
+    ],
+    ids=str,
+)
+def test_rows_are_indexed_like_an_array(mapped, key):
+    (files, _), (X, _) = mapped[0], mapped[1]
+    chosen = partition_indices(300, (0.6, 0.4), None, 0)[0]
+    found, expected = Rows(files, chosen)[key], X[chosen][key]
+    np.testing.assert_array_equal(found, expected)
+    assert not isinstance(found, Rows)
+
+
+def test_rows_can_be_parted_again(mapped):
+    (file, _), (X, _) = mapped
+    whole, half = np.arange(300)[::-1], np.array([7, 0, 299])
+    again = Rows(Rows(file, whole), half)
+    assert again.array is file
+    np.testing.assert_array_equal(again, X[::-1][half])
+    parts = partition(Rows(file, whole), np.arange(300), (0.5, 0.5))
+    for rows, numbers in parts:
+        np.testing.assert_array_equal(rows, X[::-1][numbers])
+
+
+def test_a_network_trains_on_the_parts_of_a_file(device, mapped):
+    runs = []
+    for X, y in mapped:
+        train, dev, _ = partition(X, y)
+        net = xn.Network([xn.Linear(3)], loss="softmax_cross_entropy", n_features=4, device=device)
+        history = xn.Trainer(net).fit(*train, batch_size=20, epochs=2, validation_data=dev)
+        runs.append((history["train_loss"], net.predict(dev[0]).tolist()))
+    assert runs[0] == runs[1]
+
+
+def test_rows_say_what_they_are(mapped):
+    (file, _), _ = mapped
+    assert repr(Rows(file, np.arange(2))) == "Rows(shape=(2, 4), dtype=float32, of memmap)"
+    with pytest.raises(ValueError, match="without a copy"):
+        np.asarray(Rows(file, np.arange(2)), copy=False)

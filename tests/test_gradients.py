@@ -1,5 +1,8 @@
 """Every layer, loss and state of training against two-sided differences; and that this can fail."""
 
+import pickle
+import re
+
 import numpy as np
 import pytest
 from oracle import draw_state, on_host
@@ -326,6 +329,132 @@ def test_a_small_fault_in_one_parameter_is_found(backend):
             return dx
 
     assert error(build(backend, [OffByLittle(5), xn.Tanh()])) > LIMIT
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        (("0", "weight", (1, 2)), r"layer 0 \(Linear\), weight\[1, 2\]"),
+        (("1", "bias", (3,)), r"layer 1 \(BatchNorm\), bias\[3\]"),
+        (("3", "bias", (1,)), r"layer 3 \(Linear\), bias\[1\]"),
+    ],
+)
+def test_the_worst_parameter_is_told_by_layer_and_name(backend, fault, where):
+    index, name, place = fault
+
+    net = build(backend, [xn.Linear(5), xn.BatchNorm(), xn.Tanh()])
+    first = net.layers[0]
+    whole = type(first).backward
+
+    def backward(dy, b):
+        whole(first, dy, b)
+        net.layers[int(index)].gradients[name][place] += 1.0
+
+    first.backward = backward
+    found = error(net)
+    assert found > 1e-2
+    assert re.fullmatch(rf"{where}: computed \S+, numerical \S+", found.worst)
+    computed, numerical = map(float, re.findall(r"(?:computed|numerical) ([^,]+)", found.worst))
+    assert computed - numerical == pytest.approx(1.0, abs=1e-4)
+
+
+def test_every_parameter_has_a_name():
+    net = build(xn.backend.select("cpu"), [xn.Linear(3), xn.BatchNorm(), xn.Tanh()])
+    for key, array in net._named().items():
+        index, name = key.split(".")
+        if name.startswith("running"):
+            continue
+        for place in np.ndindex(array.shape):
+            before = net.parameters.copy()
+            array[place] += 1.0
+            (i,) = np.flatnonzero(net.parameters != before)
+            array[place] -= 1.0
+            inside = ", ".join(map(str, place))
+            assert net.name_parameter(i).startswith(f"layer {index} (")
+            assert net.name_parameter(i).endswith(f", {name}[{inside}]")
+    with pytest.raises(IndexError, match="there are"):
+        net.name_parameter(net.n_parameters)
+
+
+# -- of any function ----
+
+
+def rosenbrock(x):
+    return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+
+def rosenbrock_gradient(x):
+    gradient = 0.0 * x
+    rise = x[1:] - x[:-1] ** 2
+    gradient[:-1] += -400.0 * rise * x[:-1] - 2.0 * (1.0 - x[:-1])
+    gradient[1:] += 200.0 * rise
+    return gradient
+
+
+def test_a_function_on_the_device_that_its_argument_lives_on(backend):
+    x = backend.asarray(np.array([0.3, -1.2, 2.0, 0.5]))
+    before = backend.to_host(x).copy()
+    assert xn.check_gradients(rosenbrock, x, rosenbrock_gradient) < LIMIT
+    assert xn.check_gradients(rosenbrock, x, rosenbrock_gradient(x)) < LIMIT
+    np.testing.assert_array_equal(backend.to_host(x), before)
+    wrong = rosenbrock_gradient(x)
+    wrong[2] += 1.0
+    found = xn.check_gradients(rosenbrock, x, wrong)
+    assert found > 1e-4
+    assert found.worst.startswith("x[2]: computed ")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_function_of_a_matrix(order):
+    A = np.random.default_rng(0).normal(size=(3, 4))
+    x = np.array(A, order=order)
+    assert xn.check_gradients(lambda x: (A * x**2).sum(), x, 2 * A * x) < LIMIT
+    wrong = 2 * A * x
+    wrong[1, 3] = 9.0
+    assert "x[1, 3]" in xn.check_gradients(lambda x: (A * x**2).sum(), x, wrong).worst
+
+
+def test_lists_and_numbers_are_taken():
+    assert xn.check_gradients(np.prod, [1, 2, 3], [6, 3, 2]) < LIMIT
+    assert xn.check_gradients(lambda x: x**2, 3.0, 6.0) < LIMIT
+
+
+def test_a_constant_s_gradient_is_zero():
+    assert xn.check_gradients(lambda x: 1.0, np.ones(3), np.zeros(3)) == 0.0
+
+
+def test_the_error_is_a_number_that_travels():
+    found = xn.check_gradients(np.prod, [1.0, 2.0], [2.0, 1.0])
+    again = pickle.loads(pickle.dumps(found))
+    assert (float(again), again.worst) == (float(found), found.worst)
+    assert str(found).startswith("relative error ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.prod, np.ones(3, np.float32), np.ones(3)), ValueError, "x is in float32"),
+        (
+            (np.prod, np.ones(3), np.ones(3, np.float32)),
+            ValueError,
+            "the gradient is in float32: .* because float32 rounds",
+        ),
+        ((np.prod, np.ones(3), np.ones(4)), ValueError, r"x has shape \(3,\), the gradient \(4,\)"),
+        ((np.sin, np.ones(3), np.ones(3)), ValueError, r"returned shape \(3,\)"),
+        ((3.0, np.ones(3), np.ones(3)), TypeError, "3.0 can't be called"),
+    ],
+)
+def test_what_is_no_function_with_a_gradient_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        xn.check_gradients(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"epsilon": 0.0}, "epsilon is 0.0"), ({"l2": 1.0}, "leave it out")]
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        xn.check_gradients(np.prod, np.ones(2), np.ones(2), **options)
 
 
 @pytest.mark.parametrize(

@@ -8,237 +8,43 @@ which is a difference quotient, a closed form or the formula itself.
 
 import inspect
 import math
-from dataclasses import dataclass, field
-from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from oracle import Alone, draw_state, gradients, on_host
+from oracle import Alone, gradients, on_host
+from pages import (
+    FUNCTIONS,
+    START,
+    Spy,
+    assert_apart,
+    assert_close,
+    assert_same,
+    computed,
+    cost,
+    cross_entropy,
+    data,
+    descend,
+    drawn,
+    each,
+    fitted,
+    forward,
+    gradient,
+    log_loss,
+    logistic,
+    network,
+    plain,
+    recursion,
+    rule,
+    sigmoid,
+    slopes,
+    slopes_in,
+    softmax,
+    updates_so_far,
+    values,
+)
 
 import xpnet as xn
-
-# -- what stands for the notes ----
-
-
-def slopes(f, x, h=1e-6):
-    """Return ∂f/∂x by two-sided differences: the axes of f's value, then those of x."""
-    steps = h * np.eye(x.size).reshape(x.size, *x.shape)
-    columns = [(f(x + e) - f(x - e)) / (2 * h) for e in steps]
-    return np.stack(columns, axis=-1).reshape(*np.shape(columns[0]), *x.shape)
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
-def softmax(z):
-    return np.exp(z) / np.exp(z).sum(axis=0)
-
-
-def softmax_differential(z, v):
-    s = softmax(z)
-    return s * v - (s * v).sum(axis=0) * s
-
-
-#: Name: the layer, g(z), and the differential dg_z(v); features along the first axis.
-FUNCTIONS = {
-    "sigmoid": (xn.Sigmoid(), sigmoid, lambda z, v: sigmoid(z) * (1 - sigmoid(z)) * v),
-    "tanh": (xn.Tanh(), np.tanh, lambda z, v: (1 - np.tanh(z) ** 2) * v),
-    "relu": (xn.ReLU(), lambda z: np.maximum(0, z), lambda z, v: (z >= 0) * v),
-    "leaky_relu": (
-        xn.LeakyReLU(0.1),
-        lambda z: np.maximum(0.1 * z, z),
-        lambda z, v: np.where(z < 0, 0.1, 1) * v,
-    ),
-    "softmax": (xn.Softmax(), softmax, softmax_differential),
-}
-
-
-def forward(state, x, names):
-    """Return z and a of all layers, from a[0] = x on, and the weights; names are activations."""
-    w = [value for name, value in state.items() if name.endswith("weight")]
-    b = [value[:, None] for name, value in state.items() if name.endswith("bias")]
-    z, a = [], [x]
-    for w_l, b_l, name in zip(w, b, names, strict=True):
-        z.append(w_l @ a[-1] + b_l)
-        a.append(FUNCTIONS[name][1](z[-1]))
-    return z, a, w
-
-
-def cross_entropy(a, y, name):
-    """Return the cost of the outputs a of a sigmoid (the log-loss) or of a softmax."""
-    others = (1 - y) * np.log(1 - a) if name == "sigmoid" else 0
-    return -(y * np.log(a) + others).sum() / y.shape[1]
-
-
-def cost(state, x, y, names):
-    """Return the cost of the network's outputs."""
-    return cross_entropy(forward(state, x, names)[1][-1], y, names[-1])
-
-
-def slopes_in(state, f):
-    """Return the slopes of f(state) in each of its arrays."""
-    return {k: slopes(lambda v, k=k: f(state | {k: v}), array) for k, array in state.items()}
-
-
-def recursion(state, x, y, names):
-    """Return the gradients by chapter 3's δ, from the last layer to the first."""
-    z, a, w = forward(state, x, names)
-    n, delta, found = x.shape[1], a[-1] - y, []
-    for layer in reversed(range(len(w))):
-        found = [delta @ a[layer].T / n, delta.sum(axis=1) / n, *found]
-        if layer:
-            delta = FUNCTIONS[names[layer - 1]][2](z[layer - 1], w[layer].T @ delta)
-    return dict(zip(state, found, strict=True))
-
-
-def log_loss(p, x, y):
-    """Return logistic regression's cost for p, that is w with b at its end, by its definition."""
-    a = sigmoid(p[:-1] @ x + p[-1])
-    return -np.mean(y * np.log(a) + (1 - y) * np.log(1 - a))
-
-
-def gradient(p, x, y):
-    """Return its gradient, the mean over the examples."""
-    d = sigmoid(p[:-1] @ x + p[-1]) - y
-    return np.append(x @ d, d.sum()) / len(y)
-
-
-def updates_so_far(i, k, batches):
-    """Return t, the number of the update with batch k (from 1) of epoch i (from 0)."""
-    return i * batches + k
-
-
-def plain(alpha):
-    return lambda p, g, t, i: p - alpha * g
-
-
-def rule(alpha, beta_1, beta_2, eps=1e-8, corrected=True, fed_back=False, inside=False):
-    """Return Adam's update for `descend`; with β₁ = 0 and nothing corrected it is RMSProp's.
-
-    Or one of the pages': the corrected averages fed back into the recursion, ε inside the root.
-    """
-    v = s = 0.0
-
-    def update(p, g, t, i):
-        nonlocal v, s
-        v, s = beta_1 * v + (1 - beta_1) * g, beta_2 * s + (1 - beta_2) * g**2
-        v_hat, s_hat = (v / (1 - beta_1**t), s / (1 - beta_2**t)) if corrected else (v, s)
-        if fed_back:
-            v, s = v_hat, s_hat
-        return p - alpha * v_hat / (np.sqrt(s_hat + eps) if inside else np.sqrt(s_hat) + eps)
-
-    return update
-
-
-def descend(p, x, y, update, *, batch_size, epochs, count=updates_so_far):
-    """Return p after chapter 7's loop on logistic regression, in batches as they lie.
-
-    ``update(p, g, t, i)`` makes the update t, in epoch i.
-    """
-    batches = math.ceil(len(y) / batch_size)
-    for i in range(epochs):
-        for k in range(1, batches + 1):
-            batch = slice((k - 1) * batch_size, k * batch_size)
-            g = gradient(p, x[:, batch], y[batch])
-            p = update(p, g, count(i, k, batches), i)
-    return p
-
-
-# -- the library's side ----
-
-
-def data(n=11, m=3, k=None, seed=0):
-    """Return features (n, m) and labels (n,) or (n, k), of both kinds in each column."""
-    rng = np.random.default_rng(seed)
-    X, noise = rng.standard_normal((n, m)), rng.standard_normal((n, k or 1))
-    Y = (X[:, :1] + noise > 0).astype(float)
-    return X, Y if k else Y[:, 0]
-
-
-def network(device, layers, n_features=3, loss="sigmoid_cross_entropy", **options):
-    options = {"dtype": "float64"} | options
-    return xn.Network(layers, loss=loss, n_features=n_features, device=device, **options)
-
-
-def drawn(net, seed=0):
-    """Give a network random values everywhere, biases too, and return them."""
-    state = draw_state(net, seed, scale=0.7)
-    net.load_state(state)
-    return state
-
-
-def computed(net, X, Y):
-    """Return the cost that the library computes for a batch, and its gradients."""
-    value = float(on_host(net.backend, net.loss_and_gradient(*net.admit(X, Y))))
-    return value, gradients(net)
-
-
-START = np.array([0.4, -0.8, 0.3, 0.1])
-
-
-def logistic(device, p=START, **options):
-    """Return logistic regression as a network, with the weights and bias p."""
-    net = network(device, [xn.Linear(1)], len(p) - 1, **options)
-    state = {"0.weight": p[None, :-1], "0.bias": p[-1:]}
-    net.load_state({name: value.astype(net.dtype) for name, value in state.items()})
-    return net
-
-
-def values(net):
-    state = net.state()
-    return np.append(state["0.weight"], state["0.bias"])
-
-
-def fitted(device, optimizer, X, y, l2=0.0, **fit):
-    """Return the weights and bias of a logistic regression that was fitted from START."""
-    net = logistic(device)
-    xn.Trainer(net, optimizer, l2).fit(X, y, **({"shuffle": False} | fit))
-    return values(net)
-
-
-@dataclass(eq=False)
-class Spy(xn.Layer):
-    """Passes all on, and keeps copies of what went by in training: forward and backward."""
-
-    seen: list = field(default_factory=list)
-    back: list = field(default_factory=list)
-
-    def buffers(self, new, x, overwrite, needs_dx):
-        return SimpleNamespace(y=x)
-
-    def forward(self, x, b):
-        self.seen.append(np.array(x.get() if hasattr(x, "get") else x))
-        return x
-
-    def infer(self, x, b):
-        return x
-
-    def backward(self, dy, b):
-        self.back.append(np.array(dy.get() if hasattr(dy, "get") else dy))
-        return dy
-
-
-def assert_close(found, expected, atol=1e-12):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
-
-
-def assert_apart(found, wrong, by):
-    """Require that a wrong version is one by far: no rounding explains the difference."""
-    assert np.abs(np.asarray(found) - wrong).max() > by
-
-
-def assert_same(found, expected, atol=1e-12):
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=0, atol=atol, err_msg=key)
-
-
-def each(table):
-    """Parametrise by a table's keys."""
-    return pytest.mark.parametrize("name", table)
-
+from xpnet import propagation
 
 # -- the chapters ----
 
@@ -313,17 +119,6 @@ class TestChapter1LogisticRegression:
         # The notes' accuracy, 100 − 100 mean |ŷ − y|, in per cent.
         assert xn.accuracy(y, predicted) == pytest.approx(1 - np.abs(predicted - y).mean()) == 0.6
         assert net.evaluate(z[:, None], y)["error"] == pytest.approx(0.4)
-
-    def test_it_learns_from_zero_weights(self, device):
-        """Without a hidden layer they do no harm; here the notes begin with them."""
-        X = data(200)[0]
-        y = (X @ [1.0, -2.0, 0.5] > 0.3).astype(int)
-        net = network(device, [xn.Linear(1, init="zeros")])
-        history = xn.Trainer(net, xn.SGD(1.0)).fit(X, y, batch_size=200, epochs=200)
-        losses = history["train_loss"]
-        assert losses[0] == pytest.approx(math.log(2))
-        assert all(later < earlier for earlier, later in pairwise(losses))
-        assert xn.accuracy(y, net.predict(X)) > 0.97
 
 
 class TestChapter2HiddenLayer:
@@ -483,6 +278,76 @@ class TestChapter3DeepNetwork:
         assert history["train_loss"][0] > history["train_loss"][-1] > now
 
 
+class TestChapter4Partition:
+    """Training, development and test set; the error on them; the verdict and what to try next."""
+
+    @pytest.mark.parametrize(
+        ("n", "sizes"), [(1000, [600, 200, 200]), (10_000, [6000, 2000, 2000]),
+                         (10_001, [9801, 100, 100]), (50_000, [49_000, 500, 500])],
+    )  # fmt: skip
+    def test_sizes(self, device, n, sizes):
+        """60/20/20 up to 10⁴ examples, 98/1/1 above."""
+        X = device.asarray(np.arange(n)[:, None])
+        assert [len(y) for _, y in xn.partition(X, X[:, 0])] == sizes
+
+    def test_every_example_is_in_one_part(self, device):
+        """4.0.1's ``x.all() == parts.all()`` compares two truth values: it passes for anything."""
+        X = np.random.default_rng(0).normal(size=(200, 3))
+        y = np.arange(200)
+        parts = xn.partition(device.asarray(X), device.asarray(y), random_state=1)
+        rows, labels = (np.concatenate([device.to_host(p[i]) for p in parts]) for i in (0, 1))
+        assert sorted(labels) == [*range(200)]
+        np.testing.assert_array_equal(rows, X[labels])  # each with its own label
+        assert not np.array_equal(labels, y)
+        # The page's assertion holds for a "partition" that lost all but one example, too.
+        lost = np.repeat(X[:1], 200, axis=0)
+        assert X.all() == lost.all()
+        assert sorted(lost[:, 0]) != sorted(X[:, 0])
+
+    def test_strata_on_request(self, device):
+        y = np.repeat([0, 1], [950, 50])
+        for _, labels in xn.partition(device.asarray(y[:, None]), device.asarray(y), stratify=True):
+            assert device.to_host(labels).mean() == pytest.approx(0.05, abs=0.005)
+
+    def test_the_error_counts_what_is_wrong(self, backend):
+        """The page has ε = 1 where y = ŷ, which is the accuracy."""
+        y, predicted = np.array([0, 1, 1, 0, 2]), np.array([0, 1, 0, 0, 2])
+        page = np.mean(y == predicted)
+        found = xn.error_rate(backend.asarray(y), backend.asarray(predicted))
+        assert found == np.mean(y != predicted) == pytest.approx(0.2)
+        assert page == pytest.approx(xn.accuracy(y, predicted)) == pytest.approx(0.8)
+
+    @pytest.mark.parametrize(
+        ("train", "dev", "verdict"),
+        [
+            # With ε = 1 %: E(X) < ε and E(D) up to 10 ε.
+            (0.002, 0.08, "high variance"),
+            # E(X) about E(D), from 10 ε on.
+            (0.20, 0.21, "high bias"),
+            # 10 ε up to E(X), and E(D) far above that.
+            (0.15, 0.45, "high bias and high variance"),
+            # Both below ε.
+            (0.004, 0.006, "neither"),
+        ],
+    )
+    def test_the_verdict(self, train, dev, verdict):
+        assert xn.diagnose(train, dev, target=0.01).verdict == verdict
+
+    def test_the_optimal_error_need_not_be_zero(self):
+        """Remark 4.1 takes it for granted; where nobody can do better, there is no bias."""
+        assert xn.diagnose(0.15, 0.155).verdict == "high bias"
+        assert xn.diagnose(0.15, 0.155, optimal_error=0.15).verdict == "neither"
+
+    def test_what_to_try_in_the_notes_order(self):
+        """First bias, until it is gone; only then variance."""
+        bias, variance = xn.diagnose(0.2, 0.2).advice, xn.diagnose(0.0, 0.2).advice
+        assert [word.split()[-1] for word in bias] == ["network", "training", "architecture"]
+        assert variance[0] == "more data"
+        assert "regularisation" in variance[1]
+        assert xn.diagnose(0.2, 0.9).advice == bias
+        assert xn.diagnose(0.0, 0.0).advice == ()
+
+
 class TestChapter5L2:
     """J + λ/2n Σ ‖W‖² over the weights of all layers, which adds λ/n W to their gradients."""
 
@@ -504,13 +369,22 @@ class TestChapter5L2:
         pull = {k: 0.9 / 11 * before[k] if "weight" in k else 0 for k in before}
         assert_same(found, {k: bare[k] + pull[k] for k in before})
 
-    def test_a_larger_lambda_gives_smaller_weights(self, device):
-        X, y = data(60)
-        sizes = [
-            np.linalg.norm(fitted(device, xn.SGD(0.5), X, y, l2, batch_size=60, epochs=100)[:-1])
-            for l2 in (0.0, 1.0, 10.0, 50.0)
-        ]
-        assert all(larger > 1.1 * smaller for larger, smaller in pairwise(sizes))
+    def test_lambda_is_chosen_on_the_development_set(self, device):
+        """Steps i to vi: train for each, choose by E(D), and look at the test set once."""
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(150, 30))
+        y = (X[:, 0] + 0.8 * rng.normal(size=150) > 0) * 1.0
+        train, dev, test = xn.partition(X, y)
+        net = network(device, [xn.Linear(40), xn.Tanh(), xn.Linear(1)], 30)
+        lambdas, fit = (0.0, 1.0, 5.0, 25.0), {"batch_size": 30, "epochs": 30}
+        choice = xn.choose_l2(net, train, dev, test, l2=lambdas, optimizer=xn.Adam(0.01), **fit)
+        by_train, by_dev = (
+            min(choice.rows, key=lambda row: (row[f"{part}_error"], row[f"{part}_loss"]))["l2"]
+            for part in ("train", "dev")
+        )
+        assert choice.l2 == by_dev > 0
+        assert by_train == 0  # what fits the training set best is no regularisation at all
+        assert choice.test == net.evaluate(*test)
 
     def test_a_number_of_epochs_is_an_int(self, device):
         """5.0.1 has num_iters=1e4 by default, which its range() refuses."""
@@ -618,6 +492,62 @@ class TestChapter51Dropout:
         assert net.evaluate(X, Y) == without.evaluate(X, Y)
 
 
+class TestChapter52DataAugmentation:
+    """Related examples out of those there are; the page leaves the chapter to be written."""
+
+    def test_it_makes_new_examples_in_every_epoch(self, device):
+        X = device.asarray(np.random.default_rng(0).normal(size=(5, 12)))
+        augmentation = xn.Augmentation([xn.Shift(1), xn.GaussianNoise(0.1)], image_shape=(3, 4))
+        seen = [device.to_host(augmentation.apply(X, epoch=e)) for e in (0, 1, 0)]
+        assert (seen[0] != seen[1]).any(axis=1).all()
+        np.testing.assert_array_equal(seen[0], seen[2])
+
+    def test_it_helps_where_the_label_does_not_change(self, device):
+        """Is the bar of a small image upright or level? Seen at few places, asked for at all."""
+
+        def bars(places):
+            X = np.zeros((2 * len(places), 8, 8))
+            for i, place in enumerate(places):
+                X[2 * i, :, place], X[2 * i + 1, place, :] = 1, 1
+            return X.reshape(len(X), 64), np.tile([0, 1], len(places))
+
+        X, y = bars([3, 4])
+        errors = []
+        for augmentation in (None, xn.Augmentation([xn.Shift(3)], image_shape=(8, 8))):
+            net = network(
+                device, [xn.Linear(32), xn.ReLU(), xn.Linear(2)], 64, loss="softmax_cross_entropy"
+            )
+            xn.Trainer(net, xn.Adam(0.01)).fit(
+                X, y, batch_size=4, epochs=300, augmentation=augmentation
+            )
+            errors.append(net.evaluate(*bars(range(1, 7)))["error"])
+        assert errors[0] >= 0.25
+        assert errors[1] <= 0.05
+
+
+class TestChapter53EarlyStopping:
+    """Stop before the variance grows: at the least error on the development set."""
+
+    def test_it_ends_with_the_weights_of_the_least_development_loss(self, device):
+        rng = np.random.default_rng(1)
+        X = rng.normal(size=(80, 20))
+        y = (X[:, 0] + rng.normal(size=80) > 0) * 1.0
+        dev = X[40:], y[40:]
+        stopping, histories, losses = xn.EarlyStopping(patience=10), [], []
+        for callbacks in ([], [stopping]):
+            net = network(device, [xn.Linear(50), xn.Tanh(), xn.Linear(1)], 20)
+            trainer = xn.Trainer(net, xn.Adam(0.01))
+            fit = {"batch_size": 10, "epochs": 60, "validation_data": dev}
+            histories.append(trainer.fit(X[:40], y[:40], callbacks=callbacks, **fit))
+            losses.append(net.evaluate(*dev)["loss"])
+        least = 1 + int(np.argmin(histories[0]["dev_loss"]))
+        assert least < 40  # else there would be nothing to show
+        assert (stopping.best_epoch, stopping.stopped_epoch) == (least, least + 10)
+        assert losses[1] == pytest.approx(min(histories[0]["dev_loss"]))
+        assert losses[0] > 1.5 * losses[1]  # longer training is worse
+        assert histories[0]["train_loss"][-1] < histories[1]["train_loss"][-1]
+
+
 class TestChapter6Initialisation:
     """The second moment of the weights decides whether a layer keeps the scale of its input."""
 
@@ -664,6 +594,64 @@ class TestChapter6Initialisation:
         X = 0.01 * np.random.default_rng(0).standard_normal((300, 400))
         found = (net.predict(X) ** 2).mean() / (X**2).mean()
         assert found == pytest.approx(per_layer**depth, rel=0.1 * depth)
+
+    def test_through_twenty_layers(self):
+        """What the chapter calls vanishing and exploding, and what keeps the scale."""
+        last = {
+            (row["activation"], str(row["init"])): row["activations"][-1]
+            for row in propagation.study(width=200, depth=20)
+        }
+        assert last["relu", "Normal(sigma=0.01)"] < 1e-15
+        assert last["tanh", "Normal(sigma=0.01)"] < 1e-10
+        assert last["relu", "Normal(sigma=0.1)"] == pytest.approx(1.0, rel=0.6)  # m σ² = 2: He's
+        assert last["relu", "He(slope=0.0)"] == pytest.approx(1.0, rel=0.6)
+        assert last["tanh", "Xavier()"] > 0.1
+        # The page's second moment, 1/m, is Xavier's where layers are equally wide.
+        assert last["relu", "Xavier()"] == pytest.approx(2.0**-10, rel=0.6)
+
+
+class TestChapter61GradientChecking:
+    """‖F − ∇f‖ / (‖F‖ + ‖∇f‖) with two-sided differences F."""
+
+    @staticmethod
+    def product_and_gradient(x):
+        """Return the page's f(x) = x₁ x₂ … xₙ, and its gradient by leaving one out at a time."""
+        return np.prod(x), np.array([np.prod(np.delete(x, i)) for i in range(len(x))])
+
+    def test_the_product_function(self):
+        x = np.array([1.5, -2.0, 0.5, 3.0])
+        value, gradient = self.product_and_gradient(x)
+        h = 1e-6
+        steps = h * np.eye(4)
+        F = np.array([(np.prod(x + e) - np.prod(x - e)) / (2 * h) for e in steps])
+        formula = np.linalg.norm(F - gradient) / (np.linalg.norm(F) + np.linalg.norm(gradient))
+        found = xn.check_gradients(np.prod, x, gradient)
+        assert found == pytest.approx(formula, rel=1e-6, abs=1e-12)
+        assert found < 1e-8
+        # Its value divided by x is the gradient as well; the value alone is not.
+        assert xn.check_gradients(np.prod, x, value / x) < 1e-8
+        assert xn.check_gradients(np.prod, x, np.full(4, value)) > 0.1
+
+    def test_two_sides_are_better_than_one(self):
+        """The limit's first form has an error of the order of ε, the second one of ε²."""
+        x, h = np.array([1.5, -2.0, 0.5, 3.0]), 1e-3
+        f = lambda x: np.exp(x).prod()  # noqa: E731
+        gradient = np.full(4, f(x))
+        one_sided = np.array([(f(x + e) - f(x)) / h for e in h * np.eye(4)])
+        size = np.linalg.norm(one_sided) + np.linalg.norm(gradient)
+        assert np.linalg.norm(one_sided - gradient) / size > 1e-4
+        assert xn.check_gradients(f, x, gradient, epsilon=h) < 1e-6
+
+    def test_a_network_s_backward_pass(self, device):
+        X, Y = data(k=1)
+        net = network(device, [xn.Linear(4), xn.BatchNorm(), xn.Tanh(), xn.Linear(1)])
+        drawn(net)
+        assert xn.check_gradients(net, X, Y, l2=0.5) < 1e-7
+
+    def test_float32_rounds_by_more_than_the_difference(self, device):
+        X, Y = data(k=1)
+        with pytest.raises(ValueError, match="because float32 rounds"):
+            xn.check_gradients(network(device, [xn.Linear(1)], dtype="float32"), X, Y)
 
 
 class TestChapter7MiniBatches:
@@ -744,6 +732,50 @@ class TestChapter7MiniBatches:
         assert [i + k for i, k in epochs_and_batches] == [1, 2, 3, 2, 3, 4, 3, 4, 5]
 
 
+class TestChapter71WeightedAverages:
+    """The mean of the last k, and V ← βV + (1 − β)x with a correction for its start at 0."""
+
+    X = np.random.default_rng(0).normal(3.0, 1.0, (30, 2))
+
+    def after(self, average, backend, t):
+        for x in self.X[:t]:
+            average.update(backend.asarray(x))
+        return backend.to_host(average.value)
+
+    @pytest.mark.parametrize("t", [1, 4, 30])
+    def test_the_mean_of_the_last_k(self, backend, t):
+        found = self.after(xn.SimpleMovingAverage(4), backend, t)
+        assert_close(found, self.X[max(t - 4, 0) : t].mean(axis=0))
+
+    @pytest.mark.parametrize("t", [1, 2, 30])
+    def test_the_corrected_average_is_the_weighted_mean(self, backend, t):
+        """Σ βʲ x_{t−j} / Σ βʲ, as remark 7.1 ends; its recursion, fed back, is not that."""
+        beta = 0.8
+        weights = beta ** np.arange(t)[::-1]
+        expected = weights @ self.X[:t] / weights.sum()
+        assert_close(self.after(xn.ExponentialMovingAverage(beta), backend, t), expected)
+        bare = xn.ExponentialMovingAverage(beta, bias_correction=False)
+        assert_close(self.after(bare, backend, t), expected * (1 - beta**t))
+        page = 0.0
+        for i, x in enumerate(self.X[:t], start=1):
+            page = (beta * page + (1 - beta) * x) / (1 - beta**i)
+        if t > 1:
+            assert_apart(expected, page, 0.5)
+
+    def test_it_is_an_average_of_the_weights_too(self, device):
+        X, y = data(40)
+        net, seen = logistic(device), []
+        keep = xn.Callback()
+        keep.on_step_end = lambda trainer, n: seen.append(values(trainer.network))
+        average = xn.WeightAverage(xn.ExponentialMovingAverage(0.7))
+        history = xn.Trainer(net, xn.SGD(0.5)).fit(
+            X, y, batch_size=4, epochs=2, validation_data=(X, y), callbacks=[keep, average]
+        )
+        weights = 0.7 ** np.arange(20)[::-1]
+        assert_close(values(net), weights @ np.array(seen) / weights.sum())
+        assert history["dev_loss"][-1] == pytest.approx(log_loss(values(net), X.T, y))
+
+
 class TestChapter72Momentum:
     """Steps along V, where V ← βV + (1 − β)∂J from V = 0."""
 
@@ -777,18 +809,6 @@ class TestChapter73RMSProp:
         assert_close(found, descend(START, X.T, y, rule(*usual), **options))
         page = descend(START, X.T, y, rule(*usual, inside=True), **options)
         assert_apart(found, page, 0.01)
-
-    def test_small_gradients_give_steps_as_large(self, device):
-        """What it is for. With ε = 1e-8 inside the root, gradients below 1e-4 count as small."""
-        X, y = data()
-        X *= 1e-4
-        options = {"batch_size": 11, "epochs": 1}
-        found = (START - fitted(device, xn.RMSProp(0.01), X, y, **options))[:3]
-        g = gradient(START, X.T, y)[:3]
-        np.testing.assert_allclose(found, 0.01 / math.sqrt(1 - 0.9) * np.sign(g), rtol=0.02)
-        inside = rule(0.01, 0.0, 0.9, corrected=False, inside=True)
-        page = START - descend(START, X.T, y, inside, **options)
-        assert np.abs(page[:3]).max() < 0.2 * np.abs(found).min()
 
 
 #: What the pages do instead: 7.5.1's code, 7.4's text, and 7.2's t, epoch plus batch.
@@ -867,6 +887,26 @@ class TestChapter75Decays:
         found = [schedule(step=0, epoch=float(i)) for i in range(20)]
         assert found[0] == 0.45
         assert_close(found, [page(i + 1) for i in range(20)], 1e-15)
+
+    def test_by_hand(self, device):
+        """The page names it; here it is a schedule of steps, or whoever sets the rate."""
+        X, y = data()
+        options = {"batch_size": 4, "epochs": 4, "shuffle": False}
+
+        def lower(trainer, row):
+            if row["epoch"] == 2:
+                trainer.learning_rate = 0.05
+
+        runs = []
+        for rate, callbacks in ((xn.Piecewise(0.5, (2,), (0.05,)), []), (0.5, [lower])):
+            net = logistic(device)
+            xn.Trainer(net, xn.SGD(rate)).fit(X, y, callbacks=callbacks, **options)
+            runs.append(values(net))
+        options.pop("shuffle")
+        rates = [0.5, 0.5, 0.05, 0.05]
+        expected = descend(START, X.T, y, lambda p, g, t, i: p - rates[i] * g, **options)
+        for found in runs:
+            assert_close(found, expected)
 
 
 class TestChapter9BatchNorm:

@@ -33,6 +33,8 @@ class Backend(Protocol):
         ``"cpu"``, ``"cuda:0"``, …
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def xp(self) -> Namespace: ...  # noqa: D102 - see Attributes
 

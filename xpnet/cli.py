@@ -172,15 +172,24 @@ def train(
     )
     experiment = Experiment(dataset, settings, device)
     _introduce(out, experiment, device)
-    choice = _train(out, experiment, lambdas, model_file)
+    ctrl_c = console.CtrlC()
+    choice = _train(out, experiment, lambdas, model_file, ctrl_c)
+    if choice is not None and len(choice.rows) < len(lambdas):
+        out.print(f"{ctrl_c.REASON}: {len(choice.rows)} of {len(lambdas)} values were tried")
     _finish(out, experiment, choice, model_file, picture, as_json)
+    if ctrl_c.pressed and (choice is not None or experiment.trainer.history.stopped):
+        raise typer.Exit(130)
 
 
 def _train(
-    out: Console, experiment: Experiment, lambdas: list[float], model_file: Path
+    out: Console,
+    experiment: Experiment,
+    lambdas: list[float],
+    model_file: Path,
+    ctrl_c: console.CtrlC,
 ) -> L2Choice | None:
     """Train once, or for each λ; Ctrl-C ends the training and leaves what there is."""
-    name, ctrl_c = _error_name(experiment.model), console.CtrlC()
+    name = _error_name(experiment.model)
     reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
     try:
         with ctrl_c.watched():
@@ -269,8 +278,6 @@ def _finish(
                 "picture": str(picture),
             }
         )
-    if history.reason == console.CtrlC.REASON:
-        raise typer.Exit(130)
 
 
 def _saved_what_was_good(
