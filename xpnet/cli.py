@@ -130,6 +130,13 @@ def train(
     goal: Annotated[
         float, typer.Option(help="The error that would satisfy you, for the verdict.")
     ] = _defaults.goal,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve",
+            help="Also train on parts of the training set, to see whether more data would help.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
     ] = None,
@@ -148,8 +155,9 @@ def train(
     dataset = readers.read(data, target, options.names(drop))
     model_file = output or Path(f"{dataset.name}.safetensors")
     options.require_writable(model_file, data)
-    picture = model_file.with_suffix(".png")
-    options.require_writable(picture, data, str(model_file))
+    picture, curve = model_file.with_suffix(".png"), model_file.with_suffix(".curve.png")
+    for path in (picture, curve) if learning_curve else (picture,):
+        options.require_writable(path, data, str(model_file))
     settings = Settings(
         hidden=options.hidden(hidden),
         activation=activation,
@@ -176,7 +184,11 @@ def train(
     choice = _train(out, experiment, lambdas, model_file, ctrl_c)
     if choice is not None and len(choice.rows) < len(lambdas):
         out.print(f"{ctrl_c.REASON}: {len(choice.rows)} of {len(lambdas)} values were tried")
-    _finish(out, experiment, choice, model_file, picture, as_json)
+    result = _finish(out, experiment, choice, model_file, picture)
+    if learning_curve and not ctrl_c.pressed:
+        result["learning_curve"] = _learn_on_parts(out, experiment, curve, ctrl_c)
+    if as_json:
+        _write_json(result)
     if ctrl_c.pressed and (choice is not None or experiment.trainer.history.stopped):
         raise typer.Exit(130)
 
@@ -235,9 +247,8 @@ def _finish(
     choice: L2Choice | None,
     model_file: Path,
     picture: Path,
-    as_json: bool,
-) -> None:
-    """Evaluate, save, draw, and show the results."""
+) -> dict[str, Any]:
+    """Evaluate, save, draw, show the results and return them."""
     model, history = experiment.model, experiment.trainer.history
     model.save(model_file)
     errors = experiment.evaluate()
@@ -258,26 +269,46 @@ def _finish(
         out.print(f"to try: {', or '.join(verdict.advice)}")
     plots.training_history(history, picture, experiment.dataset.name, name, errors["test"]["error"])
     out.print(f"\nsaved {model_file} and {picture}")
-    if as_json:
-        _write_json(
-            {
-                "data": experiment.dataset.name,
-                "device": model.network.backend.device,
-                "task": model.target.task,
-                "settings": model.training["settings"],
-                "examples": sizes,
-                "results": errors,
-                "verdict": verdict.verdict,
-                "reasons": verdict.reasons,
-                "advice": verdict.advice,
-                "history": history.rows,
-                "stopped": history.stopped,
-                "reason": history.reason,
-                "l2_choice": None if choice is None else choice.rows,
-                "model": str(model_file),
-                "picture": str(picture),
-            }
-        )
+    return {
+        "data": experiment.dataset.name,
+        "device": model.network.backend.device,
+        "task": model.target.task,
+        "settings": model.training["settings"],
+        "examples": sizes,
+        "results": errors,
+        "verdict": verdict.verdict,
+        "reasons": verdict.reasons,
+        "advice": verdict.advice,
+        "history": history.rows,
+        "stopped": history.stopped,
+        "reason": history.reason,
+        "l2_choice": None if choice is None else choice.rows,
+        "model": str(model_file),
+        "picture": str(picture),
+    }
+
+
+def _learn_on_parts(
+    out: Console, experiment: Experiment, picture: Path, ctrl_c: console.CtrlC
+) -> list[dict[str, float]]:
+    """Train on parts of the training set, and show how the errors depend on its size."""
+    name = _error_name(experiment.model)
+    out.print()
+    table = console.SweepTable(out, "examples", "examples", name)
+    reporter = console.Reporter(out, name, rows=False)
+
+    def watch(trainer: Trainer, row: dict[str, float]) -> bool:
+        table.add(row)
+        return ctrl_c.pressed
+
+    try:
+        with ctrl_c.watched():
+            curve = experiment.learning_curve([reporter, ctrl_c], watch)
+    finally:
+        reporter.close()
+    curve.plot(picture, experiment.dataset.name, name)
+    out.print(f"\nsaved {picture}")
+    return curve.rows
 
 
 def _saved_what_was_good(

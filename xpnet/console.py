@@ -156,7 +156,7 @@ class SweepTable:
     def add(self, row: dict[str, float]) -> None:
         """Write a row."""
         figures = _figures(row) if "dev_error" in row else "the training diverged"
-        self._console.print(f"{row[self._key]:>8g}  {figures}")
+        self._console.print(f"{row[self._key]:>8,g}  {figures}")
 
 
 def _headings(error_name: str) -> str:

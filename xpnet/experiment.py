@@ -22,7 +22,7 @@ from .network import Network
 from .preprocessing import Features, Target, check_rows, is_frame
 from .readers import Dataset
 from .settings import Settings, parse_augmentation
-from .sweeps import L2Choice, Watch, choose_l2
+from .sweeps import L2Choice, LearningCurve, Watch, choose_l2, learning_curve
 from .training import Callback, Trainer
 from .validation import check_count
 
@@ -164,6 +164,23 @@ class Experiment:
         self.settings = replace(self.settings, l2=choice.l2)
         self.model.training["settings"] = asdict(self.settings)
         return choice
+
+    def learning_curve(
+        self, callbacks: Sequence[Callback] = (), watch: Watch | None = None
+    ) -> LearningCurve:
+        """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
+
+        It trains the model's network anew: what is to be kept must have been saved.
+        """
+        return learning_curve(
+            self.model.network,
+            self._data("train"),
+            self._data("dev"),
+            optimizer=self.trainer.optimizer,
+            l2=self.settings.l2,
+            watch=watch,
+            **self._fit_options(callbacks),
+        )
 
     def _data(self, name: str) -> tuple[Any, Any]:
         return self.parts[name].features, self.parts[name].labels

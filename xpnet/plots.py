@@ -101,7 +101,7 @@ def learning_curve(
     examples = [row["examples"] for row in rows]
     for part, name, colour in (("train", "training", BLUE), ("dev", "development", ORANGE)):
         errors = [row[f"{part}_error"] for row in rows]
-        axes.plot(examples, errors, label=name, color=colour, marker="o")
+        axes.plot(examples, errors, label=name, color=colour, marker="o", clip_on=False)
     axes.set_xlabel("training examples")
     axes.set_ylabel(error_name)
     axes.set_xlim(left=0)

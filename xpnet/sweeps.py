@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ._typing import Array
 from .data import proportional_order, take_rows
 from .history import DivergedError
 from .network import Network
-from .optimizers import Optimizer
+from .optimizers import Adam, Optimizer
 from .randomness import Purpose, generator
 from .training import Trainer
 from .validation import check_count, check_not_negative
@@ -177,8 +177,8 @@ def learning_curve(
     two errors that have met above the target say no, and belong to high bias (notes, chapter 4).
 
     Each training starts from the same initial weights and makes about as many updates as the one on
-    the whole set, so that small sets are not the worse for having been trained less. A smaller set
-    is part of each larger one, with its share of each class.
+    the whole set, at the same rates, so that small sets are not the worse for having been trained
+    less. A smaller set is part of each larger one, with its share of each class.
 
     Parameters
     ----------
@@ -233,12 +233,20 @@ def learning_curve(
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
         network.initialize()
-        trainer = Trainer(network, optimizer, l2=l2)
+        trainer = Trainer(network, _slowed(optimizer or Adam(), epochs / times), l2=l2)
         trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
         rows.append({"examples": count, "epochs": times} | _measure(network, part, dev))
         if watch is not None and watch(trainer, rows[-1]):
             break
     return LearningCurve(rows)
+
+
+def _slowed(optimizer: Optimizer, pace: float) -> Optimizer:
+    """Return the optimiser with a schedule for which an epoch is but a part of one."""
+    rate = optimizer.learning_rate
+    if not callable(rate):
+        return optimizer
+    return replace(optimizer, learning_rate=lambda step, epoch: rate(step, pace * epoch))
 
 
 def _counts(sizes: Sequence[float], n: int) -> list[int]:
