@@ -222,6 +222,8 @@ class Batches:
         The fewest examples in a batch: a smaller last one is merged into the one before.
     augmentation : Augmentation or None
         What changes the features of each batch.
+    weights : array, shape (n, 1), or None
+        The examples' weights, on the device.
 
     Raises
     ------
@@ -245,6 +247,7 @@ class Batches:
         shuffle: bool = True,
         min_batch: int = 1,
         augmentation: Augmentation | None = None,
+        weights: Array | None = None,
     ) -> None:
         n = X.shape[0]
         if augmentation is not None:
@@ -270,13 +273,16 @@ class Batches:
         self._order: Array = backend.asarray(np.arange(n))
         self._rows = backend.xp.empty((self.largest, *X.shape[1:]), X.dtype)
         self._labels = backend.xp.empty((self.largest, *y.shape[1:]), y.dtype)
+        self.weights = weights
+        if weights is not None:
+            self._weights = backend.xp.empty((self.largest, 1), weights.dtype)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array]]:
-        """Yield the batches of an epoch: views of static arrays, which the next one writes over."""
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield an epoch's batches: rows, labels, weights; the next one writes over the arrays."""
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
             self._order = self.backend.asarray(order)
@@ -292,6 +298,10 @@ class Batches:
             chosen = self._order[start:stop]
             gather(self.X, chosen, rows)
             gather(self.y, chosen, labels)
+            weights = None
+            if self.weights is not None:
+                weights = self._weights[:size]
+                gather(self.weights, chosen, weights)
             if augmentation is not None:
                 rows = augmentation.change(rows, keys[batch], self.backend)
-            yield rows, labels
+            yield rows, labels, weights

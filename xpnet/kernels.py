@@ -268,73 +268,117 @@ class Kernels:
         self.xp.multiply(dy, work.mask, out=dy)
 
     # -- losses: the value, a scalar, and its gradient with respect to the logits z ----
+    #
+    # Each is Σ share · (loss of an example): share is 1/n, a number, or an array (n, 1) of weights
+    # that add up to 1. ``work`` holds ``terms`` (as z), ``row`` and ``other`` (n, 1).
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
-        """Loss = −1/n Σ log softmax(z)_y, dz = (softmax(z) − onehot(y)) / n; y holds integers (n,).
+        """−log softmax(z)_y for integers y (n,); dz = (softmax(z) − onehot(y)) · share.
 
-        ``work`` holds ``classes`` (0 … m−1), ``hot`` (bool), ``picked`` (as z), ``row`` (n, 1) and
-        ``total`` (as the loss).
+        ``work`` also holds ``classes`` (0 … m−1) and ``hot`` (bool).
         """
-        xp = self.xp
-        share = 1.0 / z.shape[-2]
+        xp, row, other = self.xp, work.row, work.other
         xp.equal(y[..., None], work.classes, out=work.hot)
-        xp.max(z, axis=-1, keepdims=True, out=work.row)
-        xp.subtract(z, work.row, out=dz)
-        xp.multiply(dz, work.hot, out=work.picked)
+        xp.max(z, axis=-1, keepdims=True, out=row)
+        xp.subtract(z, row, out=dz)
+        xp.multiply(dz, work.hot, out=work.terms)
+        xp.sum(work.terms, axis=-1, keepdims=True, out=other)
         xp.exp(dz, out=dz)
-        xp.sum(dz, axis=-1, keepdims=True, out=work.row)
-        xp.divide(dz, work.row, out=dz)
+        xp.sum(dz, axis=-1, keepdims=True, out=row)
+        xp.divide(dz, row, out=dz)
         xp.subtract(dz, work.hot, out=dz)
         xp.multiply(dz, share, out=dz)
-        xp.log(work.row, out=work.row)
-        xp.sum(work.row, axis=(-2, -1), out=loss)
-        xp.sum(work.picked, axis=(-2, -1), out=work.total)
-        xp.subtract(loss, work.total, out=loss)
-        xp.multiply(loss, share, out=loss)
+        xp.log(row, out=row)
+        xp.subtract(row, other, out=row)
+        self._add_up(row, share, loss)
 
     def sigmoid_cross_entropy(
-        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
-        """Loss = 1/n Σ [max(z, 0) − zy + log(1 + exp(−|z|))], dz = (σ(z) − y) / n.
+        """Σ [max(z, 0) − zy + log(1 + exp(−|z|))]; dz = (σ(z) − y) · share.
 
         It is the log-loss −y log a − (1−y) log(1−a) with a = σ(z), written so that no finite z
-        makes it infinite. ``work`` holds ``terms`` (as z) and ``total`` (as the loss).
+        makes it infinite.
         """
-        xp = self.xp
-        share = 1.0 / z.shape[-2]
+        xp, row, other, terms = self.xp, work.row, work.other, work.terms
         xp.multiply(z, y, out=dz)
-        xp.maximum(z, 0.0, out=work.terms)
-        xp.subtract(work.terms, dz, out=work.terms)
-        xp.sum(work.terms, axis=(-2, -1), out=loss)
-        xp.abs(z, out=work.terms)
-        xp.negative(work.terms, out=work.terms)
-        xp.exp(work.terms, out=work.terms)
-        xp.log1p(work.terms, out=work.terms)
-        xp.sum(work.terms, axis=(-2, -1), out=work.total)
-        xp.add(loss, work.total, out=loss)
-        xp.multiply(loss, share, out=loss)
+        xp.maximum(z, 0.0, out=terms)
+        xp.subtract(terms, dz, out=terms)
+        xp.sum(terms, axis=-1, keepdims=True, out=row)
+        xp.abs(z, out=terms)
+        xp.negative(terms, out=terms)
+        xp.exp(terms, out=terms)
+        xp.log1p(terms, out=terms)
+        xp.sum(terms, axis=-1, keepdims=True, out=other)
+        xp.add(row, other, out=row)
+        self._add_up(row, share, loss)
         self.sigmoid(z, out=dz)
         xp.subtract(dz, y, out=dz)
         xp.multiply(dz, share, out=dz)
 
     def squared_error(
-        self, z: Array, y: Array, work: SimpleNamespace, dz: Array, loss: Array
+        self,
+        z: Array,
+        y: Array,
+        share: Any,
+        scale: float,
+        work: SimpleNamespace,
+        dz: Array,
+        loss: Array,
     ) -> None:
-        """Loss = 1/n Σ (z − y)², dz = 2 (z − y) / n. ``work`` holds ``terms`` (as z)."""
+        """Scale · Σ (z − y)²; dz = 2 · scale · (z − y) · share."""
         xp = self.xp
-        share = 1.0 / z.shape[-2]
         xp.subtract(z, y, out=dz)
         xp.multiply(dz, dz, out=work.terms)
-        xp.sum(work.terms, axis=(-2, -1), out=loss)
-        xp.multiply(loss, share, out=loss)
-        xp.multiply(dz, 2.0 * share, out=dz)
+        xp.sum(work.terms, axis=-1, keepdims=True, out=work.row)
+        xp.multiply(work.row, scale, out=work.row)
+        self._add_up(work.row, share, loss)
+        xp.multiply(dz, share, out=dz)
+        xp.multiply(dz, 2.0 * scale, out=dz)
+
+    def poisson(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Σ [exp(z) − yz + y log y − y], half the Poisson deviance; dz = (exp(z) − y) · share."""
+        xp, row, terms = self.xp, work.row, work.terms
+        xp.maximum(y, float(np.finfo(z.dtype).tiny), out=terms)
+        xp.log(terms, out=terms)
+        xp.subtract(terms, z, out=terms)
+        xp.multiply(terms, y, out=terms)
+        xp.exp(z, out=dz)
+        xp.subtract(dz, y, out=dz)
+        xp.add(terms, dz, out=terms)
+        xp.sum(terms, axis=-1, keepdims=True, out=row)
+        self._add_up(row, share, loss)
+        xp.multiply(dz, share, out=dz)
+
+    def _add_up(self, row: Array, share: Any, loss: Array) -> None:
+        """Loss = Σ share · row; the row is used up."""
+        self.xp.multiply(row, share, out=row)
+        self.xp.sum(row, axis=(-2, -1), out=loss)
+
+    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+        """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
+
+        ``work`` holds ``share`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
+        """
+        xp = self.xp
+        xp.sum(weights, axis=-2, keepdims=True, out=work.total)
+        xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
+        xp.divide(weights, work.safe, out=work.share)
+        xp.sign(work.total, out=work.decay)
+        xp.multiply(work.decay, l2, out=work.decay)
+        xp.divide(work.decay, work.safe, out=work.decay)
 
     # -- one update over the flat buffers: p parameters, g gradients ----
 
-    def add_decay(self, g: Array, p: Array, factor: float, scratch: Array) -> None:
-        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖²."""
+    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
+        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
+
+        The factor is a number, or an array (1,) on the device.
+        """
         self.xp.multiply(p, factor, out=scratch)
         self.xp.add(g, scratch, out=g)
 

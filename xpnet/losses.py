@@ -36,8 +36,9 @@ class Loss:
         return SimpleNamespace(
             dz=new.rows("dz", n_outputs),
             terms=new.rows("terms", n_outputs),
+            row=new.rows("row", 1),
+            other=new.rows("other", 1),
             loss=new.scalar("loss"),
-            total=new.scalar("total"),
         )
 
     def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
@@ -77,8 +78,16 @@ class Loss:
             )
         return stored
 
-    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
-        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient."""
+    def gradient(self, k: Kernels, z: Array, y: Array, b: Any, share: Array | None = None) -> Array:
+        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
+
+        ``share`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
+        """
+        self.compute(k, z, y, 1.0 / z.shape[-2] if share is None else share, b)
+        return b.dz
+
+    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+        """Call the kernel."""
         raise NotImplementedError
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
@@ -116,15 +125,10 @@ class SoftmaxCrossEntropy(Loss):
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
         """Return the buffers for a batch."""
-        return SimpleNamespace(
-            dz=new.rows("dz", n_outputs),
-            classes=new.constant("classes", np.arange(n_outputs, dtype=np.int32)),
-            hot=new.rows("hot", n_outputs, np.bool_),
-            picked=new.rows("terms", n_outputs),
-            row=new.rows("row", 1),
-            loss=new.scalar("loss"),
-            total=new.scalar("total"),
-        )
+        found = super().buffers(new, n_outputs)
+        found.classes = new.constant("classes", np.arange(n_outputs, dtype=np.int32))
+        found.hot = new.rows("hot", n_outputs, np.bool_)
+        return found
 
     def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
         """Return the shape of n labels."""
@@ -157,10 +161,9 @@ class SoftmaxCrossEntropy(Loss):
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
-    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.softmax_cross_entropy(z, y, b, b.dz, b.loss)
-        return b.dz
+        k.softmax_cross_entropy(z, y, share, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """softmax(z), in place."""
@@ -202,10 +205,9 @@ class SigmoidCrossEntropy(Loss):
             )
         return rows
 
-    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.sigmoid_cross_entropy(z, y, b, b.dz, b.loss)
-        return b.dz
+        k.sigmoid_cross_entropy(z, y, share, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
@@ -230,10 +232,12 @@ class MeanSquaredError(Loss):
 
     name = "mean_squared_error"
 
-    def gradient(self, k: Kernels, z: Array, y: Array, b: Any) -> Array:
+    #: What (z − y)² is multiplied by.
+    scale: ClassVar[float] = 1.0
+
+    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.squared_error(z, y, b, b.dz, b.loss)
-        return b.dz
+        k.squared_error(z, y, share, self.scale, b, b.dz, b.loss)
 
     def decide(self, xp: Any, z: Array) -> Array:
         """Return z."""
@@ -249,6 +253,57 @@ class MeanSquaredError(Loss):
         return float(xp.sum(around)) or float("nan")
 
 
+class HalfSquaredError(MeanSquaredError):
+    """1/2n Σ (z − y)², summed over the outputs; its gradient is (z − y) / n.
+
+    It is in the scale of scikit-learn's MLPRegressor; the error is that of `MeanSquaredError`.
+    """
+
+    name = "half_squared_error"
+    scale = 0.5
+
+
+class PoissonDeviance(MeanSquaredError):
+    """1/n Σ [exp(z) − yz + y log y − y] for counts y ≥ 0, half the mean Poisson deviance.
+
+    The prediction is exp(z), the expected count; the gradient is (exp(z) − y) / n. The error is the
+    share of variance that exp(z) leaves unexplained.
+    """
+
+    name = "poisson_deviance"
+
+    def targets(
+        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Any:
+        """Check that values are 0 or more."""
+        rows = super().targets(y, n_outputs, dtype, name)
+        if (rows < 0).any():
+            raise ValueError(
+                f"{name} has {int((rows < 0).sum())} values below 0: {self.name} needs counts or "
+                "rates, 0 or more"
+            )
+        return rows
+
+    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+        """Write loss and gradient."""
+        k.poisson(z, y, share, b, b.dz, b.loss)
+
+    def decide(self, xp: Any, z: Array) -> Array:
+        """Return exp(z)."""
+        return xp.exp(z)
+
+    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return the sum of squared errors of exp(z)."""
+        return super().mistakes(xp, xp.exp(z), y)
+
+
 LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind for kind in (SoftmaxCrossEntropy, SigmoidCrossEntropy, MeanSquaredError)
+    kind.name: kind
+    for kind in (
+        SoftmaxCrossEntropy,
+        SigmoidCrossEntropy,
+        MeanSquaredError,
+        HalfSquaredError,
+        PoissonDeviance,
+    )
 }

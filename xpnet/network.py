@@ -233,13 +233,15 @@ class Network:
         for function, buffers in self._trained.backward:
             dz = function(dz, buffers)
 
-    def loss_and_gradient(self, x: Array, y: Array) -> Array:
+    def loss_and_gradient(self, x: Array, y: Array, share: Array | None = None) -> Array:
         """Run a batch forward and backward: write `gradients`, return the loss.
 
         Parameters
         ----------
         x, y : array
             As `forward` and the loss take them, on the device.
+        share : array, shape (n, 1), or None
+            The examples' weights, which add up to 1; None: each has 1/n.
 
         Returns
         -------
@@ -248,7 +250,7 @@ class Network:
         """
         z = self.forward(x, training=True)
         loss = self._pass(x.shape[-2], training=True).loss
-        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss))
+        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss, share))
         return loss.loss
 
     # -- prediction ----

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .network import Network
 from .optimizers import Adam, Optimizer
 from .randomness import Purpose, generator, step_keys
 from .schedules import OwnSchedule, Schedule
-from .validation import check_count, check_not_negative
+from .validation import admit_weights, check_count, check_not_negative
 
 #: Steps whose numbers are computed at once and moved to the device together.
 PLAN = 1024
@@ -129,6 +130,9 @@ class Trainer:
         self._put_by = [xp.zeros_like(array) for array in self._state]
         self._put_by_since = 0
         self._meter = Meter(self.backend, net.lead)
+        self._shares = xp.empty((0, 1), net.dtype)
+        names = ("total", "safe", "decay")
+        self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), net.dtype) for k in names})
         width = len(self.optimizer.numbers(0, 0.0))
         self._row = xp.empty(width, net.dtype)
         self._numbers = [self._row[i : i + 1] for i in range(width)]
@@ -138,7 +142,7 @@ class Trainer:
 
     # -- the step ----
 
-    def step(self, x: Any, y: Any) -> Array:
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> Array:
         """Make one update on a batch.
 
         Parameters
@@ -148,11 +152,14 @@ class Trainer:
         y : array-like, shape (n,) or (n, k)
             Labels. What lies on the network's device already, in the types that it computes with
             (its dtype; int32 labels for softmax), is taken as it is; all else is checked.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts, 0 or more.
 
         Returns
         -------
         array, shape ()
-            The mean loss over the batch before the update, without the L2 term, on the device.
+            The mean loss over the batch before the update, weighted, without the L2 term; on the
+            device.
 
         Raises
         ------
@@ -161,7 +168,11 @@ class Trainer:
         """
         with self.backend.active():
             x, y = self._admit(x, y)
-            return self._update(x, y).copy()
+            weights = None
+            if sample_weight is not None:
+                self.network._require_single("sample_weight")
+                weights = admit_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+            return self._update(x, y, weights).copy()
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
         net = self.network
@@ -171,14 +182,15 @@ class Trainer:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
 
-    def _update(self, x: Array, y: Array) -> Array:
+    def _update(self, x: Array, y: Array, weights: Array | None = None) -> Array:
         """Make one update: the path of a mini-batch. Returns the loss in a static buffer."""
         net, kernels, n = self.network, self.backend.kernels, x.shape[-2]
         self._advance()
-        loss = net.loss_and_gradient(x, y)
+        share, decay = (None, self.l2 / n) if weights is None else self._weigh(weights)
+        loss = net.loss_and_gradient(x, y, share)
         if self.l2:
             g, p, scratch = self._decayed
-            kernels.add_decay(g, p, self.l2 / n, scratch)
+            kernels.add_decay(g, p, decay, scratch)
         self._meter.add(loss, n)
         if (self.steps - self._put_by_since) % PUT_BY == 0:
             self._put_state_by()
@@ -187,6 +199,16 @@ class Trainer:
         )
         self.steps += 1
         return loss
+
+    def _weigh(self, weights: Array) -> tuple[Array, Array]:
+        """Return the share of each example in the loss, and λ over the sum of the weights."""
+        n, xp = weights.shape[0], self.backend.xp
+        if len(self._shares) < n:
+            self._shares = xp.empty((n, 1), weights.dtype)
+        work = self._weighing
+        work.share = self._shares[:n]
+        self.backend.kernels.weigh(weights, self.l2, work)
+        return work.share, work.decay[0]
 
     def _advance(self) -> None:
         """Bring this step's numbers and dropout key to where the kernels read them."""
@@ -265,6 +287,7 @@ class Trainer:
         shuffle: bool = True,
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
+        sample_weight: Any = None,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -290,6 +313,9 @@ class Trainer:
         augmentation : Augmentation or None
             Changes each mini-batch at random before it is trained on (notes, chapter 5.2). Errors
             are measured on the data as they are.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts in the loss, 0 or more: a batch's cost is
+            (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
 
         Returns
         -------
@@ -313,11 +339,15 @@ class Trainer:
         with self.backend.active():
             x, labels = net.admit(X, y)
             _check_varied(self.backend.to_host(labels))
+            weights = None
+            if sample_weight is not None:
+                weights = admit_weights(sample_weight, x.shape[0], self.backend, net.dtype)
             dev = None if validation_data is None else net.admit(*validation_data, name="dev ")
             batches = Batches(
                 x,
                 labels,
                 batch_size,
+                weights=weights,
                 backend=self.backend,
                 seed=net.random_state,
                 shuffle=shuffle,
@@ -377,9 +407,9 @@ class Trainer:
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         first, seen, rate = self.steps, 0, self.learning_rate
         began = time.perf_counter()
-        for x, y in batches.epoch(self.epochs):
+        for x, y, weights in batches.epoch(self.epochs):
             rate = self.learning_rate
-            self._update(x, y)
+            self._update(x, y, weights)
             seen += x.shape[0]
             if self._meter.diverged():
                 self._give_up(first)

@@ -90,6 +90,29 @@ def check_lengths(X: Array, y: Array, name: str = "") -> None:
         )
 
 
+def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
+    """Return examples' weights (n,) as an array (n, 1) of the backend.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each example, one is negative or not finite, or all are 0.
+    """
+    if not hasattr(weights, "dtype"):
+        weights = as_host_array(weights, "sample_weight")
+    if tuple(weights.shape) not in ((n,), (n, 1)):
+        raise ValueError(
+            f"sample_weight has shape {tuple(weights.shape)}: give one for each of {n}"
+        )
+    array = move(weights, backend, dtype).reshape(n, 1)
+    low, high = (float(backend.to_host(f(array))) for f in (backend.xp.min, backend.xp.max))
+    if not (low >= 0 and 0 < high < math.inf):
+        raise ValueError(
+            f"sample_weight has values from {low} to {high}: give finite ones, 0 or more, not all 0"
+        )
+    return array
+
+
 def check_count(value: Any, name: str, least: int = 1) -> int:
     """Return a whole number that is at least ``least``, or raise a TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
