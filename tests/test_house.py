@@ -30,6 +30,7 @@ ORDER = [
     "optimizers",
     "serialization",
     "buffers",
+    "streaming",
     "validation",
     "averages",
     "search_space",

@@ -89,6 +89,11 @@ def why_unavailable() -> str | None:
     return None if count else "no device found"
 
 
+def from_dlpack(x: Any) -> Array:
+    """Return a CUDA array of another library as CuPy's, over the same memory."""
+    return cupy.from_dlpack(x)
+
+
 def device_count() -> int:
     """Return how many CUDA devices there are."""
     return int(cupy.cuda.runtime.getDeviceCount())

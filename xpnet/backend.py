@@ -166,6 +166,22 @@ def home(x: object, first: Backend) -> Backend:
     return select("cpu")
 
 
+def adopt(x: Any) -> Any:
+    """Return another library's array, such as a PyTorch tensor, as NumPy's or CuPy's.
+
+    By DLPack, so without a copy, and on the device where it lies. What is no such array is returned
+    as it is.
+    """
+    if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__"):
+        return x
+    if type(x).__module__.partition(".")[0] == "cupy":
+        return x
+    kind, _ = x.__dlpack_device__()
+    if int(kind) == 1:  # kDLCPU
+        return np.from_dlpack(x)
+    return _cupy().from_dlpack(x)
+
+
 def move(x: Any, to: Backend, dtype: Any = None) -> Array:
     """Return x as an array of the backend ``to``, whatever it is and wherever it lies."""
     source = home(x, to)

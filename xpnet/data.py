@@ -14,6 +14,7 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .backend import Backend, home, select
 from .randomness import Purpose, augmentation_keys, generator
+from .streaming import Streamed, is_sparse
 from .validation import as_host_array, check_count, check_lengths
 
 #: Up to so many examples the notes part a data set 60/20/20, above it 98/1/1.
@@ -112,6 +113,10 @@ def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
     """Return the rows with given indices: a copy where the array lives, or `Rows` of a file."""
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)
+    if isinstance(array, Streamed):
+        return array.take(indices)
+    if is_sparse(array):
+        return array.tocsr()[indices]
     backend = home(array, select("cpu"))
     with backend.active():
         return array[backend.asarray(indices)]
@@ -283,6 +288,7 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Array, Array, Array | None]]:
         """Yield an epoch's batches: rows, labels, weights; the next one writes over the arrays."""
+        order = np.arange(self.n)
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
             self._order = self.backend.asarray(order)
@@ -296,7 +302,10 @@ class Batches:
                 views[size] = self._rows[:size], self._labels[:size]
             rows, labels = views[size]
             chosen = self._order[start:stop]
-            gather(self.X, chosen, rows)
+            if isinstance(self.X, Streamed):
+                self.X.gather(order[start:stop], rows)
+            else:
+                gather(self.X, chosen, rows)
             gather(self.y, chosen, labels)
             weights = None
             if self.weights is not None:

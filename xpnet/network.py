@@ -14,7 +14,7 @@ import numpy as np
 from . import serialization
 from ._typing import Array
 from .activations import ACTIVATIONS
-from .backend import Backend, home, select
+from .backend import Backend, adopt, home, select
 from .buffers import Workspace, lay_out, view
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
@@ -276,7 +276,7 @@ class Network:
 
     def _bring(self, result: Array, X: Any) -> Array:
         """Return a result where X lives."""
-        target = home(X, self.backend)
+        target = home(adopt(X), self.backend)
         return result if target is self.backend else target.asarray(self.backend.to_host(result))
 
     def predict(self, X: Any) -> Array:
@@ -366,6 +366,7 @@ class Network:
             return self._admit(X, y, name)
 
     def _admit(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
+        X, y = adopt(X), adopt(y)
         X = X if hasattr(X, "shape") else as_host_array(X, f"{name}X")
         y = y if hasattr(y, "shape") else as_host_array(y, f"{name}y")
         check_lengths(X, y, name)

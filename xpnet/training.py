@@ -16,8 +16,7 @@ import numpy as np
 
 from ._typing import Array
 from .augmentation import Augmentation
-from .backend import move
-from .data import Batches
+from .data import Batches, take_rows
 from .history import DivergedError, History, Meter
 from .network import Network
 from .optimizers import Adam, Optimizer
@@ -468,8 +467,7 @@ class Trainer:
         if n <= monitor:
             return x, y
         order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
-        chosen = move(np.sort(order), self.backend)
-        return x[chosen], y[chosen]
+        return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
 
 
 def _columns(judged: Iterable[str]) -> tuple[str, ...]:

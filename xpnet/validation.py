@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ._typing import Array
-from .backend import Backend, move
+from .backend import Backend, adopt, move
+from .streaming import Streamed, is_sparse
 
 #: Rows looked at at once when checking for NaN, so that the check needs little memory.
 CHUNK = 65536
@@ -16,6 +17,8 @@ CHUNK = 65536
 
 def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
     """Return features as an array (examples, features) of the backend, in the given dtype.
+
+    Sparse ones become `Streamed`, which stays on the host and can be used alike.
 
     Raises
     ------
@@ -25,6 +28,7 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         If it has another shape, no rows, or values that are NaN or infinite: which columns and how
         many.
     """
+    X = adopt(X)
     if not hasattr(X, "dtype"):
         X = as_host_array(X, name)
     if getattr(X.dtype, "kind", "O") not in "fiub":
@@ -36,6 +40,11 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         )
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no rows: give at least one example")
+    if is_sparse(X):
+        streamed = Streamed(X, backend, dtype)
+        if not np.isfinite(streamed.values).all():
+            raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
+        return streamed
     array = move(X, backend, dtype)
     check_finite(array, backend, name)
     return array
