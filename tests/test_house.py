@@ -40,6 +40,8 @@ ORDER = [
     "history",
     "training",
     "callbacks",
+    "fitting",
+    "estimators",
     "diagnosis",
     "gradient_check",
     "plots",

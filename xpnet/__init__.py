@@ -64,3 +64,12 @@ from .training import Callback as Callback
 from .training import Trainer as Trainer
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Load the estimators, and scikit-learn with them, when somebody asks for them."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -260,7 +260,9 @@ class Batches:
         batch_size = check_count(batch_size, "batch_size")
         if min(batch_size, n) < min_batch:
             what = (
-                f"batch_size is {batch_size}" if batch_size < min_batch else f"there is {n} example"
+                f"batch_size is {batch_size}"
+                if n >= min_batch
+                else f"there is {n} example, 1 sample alone"
             )
             raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
         if batch_size > n:

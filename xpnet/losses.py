@@ -26,10 +26,13 @@ class Loss:
         What a `Network` calls it.
     doubled_by : str
         The layer type that may not come last, because the loss applies it itself.
+    of_classes : bool
+        Whether labels are classes, not values.
     """
 
     name: ClassVar[str]
     doubled_by: ClassVar[str] = ""
+    of_classes: ClassVar[bool] = True
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
         """Return the buffers for a batch: dz, the loss, and scratch."""
@@ -231,6 +234,7 @@ class MeanSquaredError(Loss):
     """
 
     name = "mean_squared_error"
+    of_classes = False
 
     #: What (z − y)² is multiplied by.
     scale: ClassVar[float] = 1.0

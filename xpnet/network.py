@@ -14,7 +14,7 @@ import numpy as np
 from . import serialization
 from ._typing import Array
 from .activations import ACTIVATIONS
-from .backend import Backend, adopt, home, select
+from .backend import Backend, adopt, home, select, why_no_cuda
 from .buffers import Workspace, lay_out, view
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
@@ -509,6 +509,11 @@ class Network:
         serialization.require_finite(arrays, str(path))
         serialization.write(path, arrays, {"network": self.config()})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as NumPy arrays: what was trained on CUDA can be loaded anywhere."""
+        self._require_single("pickle")
+        return _revive, (self.state(), {"network": self.config()}, self.backend.device)
+
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return (
@@ -567,6 +572,14 @@ def from_description(
         raise ModelFileError(f"{source}: its network can't be built ({error!r})") from error
     network.load_state(arrays, source)
     return network
+
+
+def _revive(
+    arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any], device: str
+) -> Network:
+    """Build a network again, on its device or, where there is none, on the CPU."""
+    backend = select(device if why_no_cuda() is None else "cpu")
+    return from_description(arrays, description, backend, "the pickled network")
 
 
 def _shapes(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]]:

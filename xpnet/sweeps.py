@@ -262,7 +262,7 @@ def _counts(sizes: Sequence[float], n: int) -> list[int]:
 def _nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
     """Return an order of the training set, each beginning of which holds its share of classes."""
     labels = network.backend.to_host(y)
-    classes = network.loss.name != "mean_squared_error" and labels.size == len(labels)
+    classes = network.loss.of_classes and labels.size == len(labels)
     draw = generator(network.random_state, Purpose.PARTITION, 1)
     return proportional_order(len(labels), labels.ravel() if classes else None, draw)
 

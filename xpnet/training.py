@@ -331,8 +331,6 @@ class Trainer:
         """
         net = self.network
         net._require_single("fit")
-        epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
-        watchers = [_as_callback(c) for c in callbacks]
         if validation_data is not None and len(validation_data) != 2:
             raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         with self.backend.active():
@@ -342,6 +340,38 @@ class Trainer:
             if sample_weight is not None:
                 weights = admit_weights(sample_weight, x.shape[0], self.backend, net.dtype)
             dev = None if validation_data is None else net.admit(*validation_data, name="dev ")
+            return self.fit_admitted(
+                x,
+                labels,
+                weights,
+                dev,
+                batch_size=batch_size,
+                epochs=epochs,
+                callbacks=callbacks,
+                shuffle=shuffle,
+                monitor=monitor,
+                augmentation=augmentation,
+            )
+
+    def fit_admitted(
+        self,
+        x: Array,
+        labels: Array,
+        weights: Array | None,
+        dev: tuple[Array, Array] | None,
+        *,
+        batch_size: int,
+        epochs: int,
+        callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
+        shuffle: bool = True,
+        monitor: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> History:
+        """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
+        net = self.network
+        epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
+        watchers = [_as_callback(c) for c in callbacks]
+        with self.backend.active():
             batches = Batches(
                 x,
                 labels,

@@ -115,9 +115,11 @@ def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
         )
     array = move(weights, backend, dtype).reshape(n, 1)
     low, high = (float(backend.to_host(f(array))) for f in (backend.xp.min, backend.xp.max))
-    if not (low >= 0 and 0 < high < math.inf):
+    if low == high == 0:
+        raise ValueError("all values of sample_weight are zero: give some above 0")
+    if not 0 <= low <= high < math.inf:
         raise ValueError(
-            f"sample_weight has values from {low} to {high}: give finite ones, 0 or more, not all 0"
+            f"sample_weight has values from {low} to {high}: give finite ones, 0 or more"
         )
     return array
 

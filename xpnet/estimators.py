@@ -1,0 +1,1063 @@
+"""Estimators with scikit-learn's interface: `MLPClassifier` and `MLPRegressor`.
+
+They take every parameter of scikit-learn's own and more, and train where the arrays live.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import (
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from . import serialization
+from ._typing import Array
+from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from .backend import adopt, home, select
+from .data import take_rows
+from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
+from .layers import BatchNorm, Dropout, Layer, Linear
+from .network import Network, from_description
+from .optimizers import SGD, Adam, Optimizer, RMSProp
+from .serialization import ModelFileError
+from .training import Trainer
+from .validation import admit_weights
+
+ACTIVATIONS: dict[str, type[Layer] | None] = {
+    "identity": None,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+}
+
+
+def _closed(low: float, high: float | None, closed: str = "left", kind: type = Real) -> Interval:
+    return Interval(kind, low, high, closed=closed)
+
+
+class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What both estimators share."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", _closed(1, None, kind=Integral)],
+        "activation": [StrOptions({*ACTIVATIONS}), list, tuple],
+        "solver": [StrOptions({"adam", "sgd", "rmsprop", "lbfgs"})],
+        "alpha": [_closed(0, None)],
+        "batch_size": [StrOptions({"auto"}), _closed(1, None, kind=Integral)],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate_init": [_closed(0, None, "neither")],
+        "power_t": [_closed(0, None)],
+        "max_iter": [_closed(1, None, kind=Integral)],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_closed(0, None)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [_closed(0, 1)],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_closed(0, 1)],
+        "beta_1": [_closed(0, 1)],
+        "beta_2": [_closed(0, 1)],
+        "epsilon": [_closed(0, None, "neither")],
+        "n_iter_no_change": [_closed(1, None, kind=Integral), Options(Real, {math.inf})],
+        "max_fun": [_closed(1, None, kind=Integral)],
+        "batch_norm": ["boolean"],
+        "dropout": [_closed(0, 1)],
+        "input_dropout": [_closed(0, 1)],
+        "callbacks": [list, tuple, None],
+        "device": [str, HasMethods(["asarray", "to_host"])],
+        "dtype": [StrOptions({"float32", "float64"}), None],
+    }
+
+    # -- what differs ----
+
+    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
+        """Check labels, learn what they are if it is the first time, return them for the loss."""
+        raise NotImplementedError
+
+    def _loss_name(self) -> tuple[str, int, str]:
+        """Return the loss, the number of outputs, and what scikit-learn calls their activation."""
+        raise NotImplementedError
+
+    def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
+        """Return the score of predictions, on the host."""
+        raise NotImplementedError
+
+    # -- the door ----
+
+    def _admit_features(self, X: Any, reset: bool) -> Any:
+        """Check features; what lies on a device stays there."""
+        X = adopt(X)
+        if home(X, select("cpu")).device == "cpu":
+            return validate_data(
+                self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
+            )
+        if X.ndim != 2:
+            raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+    def _admit(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
+        """Check features and labels; the labels come to the host."""
+        if y is None:
+            # scikit-learn's own words, which its checks look for.
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        X, y = adopt(X), adopt(y)
+        where = home(y, select("cpu"))
+        y = y if where.device == "cpu" else where.to_host(y)
+        if home(X, select("cpu")).device != "cpu":
+            X = self._admit_features(X, reset)
+            y = np.asarray(y)
+            if len(y) != X.shape[0]:
+                raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}")
+        else:
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                reset=reset,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=isinstance(self, RegressorMixin),
+                dtype=(np.float64, np.float32),
+            )
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    # -- the fit ----
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Fit the network to data.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            NumPy, CuPy, SciPy's sparse matrices, data frames, or what has DLPack.
+        y : array-like, shape (n,) or (n, n_outputs)
+            Class labels, or values.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts.
+        X_val, y_val : array-like or None
+            A validation set of your own: scores and losses on it are kept for each epoch, and with
+            ``early_stopping`` it takes the place of a part of the training data.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If data or a parameter is not as it must be, or the weights turn infinite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If it ran for `max_iter` epochs and had not converged.
+        UserWarning
+            If Ctrl-C ended it; the estimator is fitted as far as it came.
+        """
+        self._validate_params()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both, or neither")
+        first = not (self.warm_start and hasattr(self, "network_"))
+        X, y = self._admit(X, y, reset=first)
+        self._fit(X, y, sample_weight, (X_val, y_val), first)
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: np.ndarray[Any, Any],
+        sample_weight: Any,
+        validation: tuple[Any, Any],
+        first: bool,
+        incremental: bool = False,
+    ) -> None:
+        codes = self._encode(y, first)
+        weights = self._weights(y, sample_weight)
+        seed = self._seed()
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
+        if first:
+            self._build(X, seed)
+        network = self.network_
+        x, labels = network.admit(X, codes)
+        if weights is not None:
+            weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(x, labels, weights)
+        else:
+            self._fit_by_steps(x, labels, weights, validation, incremental)
+        if not is_finite(network):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    def _weights(self, y: np.ndarray[Any, Any], sample_weight: Any) -> Any:
+        """Return the weight of each example on the host, or None."""
+        if sample_weight is None:
+            return None
+        weights = np.asarray(
+            home(adopt(sample_weight), select("cpu")).to_host(adopt(sample_weight))
+        )
+        if weights.ndim == 0:
+            weights = np.full(len(y), float(weights))
+        if weights.shape != (len(y),):
+            raise ValueError(
+                f"sample_weight.shape == {weights.shape}, expected {(len(y),)}: one for each row"
+            )
+        return weights
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(
+        self, X: Any, y: Any, codes: Any, weights: Any, validation: tuple[Any, Any], seed: int
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """Take the validation set out of the data, if it is to come from there."""
+        X_val, y_val = validation
+        if X_val is not None:
+            X_val, y_val = self._admit(X_val, y_val, reset=False)
+            return X, y, codes, weights, (X_val, y_val, self._encode(y_val, False), None)
+        if not self.early_stopping or self.solver == "lbfgs":
+            return X, y, codes, weights, None
+        single = isinstance(self, ClassifierMixin) and codes.ndim == 1
+        train, dev = train_test_split(
+            np.arange(len(y)),
+            test_size=self.validation_fraction,
+            random_state=seed,
+            stratify=codes if single else None,
+        )
+        if len(dev) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        held = None if weights is None else weights[dev]
+        kept = None if weights is None else weights[train]
+        out = (take_rows(X, dev), y[dev], codes[dev], held)
+        return take_rows(X, train), y[train], codes[train], kept, out
+
+    def _sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        listed = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size <= 0 for size in listed):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {listed}.")
+        return [int(size) for size in listed]
+
+    def _kinds(self, n: int) -> list[type[Layer] | None]:
+        """Return the activation of each hidden layer."""
+        if isinstance(self.activation, str):
+            return [ACTIVATIONS[self.activation]] * n
+        unknown = [name for name in self.activation if name not in ACTIVATIONS]
+        if unknown or len(self.activation) != n:
+            raise ValueError(
+                f"activation is {self.activation!r} and there are {n} hidden layers: give one name "
+                f"or one for each, out of {', '.join(ACTIVATIONS)}"
+            )
+        return [ACTIVATIONS[name] for name in self.activation]
+
+    def _build(self, X: Any, seed: int) -> None:
+        """Make the network, and all that is written by epochs."""
+        loss, self.n_outputs_, self.out_activation_ = self._loss_name()
+        sizes = self._sizes()
+        layers: list[Layer] = [Dropout(self.input_dropout)] if self.input_dropout else []
+        for size, kind in zip(sizes, self._kinds(len(sizes)), strict=True):
+            layers.append(Linear(size))
+            layers += [BatchNorm()] if self.batch_norm else []
+            layers += [kind()] if kind is not None else []
+            layers += [Dropout(self.dropout)] if self.dropout else []
+        where = home(X, select("cpu"))
+        device = where if self.device == "auto" and where.device != "cpu" else self.device
+        self.network_ = Network(
+            [*layers, Linear(self.n_outputs_)],
+            loss=loss,
+            n_features=self.n_features_in_,
+            device=device,
+            dtype=self.dtype or X.dtype.name,
+            random_state=seed,
+        )
+        self.n_layers_ = len(sizes) + 2
+        self.n_iter_ = self.t_ = 0
+        self._trainer: Trainer | None = None
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = None if self.early_stopping else math.inf
+        self.validation_scores_: list[float] | None = None
+        self.validation_loss_curve_: list[float] | None = None
+        self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
+        if self.solver == "lbfgs":
+            del self.loss_curve_, self.best_loss_
+            del self.validation_scores_, self.best_validation_score_, self.validation_loss_curve_
+
+    def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
+        if self.dropout or self.input_dropout or self.batch_norm:
+            raise ValueError(
+                "solver='lbfgs' wants one cost for the same weights each time, and dropout and "
+                "batch norm give another one for each batch: take solver='adam'"
+            )
+        self.n_iter_, self.loss_, converged, message = fit_lbfgs(
+            self.network_,
+            x,
+            labels,
+            weights,
+            l2=self.alpha,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            verbose=bool(self.verbose),
+        )
+        if not converged:
+            warnings.warn(
+                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase "
+                "the number of iterations or scale the data",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _batch_size(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if self.batch_size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                UserWarning,
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), n)
+
+    def _optimizer(self, n: int) -> Optimizer:
+        rate = self.learning_rate_init
+        if callable(self.learning_rate):
+            rate = self.learning_rate
+        elif self.learning_rate == "invscaling" and self.solver == "sgd":
+            rate = InverseScaling(rate, self.power_t, n)
+        if self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum)
+            return SGD(rate, self.momentum, nesterov)
+        if self.solver == "rmsprop":
+            return RMSProp(rate, self.beta_2, self.epsilon)
+        return Adam(rate, self.beta_1, self.beta_2, self.epsilon)
+
+    def _fit_by_steps(
+        self,
+        x: Array,
+        labels: Array,
+        weights: Array | None,
+        validation: Any,
+        incremental: bool,
+    ) -> None:
+        network, n = self.network_, x.shape[0]
+        batch_size = self._batch_size(n)
+        if not incremental or self._trainer is None:
+            self._trainer = Trainer(network, self._optimizer(n), l2=self.alpha)
+            self._resume(self._trainer, incremental)
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        score, dev = self._judge(validation)
+        convergence = Convergence(
+            self,
+            score,
+            by_score=self.early_stopping,
+            penalty=lambda: penalty(network, self.alpha, batch_size * mean_weight),
+        )
+        self.n_iter_ = 0
+        try:
+            self._trainer.fit_admitted(
+                x,
+                labels,
+                weights,
+                dev,
+                batch_size=batch_size,
+                epochs=1 if incremental else self.max_iter,
+                callbacks=[convergence, *(self.callbacks or ())],
+                shuffle=self.shuffle,
+            )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        except FloatingPointError as error:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed: {error}"
+            ) from error
+        else:
+            if self.n_iter_ == self.max_iter and not (convergence.converged or incremental):
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        self.t_ += self.n_iter_ * n
+        if self.early_stopping:
+            with network.backend.active():
+                convergence.restore_best(network)
+
+    def _judge(self, validation: Any) -> tuple[Any, Any]:
+        """Return what computes the score of an epoch, and the validation set on the device."""
+        if validation is None:
+            return None, None
+        X, y, codes, weights = validation
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+        dev = self.network_.admit(X, codes)
+        plain = weights is None and (self.network_.loss.of_classes or self.n_outputs_ == 1)
+
+        def score(row: dict[str, float]) -> float:
+            if plain:
+                return 1.0 - row["dev_error"]
+            return self._measure(y, self._to_host(self._predict(X)), weights)
+
+        return score, dev
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    # -- prediction ----
+
+    def _predict(self, X: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _to_host(x: Any) -> Any:
+        return home(x, select("cpu")).to_host(x)
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels or values.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+
+        Returns
+        -------
+        array, shape (n,) or (n, n_outputs)
+            Where X lives; labels that CuPy can't hold, such as strings, come as NumPy's.
+        """
+        check_is_fitted(self, "network_")
+        return self._predict(self._admit_features(X, reset=False))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of a classifier, R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+        y : array-like
+            What is right.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts.
+        """
+        predicted = self._to_host(self.predict(X))
+        weights = None if sample_weight is None else self._to_host(adopt(sample_weight))
+        y = adopt(y)
+        return self._measure(
+            y if home(y, select("cpu")).device == "cpu" else self._to_host(y), predicted, weights
+        )
+
+    def transform(self, X: Any) -> Any:
+        """Return the outputs of the last hidden layer: features that the network has learnt.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+
+        Returns
+        -------
+        array, shape (n, hidden_layer_sizes[-1]), where X lives
+            The features themselves if there is no hidden layer.
+        """
+        check_is_fitted(self, "network_")
+        X = self._admit_features(X, reset=False)
+        hidden = self.network_.activations(X)[:-1]
+        return hidden[-1] if hidden else X
+
+    @property
+    def _n_features_out(self) -> int:
+        sizes = self._sizes()
+        return sizes[-1] if sizes else self.n_features_in_
+
+    # -- what scikit-learn's users look at ----
+
+    def _linear(self) -> list[Linear]:
+        return [layer for layer in self.network_.layers if isinstance(layer, Linear)]
+
+    @property
+    def coefs_(self) -> list[np.ndarray[Any, Any]]:
+        """Weights of each layer (inputs, outputs), copied to the host."""
+        check_is_fitted(self, "network_")
+        return [np.array(self._host(layer.parameters["weight"]).T) for layer in self._linear()]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray[Any, Any]]:
+        """Biases of each layer, copied to the host; under batch norm its β."""
+        check_is_fitted(self, "network_")
+        layers = self.network_.layers
+        found = []
+        for layer in self._linear():
+            bearer = layer if layer.bias else layers[layer.index + 1]
+            found.append(np.array(self._host(bearer.parameters["bias"])))
+        return found
+
+    def _host(self, x: Array) -> np.ndarray[Any, Any]:
+        return self.network_.backend.to_host(x)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- pickling: NumPy alone ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        trainer = state.pop("_trainer", None)
+        if trainer is not None:
+            moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
+            state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            self._trainer = None
+
+    def _resume(self, trainer: Trainer, wanted: bool) -> None:
+        """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
+        kept = self.__dict__.pop("_kept", None)
+        if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
+            with trainer.backend.active():
+                for array, value in zip(trainer.moments, kept["moments"], strict=True):
+                    array[...] = trainer.backend.asarray(value)
+            trainer.steps, trainer.epochs = kept["steps"], kept["epochs"]
+
+    # -- files, for who must not unpickle ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a safetensors file, which `load` reads.
+
+        The arrays have PyTorch's names; parameters and classes stand in the metadata as JSON.
+        `xpnet.load` reads the network alone.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If a parameter can't be written, such as a callback: `load` gives its default.
+        """
+        check_is_fitted(self, "network_")
+        params = {}
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = json.loads(json.dumps(value, default=_plain))
+            except TypeError:
+                message = f"{name} is {value!r}, which can't be written: it is left out"
+                warnings.warn(message, UserWarning, stacklevel=2)
+        fitted = {name: _pack(self.__dict__[name]) for name in _FITTED if name in self.__dict__}
+        arrays = self.network_.state()
+        serialization.require_finite(arrays, str(path))
+        description = {
+            "network": self.network_.config(),
+            "estimator": {"class": type(self).__name__, "params": params, "fitted": fitted},
+        }
+        serialization.write(path, arrays, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Read a fitted estimator from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        device : {"auto", "cpu", "cuda", "cuda:N"}
+            Where its network is to live.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ModelFileError
+            If it is not a whole file of such an estimator.
+        """
+        arrays, description = serialization.read(path)
+        told = description.get("estimator")
+        if not isinstance(told, dict) or told.get("class") != cls.__name__:
+            kind = told.get("class") if isinstance(told, dict) else "no estimator"
+            raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
+        network = from_description(arrays, description, device, str(path))
+        try:
+            estimator = cls(**{k: _tupled(v) for k, v in told["params"].items()})
+            fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
+            if unknown := fitted.keys() - _FITTED:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
+        estimator.__dict__.update(fitted, network_=network, _trainer=None)
+        return estimator
+
+
+#: Fitted attributes that a file holds beside the network.
+_FITTED = {
+    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel"),
+    *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
+    *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is not for JSON")
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _pack(value: Any) -> Any:
+    """Return a fitted attribute as JSON-ready data; arrays keep their type."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "values": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
+    return value
+
+
+class MLPClassifier(ClassifierMixin, _MLP):
+    """A multilayer perceptron for classes, with scikit-learn's interface, on CPU or GPU.
+
+    Every parameter, method and fitted attribute of scikit-learn 1.9's ``MLPClassifier`` is here, in
+    the same place and meaning; what there is more comes at the end. NumPy arrays are trained on the
+    GPU if there is one; CuPy arrays on their own device, and predictions come back there.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default (100,)
+        Units of each hidden layer.
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu"} or list of them
+        Of the hidden layers, or one for each.
+    solver : {"adam", "sgd", "rmsprop", "lbfgs"}
+        "lbfgs" is SciPy's, on the host, for small data.
+    alpha : float
+        λ of the L2 term λ/2n ‖W‖², n the examples of a batch.
+    batch_size : int or "auto"
+        "auto": 200, or all of a smaller data set.
+    learning_rate : {"constant", "invscaling", "adaptive"} or schedule
+        For "sgd"; a schedule of `xpnet`, as ``Cosine(1e-3, total=200)``, for every solver but
+        "lbfgs", and then `learning_rate_init` is not used.
+    learning_rate_init, power_t : float
+        The first rate, and p of "invscaling": rate / (t + 1)^p.
+    max_iter : int
+        Epochs at most; iterations for "lbfgs".
+    shuffle : bool
+        Whether to shuffle in every epoch.
+    random_state : int, RandomState or None
+        The seed of weights, batches, dropout and validation set.
+    tol, n_iter_no_change : float, int
+        It ends when the loss (or the validation score) has not improved by `tol` for more than so
+        many epochs.
+    verbose : bool
+        Whether to print the loss of each epoch.
+    warm_start : bool
+        Whether a second fit goes on from the weights of the first.
+    momentum, nesterovs_momentum : float, bool
+        Of "sgd".
+    early_stopping, validation_fraction : bool, float
+        Whether the score on a part of the data, held out, ends the training; the best weights come
+        back.
+    beta_1, beta_2, epsilon : float
+        Of "adam"; β₂ and ε of "rmsprop" too.
+    max_fun : int
+        Evaluations at most, of "lbfgs".
+    batch_norm : bool
+        Batch norm before each hidden activation.
+    dropout, input_dropout : float
+        Probability of dropping a unit of each hidden layer, and a feature.
+    class_weight : dict, "balanced" or None
+        How much the examples of a class count.
+    callbacks : list or None
+        `xpnet.Callback` or functions of (trainer, row).
+    device : {"auto", "cpu", "cuda", "cuda:N"}
+        Where to train. "auto": where X lives; NumPy data on a GPU if there is one.
+    dtype : {"float32", "float64"} or None
+        The precision; None: that of X.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels.
+    network_ : Network
+        What was trained.
+    coefs_, intercepts_ : list of array
+        Weights (inputs, outputs) and biases of each layer, on the host.
+    loss_, best_loss_, loss_curve_ : float, float, list of float
+        Training loss with the L2 term: of the last epoch, the least, of each epoch.
+    validation_scores_, validation_loss_curve_, best_validation_score_
+        On the validation set, where there is one.
+    n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((20,), max_iter=300, learning_rate_init=0.01, random_state=0)
+    >>> model.fit(X, y).score(X, y) > 0.95
+    True
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_MLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        class_weight: Any = None,
+        callbacks: Any = None,
+        device: Any = "auto",
+        dtype: str | None = None,
+    ) -> None:
+        _keep(self, locals())
+
+    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
+        check_classification_targets(y)
+        multilabel = type_of_target(y, input_name="y").startswith("multilabel")
+        if y.ndim == 2 and not multilabel:
+            raise ValueError(
+                f"y has shape {y.shape} and holds classes: Multioutput target data is not "
+                "supported; give one column of classes, or columns of 0 and 1"
+            )
+        if first and not getattr(self, "_classes_given", False):
+            self._multilabel = multilabel
+            self.classes_ = np.arange(y.shape[1]) if multilabel else np.unique(y)
+        elif multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
+            raise ValueError(f"`y` has shape {y.shape}, which is not as in the call before")
+        elif not multilabel:
+            self._check_known(unique_labels(y))
+        if multilabel:
+            return np.asarray(y != 0, np.int8)
+        return np.searchsorted(self.classes_, y)
+
+    def _check_known(self, classes: np.ndarray[Any, Any]) -> None:
+        if self.warm_start and {*classes.tolist()} != {*self.classes_.tolist()}:
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+        if len(np.setdiff1d(classes, self.classes_)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _loss_name(self) -> tuple[str, int, str]:
+        if self._multilabel:
+            return "sigmoid_cross_entropy", len(self.classes_), "logistic"
+        if len(self.classes_) <= 2:
+            return "sigmoid_cross_entropy", 1, "logistic"
+        return "softmax_cross_entropy", len(self.classes_), "softmax"
+
+    def _weights(self, y: np.ndarray[Any, Any], sample_weight: Any) -> Any:
+        weights = super()._weights(y, sample_weight)
+        if self.class_weight is None:
+            return weights
+        of_class = compute_sample_weight(self.class_weight, y)
+        return of_class if weights is None else weights * of_class
+
+    def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    def _predict(self, X: Any) -> Any:
+        codes = self.network_.predict(X)
+        if self._multilabel:
+            return codes
+        if len(self.classes_) == 1:  # nothing else was ever seen
+            codes = codes * 0
+        backend = home(codes, select("cpu"))
+        if self.classes_.dtype.kind not in "iufb":  # labels that stay on the host
+            return self.classes_[backend.to_host(codes)]
+        with backend.active():
+            return backend.asarray(self.classes_)[codes]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+
+        Returns
+        -------
+        array, shape (n, n_classes), where X lives
+            In the order of ``classes_``.
+        """
+        check_is_fitted(self, "network_")
+        p = self.network_.predict_proba(self._admit_features(X, reset=False))
+        if p.ndim == 2:
+            return p
+        backend = home(p, select("cpu"))
+        with backend.active():
+            if len(self.classes_) == 1:
+                return backend.xp.ones_like(p)[:, None]
+            return backend.xp.stack([1 - p, p], axis=1)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of the probability of each class; see `predict_proba`."""
+        p = self.predict_proba(X)
+        backend = home(p, select("cpu"))
+        with backend.active():
+            return backend.xp.log(p)
+
+    @available_if(lambda self: self._check_solver())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Go through the data once, and on from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array or None
+            All classes that may ever come; needed in the first call.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the classes are missing in the first call, or other ones later.
+        """
+        self._validate_params()
+        first = not hasattr(self, "network_")
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if (
+            classes is not None
+            and not first
+            and not np.array_equal(self.classes_, unique_labels(classes))
+        ):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
+            )
+        X, y = self._admit(X, y, reset=first)
+        if first:
+            self._multilabel = type_of_target(y).startswith("multilabel")
+            self.classes_ = np.arange(y.shape[1]) if self._multilabel else unique_labels(classes)
+        self._classes_given = True
+        try:
+            self._fit(X, y, sample_weight, (None, None), first, incremental=True)
+        finally:
+            del self._classes_given
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressor(RegressorMixin, _MLP):
+    """A multilayer perceptron for values, with scikit-learn's interface, on CPU or GPU.
+
+    Every parameter, method and fitted attribute of scikit-learn 1.9's ``MLPRegressor`` is here, in
+    the same place and meaning; what there is more comes at the end, as for `MLPClassifier`, whose
+    docstring describes parameters and attributes.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}
+        What to minimise: 1/2n Σ (ŷ − y)², or half the Poisson deviance of counts, with
+        ŷ = exp(network).
+    hidden_layer_sizes, activation, …
+        As for `MLPClassifier`, without `class_weight`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), solver="lbfgs", alpha=10, random_state=0)
+    >>> model.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_MLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        callbacks: Any = None,
+        device: Any = "auto",
+        dtype: str | None = None,
+    ) -> None:
+        _keep(self, locals())
+
+    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
+        width = 1 if y.ndim == 1 else y.shape[1]
+        if not first and width != self.n_outputs_:
+            raise ValueError(f"y has shape {y.shape}, and there were {self.n_outputs_} outputs")
+        self._width = width
+        return y
+
+    def _loss_name(self) -> tuple[str, int, str]:
+        if self.loss == "poisson":
+            return "poisson_deviance", self._width, "exp"
+        return "half_squared_error", self._width, "identity"
+
+    def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+    def _predict(self, X: Any) -> Any:
+        return self.network_.predict(X)
+
+    @available_if(lambda self: self._check_solver())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Go through the data once, and on from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        self._validate_params()
+        first = not hasattr(self, "network_")
+        X, y = self._admit(X, y, reset=first)
+        self._fit(X, y, sample_weight, (None, None), first, incremental=True)
+        return self
+
+
+def _keep(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Set the constructor's arguments as attributes, as scikit-learn wants them."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
