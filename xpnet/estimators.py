@@ -39,6 +39,7 @@ from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from .backend import adopt, home, select
 from .data import take_rows
 from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
+from .history import DivergedError
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .network import Network, from_description
 from .optimizers import SGD, Adam, Optimizer, RMSProp
@@ -322,7 +323,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         self.n_layers_ = len(sizes) + 2
         self.n_iter_ = self.t_ = 0
-        self._trainer: Trainer | None = None
+        self._optimizer: Trainer | None = None
         self.loss_curve_: list[float] = []
         self.best_loss_: float | None = None if self.early_stopping else math.inf
         self.validation_scores_: list[float] | None = None
@@ -369,12 +370,12 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return min(int(self.batch_size), n)
 
-    def _optimizer(self, n: int) -> Optimizer:
+    def _make_optimizer(self, n: int) -> Optimizer:
         rate = self.learning_rate_init
         if callable(self.learning_rate):
             rate = self.learning_rate
         elif self.learning_rate == "invscaling" and self.solver == "sgd":
-            rate = InverseScaling(rate, self.power_t, n)
+            rate = InverseScaling(rate, self.power_t, n, self.t_)
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum)
             return SGD(rate, self.momentum, nesterov)
@@ -392,9 +393,9 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         network, n = self.network_, x.shape[0]
         batch_size = self._batch_size(n)
-        if not incremental or self._trainer is None:
-            self._trainer = Trainer(network, self._optimizer(n), l2=self.alpha)
-            self._resume(self._trainer, incremental)
+        if not incremental or self._optimizer is None:
+            self._optimizer = Trainer(network, self._make_optimizer(n), l2=self.alpha)
+            self._resume(self._optimizer, incremental)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         score, dev = self._judge(validation)
         convergence = Convergence(
@@ -405,7 +406,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         self.n_iter_ = 0
         try:
-            self._trainer.fit_admitted(
+            self._optimizer.fit_admitted(
                 x,
                 labels,
                 weights,
@@ -417,11 +418,8 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
-        except FloatingPointError as error:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed: {error}"
-            ) from error
+        except DivergedError as error:
+            self._report_divergence(error)
         else:
             if self.n_iter_ == self.max_iter and not (convergence.converged or incremental):
                 warnings.warn(
@@ -431,9 +429,25 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     stacklevel=4,
                 )
         self.t_ += self.n_iter_ * n
+        self._no_improvement_count = convergence.without
         if self.early_stopping:
             with network.backend.active():
                 convergence.restore_best(network)
+
+    def _report_divergence(self, error: DivergedError) -> None:
+        """Raise, unless there are best weights to go back to."""
+        if not (self.early_stopping and self.validation_scores_):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed: {error}"
+            ) from error
+        for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_ or []):
+            curve.append(math.nan)
+        warnings.warn(
+            f"{error}. With early stopping the weights of the best epoch are kept",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
     def _judge(self, validation: Any) -> tuple[Any, Any]:
         """Return what computes the score of an epoch, and the validation set on the device."""
@@ -528,25 +542,40 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # -- what scikit-learn's users look at ----
 
-    def _linear(self) -> list[Linear]:
-        return [layer for layer in self.network_.layers if isinstance(layer, Linear)]
-
     @property
     def coefs_(self) -> list[np.ndarray[Any, Any]]:
-        """Weights of each layer (inputs, outputs), copied to the host."""
-        check_is_fitted(self, "network_")
-        return [np.array(self._host(layer.parameters["weight"]).T) for layer in self._linear()]
+        """Weights of each layer (inputs, outputs): read-only copies; assign a list to set them."""
+        return [_frozen(self._host(w).T) for w in self._weights_and_biases()[0]]
+
+    @coefs_.setter
+    def coefs_(self, values: Any) -> None:
+        self._set(self._weights_and_biases()[0], [np.asarray(v).T for v in values], "coefs_")
 
     @property
     def intercepts_(self) -> list[np.ndarray[Any, Any]]:
-        """Biases of each layer, copied to the host; under batch norm its β."""
+        """Biases of each layer, under batch norm its β: read-only copies; assign a list to set."""
+        return [_frozen(self._host(b)) for b in self._weights_and_biases()[1]]
+
+    @intercepts_.setter
+    def intercepts_(self, values: Any) -> None:
+        self._set(self._weights_and_biases()[1], [np.asarray(v) for v in values], "intercepts_")
+
+    def _weights_and_biases(self) -> tuple[list[Array], list[Array]]:
         check_is_fitted(self, "network_")
         layers = self.network_.layers
-        found = []
-        for layer in self._linear():
-            bearer = layer if layer.bias else layers[layer.index + 1]
-            found.append(np.array(self._host(bearer.parameters["bias"])))
-        return found
+        linear = [layer for layer in layers if isinstance(layer, Linear)]
+        bearers = [layer if layer.bias else layers[layer.index + 1] for layer in linear]
+        weights = [layer.parameters["weight"] for layer in linear]
+        return weights, [layer.parameters["bias"] for layer in bearers]
+
+    def _set(self, arrays: list[Array], values: list[Any], name: str) -> None:
+        shapes = [tuple(array.shape) for array in arrays]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(f"{name} must have the shapes of those there are")
+        backend = self.network_.backend
+        with backend.active():
+            for array, value in zip(arrays, values, strict=True):
+                array[...] = backend.asarray(value, array.dtype)
 
     def _host(self, x: Array) -> np.ndarray[Any, Any]:
         return self.network_.backend.to_host(x)
@@ -563,7 +592,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        trainer = state.pop("_trainer", None)
+        trainer = state.pop("_optimizer", None)
         if trainer is not None:
             moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
             state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
@@ -572,7 +601,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "network_" in state:
-            self._trainer = None
+            self._optimizer = None
 
     def _resume(self, trainer: Trainer, wanted: bool) -> None:
         """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
@@ -649,7 +678,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
-        estimator.__dict__.update(fitted, network_=network, _trainer=None)
+        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
         return estimator
 
 
@@ -1054,6 +1083,13 @@ class MLPRegressor(RegressorMixin, _MLP):
         X, y = self._admit(X, y, reset=first)
         self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
+
+
+def _frozen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a copy that can't be written to: a change of it would change nothing."""
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy
 
 
 def _keep(estimator: Any, arguments: dict[str, Any]) -> None:

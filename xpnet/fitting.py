@@ -32,10 +32,11 @@ class InverseScaling(OwnSchedule):
 
     power: float = 0.5
     n_examples: int = 1
+    seen: int = 0
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
-        return float(self.initial / (int(epoch) * self.n_examples + 1) ** self.power)
+        return float(self.initial / (self.seen + int(epoch) * self.n_examples + 1) ** self.power)
 
 
 class Convergence(Callback):
