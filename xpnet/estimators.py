@@ -60,6 +60,28 @@ def _closed(low: float, high: float | None, closed: str = "left", kind: type = R
     return Interval(kind, low, high, closed=closed)
 
 
+class _Scored:
+    """`score` for arrays of any kind; scikit-learn's own takes NumPy's alone."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of a classifier, R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+        y : array-like
+            What is right.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts.
+        """
+        to_host = self._to_host  # type: ignore[attr-defined]
+        predicted = to_host(self.predict(X))  # type: ignore[attr-defined]
+        y, weights = adopt(y), None if sample_weight is None else to_host(adopt(sample_weight))
+        y = y if home(y, select("cpu")).device == "cpu" else to_host(y)
+        return self._measure(y, predicted, weights)  # type: ignore[attr-defined,no-any-return]
+
+
 class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share."""
 
@@ -402,7 +424,10 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self,
             score,
             by_score=self.early_stopping,
-            penalty=lambda: penalty(network, self.alpha, batch_size * mean_weight),
+            # Each batch has the whole L2 term, over the sum of its weights.
+            penalty=lambda: penalty(
+                network, self.alpha, n / math.ceil(n / batch_size) * mean_weight
+            ),
         )
         self.n_iter_ = 0
         try:
@@ -497,25 +522,6 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "network_")
         return self._predict(self._admit_features(X, reset=False))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of a classifier, R² of a regressor.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n, n_features)
-            Examples.
-        y : array-like
-            What is right.
-        sample_weight : array-like, shape (n,), or None
-            How much each example counts.
-        """
-        predicted = self._to_host(self.predict(X))
-        weights = None if sample_weight is None else self._to_host(adopt(sample_weight))
-        y = adopt(y)
-        return self._measure(
-            y if home(y, select("cpu")).device == "cpu" else self._to_host(y), predicted, weights
-        )
 
     def transform(self, X: Any) -> Any:
         """Return the outputs of the last hidden layer: features that the network has learnt.
@@ -713,7 +719,7 @@ def _unpack(value: Any) -> Any:
     return value
 
 
-class MLPClassifier(ClassifierMixin, _MLP):
+class MLPClassifier(_Scored, ClassifierMixin, _MLP):
     """A multilayer perceptron for classes, with scikit-learn's interface, on CPU or GPU.
 
     Every parameter, method and fitted attribute of scikit-learn 1.9's ``MLPClassifier`` is here, in
@@ -980,7 +986,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return tags
 
 
-class MLPRegressor(RegressorMixin, _MLP):
+class MLPRegressor(_Scored, RegressorMixin, _MLP):
     """A multilayer perceptron for values, with scikit-learn's interface, on CPU or GPU.
 
     Every parameter, method and fitted attribute of scikit-learn 1.9's ``MLPRegressor`` is here, in

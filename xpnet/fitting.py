@@ -35,7 +35,9 @@ class InverseScaling(OwnSchedule):
     seen: int = 0
 
     def __call__(self, step: int, epoch: float) -> float:
-        """Return the rate at a step of an epoch."""
+        """Return the rate at a step of an epoch; a fit's first one always has α₀."""
+        if epoch < 1:
+            return self.initial
         return float(self.initial / (self.seen + int(epoch) * self.n_examples + 1) ** self.power)
 
 
@@ -83,8 +85,11 @@ class Convergence(Callback):
     def _count(self, trainer: Trainer) -> None:
         e = self._e
         if not self._by_score:
-            better = e.loss_ <= e.best_loss_ - e.tol
-            e.best_loss_ = min(e.best_loss_, e.loss_)
+            best = (
+                math.inf if e.best_loss_ is None else e.best_loss_
+            )  # early stopping was on before
+            better = e.loss_ <= best - e.tol
+            e.best_loss_ = min(best, e.loss_)
         else:
             score = e.validation_scores_[-1]
             better = not score < e.best_validation_score_ + e.tol
