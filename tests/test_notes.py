@@ -909,6 +909,44 @@ class TestChapter75Decays:
             assert_close(found, expected)
 
 
+class TestChapter8HyperParameters:
+    """Random points rather than a grid, on the scale that suits: any interval, and 1 − β."""
+
+    def test_a_log_scale_of_any_interval(self):
+        """8.0.1 draws 10^(p·r), r in [0, 1): only intervals that end at 1, by the sign of p."""
+        rates = xn.log_uniform(3e-4, 0.2)
+        drawn = [d["rate"] for d in xn.random_draws({"rate": rates}, 3000, random_state=1)]
+        assert 3e-4 <= min(drawn) < 4e-4
+        assert 0.15 < max(drawn) <= 0.2
+        # As many in each third of the logarithm's range.
+        thirds = np.log(np.array(drawn) / 3e-4) / math.log(0.2 / 3e-4) * 3
+        assert np.bincount(thirds.astype(int)).min() > 900
+        r = np.random.default_rng(0).random(3000)
+        for p in (-4, -3.5, -1, 2):
+            page = 10 ** (p * r)
+            assert np.mean((page < 3e-4) | (page > 0.2)) > 0.15
+
+    def test_evenly_drawn_points_lie_in_the_last_decade(self):
+        """Why a log scale: of [0.0001, 1] nine in ten are above 0.1."""
+        even = np.array([d["x"] for d in xn.random_draws({"x": xn.uniform(1e-4, 1.0)}, 2000)])
+        scaled = np.array([d["x"] for d in xn.random_draws({"x": xn.log_uniform(1e-4, 1.0)}, 2000)])
+        assert np.mean(even > 0.1) == pytest.approx(0.9, abs=0.03)
+        assert np.mean(scaled > 0.1) == pytest.approx(0.25, abs=0.03)
+
+    def test_beta_by_how_far_it_is_from_one(self):
+        """Remark 8.1: 0.999 averages over 1000 values, 0.9995 over 2000."""
+        betas = xn.one_minus_log_uniform(0.9, 0.999).grid(3)
+        np.testing.assert_allclose(1 / (1 - np.array(betas)), [10, 100, 1000], rtol=1e-9)
+
+    def test_random_points_try_more_values_of_each_than_a_grid(self):
+        space = {"rate": xn.log_uniform(1e-4, 1.0), "beta": xn.one_minus_log_uniform(0.9, 0.999)}
+        on_grid, at_random = xn.grid(space, 4), xn.random_draws(space, 16)
+        assert len(on_grid) == len(at_random) == 16
+        for name in space:
+            assert len({point[name] for point in on_grid}) == 4
+            assert len({point[name] for point in at_random}) == 16
+
+
 class TestChapter9BatchNorm:
     """γ x̂ + β with x̂ = (x − μ)/√(σ² + ε), before the activation: its statistics and its slope."""
 

@@ -55,6 +55,13 @@ from .schedules import Exponential as Exponential
 from .schedules import InverseSquareRoot as InverseSquareRoot
 from .schedules import InverseTime as InverseTime
 from .schedules import Piecewise as Piecewise
+from .search_space import choice as choice
+from .search_space import grid as grid
+from .search_space import int_uniform as int_uniform
+from .search_space import log_uniform as log_uniform
+from .search_space import one_minus_log_uniform as one_minus_log_uniform
+from .search_space import random_draws as random_draws
+from .search_space import uniform as uniform
 from .serialization import ModelFileError as ModelFileError
 from .sweeps import L2Choice as L2Choice
 from .sweeps import LearningCurve as LearningCurve
