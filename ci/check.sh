@@ -38,6 +38,9 @@ mypy
 say "pytest"
 python -m pytest  # as a module, for the source tree to come first: doctests want it
 
+say "scikit-learn's own tests of its MLP, on ours"
+python ci/sklearn_mlp.py
+
 say "the benchmarks run (no timing)"
 OPENBLAS_NUM_THREADS=1 python -m pytest -q bench --benchmark-disable
 

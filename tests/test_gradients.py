@@ -32,6 +32,9 @@ HEADS = [
     ("sigmoid_cross_entropy", 2),
     ("mean_squared_error", 1),
     ("mean_squared_error", 2),
+    ("half_squared_error", 2),
+    ("poisson_deviance", 1),
+    ("poisson_deviance", 2),
 ]
 
 
@@ -60,6 +63,8 @@ def data(net, n=6, seed=0):
         return X, rng.integers(net.n_outputs, size=n)
     if net.loss.name == "sigmoid_cross_entropy":
         return X, rng.integers(2, size=(n, net.n_outputs))
+    if net.loss.name == "poisson_deviance":
+        return X, rng.integers(3, size=(n, net.n_outputs))
     return X, rng.standard_normal((n, net.n_outputs))
 
 
@@ -291,10 +296,9 @@ class DropoutThatForgetsItsMask(xn.Dropout):
 
 
 class ErrorWithoutItsTwo(MeanSquaredError):
-    def gradient(self, k, z, y, b):
-        dz = super().gradient(k, z, y, b)
-        dz *= 0.5
-        return dz
+    def compute(self, k, z, y, share, b):
+        super().compute(k, z, y, share, b)
+        b.dz *= 0.5
 
 
 WRONG = {

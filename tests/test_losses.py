@@ -1,11 +1,14 @@
 """Losses: value and gradient, at moderate and at huge logits, and what goes with each loss."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from oracle import on_host
+from sklearn.metrics import mean_poisson_deviance
 
 import xpnet as xn
 from xpnet.buffers import Workspace
@@ -103,11 +106,71 @@ def test_float32_is_float64_rounded(backend, name):
         "softmax_cross_entropy": rng.integers(3, size=50),
         "sigmoid_cross_entropy": rng.integers(2, size=(50, 3)),
         "mean_squared_error": rng.standard_normal((50, 3)).astype("float32"),
+        "half_squared_error": rng.standard_normal((50, 3)).astype("float32"),
+        "poisson_deviance": rng.integers(4, size=(50, 3)),
     }[name]
     loss, dz = measure(backend, name, z, y, "float32")
     exact, gradient = measure(backend, name, z, y, "float64")
     assert loss == pytest.approx(exact, rel=1e-6)
     np.testing.assert_allclose(dz, gradient, rtol=1e-5, atol=1e-8)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_half_the_squared_error_is_half(backend, z, seed):
+    y = np.random.default_rng(seed).standard_normal(z.shape)
+    loss, dz = measure(backend, "half_squared_error", z, y)
+    expected, gradient = naive_square(z, y)
+    assert_close(loss, expected / 2, 1e-13)
+    assert_close(dz, gradient / 2, 1e-13)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_poisson_is_half_its_deviance(backend, z, seed):
+    z = z / 3
+    y = np.random.default_rng(seed).integers(4, size=z.shape)
+    loss, dz = measure(backend, "poisson_deviance", z, y)
+    deviance = mean_poisson_deviance(y.ravel(), np.exp(z).ravel()) * z.shape[1]
+    assert_close(loss, deviance / 2, 1e-10)
+    assert_close(dz, (np.exp(z) - y) / len(z), 1e-12)
+
+
+def weighed(backend, name, z, y, weights):
+    """Return a weighted loss's value and gradient, by the trainer's way."""
+    loss, kernels = LOSSES[name](), backend.kernels
+    n, m = z.shape
+    b = loss.buffers(Workspace(backend, (), np.dtype(float), n).allocator("loss", n), m)
+    empty = {k: backend.xp.empty((1, 1)) for k in ("total", "safe", "decay")}
+    work = SimpleNamespace(share=backend.xp.empty((n, 1)), **empty)
+    kernels.weigh(backend.asarray(np.array(weights, float)[:, None]), 0.5, work)
+    targets = backend.asarray(loss.targets(np.asarray(y), m, np.dtype(float)))
+    dz = loss.gradient(kernels, backend.asarray(z), targets, b, work.share)
+    decay = on_host(backend, work.decay).item()
+    return float(on_host(backend, b.loss)), on_host(backend, dz), decay
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_weight_is_a_number_of_repetitions(backend, name):
+    rng = np.random.default_rng(0)
+    z, y, weights = rng.normal(size=(6, 2)), rng.integers(2, size=(6, 2)), [0, 1, 3, 2, 0, 1]
+    y = y[:, 0] if name == "softmax_cross_entropy" else y
+    loss, dz, decay = weighed(backend, name, z, y, weights)
+    again = np.repeat(np.arange(6), weights)
+    expected, gradient = measure(backend, name, z[again], y[again])
+    assert loss == pytest.approx(expected, rel=1e-13)
+    together = np.zeros_like(z)
+    np.add.at(together, again, gradient)
+    assert_close(dz, together, 1e-14)
+    assert decay == pytest.approx(0.5 / 7)
+
+
+def test_a_batch_without_weight_has_no_gradient(backend):
+    loss, dz, decay = weighed(
+        backend, "mean_squared_error", np.ones((3, 1)), np.zeros(3), [0, 0, 0]
+    )
+    assert (loss, decay) == (0.0, 0.0)
+    assert not dz.any()
 
 
 def test_sigmoid_of_one_output_is_softmax_of_two(backend):

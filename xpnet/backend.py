@@ -70,6 +70,10 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used here."""
 
 
+#: The host's backend, with which `home` begins to ask.
+NUMPY = NumpyBackend()
+
+
 def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
     """Return the backend of a device.
 
@@ -164,6 +168,22 @@ def home(x: object, first: Backend) -> Backend:
     if type(x).__module__.partition(".")[0] == "cupy":
         return select(f"cuda:{x.device.id}")  # type: ignore[attr-defined]
     return select("cpu")
+
+
+def on_host(x: object) -> bool:
+    """Return whether x lies in host memory, where NumPy can take it."""
+    return home(x, NUMPY).device == "cpu"
+
+
+def bring_to_host(x: Any) -> Any:
+    """Return an array of any library as NumPy's; what is on the host already stays as it is."""
+    x = adopt(x)
+    return x if on_host(x) else home(x, NUMPY).to_host(x)
+
+
+def beside(device: str | Backend, X: object) -> str | Backend:
+    """Return where to compute on X: for "auto" on the device where it lies, if it is on one."""
+    return home(X, NUMPY) if device == "auto" and not on_host(X) else device
 
 
 def adopt(x: Any) -> Any:

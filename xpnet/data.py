@@ -269,7 +269,7 @@ class Batches:
             message = (
                 f"batch_size is {batch_size} and there are {n} examples: training on one batch"
             )
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warnings.warn(message, UserWarning, stacklevel=4)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self.augmentation = n, augmentation
         edges = [*range(0, n, batch_size), n]

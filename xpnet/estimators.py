@@ -36,7 +36,7 @@ from sklearn.utils.validation import (
 from . import serialization
 from ._typing import Array
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
-from .backend import adopt, home, select
+from .backend import NUMPY, adopt, beside, bring_to_host, home, on_host
 from .data import take_rows
 from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
 from .history import DivergedError
@@ -75,11 +75,10 @@ class _Scored:
         sample_weight : array-like, shape (n,), or None
             How much each example counts.
         """
-        to_host = self._to_host  # type: ignore[attr-defined]
-        predicted = to_host(self.predict(X))  # type: ignore[attr-defined]
-        y, weights = adopt(y), None if sample_weight is None else to_host(adopt(sample_weight))
-        y = y if home(y, select("cpu")).device == "cpu" else to_host(y)
-        return self._measure(y, predicted, weights)  # type: ignore[attr-defined,no-any-return]
+        predicted = bring_to_host(self.predict(X))  # type: ignore[attr-defined]
+        return self._measure(  # type: ignore[attr-defined,no-any-return]
+            bring_to_host(y), predicted, bring_to_host(sample_weight)
+        )
 
 
 class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -136,7 +135,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _admit_features(self, X: Any, reset: bool) -> Any:
         """Check features; what lies on a device stays there."""
         X = adopt(X)
-        if home(X, select("cpu")).device == "cpu":
+        if on_host(X):
             return validate_data(
                 self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
             )
@@ -158,10 +157,8 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        X, y = adopt(X), adopt(y)
-        where = home(y, select("cpu"))
-        y = y if where.device == "cpu" else where.to_host(y)
-        if home(X, select("cpu")).device != "cpu":
+        X, y = adopt(X), bring_to_host(y)
+        if not on_host(X):
             X = self._admit_features(X, reset)
             y = np.asarray(y)
             if len(y) != X.shape[0]:
@@ -261,9 +258,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return the weight of each example on the host, or None."""
         if sample_weight is None:
             return None
-        weights = np.asarray(
-            home(adopt(sample_weight), select("cpu")).to_host(adopt(sample_weight))
-        )
+        weights = np.asarray(bring_to_host(sample_weight))
         if weights.ndim == 0:
             weights = np.full(len(y), float(weights))
         if weights.shape != (len(y),):
@@ -333,13 +328,11 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             layers += [BatchNorm()] if self.batch_norm else []
             layers += [kind()] if kind is not None else []
             layers += [Dropout(self.dropout)] if self.dropout else []
-        where = home(X, select("cpu"))
-        device = where if self.device == "auto" and where.device != "cpu" else self.device
         self.network_ = Network(
             [*layers, Linear(self.n_outputs_)],
             loss=loss,
             n_features=self.n_features_in_,
-            device=device,
+            device=beside(self.device, X),
             dtype=self.dtype or X.dtype.name,
             random_state=seed,
         )
@@ -487,7 +480,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         def score(row: dict[str, float]) -> float:
             if plain:
                 return 1.0 - row["dev_error"]
-            return self._measure(y, self._to_host(self._predict(X)), weights)
+            return self._measure(y, bring_to_host(self._predict(X)), weights)
 
         return score, dev
 
@@ -502,10 +495,6 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _predict(self, X: Any) -> Any:
         raise NotImplementedError
-
-    @staticmethod
-    def _to_host(x: Any) -> Any:
-        return home(x, select("cpu")).to_host(x)
 
     def predict(self, X: Any) -> Any:
         """Predict labels or values.
@@ -899,7 +888,7 @@ class MLPClassifier(_Scored, ClassifierMixin, _MLP):
             return codes
         if len(self.classes_) == 1:  # nothing else was ever seen
             codes = codes * 0
-        backend = home(codes, select("cpu"))
+        backend = home(codes, NUMPY)
         if self.classes_.dtype.kind not in "iufb":  # labels that stay on the host
             return self.classes_[backend.to_host(codes)]
         with backend.active():
@@ -922,7 +911,7 @@ class MLPClassifier(_Scored, ClassifierMixin, _MLP):
         p = self.network_.predict_proba(self._admit_features(X, reset=False))
         if p.ndim == 2:
             return p
-        backend = home(p, select("cpu"))
+        backend = home(p, NUMPY)
         with backend.active():
             if len(self.classes_) == 1:
                 return backend.xp.ones_like(p)[:, None]
@@ -931,7 +920,7 @@ class MLPClassifier(_Scored, ClassifierMixin, _MLP):
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of the probability of each class; see `predict_proba`."""
         p = self.predict_proba(X)
-        backend = home(p, select("cpu"))
+        backend = home(p, NUMPY)
         with backend.active():
             return backend.xp.log(p)
 
