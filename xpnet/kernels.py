@@ -43,6 +43,20 @@ class Kernels:
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
 
+    # -- sums: what the kernels below are made of, and a backend may do better ----
+
+    def sum_examples(self, x: Array, out: Array) -> None:
+        """Add up over the examples: ``out`` has shape (…, 1, m)."""
+        self.xp.sum(x, axis=-2, keepdims=True, out=out)
+
+    def sum_features(self, x: Array, out: Array) -> None:
+        """Add up over the features: ``out`` has shape (…, n, 1)."""
+        self.xp.sum(x, axis=-1, keepdims=True, out=out)
+
+    def max_features(self, x: Array, out: Array) -> None:
+        """Take the largest feature of each example: ``out`` has shape (…, n, 1)."""
+        self.xp.max(x, axis=-1, keepdims=True, out=out)
+
     # -- data ----
 
     def gather(self, rows: Array, indices: Array, out: Array) -> None:
@@ -66,11 +80,14 @@ class Kernels:
         d_bias: Array | None,
         dx: Array | None,
     ) -> None:
-        """∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W; the last one only if ``dx`` is given."""
+        """∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W; the last one only if ``dx`` is given.
+
+        ``d_bias`` has shape (…, 1, m).
+        """
         xp = self.xp
         xp.matmul(dy.swapaxes(-1, -2), x, out=d_weight)
         if d_bias is not None:
-            xp.sum(dy, axis=-2, out=d_bias)
+            self.sum_examples(dy, d_bias)
         if dx is not None:
             xp.matmul(dy, weight, out=dx)
 
@@ -132,17 +149,17 @@ class Kernels:
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """exp(z) / Σ exp(z) over the features. ``row`` is scratch of shape (…, n, 1)."""
         xp = self.xp
-        xp.max(z, axis=-1, keepdims=True, out=row)
+        self.max_features(z, row)
         xp.subtract(z, row, out=out)
         xp.exp(out, out=out)
-        xp.sum(out, axis=-1, keepdims=True, out=row)
+        self.sum_features(out, row)
         xp.divide(out, row, out=out)
 
     def softmax_backward(self, y: Array, dy: Array, row: Array, scratch: Array) -> None:
         """In place: dy ← y · (dy − ⟨dy, y⟩), the Jacobian Sⁱ(δᵢⱼ − Sʲ) times dy."""
         xp = self.xp
         xp.multiply(dy, y, out=scratch)
-        xp.sum(scratch, axis=-1, keepdims=True, out=row)
+        self.sum_features(scratch, row)
         xp.subtract(dy, row, out=dy)
         xp.multiply(dy, y, out=dy)
 
@@ -164,11 +181,13 @@ class Kernels:
 
         ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
         """
-        xp = self.xp
-        xp.mean(x, axis=-2, keepdims=True, out=mean)
+        xp, share = self.xp, 1.0 / x.shape[-2]
+        self.sum_examples(x, mean)
+        xp.multiply(mean, share, out=mean)
         xp.subtract(x, mean, out=x_hat)
         xp.multiply(x_hat, x_hat, out=out)
-        xp.mean(out, axis=-2, keepdims=True, out=variance)
+        self.sum_examples(out, variance)
+        xp.multiply(variance, share, out=variance)
         xp.add(variance, eps, out=inverse_deviation)
         xp.sqrt(inverse_deviation, out=inverse_deviation)
         xp.reciprocal(inverse_deviation, out=inverse_deviation)
@@ -195,8 +214,8 @@ class Kernels:
         xp = self.xp
         share = 1.0 / dy.shape[-2]
         xp.multiply(dy, x_hat, out=dx)
-        xp.sum(dx, axis=-2, keepdims=True, out=d_gamma)
-        xp.sum(dy, axis=-2, keepdims=True, out=d_beta)
+        self.sum_examples(dx, d_gamma)
+        self.sum_examples(dy, d_beta)
         xp.multiply(d_gamma, share, out=row)
         xp.multiply(x_hat, row, out=x_hat)
         xp.subtract(dy, x_hat, out=dx)
@@ -281,12 +300,12 @@ class Kernels:
         """
         xp, row, other = self.xp, work.row, work.other
         xp.equal(y[..., None], work.classes, out=work.hot)
-        xp.max(z, axis=-1, keepdims=True, out=row)
+        self.max_features(z, row)
         xp.subtract(z, row, out=dz)
         xp.multiply(dz, work.hot, out=work.terms)
-        xp.sum(work.terms, axis=-1, keepdims=True, out=other)
+        self.sum_features(work.terms, other)
         xp.exp(dz, out=dz)
-        xp.sum(dz, axis=-1, keepdims=True, out=row)
+        self.sum_features(dz, row)
         xp.divide(dz, row, out=dz)
         xp.subtract(dz, work.hot, out=dz)
         xp.multiply(dz, share, out=dz)
@@ -306,12 +325,12 @@ class Kernels:
         xp.multiply(z, y, out=dz)
         xp.maximum(z, 0.0, out=terms)
         xp.subtract(terms, dz, out=terms)
-        xp.sum(terms, axis=-1, keepdims=True, out=row)
+        self.sum_features(terms, row)
         xp.abs(z, out=terms)
         xp.negative(terms, out=terms)
         xp.exp(terms, out=terms)
         xp.log1p(terms, out=terms)
-        xp.sum(terms, axis=-1, keepdims=True, out=other)
+        self.sum_features(terms, other)
         xp.add(row, other, out=row)
         self._add_up(row, share, loss)
         self.sigmoid(z, out=dz)
@@ -332,7 +351,7 @@ class Kernels:
         xp = self.xp
         xp.subtract(z, y, out=dz)
         xp.multiply(dz, dz, out=work.terms)
-        xp.sum(work.terms, axis=-1, keepdims=True, out=work.row)
+        self.sum_features(work.terms, work.row)
         xp.multiply(work.row, scale, out=work.row)
         self._add_up(work.row, share, loss)
         xp.multiply(dz, share, out=dz)
@@ -350,7 +369,7 @@ class Kernels:
         xp.exp(z, out=dz)
         xp.subtract(dz, y, out=dz)
         xp.add(terms, dz, out=terms)
-        xp.sum(terms, axis=-1, keepdims=True, out=row)
+        self.sum_features(terms, row)
         self._add_up(row, share, loss)
         xp.multiply(dz, share, out=dz)
 
@@ -365,7 +384,7 @@ class Kernels:
         ``work`` holds ``share`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
         """
         xp = self.xp
-        xp.sum(weights, axis=-2, keepdims=True, out=work.total)
+        self.sum_examples(weights, work.total)
         xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
         xp.divide(weights, work.safe, out=work.share)
         xp.sign(work.total, out=work.decay)

@@ -234,7 +234,7 @@ class Linear(Layer):
         self._weight_t = self._weight.swapaxes(-1, -2)
         self._bias = self.parameters["bias"][..., None, :] if self.bias else None
         self._d_weight = self.gradients["weight"]
-        self._d_bias = self.gradients.get("bias")
+        self._d_bias = self.gradients["bias"][..., None, :] if self.bias else None
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
