@@ -41,6 +41,7 @@ ORDER = [
     "training",
     "callbacks",
     "fitting",
+    "estimator_base",
     "estimators",
     "diagnosis",
     "gradient_check",

@@ -1,0 +1,709 @@
+"""What `MLPClassifier` and `MLPRegressor` share: the door, the fit, what users look at, files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.validation import (
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from . import serialization
+from ._typing import Array
+from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from .backend import adopt, beside, bring_to_host, on_host
+from .data import take_rows
+from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
+from .history import DivergedError
+from .layers import BatchNorm, Dropout, Layer, Linear
+from .network import Network, from_description
+from .optimizers import SGD, Adam, Optimizer, RMSProp
+from .serialization import ModelFileError
+from .training import Trainer
+from .validation import admit_weights
+
+ACTIVATIONS: dict[str, type[Layer] | None] = {
+    "identity": None,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+}
+
+
+def _closed(low: float, high: float | None, closed: str = "left", kind: type = Real) -> Interval:
+    return Interval(kind, low, high, closed=closed)
+
+
+class Scored:
+    """`score` for arrays of any kind; scikit-learn's own takes NumPy's alone."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of a classifier, R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+        y : array-like
+            What is right.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts.
+        """
+        predicted = bring_to_host(self.predict(X))  # type: ignore[attr-defined]
+        return self._measure(  # type: ignore[attr-defined,no-any-return]
+            bring_to_host(y), predicted, bring_to_host(sample_weight)
+        )
+
+
+class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What both estimators share."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", _closed(1, None, kind=Integral)],
+        "activation": [StrOptions({*ACTIVATIONS}), list, tuple],
+        "solver": [StrOptions({"adam", "sgd", "rmsprop", "lbfgs"})],
+        "alpha": [_closed(0, None)],
+        "batch_size": [StrOptions({"auto"}), _closed(1, None, kind=Integral)],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate_init": [_closed(0, None, "neither")],
+        "power_t": [_closed(0, None)],
+        "max_iter": [_closed(1, None, kind=Integral)],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_closed(0, None)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [_closed(0, 1)],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_closed(0, 1)],
+        "beta_1": [_closed(0, 1)],
+        "beta_2": [_closed(0, 1)],
+        "epsilon": [_closed(0, None, "neither")],
+        "n_iter_no_change": [_closed(1, None, kind=Integral), Options(Real, {math.inf})],
+        "max_fun": [_closed(1, None, kind=Integral)],
+        "batch_norm": ["boolean"],
+        "dropout": [_closed(0, 1)],
+        "input_dropout": [_closed(0, 1)],
+        "callbacks": [list, tuple, None],
+        "device": [str, HasMethods(["asarray", "to_host"])],
+        "dtype": [StrOptions({"float32", "float64"}), None],
+    }
+
+    # -- what differs ----
+
+    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
+        """Check labels, learn what they are if it is the first time, return them for the loss."""
+        raise NotImplementedError
+
+    def _loss_name(self) -> tuple[str, int, str]:
+        """Return the loss, the number of outputs, and what scikit-learn calls their activation."""
+        raise NotImplementedError
+
+    def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
+        """Return the score of predictions, on the host."""
+        raise NotImplementedError
+
+    # -- the door ----
+
+    def _admit_features(self, X: Any, reset: bool) -> Any:
+        """Check features; what lies on a device stays there."""
+        X = adopt(X)
+        if on_host(X):
+            return validate_data(
+                self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
+            )
+        if X.ndim != 2:
+            raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+    def _admit(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
+        """Check features and labels; the labels come to the host."""
+        if y is None:
+            # scikit-learn's own words, which its checks look for.
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        X, y = adopt(X), bring_to_host(y)
+        if not on_host(X):
+            X = self._admit_features(X, reset)
+            y = np.asarray(y)
+            if len(y) != X.shape[0]:
+                raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}")
+        else:
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                reset=reset,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=isinstance(self, RegressorMixin),
+                dtype=(np.float64, np.float32),
+            )
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    # -- the fit ----
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Fit the network to data.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            NumPy, CuPy, SciPy's sparse matrices, data frames, or what has DLPack.
+        y : array-like, shape (n,) or (n, n_outputs)
+            Class labels, or values.
+        sample_weight : array-like, shape (n,), or None
+            How much each example counts.
+        X_val, y_val : array-like or None
+            A validation set of your own: scores and losses on it are kept for each epoch, and with
+            ``early_stopping`` it takes the place of a part of the training data.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If data or a parameter is not as it must be, or the weights turn infinite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If it ran for `max_iter` epochs and had not converged.
+        UserWarning
+            If Ctrl-C ended it; the estimator is fitted as far as it came.
+        """
+        self._validate_params()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both, or neither")
+        first = not (self.warm_start and hasattr(self, "network_"))
+        X, y = self._admit(X, y, reset=first)
+        self._fit(X, y, sample_weight, (X_val, y_val), first)
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: np.ndarray[Any, Any],
+        sample_weight: Any,
+        validation: tuple[Any, Any],
+        first: bool,
+        incremental: bool = False,
+    ) -> None:
+        codes = self._encode(y, first)
+        weights = self._weights(y, sample_weight)
+        seed = self._seed()
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
+        if first:
+            self._build(X, seed)
+        network = self.network_
+        x, labels = network.admit(X, codes)
+        if weights is not None:
+            weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(x, labels, weights)
+        else:
+            self._fit_by_steps(x, labels, weights, validation, incremental)
+        if not is_finite(network):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    def _weights(self, y: np.ndarray[Any, Any], sample_weight: Any) -> Any:
+        """Return the weight of each example on the host, or None."""
+        if sample_weight is None:
+            return None
+        weights = np.asarray(bring_to_host(sample_weight))
+        if weights.ndim == 0:
+            weights = np.full(len(y), float(weights))
+        if weights.shape != (len(y),):
+            raise ValueError(
+                f"sample_weight.shape == {weights.shape}, expected {(len(y),)}: one for each row"
+            )
+        return weights
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(
+        self, X: Any, y: Any, codes: Any, weights: Any, validation: tuple[Any, Any], seed: int
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """Take the validation set out of the data, if it is to come from there."""
+        X_val, y_val = validation
+        if X_val is not None:
+            X_val, y_val = self._admit(X_val, y_val, reset=False)
+            return X, y, codes, weights, (X_val, y_val, self._encode(y_val, False), None)
+        if not self.early_stopping or self.solver == "lbfgs":
+            return X, y, codes, weights, None
+        single = isinstance(self, ClassifierMixin) and codes.ndim == 1
+        train, dev = train_test_split(
+            np.arange(len(y)),
+            test_size=self.validation_fraction,
+            random_state=seed,
+            stratify=codes if single else None,
+        )
+        if len(dev) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        held = None if weights is None else weights[dev]
+        kept = None if weights is None else weights[train]
+        out = (take_rows(X, dev), y[dev], codes[dev], held)
+        return take_rows(X, train), y[train], codes[train], kept, out
+
+    def _sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        listed = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size <= 0 for size in listed):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {listed}.")
+        return [int(size) for size in listed]
+
+    def _kinds(self, n: int) -> list[type[Layer] | None]:
+        """Return the activation of each hidden layer."""
+        if isinstance(self.activation, str):
+            return [ACTIVATIONS[self.activation]] * n
+        unknown = [name for name in self.activation if name not in ACTIVATIONS]
+        if unknown or len(self.activation) != n:
+            raise ValueError(
+                f"activation is {self.activation!r} and there are {n} hidden layers: give one name "
+                f"or one for each, out of {', '.join(ACTIVATIONS)}"
+            )
+        return [ACTIVATIONS[name] for name in self.activation]
+
+    def _build(self, X: Any, seed: int) -> None:
+        """Make the network, and all that is written by epochs."""
+        loss, self.n_outputs_, self.out_activation_ = self._loss_name()
+        sizes = self._sizes()
+        layers: list[Layer] = [Dropout(self.input_dropout)] if self.input_dropout else []
+        for size, kind in zip(sizes, self._kinds(len(sizes)), strict=True):
+            layers.append(Linear(size))
+            layers += [BatchNorm()] if self.batch_norm else []
+            layers += [kind()] if kind is not None else []
+            layers += [Dropout(self.dropout)] if self.dropout else []
+        self.network_ = Network(
+            [*layers, Linear(self.n_outputs_)],
+            loss=loss,
+            n_features=self.n_features_in_,
+            device=beside(self.device, X),
+            dtype=self.dtype or X.dtype.name,
+            random_state=seed,
+        )
+        self.n_layers_ = len(sizes) + 2
+        self.n_iter_ = self.t_ = 0
+        self._optimizer: Trainer | None = None
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = None if self.early_stopping else math.inf
+        self.validation_scores_: list[float] | None = None
+        self.validation_loss_curve_: list[float] | None = None
+        self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
+        if self.solver == "lbfgs":
+            del self.loss_curve_, self.best_loss_
+            del self.validation_scores_, self.best_validation_score_, self.validation_loss_curve_
+
+    def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
+        if self.dropout or self.input_dropout or self.batch_norm:
+            raise ValueError(
+                "solver='lbfgs' wants one cost for the same weights each time, and dropout and "
+                "batch norm give another one for each batch: take solver='adam'"
+            )
+        self.n_iter_, self.loss_, converged, message = fit_lbfgs(
+            self.network_,
+            x,
+            labels,
+            weights,
+            l2=self.alpha,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            verbose=bool(self.verbose),
+        )
+        if not converged:
+            warnings.warn(
+                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase "
+                "the number of iterations or scale the data",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _batch_size(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if self.batch_size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                UserWarning,
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), n)
+
+    def _make_optimizer(self, n: int) -> Optimizer:
+        rate = self.learning_rate_init
+        if callable(self.learning_rate):
+            rate = self.learning_rate
+        elif self.learning_rate == "invscaling" and self.solver == "sgd":
+            rate = InverseScaling(rate, self.power_t, n, self.t_)
+        if self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum)
+            return SGD(rate, self.momentum, nesterov)
+        if self.solver == "rmsprop":
+            return RMSProp(rate, self.beta_2, self.epsilon)
+        return Adam(rate, self.beta_1, self.beta_2, self.epsilon)
+
+    def _fit_by_steps(
+        self,
+        x: Array,
+        labels: Array,
+        weights: Array | None,
+        validation: Any,
+        incremental: bool,
+    ) -> None:
+        network, n = self.network_, x.shape[0]
+        batch_size = self._batch_size(n)
+        if not incremental or self._optimizer is None:
+            self._optimizer = Trainer(network, self._make_optimizer(n), l2=self.alpha)
+            self._resume(self._optimizer, incremental)
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        score, dev = self._judge(validation)
+        convergence = Convergence(
+            self,
+            score,
+            by_score=self.early_stopping,
+            # Each batch has the whole L2 term, over the sum of its weights.
+            penalty=lambda: penalty(
+                network, self.alpha, n / math.ceil(n / batch_size) * mean_weight
+            ),
+        )
+        self.n_iter_ = 0
+        try:
+            self._optimizer.fit_admitted(
+                x,
+                labels,
+                weights,
+                dev,
+                batch_size=batch_size,
+                epochs=1 if incremental else self.max_iter,
+                callbacks=[convergence, *(self.callbacks or ())],
+                shuffle=self.shuffle,
+            )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        except DivergedError as error:
+            self._report_divergence(error)
+        else:
+            if self.n_iter_ == self.max_iter and not (convergence.converged or incremental):
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        self.t_ += self.n_iter_ * n
+        self._no_improvement_count = convergence.without
+        if self.early_stopping:
+            with network.backend.active():
+                convergence.restore_best(network)
+
+    def _report_divergence(self, error: DivergedError) -> None:
+        """Raise, unless there are best weights to go back to."""
+        if not (self.early_stopping and self.validation_scores_):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed: {error}"
+            ) from error
+        for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_ or []):
+            curve.append(math.nan)
+        warnings.warn(
+            f"{error}. With early stopping the weights of the best epoch are kept",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+    def _judge(self, validation: Any) -> tuple[Any, Any]:
+        """Return what computes the score of an epoch, and the validation set on the device."""
+        if validation is None:
+            return None, None
+        X, y, codes, weights = validation
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+        dev = self.network_.admit(X, codes)
+        plain = weights is None and (self.network_.loss.of_classes or self.n_outputs_ == 1)
+
+        def score(row: dict[str, float]) -> float:
+            if plain:
+                return 1.0 - row["dev_error"]
+            return self._measure(y, bring_to_host(self._predict(X)), weights)
+
+        return score, dev
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    # -- prediction ----
+
+    def _predict(self, X: Any) -> Any:
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels or values.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+
+        Returns
+        -------
+        array, shape (n,) or (n, n_outputs)
+            Where X lives; labels that CuPy can't hold, such as strings, come as NumPy's.
+        """
+        check_is_fitted(self, "network_")
+        return self._predict(self._admit_features(X, reset=False))
+
+    def transform(self, X: Any) -> Any:
+        """Return the outputs of the last hidden layer: features that the network has learnt.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+
+        Returns
+        -------
+        array, shape (n, hidden_layer_sizes[-1]), where X lives
+            The features themselves if there is no hidden layer.
+        """
+        check_is_fitted(self, "network_")
+        X = self._admit_features(X, reset=False)
+        hidden = self.network_.activations(X)[:-1]
+        return hidden[-1] if hidden else X
+
+    @property
+    def _n_features_out(self) -> int:
+        sizes = self._sizes()
+        return sizes[-1] if sizes else self.n_features_in_
+
+    # -- what scikit-learn's users look at ----
+
+    @property
+    def coefs_(self) -> list[np.ndarray[Any, Any]]:
+        """Weights of each layer (inputs, outputs): read-only copies; assign a list to set them."""
+        return [_frozen(self._host(w).T) for w in self._weights_and_biases()[0]]
+
+    @coefs_.setter
+    def coefs_(self, values: Any) -> None:
+        self._set(self._weights_and_biases()[0], [np.asarray(v).T for v in values], "coefs_")
+
+    @property
+    def intercepts_(self) -> list[np.ndarray[Any, Any]]:
+        """Biases of each layer, under batch norm its β: read-only copies; assign a list to set."""
+        return [_frozen(self._host(b)) for b in self._weights_and_biases()[1]]
+
+    @intercepts_.setter
+    def intercepts_(self, values: Any) -> None:
+        self._set(self._weights_and_biases()[1], [np.asarray(v) for v in values], "intercepts_")
+
+    def _weights_and_biases(self) -> tuple[list[Array], list[Array]]:
+        check_is_fitted(self, "network_")
+        layers = self.network_.layers
+        linear = [layer for layer in layers if isinstance(layer, Linear)]
+        bearers = [layer if layer.bias else layers[layer.index + 1] for layer in linear]
+        weights = [layer.parameters["weight"] for layer in linear]
+        return weights, [layer.parameters["bias"] for layer in bearers]
+
+    def _set(self, arrays: list[Array], values: list[Any], name: str) -> None:
+        shapes = [tuple(array.shape) for array in arrays]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(f"{name} must have the shapes of those there are")
+        backend = self.network_.backend
+        with backend.active():
+            for array, value in zip(arrays, values, strict=True):
+                array[...] = backend.asarray(value, array.dtype)
+
+    def _host(self, x: Array) -> np.ndarray[Any, Any]:
+        return self.network_.backend.to_host(x)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- pickling: NumPy alone ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        trainer = state.pop("_optimizer", None)
+        if trainer is not None:
+            moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
+            state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            self._optimizer = None
+
+    def _resume(self, trainer: Trainer, wanted: bool) -> None:
+        """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
+        kept = self.__dict__.pop("_kept", None)
+        if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
+            with trainer.backend.active():
+                for array, value in zip(trainer.moments, kept["moments"], strict=True):
+                    array[...] = trainer.backend.asarray(value)
+            trainer.steps, trainer.epochs = kept["steps"], kept["epochs"]
+
+    # -- files, for who must not unpickle ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a safetensors file, which `load` reads.
+
+        The arrays have PyTorch's names; parameters and classes stand in the metadata as JSON.
+        `xpnet.load` reads the network alone.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If a parameter can't be written, such as a callback: `load` gives its default.
+        """
+        check_is_fitted(self, "network_")
+        params = {}
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = json.loads(json.dumps(value, default=_plain))
+            except TypeError:
+                message = f"{name} is {value!r}, which can't be written: it is left out"
+                warnings.warn(message, UserWarning, stacklevel=2)
+        fitted = {name: _pack(self.__dict__[name]) for name in _FITTED if name in self.__dict__}
+        arrays = self.network_.state()
+        serialization.require_finite(arrays, str(path))
+        description = {
+            "network": self.network_.config(),
+            "estimator": {"class": type(self).__name__, "params": params, "fitted": fitted},
+        }
+        serialization.write(path, arrays, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Read a fitted estimator from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        device : {"auto", "cpu", "cuda", "cuda:N"}
+            Where its network is to live.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ModelFileError
+            If it is not a whole file of such an estimator.
+        """
+        arrays, description = serialization.read(path)
+        told = description.get("estimator")
+        if not isinstance(told, dict) or told.get("class") != cls.__name__:
+            kind = told.get("class") if isinstance(told, dict) else "no estimator"
+            raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
+        network = from_description(arrays, description, device, str(path))
+        try:
+            estimator = cls(**{k: _tupled(v) for k, v in told["params"].items()})
+            fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
+            if unknown := fitted.keys() - _FITTED:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
+        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
+        return estimator
+
+
+#: Fitted attributes that a file holds beside the network.
+_FITTED = {
+    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel"),
+    *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
+    *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is not for JSON")
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _pack(value: Any) -> Any:
+    """Return a fitted attribute as JSON-ready data; arrays keep their type."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "values": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
+    return value
+
+
+def _frozen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a copy that can't be written to: a change of it would change nothing."""
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy
