@@ -41,6 +41,7 @@ ORDER = [
     "training",
     "callbacks",
     "fitting",
+    "estimator_files",
     "estimator_base",
     "estimators",
     "diagnosis",

@@ -1,17 +1,14 @@
-"""What `MLPClassifier` and `MLPRegressor` share: the door, the fit, what users look at, files."""
+"""What `MLPClassifier` and `MLPRegressor` share: the door, the fit, and what users look at."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
@@ -27,17 +24,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from . import serialization
 from ._typing import Array
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from .backend import adopt, beside, bring_to_host, on_host
 from .data import take_rows
+from .estimator_files import Kept
 from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
 from .history import DivergedError
 from .layers import BatchNorm, Dropout, Layer, Linear
-from .network import Network, from_description
+from .network import Network
 from .optimizers import SGD, Adam, Optimizer, RMSProp
-from .serialization import ModelFileError
 from .training import Trainer
 from .validation import admit_weights
 
@@ -75,7 +71,7 @@ class Scored:
         )
 
 
-class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
     """What both estimators share."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -332,7 +328,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         self.n_layers_ = len(sizes) + 2
         self.n_iter_ = self.t_ = 0
-        self._optimizer: Trainer | None = None
+        self._optimizer = None
         self.loss_curve_: list[float] = []
         self.best_loss_: float | None = None if self.early_stopping else math.inf
         self.validation_scores_: list[float] | None = None
@@ -576,130 +572,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    # -- pickling: NumPy alone ----
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        trainer = state.pop("_optimizer", None)
-        if trainer is not None:
-            moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
-            state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "network_" in state:
-            self._optimizer = None
-
-    def _resume(self, trainer: Trainer, wanted: bool) -> None:
-        """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
-        kept = self.__dict__.pop("_kept", None)
-        if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
-            with trainer.backend.active():
-                for array, value in zip(trainer.moments, kept["moments"], strict=True):
-                    array[...] = trainer.backend.asarray(value)
-            trainer.steps, trainer.epochs = kept["steps"], kept["epochs"]
-
-    # -- files, for who must not unpickle ----
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a safetensors file, which `load` reads.
-
-        The arrays have PyTorch's names; parameters and classes stand in the metadata as JSON.
-        `xpnet.load` reads the network alone.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If it is not fitted.
-
-        Warns
-        -----
-        UserWarning
-            If a parameter can't be written, such as a callback: `load` gives its default.
-        """
-        check_is_fitted(self, "network_")
-        params = {}
-        for name, value in self.get_params(deep=False).items():
-            try:
-                params[name] = json.loads(json.dumps(value, default=_plain))
-            except TypeError:
-                message = f"{name} is {value!r}, which can't be written: it is left out"
-                warnings.warn(message, UserWarning, stacklevel=2)
-        fitted = {name: _pack(self.__dict__[name]) for name in _FITTED if name in self.__dict__}
-        arrays = self.network_.state()
-        serialization.require_finite(arrays, str(path))
-        description = {
-            "network": self.network_.config(),
-            "estimator": {"class": type(self).__name__, "params": params, "fitted": fitted},
-        }
-        serialization.write(path, arrays, description)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Read a fitted estimator from a file that `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        device : {"auto", "cpu", "cuda", "cuda:N"}
-            Where its network is to live.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ModelFileError
-            If it is not a whole file of such an estimator.
-        """
-        arrays, description = serialization.read(path)
-        told = description.get("estimator")
-        if not isinstance(told, dict) or told.get("class") != cls.__name__:
-            kind = told.get("class") if isinstance(told, dict) else "no estimator"
-            raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
-        network = from_description(arrays, description, device, str(path))
-        try:
-            estimator = cls(**{k: _tupled(v) for k, v in told["params"].items()})
-            fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
-            if unknown := fitted.keys() - _FITTED:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
-        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
-        return estimator
-
-
-#: Fitted attributes that a file holds beside the network.
-_FITTED = {
-    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel"),
-    *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
-    *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
-}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{value!r} is not for JSON")
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _pack(value: Any) -> Any:
-    """Return a fitted attribute as JSON-ready data; arrays keep their type."""
-    if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.str, "values": value.tolist()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _unpack(value: Any) -> Any:
-    if isinstance(value, dict):
-        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
-    return value
 
 
 def _frozen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

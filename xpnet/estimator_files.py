@@ -1,0 +1,147 @@
+"""How an estimator is kept: pickles that hold NumPy alone, and safetensors files."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from . import serialization
+from .network import Network, from_description
+from .serialization import ModelFileError
+from .training import Trainer
+
+#: Fitted attributes that a file holds beside the network.
+_FITTED = {
+    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel"),
+    *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
+    *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is not for JSON")
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _pack(value: Any) -> Any:
+    """Return a fitted attribute as JSON-ready data; arrays keep their type."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "values": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
+    return value
+
+
+class Kept(BaseEstimator):
+    """Pickling, `save` and `load` of an estimator."""
+
+    network_: Network
+    _optimizer: Trainer | None
+
+    # -- pickling: NumPy alone ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        trainer = state.pop("_optimizer", None)
+        if trainer is not None:
+            moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
+            state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            self._optimizer = None
+
+    def _resume(self, trainer: Trainer, wanted: bool) -> None:
+        """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
+        kept = self.__dict__.pop("_kept", None)
+        if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
+            with trainer.backend.active():
+                for array, value in zip(trainer.moments, kept["moments"], strict=True):
+                    array[...] = trainer.backend.asarray(value)
+            trainer.steps, trainer.epochs = kept["steps"], kept["epochs"]
+
+    # -- files, for who must not unpickle ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a safetensors file, which `load` reads.
+
+        The arrays have PyTorch's names; parameters and classes stand in the metadata as JSON.
+        `xpnet.load` reads the network alone.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If a parameter can't be written, such as a callback: `load` gives its default.
+        """
+        check_is_fitted(self, "network_")
+        params = {}
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = json.loads(json.dumps(value, default=_plain))
+            except TypeError:
+                message = f"{name} is {value!r}, which can't be written: it is left out"
+                warnings.warn(message, UserWarning, stacklevel=2)
+        fitted = {name: _pack(self.__dict__[name]) for name in _FITTED if name in self.__dict__}
+        arrays = self.network_.state()
+        serialization.require_finite(arrays, str(path))
+        description = {
+            "network": self.network_.config(),
+            "estimator": {"class": type(self).__name__, "params": params, "fitted": fitted},
+        }
+        serialization.write(path, arrays, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Read a fitted estimator from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        device : {"auto", "cpu", "cuda", "cuda:N"}
+            Where its network is to live.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ModelFileError
+            If it is not a whole file of such an estimator.
+        """
+        arrays, description = serialization.read(path)
+        told = description.get("estimator")
+        if not isinstance(told, dict) or told.get("class") != cls.__name__:
+            kind = told.get("class") if isinstance(told, dict) else "no estimator"
+            raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
+        network = from_description(arrays, description, device, str(path))
+        try:
+            estimator = cls(**{k: _tupled(v) for k, v in told["params"].items()})
+            fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
+            if unknown := fitted.keys() - _FITTED:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
+        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
+        return estimator
