@@ -70,6 +70,10 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used here."""
 
 
+#: The host's backend, with which `home` begins to ask.
+NUMPY = NumpyBackend()
+
+
 def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
     """Return the backend of a device.
 
