@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet import cli, settings
+from xpnet import cli, experiment, settings
 from xpnet.backend import why_no_cuda
 
 QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
