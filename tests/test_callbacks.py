@@ -108,6 +108,28 @@ def test_the_best_comes_back_however_the_fit_ends(device):
     np.testing.assert_array_equal(state(net), told.states[1])
 
 
+def test_the_best_comes_back_when_the_loss_diverges(device):
+    net, X, y = make(device)
+    told = Told([3, 1, 2, 4, 5])
+    trainer = xn.Trainer(net, xn.SGD(xn.Piecewise(0.1, (4,), (1e300,))))
+    with pytest.raises(xn.DivergedError, match="Early stopping brought those of epoch 2 back"):
+        trainer.fit(
+            X, y, batch_size=10, epochs=20, validation_data=(X, y),
+            callbacks=[told, xn.EarlyStopping(9)],
+        )  # fmt: skip
+    np.testing.assert_array_equal(state(net), told.states[1])
+
+
+def test_a_loss_that_diverges_at_once_has_no_best(device):
+    net, X, y = make(device)
+    trainer = xn.Trainer(net, xn.SGD(1e300))
+    with pytest.raises(xn.DivergedError) as found:
+        trainer.fit(
+            X, y, batch_size=10, epochs=2, validation_data=(X, y), callbacks=[xn.EarlyStopping(9)]
+        )
+    assert "Early stopping" not in str(found.value)
+
+
 def test_each_fit_begins_anew(device):
     net, X, y = make(device)
     stopping = xn.EarlyStopping(2)
@@ -131,8 +153,14 @@ def test_it_watches_what_is_measured(device, monitor):
     ("monitor", "options", "message"),
     [
         ("dev_loss", {"validation_data": None}, "give validation_data"),
-        ("train_error", {"monitor": 0}, "watches 'train_error', and this fit measures epoch, step"),
+        (
+            "train_error",
+            {"monitor": 0},
+            "watches 'train_error', and .* measures train_loss, d",
+        ),
         ("accuracy", {}, "watches 'accuracy'"),
+        ("dev_accuracy", {}, r"measures [a-z_, ]+$"),
+        ("epoch", {}, "watches 'epoch'"),
     ],
 )
 def test_what_is_not_measured_is_refused_before_anything_is_trained(
@@ -216,7 +244,8 @@ def test_it_may_look_at_some_steps_alone(device):
 def test_before_its_first_look_it_leaves_the_weights_alone(device):
     net, X, y = make(device)
     steps = Steps()
-    fit(net, X, y, [steps, xn.WeightAverage(every=1000)], epochs=2)
+    with pytest.warns(UserWarning, match="fewer than 1000 steps: no weights were averaged"):
+        fit(net, X, y, [steps, xn.WeightAverage(every=1000)], epochs=2)
     np.testing.assert_array_equal(state(net), steps.states[-1])
 
 

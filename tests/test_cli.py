@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet import cli, settings
+from xpnet import cli, experiment, settings
 from xpnet.backend import why_no_cuda
 
 QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
@@ -205,30 +205,144 @@ def test_augmentation_changes_the_training_alone(run):
     assert losses[1] > losses[0]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
-def test_ctrl_c_ends_a_choice_of_lambda_too(tmp_path):
-    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "40"]
+def interrupted(folder, arguments, line, delay=0.0):
+    """Run a command, press Ctrl-C when a line comes that begins so; return code, output, errors."""
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
-        [*command, "--device", "cpu", "--l2", ",".join(map(str, range(40)))],
-        cwd=tmp_path,
+        [sys.executable, "-m", "xpnet", "train", *arguments, "--device", "cpu"],
+        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    for line in process.stdout:
-        if line.split()[:1] == ["1"]:  # the second λ is through
+    before = []
+    for text in process.stdout:
+        before.append(text)
+        if " ".join(text.split()).startswith(line):
             break
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert process.returncode == 130
-    assert err == ""
-    assert "chosen on the development set" in out
+    return process.returncode, "".join(before) + out, err
+
+
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+
+
+@needs_signals
+def test_ctrl_c_ends_a_choice_of_lambda_too(tmp_path):
+    values = ",".join(map(str, range(40)))
+    code, out, err = interrupted(tmp_path, ["digits", "--epochs", "40", "--l2", values], "1 ")
+    assert (code, err) == (130, "")
+    tried = int(re.search(r"Ctrl-C was pressed: (\d) of 40 values were tried", out)[1])
+    # What was cut short is shown, and no candidate.
+    assert out.count("cut short") == 1
+    model = xn.load_model(tmp_path / "digits.safetensors", device="cpu")
+    assert model.training["settings"]["l2"] < tried
     assert "saved digits.safetensors" in out
-    assert (
-        xn.load_model(tmp_path / "digits.safetensors", device="cpu").training["settings"]["l2"] < 5
-    )
+
+
+@needs_signals
+@pytest.mark.parametrize("line", ["train 1,078", "verdict:"])
+def test_ctrl_c_after_the_training_loses_nothing(tmp_path, line):
+    code, out, err = interrupted(tmp_path, ["digits", "--epochs", "3"], line)
+    assert (code, err) == (130, "")
+    assert "saved digits.safetensors and digits.png" in out
+    assert xn.load_model(tmp_path / "digits.safetensors", device="cpu")
+    assert (tmp_path / "digits.png").stat().st_size > 1000
+
+
+@needs_signals
+def test_ctrl_c_in_a_learning_curve_keeps_what_there_is(tmp_path):
+    options = ["digits", "--epochs", "100", "--learning-curve", "--hidden", "64"]
+    code, out, err = interrupted(tmp_path, options, "216 ")
+    assert (code, err) == (130, "")
+    assert "saved digits.curve.png" in out
+    assert out.count("cut short") == 1
+
+
+def test_a_program_is_told_of_interrupts_and_of_the_best_epoch(run):
+    options = ["--epochs", "60", "--patience", "3", "--l2", "0,0.1,1,10,100"]
+    _, out, _ = run("train", "breast_cancer", *options, "--json")
+    result = json.loads(out)
+    assert result["interrupted"] is False
+    # Of the chosen λ, not of the last one.
+    losses = [row["dev_loss"] for row in result["history"]]
+    assert result["best_epoch"] == 1 + losses.index(min(losses))
+    _, out, _ = run("train", "breast_cancer", *options)
+    best = int(re.search(r"no better dev_loss since epoch (\d+)", out)[1])
+    assert f"the weights are those of epoch {best}\n" in out
+
+
+def test_early_stopping_s_best_weights_are_saved_when_the_loss_diverges(run):
+    options = ["--patience", "9", "--optimizer", "sgd", "--learning-rate", "0.1", "--epochs", "20"]
+    code, _, err = run("train", "digits", *options, "--schedule", "piecewise:6=1e25")
+    assert code == 2
+    told = re.search(r"Early stopping brought those of epoch (\d) back. They are saved", err)
+    best = int(told[1])
+    run("train", "digits", *options[2:-1], str(best), "-o", "short.safetensors")
+    kept, short = (xn.load(f"{n}.safetensors", device="cpu") for n in ("digits", "short"))
+    np.testing.assert_array_equal(kept.parameters, short.parameters)
+
+
+def test_if_every_lambda_diverges_late_the_last_good_weights_are_saved(run):
+    options = ["--schedule", "piecewise:10=1e30", "--optimizer", "sgd", "--batch-size", "8"]
+    code, _, err = run("train", "diabetes", *options, "--epochs", "20", "--l2", "0,1")
+    assert code == 2
+    assert "diverged for every λ" in err
+    assert "They are saved in diabetes.safetensors" in err
+    assert Path("diabetes.safetensors").exists()
+
+
+def test_too_few_examples_for_a_curve_are_refused_before_the_training(run, monkeypatch):
+    # As if it took all examples to see two labels.
+    monkeypatch.setattr(experiment, "smallest_part", lambda y, order: len(order))
+    _save(X=GOOD[0][:10], y=np.arange(10) % 2)
+    code, out, err = run("train", "d.npz", *QUICK, "--learning-curve")
+    assert (code, out) == (2, "")
+    assert "are too few for a learning curve" in err
+    assert not Path("d.safetensors").exists()
+
+
+def test_a_curve_leaves_out_sizes_without_two_labels(run):
+    y = np.zeros(200, int)
+    y[::20] = 1
+    _save(X=np.random.default_rng(0).normal(size=(200, 3)), y=y)
+    _, out, _ = run("train", "d.npz", *QUICK, "--learning-curve", "--json")
+    result = json.loads(out)
+    assert [row["examples"] for row in result["learning_curve"]][-1] == 120
+    assert result["curve_picture"] == "d.curve.png"
+    assert Path("d.curve.png").exists()
+
+
+def test_the_last_point_of_a_curve_is_the_model(run):
+    _, out, _ = run("train", "wine", "--epochs", "5", "--learning-curve", "--json")
+    result = json.loads(out)
+    last = result["learning_curve"][-1]
+    for part in ("train", "dev"):
+        assert last[f"{part}_error"] == result["results"][part]["error"]
+        assert last[f"{part}_loss"] == pytest.approx(result["results"][part]["loss"], rel=1e-6)
+
+
+def test_pictures_of_two_models_are_two(run):
+    for name in ("v1.2", "v1.3"):
+        run("train", "wine", *QUICK, "-q", "-o", name)
+    assert {p.name for p in Path().iterdir()} >= {"v1.2", "v1.2.png", "v1.3", "v1.3.png"}
+
+
+def test_output_without_greek_letters(tmp_path):
+    environment = dict(os.environ, PYTHONIOENCODING="ascii", PYTHONPATH=os.pathsep.join(sys.path))
+    command = [sys.executable, "-m", "xpnet", "train", "wine", *QUICK, "--l2", "0,1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "chosen on the development set: ? = " in done.stdout
+
+
+def test_without_a_command_there_is_help(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "Usage" in out
 
 
 def test_schedules_are_shown_with_formula_and_picture(run):
@@ -386,7 +500,7 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--dropout", "1"], "[0, 1)"),
         (GOOD, ["--dropout", "-0.1"], "[0, 1)"),
         (GOOD, ["--dropout", "0.1,0.2,0.3"], "there are 2 hidden layers"),
-        (GOOD, ["--dropout", "0.1", "--hidden", "none"], "there are 0 hidden layers"),
+        (GOOD, ["--dropout", "0.1", "--hidden", "none"], "no hidden layer to drop from"),
         (GOOD, ["--dropout", "some"], "--dropout is 'some'"),
         (GOOD, ["--input-dropout", "1"], "[0, 1)"),
         (GOOD, ["--l2", "0,x"], "--l2 is '0,x'"),
@@ -399,6 +513,15 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--augment", "shift:1", "--image-shape", "2x2"], "and X has 3"),
         (GOOD, ["--augment", "shift:1", "--image-shape", "3"], "--image-shape is '3'"),
         (GOOD, ["--image-shape", "0x3"], "--image-shape is '0x3'"),
+        (GOOD, ["--image-shape", "3x1"], "nothing is augmented: leave it out"),
+        (GOOD, ["--augment", ","], "augment has ''"),
+        (
+            GOOD,
+            ["--augment", "shift:1", "--image-shape", "3x1"],
+            "moves images of shape (3, 1) away",
+        ),
+        (GOOD, ["--patience", "1.5"], "--patience"),
+        (GOOD, ["--nosuch"], "No such option"),
         (GOOD, ["--l2", "-1"], "l2 is -1"),
         (GOOD, ["--goal", "0"], "target is 0"),
         (GOOD, ["--dtype", "float16"], "give one of float32"),
@@ -525,7 +648,8 @@ def test_a_column_that_was_left_out_stays_out(run, table):
     ("arguments", "message"),
     [
         (["train", "table.csv", "--target", "kind", "-o", "table.csv"], "written over table.csv"),
-        (["train", "iris", "-o", "m.png"], "written over m.png"),
+        (["train", "iris", "-o", "m.png"], "models are written as .safetensors"),
+        (["train", "iris", "-o", "reg.CSV"], "models are written as .safetensors"),
         (["train", "iris", "-o", "pipe"], "is no plain file"),
         (["predict", "iris.safetensors", "table.csv", "-o", "table.csv"], "written over table.csv"),
     ],

@@ -200,3 +200,24 @@ def test_rows_say_what_they_are(mapped):
     assert repr(Rows(file, np.arange(2))) == "Rows(shape=(2, 4), dtype=float32, of memmap)"
     with pytest.raises(ValueError, match="without a copy"):
         np.asarray(Rows(file, np.arange(2)), copy=False)
+
+
+def test_rows_may_be_chosen_by_truth_values(mapped):
+    (file, _), (X, _) = mapped
+    chosen = np.arange(300) % 7 == 0
+    np.testing.assert_array_equal(Rows(file, chosen), X[chosen])
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        (np.array([0, 300]), IndexError, "indices from 0 to 300, of 300 rows"),
+        (np.array([-301]), IndexError, "of 300 rows"),
+        (np.array([0.0, 1.0]), TypeError, "give row numbers"),
+        (np.array([[0, 1]]), TypeError, "2-D"),
+    ],
+)
+def test_rows_that_are_not_there_are_refused(mapped, indices, error, message):
+    (file, _), _ = mapped
+    with pytest.raises(error, match=message):
+        Rows(file, indices)

@@ -119,6 +119,6 @@ def test_other_activations_have_no_theory_here():
 
 def test_pictures(tmp_path):
     plots.propagation(study(width=20, depth=4), tmp_path / "study.png")
-    plots.schedules([("constant", "α", [0.1] * 5)] * 4, tmp_path / "schedules.png", "epoch")
+    plots.schedules([("constant", "α", [0.1] * 5)] * 4, tmp_path / "schedules.png", 4.0, "epoch")
     for name in ("study", "schedules"):
         assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -104,17 +104,21 @@ class TestChoosingL2:
         with pytest.raises(xn.DivergedError, match="NaN or infinite"):
             self.choose(device, parts, l2=(1e9, 1e10), optimizer=xn.SGD(0.1), epochs=10)
 
-    def test_who_watches_may_end_it(self, device):
+    @pytest.mark.parametrize(("cut_at", "tried"), [(1, [0.0]), (2, [0.0]), (3, [0.0, 1.0])])
+    def test_a_training_that_was_cut_short_is_the_last_and_no_candidate(
+        self, device, cut_at, tried
+    ):
+        """Unless it is the only one."""
         seen = []
 
         def watch(trainer, row):
             seen.append((trainer.l2, row["l2"]))
-            return len(seen) == 2
+            return len(seen) == cut_at
 
         _, choice = self.choose(device, xn.partition(*blobs()), watch=watch)
-        assert seen == [(0.0, 0.0), (1.0, 1.0)]
-        assert len(choice.rows) == 2
-        assert choice.l2 in (0.0, 1.0)
+        assert seen == [(value, value) for value in self.values[:cut_at]]
+        assert [row["l2"] for row in choice.rows] == tried
+        assert choice.l2 in tried
 
     def test_options_go_to_the_fit(self, device):
         stopping = xn.EarlyStopping(1)
@@ -137,6 +141,10 @@ class TestChoosingL2:
     def test_bad_values(self, l2, message):
         with pytest.raises(ValueError, match=message):
             self.choose("cpu", xn.partition(*blobs()), l2=l2)
+
+    def test_one_value_alone_is_no_choice(self):
+        with pytest.raises(TypeError, match=r"l2 is 0\.1: give several values"):
+            self.choose("cpu", xn.partition(*blobs()), l2=0.1)
 
     def test_bad_parts_are_told_by_name(self):
         (X, y), dev, test = xn.partition(*blobs())
@@ -236,9 +244,31 @@ class TestLearningCurve:
         curve.plot(tmp_path / "curve.png", "blobs")
         assert (tmp_path / "curve.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
-    def test_who_watches_may_end_it(self, device):
-        _, curve = self.curve(device, xn.partition(*blobs()), watch=lambda trainer, row: True)
-        assert len(curve.rows) == 1
+    def test_a_training_that_was_cut_short_is_no_point(self, device):
+        seen = []
+        _, curve = self.curve(
+            device,
+            xn.partition(*blobs()),
+            watch=lambda trainer, row: seen.append(1) or len(seen) > 2,
+        )
+        assert (len(seen), len(curve.rows)) == (3, 2)
+
+    def test_sizes_that_come_to_the_same_are_measured_once(self, device):
+        _, curve = self.curve(device, xn.partition(*blobs()), sizes=(0.5, 0.501, 1.0))
+        assert [row["examples"] for row in curve.rows] == [72, 144]
+
+    def test_a_schedule_is_as_long_as_on_the_whole_set(self, device):
+        rates = []
+
+        def watch(trainer, row):
+            rates.append(trainer.history["learning_rate"])
+
+        rate = xn.Piecewise(0.01, (2,), (0.001,))
+        self.curve(
+            device, xn.partition(*blobs()), sizes=(0.25, 1.0), optimizer=xn.Adam(rate), watch=watch
+        )
+        assert rates[1] == [0.01, 0.01, 0.001, 0.001]
+        assert rates[0] == [0.01] * (len(rates[0]) // 2) + [0.001] * (len(rates[0]) // 2)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -248,7 +278,11 @@ class TestLearningCurve:
             ({"sizes": (0.5, 0.5)}, "give rising shares"),
             ({"sizes": (0.0, 1.0)}, "give rising shares"),
             ({"sizes": (0.5, 1.5)}, "give rising shares"),
-            ({"sizes": (0.001, 1.0)}, "0.001 of 144 examples is 0: give a larger first size"),
+            ({"sizes": 0.5}, "sizes are 0.5: give rising shares"),
+            (
+                {"sizes": (0.001, 1.0)},
+                "0.001 of 144 examples is 0, .* give a larger first size",
+            ),
             ({"batch_size": 0}, "batch_size is 0"),
             ({"epochs": 0}, "epochs is 0"),
         ],

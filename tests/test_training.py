@@ -1221,6 +1221,11 @@ REFUSED = {
     "an optimiser's class": (lambda: xn.Trainer(network(), xn.Adam), TypeError, "optimizer is <"),
     "a negative l2": (lambda: xn.Trainer(network(), l2=-0.1), ValueError, "l2 is -0.1"),
     "an l2 that is NaN": (lambda: xn.Trainer(network(), l2=np.nan), ValueError, "l2 is nan"),
+    "a callback alone": (
+        lambda: xn.Trainer(network()).fit(np.eye(4), [0, 1, 2, 0], callbacks=xn.EarlyStopping(2)),
+        TypeError,
+        "callbacks is .*: give a list",
+    ),
 }
 
 

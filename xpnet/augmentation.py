@@ -327,7 +327,8 @@ class Augmentation:
     TypeError
         If a transform is none.
     ValueError
-        If there are none, or some are for images and image_shape is missing or no shape.
+        If there are none, or some are for images and image_shape is missing, no shape, or smaller
+        than a shift.
 
     Examples
     --------
@@ -342,6 +343,8 @@ class Augmentation:
     def __init__(
         self, transforms: Sequence[Transform], image_shape: Sequence[int] | None = None
     ) -> None:
+        if isinstance(transforms, Transform) or not hasattr(transforms, "__iter__"):
+            raise TypeError(f"transforms is {transforms!r}: give a list, as [GaussianNoise(0.1)]")
         if not transforms:
             raise ValueError("transforms is empty: give some, as [GaussianNoise(0.1)]")
         for transform in transforms:
@@ -353,6 +356,10 @@ class Augmentation:
         for transform in transforms:
             if transform.of_images and self.image_shape is None:
                 raise ValueError(f"{transform!r} is for images: give image_shape, as (28, 28)")
+            if isinstance(transform, Shift) and transform.pixels >= min(
+                (self.image_shape or ())[:2]
+            ):
+                raise ValueError(f"{transform!r} moves images of shape {self.image_shape} away")
 
     def __repr__(self) -> str:
         return f"Augmentation({list(self.transforms)}, image_shape={self.image_shape})"
@@ -456,6 +463,8 @@ def _joined(maps: Sequence[Affine]) -> Affine:
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if not hasattr(shape, "__iter__"):
+        raise TypeError(f"image_shape is {shape!r}: give (height, width) or (…, channels)")
     sizes = tuple(check_count(size, "a length in image_shape") for size in shape)
     if len(sizes) not in (2, 3):
         raise ValueError(f"image_shape is {sizes}: give (height, width) or (…, channels)")

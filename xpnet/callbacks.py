@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 from ._typing import Array
 from .averages import ExponentialMovingAverage, MovingAverage
 from .data import Batches
-from .history import History
+from .history import DivergedError, History
 from .network import Network
 from .training import Callback, Trainer
 from .validation import check_count, check_not_negative
@@ -18,17 +19,17 @@ class EarlyStopping(Callback):
     """Ends a fit that no longer improves, and brings the best weights back (notes, chapter 5.3).
 
     After `patience` epochs in a row in which the watched figure has not fallen by more than
-    `min_improvement` below the best one, the fit ends. However it ends, the network then holds the
-    weights and running statistics of the best epoch. After Prechelt, "Early stopping — but when?",
-    1998, whose criterion UP_s this is for strips of one epoch.
+    `min_improvement` below the best one, the fit ends. However it ends, also if it diverges, the
+    network then holds the weights and running statistics of the best epoch. After Prechelt, "Early
+    stopping — but when?", 1998, whose criterion UP_s this is for strips of one epoch.
 
     Parameters
     ----------
     patience : int
         Epochs without improvement to wait for, 1 or more.
     monitor : str
-        A column of the history; smaller is better. "dev_loss" and "dev_error" need
-        ``validation_data``.
+        A loss or an error in the history's columns: "dev_loss", "dev_error" (they need
+        ``validation_data``), "train_loss" or "train_error".
     min_improvement : float
         How much smaller counts as better.
     restore_best : bool
@@ -85,9 +86,9 @@ class EarlyStopping(Callback):
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew; refuse to watch what is not measured."""
         self._forget()
-        measured = trainer.history.columns
+        measured = [c for c in trainer.history.columns if c.endswith(("_loss", "_error"))]
         if self.monitor not in measured:
-            hint = ": give validation_data" if self.monitor.startswith("dev_") else ""
+            hint = ": give validation_data" if self.monitor in ("dev_loss", "dev_error") else ""
             raise ValueError(
                 f"EarlyStopping watches {self.monitor!r}, and this fit measures "
                 f"{', '.join(measured)}{hint}"
@@ -105,6 +106,12 @@ class EarlyStopping(Callback):
         if self._waited >= self.patience:
             self.stopped_epoch = int(row["epoch"])
             trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
+
+    def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
+        """Bring the best weights back, if there are any, and say so."""
+        if self._state:
+            error.args = (f"{error}. Early stopping brought those of epoch {self.best_epoch} back",)
+            self.on_fit_end(trainer, trainer.history)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Bring the best weights back."""
@@ -134,6 +141,11 @@ class WeightAverage(Callback):
     ------
     TypeError, ValueError
         If the average is none, or every less than 1.
+
+    Warns
+    -----
+    UserWarning
+        If a fit has fewer steps than `every`, and so no average.
 
     Examples
     --------
@@ -177,6 +189,12 @@ class WeightAverage(Callback):
         """Put the weights back in their place, for the training to go on."""
         for array, own in zip(_state(trainer.network), self._own, strict=False):
             array[...] = own
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Warn if there is no average."""
+        if not self.parameters.count:
+            message = f"the fit had fewer than {self.every} steps: no weights were averaged"
+            warnings.warn(message, UserWarning, stacklevel=2)
 
 
 def _state(network: Network) -> list[Array]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from .history import DivergedError
 from .model import Model, load_model
 from .preprocessing import is_frame
 from .settings import SCHEDULE_EXAMPLES, SCHEDULES, Settings, parse_schedule
-from .sweeps import L2Choice, check_l2_values
+from .sweeps import L2Choice, Watch, check_l2_values
 from .training import Trainer
 
 app = typer.Typer(
@@ -155,7 +156,8 @@ def train(
     dataset = readers.read(data, target, options.names(drop))
     model_file = output or Path(f"{dataset.name}.safetensors")
     options.require_writable(model_file, data)
-    picture, curve = model_file.with_suffix(".png"), model_file.with_suffix(".curve.png")
+    picture = options.beside(model_file, ".png")
+    curve = options.beside(model_file, ".curve.png")
     for path in (picture, curve) if learning_curve else (picture,):
         options.require_writable(path, data, str(model_file))
     settings = Settings(
@@ -179,18 +181,21 @@ def train(
         goal=goal,
     )
     experiment = Experiment(dataset, settings, device)
+    if learning_curve:
+        experiment.curve_sizes()  # refuses too few examples before the training, not after
     _introduce(out, experiment, device)
     ctrl_c = console.CtrlC()
-    choice = _train(out, experiment, lambdas, model_file, ctrl_c)
-    if choice is not None and len(choice.rows) < len(lambdas):
-        out.print(f"{ctrl_c.REASON}: {len(choice.rows)} of {len(lambdas)} values were tried")
-    result = _finish(out, experiment, choice, model_file, picture)
-    if learning_curve and not ctrl_c.pressed:
-        result["learning_curve"] = _learn_on_parts(out, experiment, curve, ctrl_c)
-    if as_json:
-        _write_json(result)
-    if ctrl_c.pressed and (choice is not None or experiment.trainer.history.stopped):
-        raise typer.Exit(130)
+    with ctrl_c.watched():
+        choice = _train(out, experiment, lambdas, model_file, ctrl_c)
+        result = _finish(out, experiment, choice, model_file, picture)
+        if learning_curve and not ctrl_c.pressed:
+            result |= _learn_on_parts(out, experiment, curve, ctrl_c)
+        if ctrl_c.pressed:
+            out.print(f"{ctrl_c.REASON}: the rest was left out")
+        if as_json:
+            _write_json(result | {"interrupted": ctrl_c.pressed})
+    if ctrl_c.pressed:
+        raise typer.Exit(ctrl_c.EXIT_CODE)
 
 
 def _train(
@@ -204,24 +209,31 @@ def _train(
     name = _error_name(experiment.model)
     reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
     try:
-        with ctrl_c.watched():
-            if len(lambdas) == 1:
-                experiment.run([reporter, ctrl_c])
-                return None
-            table = console.SweepTable(out, "λ", "l2", name)
-
-            def watch(trainer: Trainer, row: dict[str, float]) -> bool:
-                table.add(row)
-                return ctrl_c.pressed
-
-            return experiment.choose_l2(lambdas, [reporter, ctrl_c], watch)
+        if len(lambdas) == 1:
+            experiment.run([reporter, ctrl_c])
+            return None
+        table = console.SweepTable(out, "λ", "l2", name)
+        choice = experiment.choose_l2(lambdas, [reporter, ctrl_c], _adding(table, ctrl_c))
+        if len(choice.rows) < len(lambdas):
+            out.print(f"{ctrl_c.REASON}: {len(choice.rows)} of {len(lambdas)} values were tried")
+        return choice
     except DivergedError as error:
         reporter.close()
-        if len(lambdas) > 1:
-            raise ValueError(f"the training diverged for every λ; the last one: {error}") from error
-        raise _saved_what_was_good(error, experiment, model_file) from error
+        every = "the training diverged for every λ; the last one: " if len(lambdas) > 1 else ""
+        raise _saved_what_was_good(error, experiment, model_file, every) from error
     finally:
         reporter.close()
+
+
+def _adding(table: console.SweepTable, ctrl_c: console.CtrlC) -> Watch:
+    """Return what adds each training of a sweep to a table, and says whether Ctrl-C cut it."""
+
+    def watch(trainer: Trainer, row: dict[str, float]) -> bool:
+        cut = ctrl_c.cut(trainer)
+        table.add(row, note="   cut short" if cut else "")
+        return cut
+
+    return watch
 
 
 def _introduce(out: Console, experiment: Experiment, device: str) -> None:
@@ -256,8 +268,8 @@ def _finish(
     name = _error_name(model)
     if history.stopped:
         out.print(f"stopped in epoch {history.rows[-1]['epoch']:.0f}: {history.reason}")
-    if experiment.stopping is not None:
-        out.print(f"the weights are those of epoch {experiment.stopping.best_epoch}")
+    if experiment.best_epoch is not None:
+        out.print(f"the weights are those of epoch {experiment.best_epoch}")
     if choice is not None:
         out.print(f"\nchosen on the development set: λ = {choice.l2:g}")
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
@@ -267,7 +279,14 @@ def _finish(
     out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
-    plots.training_history(history, picture, experiment.dataset.name, name, errors["test"]["error"])
+    plots.training_history(
+        history,
+        picture,
+        experiment.dataset.name + (f", λ = {choice.l2:g}" if choice is not None else ""),
+        name,
+        errors["test"]["error"],
+        experiment.best_epoch,
+    )
     out.print(f"\nsaved {model_file} and {picture}")
     return {
         "data": experiment.dataset.name,
@@ -282,6 +301,7 @@ def _finish(
         "history": history.rows,
         "stopped": history.stopped,
         "reason": history.reason,
+        "best_epoch": experiment.best_epoch,
         "l2_choice": None if choice is None else choice.rows,
         "model": str(model_file),
         "picture": str(picture),
@@ -290,34 +310,33 @@ def _finish(
 
 def _learn_on_parts(
     out: Console, experiment: Experiment, picture: Path, ctrl_c: console.CtrlC
-) -> list[dict[str, float]]:
+) -> dict[str, Any]:
     """Train on parts of the training set, and show how the errors depend on its size."""
     name = _error_name(experiment.model)
     out.print()
     table = console.SweepTable(out, "examples", "examples", name)
     reporter = console.Reporter(out, name, rows=False)
-
-    def watch(trainer: Trainer, row: dict[str, float]) -> bool:
-        table.add(row)
-        return ctrl_c.pressed
-
     try:
-        with ctrl_c.watched():
-            curve = experiment.learning_curve([reporter, ctrl_c], watch)
+        curve = experiment.learning_curve([reporter, ctrl_c], _adding(table, ctrl_c))
+    except DivergedError as error:
+        out.print(f"the learning curve ends here: {error}")
+        return {"learning_curve": None}
     finally:
         reporter.close()
+    if not curve.rows:
+        return {"learning_curve": []}
     curve.plot(picture, experiment.dataset.name, name)
     out.print(f"\nsaved {picture}")
-    return curve.rows
+    return {"learning_curve": curve.rows, "curve_picture": str(picture)}
 
 
 def _saved_what_was_good(
-    error: DivergedError, experiment: Experiment, model_file: Path
+    error: DivergedError, experiment: Experiment, model_file: Path, prefix: str
 ) -> ValueError:
-    if error.good_step == 0:
-        return ValueError(f"{error} (nothing was learnt by then, and nothing is saved)")
+    if error.good_step == 0 and not experiment.best_epoch:
+        return ValueError(f"{prefix}{error} (nothing was learnt by then, and nothing is saved)")
     experiment.model.save(model_file)
-    return ValueError(f"{error}. They are saved in {model_file}")
+    return ValueError(f"{prefix}{error}. They are saved in {model_file}")
 
 
 @app.command()
@@ -450,9 +469,13 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what is found: backends, devices, versions, BLAS and its threads."""
+    if schedules and initializers:
+        raise ValueError("--schedules and --initializers are given: give one of them")
     if picture is not None:
-        if schedules == initializers:
+        if not (schedules or initializers):
             raise ValueError("--picture draws --schedules or --initializers: give one of them")
+        if picture.suffix.lower() != ".png":
+            raise ValueError(f"--picture is {picture}: pictures are written as .png")
         options.require_writable(picture)
     if schedules:
         _show_schedules(picture, as_json)
@@ -477,10 +500,14 @@ def _show_schedules(picture: Path | None, as_json: bool) -> None:
     if as_json:
         _write_json({"schedules": found})
     else:
-        console.make_console().print(console.schedule_table(found))
+        console.make_console(least_width=130).print(console.schedule_table(found))
     if picture is not None:
-        panels = [(row["schedule"], row["formula"], row["rates"]) for row in found]
-        plots.schedules(panels, picture, "epoch")
+        panels = []
+        for row in found:
+            schedule = parse_schedule(row["schedule"], 0.1, epochs=100)
+            fine = [schedule(0, epoch) for epoch in np.linspace(0.0, 100.0, 2001)]
+            panels.append((row["schedule"], row["formula"], fine))
+        plots.schedules(panels, picture, 100.0, "epoch")
 
 
 def _show_initializers(picture: Path | None, as_json: bool) -> None:
@@ -489,7 +516,7 @@ def _show_initializers(picture: Path | None, as_json: bool) -> None:
     if as_json:
         _write_json({"initializers": [row | {"init": str(row["init"])} for row in found]})
     else:
-        console.make_console().print(console.propagation_table(found))
+        console.make_console(least_width=110).print(console.propagation_table(found))
     if picture is not None:
         plots.propagation(found, picture)
 
@@ -535,17 +562,30 @@ def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
 
 def main() -> None:
     """Run the command line: what is wrong with the input is told in one line, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where there is no λ, there is a ?
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _note  # type: ignore[assignment]
-            app()
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError) as error:
+            sys.exit(app(args=sys.argv[1:] or ["--help"], standalone_mode=False))
+    except KeyboardInterrupt:
+        print("stopped at once by Ctrl-C: what was not saved is lost", file=sys.stderr)
+        sys.exit(console.CtrlC.EXIT_CODE)
+    except Exception as error:
+        told = getattr(error, "format_message", None)  # a wrong use of the command's options
+        if told is None and not isinstance(error, EXPECTED):
+            raise
         if os.environ.get("XPNET_DEBUG"):
             raise
-        line = " ".join(str(error).split()) or type(error).__name__
+        line = " ".join(str(told() if told else error).split()) or type(error).__name__
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+
+
+#: What wrong input raises.
+EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,18 @@ from .training import Callback, Trainer
 GLANCE = 0.1
 
 
-def make_console(stderr: bool = False, quiet: bool = False) -> Console:
-    """Return a console that writes plain text when its output is piped."""
+def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0) -> Console:
+    """Return a console that writes plain text when its output is piped.
+
+    Tables are made for ``least_width`` columns at least: in a narrower terminal their lines are
+    wrapped, not cut.
+    """
     console = Console(
         stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
     )
     if not console.is_terminal:
         console.width = 10_000  # tables are not cut where there is no edge
+    console.width = max(console.width, least_width)
     return console
 
 
@@ -62,6 +67,8 @@ class Reporter(Callback):
                 f"{'epoch':>5}  {_headings(self._error_name)}  {'rate':>9}  {'samples/s':>11}"
             )
         self._last = trainer.epochs + epochs
+        for old in self._progress.task_ids:
+            self._progress.remove_task(old)
         self._bar = self._progress.add_task("", total=epochs * batches.n, speed=0.0)
         self._seen = 0
         self._begin_epoch(trainer.epochs + 1)
@@ -102,6 +109,8 @@ class Reporter(Callback):
 class CtrlC(Callback):
     """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
 
+    What was learnt is then evaluated and saved as ever; no further training begins.
+
     Attributes
     ----------
     pressed : bool
@@ -109,6 +118,9 @@ class CtrlC(Callback):
     """
 
     REASON = "Ctrl-C was pressed"
+
+    #: What a shell expects of a command that was ended so.
+    EXIT_CODE = 130
 
     def __init__(self) -> None:
         self.pressed = False
@@ -128,6 +140,10 @@ class CtrlC(Callback):
         if self._trainer is not None:
             self._trainer.stop(self.REASON)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def cut(self, trainer: Trainer) -> bool:
+        """Return whether it ended a training before its time."""
+        return trainer.history.reason == self.REASON
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Learn which fit to stop; it may have been pressed before."""
@@ -153,9 +169,9 @@ class SweepTable:
         self._console, self._key = console, key
         console.print(f"{heading:>8}  {_headings(error_name)}")
 
-    def add(self, row: dict[str, float]) -> None:
+    def add(self, row: dict[str, float], note: str = "") -> None:
         """Write a row."""
-        figures = _figures(row) if "dev_error" in row else "the training diverged"
+        figures = (_figures(row) if "dev_error" in row else "the training diverged") + note
         self._console.print(f"{row[self._key]:>8,g}  {figures}")
 
 

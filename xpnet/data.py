@@ -132,8 +132,13 @@ class Rows:
     ----------
     array : numpy.memmap or Rows
         Where the rows are.
-    indices : array of int, shape (n,)
+    indices : array of int, shape (n,), or of bool
         Which ones, in which order.
+
+    Raises
+    ------
+    TypeError, IndexError
+        If indices are no row numbers, or there are no such rows.
 
     Examples
     --------
@@ -143,6 +148,15 @@ class Rows:
     """
 
     def __init__(self, array: Any, indices: np.ndarray[Any, Any]) -> None:
+        indices = np.asarray(indices)
+        if indices.dtype == np.bool_:
+            indices = np.flatnonzero(indices)
+        if indices.dtype.kind not in "iu" or indices.ndim != 1:
+            raise TypeError(f"indices are {indices.dtype}, {indices.ndim}-D: give row numbers (n,)")
+        if len(indices) and not -len(array) <= indices.min() <= indices.max() < len(array):
+            raise IndexError(
+                f"indices from {indices.min()} to {indices.max()}, of {len(array)} rows"
+            )
         inner = isinstance(array, Rows)
         self.array: Any = array.array if inner else array
         self.indices: np.ndarray[Any, Any] = array.indices[indices] if inner else indices

@@ -108,6 +108,10 @@ def _positions(train: float, target: float, bias: bool, variance: bool) -> tuple
 
 def _advice(bias: bool, variance: bool) -> tuple[str, ...]:
     against_bias = ("a bigger network", "longer training", "another architecture")
-    against_variance = ("more data", "regularisation (L2, dropout)", "another architecture")
+    against_variance = (
+        "more data",
+        "regularisation (L2, dropout, augmentation, early stopping)",
+        "another architecture",
+    )
     # The notes' method: first the training error; only when that is right, the development error.
     return against_bias if bias else against_variance if variance else ()

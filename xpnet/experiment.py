@@ -22,7 +22,16 @@ from .network import Network
 from .preprocessing import Features, Target, check_rows, is_frame
 from .readers import Dataset
 from .settings import Settings, parse_augmentation
-from .sweeps import L2Choice, LearningCurve, Watch, choose_l2, learning_curve
+from .sweeps import (
+    SIZES,
+    L2Choice,
+    LearningCurve,
+    Watch,
+    choose_l2,
+    learning_curve,
+    nested_order,
+    smallest_part,
+)
 from .training import Callback, Trainer
 from .validation import check_count
 
@@ -64,8 +73,8 @@ class Experiment:
         What trains it.
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
-    stopping : EarlyStopping or None
-        What ends it early.
+    best_epoch : int or None
+        With early stopping the epoch whose weights the model holds, once it is trained.
 
     Raises
     ------
@@ -93,7 +102,8 @@ class Experiment:
         if self._augmentation is not None:
             self._augmentation.check(features.n_features)
         patience = settings.patience
-        self.stopping = None if patience is None else EarlyStopping(patience)
+        self._stopping = None if patience is None else EarlyStopping(patience)
+        self.best_epoch: int | None = None
         self.batch_size = self._batch_size()
         self.epochs = self._epochs()
         optimizer = settings.make_optimizer(self.epochs, self._batches())
@@ -133,7 +143,14 @@ class Experiment:
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train."""
         train, dev = (self._data(name) for name in ("train", "dev"))
-        self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks))
+        try:
+            self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks))
+        finally:
+            self.best_epoch = self._epoch_kept()
+
+    def _epoch_kept(self) -> int | None:
+        """Return the epoch whose weights early stopping brought back in the last training."""
+        return self._stopping.best_epoch if self._stopping is not None else None
 
     def choose_l2(
         self,
@@ -145,10 +162,10 @@ class Experiment:
 
         See `xpnet.choose_l2`. Settings, history and trainer are then those of the chosen λ.
         """
-        trainers: dict[float, Trainer] = {}
+        trainers: dict[float, tuple[Trainer, int | None]] = {}
 
         def remember(trainer: Trainer, row: dict[str, float]) -> bool | None:
-            trainers[row["l2"]] = trainer
+            trainers[row["l2"]] = trainer, self._epoch_kept()
             return watch(trainer, row) if watch is not None else None
 
         choice = choose_l2(
@@ -160,7 +177,7 @@ class Experiment:
             watch=remember,
             **self._fit_options(callbacks),
         )
-        self.trainer = trainers[choice.l2]
+        self.trainer, self.best_epoch = trainers[choice.l2]
         self.settings = replace(self.settings, l2=choice.l2)
         self.model.training["settings"] = asdict(self.settings)
         return choice
@@ -170,24 +187,43 @@ class Experiment:
     ) -> LearningCurve:
         """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
 
-        It trains the model's network anew: what is to be kept must have been saved.
+        Each makes about as many updates as the model made; nothing stops early. It trains the
+        model's network anew: what is to be kept must have been saved.
         """
+        options = self._fit_options(callbacks) | {"callbacks": callbacks}
+        options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
             self.model.network,
             self._data("train"),
             self._data("dev"),
+            sizes=self.curve_sizes(),
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             watch=watch,
-            **self._fit_options(callbacks),
+            **options,
         )
+
+    def curve_sizes(self) -> list[float]:
+        """Return the shares of the training set that a learning curve can be measured at.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two, for want of examples.
+        """
+        _, y = self.model.network.admit(*self._data("train"))
+        least = smallest_part(y, nested_order(self.model.network, y))
+        sizes = [size for size in SIZES if round(size * len(y)) >= least]
+        if len(sizes) < 2:
+            raise ValueError(f"{len(y)} training examples are too few for a learning curve")
+        return sizes
 
     def _data(self, name: str) -> tuple[Any, Any]:
         return self.parts[name].features, self.parts[name].labels
 
     def _fit_options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
         # The one that stops comes last: the others may still look at the weights of the epoch.
-        own = [] if self.stopping is None else [self.stopping]
+        own = [] if self._stopping is None else [self._stopping]
         return {
             "batch_size": self.batch_size,
             "epochs": self.epochs,

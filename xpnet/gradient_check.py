@@ -61,7 +61,8 @@ def check_gradients(
 
     The relative error is ‖F − ∇f‖ / (‖F‖ + ‖∇f‖), where F holds (f(x + ε eᵢ) − f(x − ε eᵢ)) / 2ε
     for each element of x. Of a network, f is its cost as a function of its parameters: the mean
-    loss plus λ/2n ‖W‖². Dropout keeps one mask throughout.
+    loss plus λ/2n ‖W‖². Dropout keeps one mask throughout. Where f is large beside its changes, F
+    loses digits: of f = 10⁹ + x² none are left; take a constant away, or a larger ε.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def numbers(option: str, text: str) -> list[float]:
 
 def image_shape(text: str) -> tuple[int, ...] | None:
     """Return the lengths in ``28x28``; None for nothing."""
-    lengths = text.split("x")
+    lengths = text.lower().split("x")
     if text and not (len(lengths) in (2, 3) and all(x.isdecimal() and int(x) for x in lengths)):
         raise ValueError(f"--image-shape is {text!r}: give HEIGHTxWIDTH, as 28x28, or 32x32x3")
     return tuple(map(int, lengths)) if text else None
@@ -56,3 +56,22 @@ def require_writable(path: Path, *sources: str) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
+
+
+#: What a model file must not be called: it would pass for data, or for the picture beside it.
+OTHERS = (".csv", ".npy", ".npz", ".parquet", ".png", ".json", ".txt")
+
+
+def beside(model_file: Path, ending: str) -> Path:
+    """Return the name of a file that goes with a model: m.png for m.safetensors, v1.2.png for v1.2.
+
+    Raises
+    ------
+    ValueError
+        If the model file has the name of another kind of file.
+    """
+    if model_file.suffix.lower() in OTHERS:
+        raise ValueError(f"--output is {model_file}: models are written as .safetensors")
+    if model_file.suffix == ".safetensors":
+        return model_file.with_suffix(ending)
+    return model_file.with_name(model_file.name + ending)

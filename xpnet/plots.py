@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .history import History
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d1601f", "#444444"
@@ -28,6 +30,7 @@ def training_history(
     title: str,
     error_name: str = "error",
     test_error: float | None = None,
+    best_epoch: int | None = None,
 ) -> None:
     """Draw loss and error of the training and the development set over the epochs.
 
@@ -43,6 +46,8 @@ def training_history(
         What the error is called.
     test_error : float or None
         The final error on the test set, drawn as a line.
+    best_epoch : int or None
+        The epoch whose weights were kept, marked by a line.
 
     Raises
     ------
@@ -65,8 +70,11 @@ def training_history(
         axes.set_ylim(bottom=0)
         _tidy(axes)
         axes.set_ylabel(error_name if what == "error" else "loss")
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
     if test_error is not None:
-        label = f"test, at the end: {test_error:.2%}"
+        when = "at the end" if best_epoch is None else f"epoch {best_epoch}"
+        label = f"test, {when}: {test_error:.2%}"
         axes.axhline(test_error, color=GREY, linestyle=":", label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in figure.axes:
@@ -115,16 +123,21 @@ def learning_curve(
 
 
 def schedules(
-    named: Sequence[tuple[str, str, Sequence[float]]], path: str | os.PathLike[str], unit: str
+    named: Sequence[tuple[str, str, Sequence[float]]],
+    path: str | os.PathLike[str],
+    last: float,
+    unit: str,
 ) -> None:
     """Draw learning-rate schedules, each in a panel of its own.
 
     Parameters
     ----------
     named : sequence of (name, formula, rates)
-        The rates at 0, 1, 2, …
+        The rates at evenly spaced times.
     path : path
         Where to; its ending says the format, as ``.png``.
+    last : float
+        The last time.
     unit : str
         What is counted along the axis.
     """
@@ -132,7 +145,7 @@ def schedules(
     figure = _figure(11, 3 * -(-len(named) // columns))
     panels = figure.subplots(-(-len(named) // columns), columns, sharey=True, sharex=True).flat
     for axes, (name, formula, rates) in zip(panels, named, strict=False):
-        axes.plot(range(len(rates)), rates, color=BLUE, drawstyle="steps-post")
+        axes.plot(np.linspace(0, last, len(rates)), rates, color=BLUE)
         axes.set_title(f"{name}\n{formula}", fontsize=10)
         axes.set_ylim(bottom=0)
         _tidy(axes)

@@ -235,7 +235,7 @@ class Cosine(OwnSchedule):
     [0.0, 0.05, 0.1, 0.05, 0.0, 0.0]
     """
 
-    formula: ClassVar[str] = "α(t) = final + (α₀ − final)(1 + cos πt) / 2"
+    formula: ClassVar[str] = "final + (α₀ − final)(1 + cos πt) / 2 after warm-up"
 
     total: float = 10.0
     warm_up: float = 0.0

@@ -123,8 +123,12 @@ class Settings:
         if self.activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation is {self.activation!r}: give one of {known}")
+        if any(self.dropout) and not self.hidden:
+            raise ValueError(
+                f"dropout is {self.dropout}, and there is no hidden layer to drop from"
+            )
         drops = self.dropout * len(self.hidden) if len(self.dropout) == 1 else self.dropout
-        if len(drops) != len(self.hidden) or (any(self.dropout) and not self.hidden):
+        if len(drops) != len(self.hidden):
             raise ValueError(
                 f"dropout is {self.dropout} and there are {len(self.hidden)} hidden layers: give "
                 "one probability for all, or one for each"
@@ -206,15 +210,22 @@ def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmen
     >>> parse_augmentation("shift:1,noise:0.2", (8, 8))
     Augmentation([Shift(pixels=1), GaussianNoise(sigma=0.2)], image_shape=(8, 8))
     """
+    if image_shape is not None and not text:
+        raise ValueError(f"image_shape is {image_shape}, and nothing is augmented: leave it out")
     transforms = []
-    for item in filter(None, text.split(",")):
+    for item in map(str.strip, text.split(",") if text else ()):
         name, _, value = item.partition(":")
         if name not in TRANSFORMS:
             raise ValueError(f"augment has {item!r}: give {', '.join(TRANSFORMS)}, as shift:2")
         kind = TRANSFORMS[name]
         try:
-            whole = name in ("shift", "cutout")
-            transforms.append(kind(*([int(value) if whole else float(value)] if value else [])))
-        except ValueError as error:
+            transforms.append(kind(*([_number(value)] if value else [])))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"augment has {item!r}: {error}") from error
     return Augmentation(transforms, image_shape) if transforms else None
+
+
+def _number(text: str) -> float:
+    """Return a whole number as one, for pixels are whole."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import plots
 from ._typing import Array
+from .backend import NUMPY, home
 from .data import proportional_order, take_rows
 from .history import DivergedError
 from .network import Network
@@ -20,10 +21,14 @@ from .randomness import Purpose, generator
 from .training import Trainer
 from .validation import check_count, check_not_negative
 
+#: The shares of the training set that a learning curve is measured at.
+SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
+
 #: A part of a data set: X and y.
 Data = tuple[Any, Any]
 
-#: What is told of each training; True ends the sweep there.
+#: What is told of each training. It returns True if that was cut short: then the training does not
+#: count, unless it is the only one, and it was the last.
 Watch = Callable[[Trainer, dict[str, float]], bool | None]
 
 
@@ -75,7 +80,8 @@ def choose_l2(
     optimizer : Optimizer or None
         As for `Trainer`.
     watch : function or None
-        Called with (trainer, row) when a λ has been tried; if it returns True, it was the last one.
+        Called with (trainer, row) when a λ has been tried. If it returns True, the training was cut
+        short: the λ does not count, unless it is the only one, and no other is tried.
     **fit
         Options of `Trainer.fit`: ``batch_size``, ``epochs``, ``callbacks``, ``augmentation``, …
 
@@ -113,17 +119,19 @@ def choose_l2(
         network.initialize()
         trainer = Trainer(network, optimizer, l2=value)
         row = {"l2": value}
-        rows.append(row)
         try:
             trainer.fit(*train, validation_data=dev, **fit)
+            row |= _measure(network, train, dev)
         except DivergedError as error:  # no candidate; the others may be
             failure = error
-        else:
-            row |= _measure(network, train, dev)
-            rank = row["dev_error"], row["dev_loss"]
-            if not best or rank < best["rank"]:
-                best = {"rank": rank, "l2": value, "state": network.state()}
-        if watch is not None and watch(trainer, row):
+        cut = watch is not None and watch(trainer, row)
+        if cut and best:
+            break
+        rows.append(row)
+        rank = row.get("dev_error", math.inf), row.get("dev_loss", math.inf)
+        if "dev_error" in row and (not best or rank < best["rank"]):
+            best = {"rank": rank, "l2": value, "state": network.state()}
+        if cut:
             break
     if not best and failure is not None:
         raise failure
@@ -133,6 +141,8 @@ def choose_l2(
 
 def check_l2_values(l2: Sequence[float]) -> list[float]:
     """Return values of λ to choose from, or raise a ValueError."""
+    if not hasattr(l2, "__iter__"):
+        raise TypeError(f"l2 is {l2!r}: give several values, as (0, 0.01, 0.1, 1)")
     values = [check_not_negative(value, "a value of l2") for value in l2]
     if not values or len(set(values)) < len(values):
         raise ValueError(f"l2 is {tuple(values)}: give different values, as (0, 0.01, 0.1, 1)")
@@ -163,7 +173,7 @@ def learning_curve(
     train: Data,
     dev: Data,
     *,
-    sizes: Sequence[float] = (0.1, 0.2, 0.4, 0.7, 1.0),
+    sizes: Sequence[float] = SIZES,
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     batch_size: int = 128,
@@ -193,7 +203,8 @@ def learning_curve(
     batch_size, epochs : int
         As for `Trainer.fit`, on the whole training set.
     watch : function or None
-        Called with (trainer, row) after each size; if it returns True, it was the last one.
+        Called with (trainer, row) after each size. If it returns True, the training was cut short:
+        it does not count, and no other follows.
     **fit
         Other options of `Trainer.fit`.
 
@@ -205,8 +216,10 @@ def learning_curve(
     Raises
     ------
     TypeError, ValueError
-        If the sizes are no rising shares, or one has no two examples; if the data are not as the
-        network needs them.
+        If the sizes are no rising shares, or the smallest part has no two examples with different
+        labels; if the data are not as the network needs them. Found before anything is trained.
+    DivergedError
+        If the training diverges.
 
     Examples
     --------
@@ -223,21 +236,24 @@ def learning_curve(
     """
     X, y = network.admit(*train)
     dev = network.admit(*dev, name="dev ")
-    counts = _counts(sizes, X.shape[0])
+    order = nested_order(network, y)
+    counts = _counts(sizes, y, order)
     batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
     updates = epochs * math.ceil(X.shape[0] / batch_size)
-    order = _nested_order(network, y)
     rows: list[dict[str, float]] = []
     for count in counts:
-        part = take_rows(X, order[:count]), take_rows(y, order[:count])
+        # In the given order, so that the whole set gives what a plain fit gives.
+        chosen = np.sort(order[:count])
+        part = take_rows(X, chosen), take_rows(y, chosen)
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
         network.initialize()
         trainer = Trainer(network, _slowed(optimizer or Adam(), epochs / times), l2=l2)
         trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
-        rows.append({"examples": count, "epochs": times} | _measure(network, part, dev))
-        if watch is not None and watch(trainer, rows[-1]):
+        row = {"examples": count, "epochs": times} | _measure(network, part, dev)
+        if watch is not None and watch(trainer, row):
             break
+        rows.append(row)
     return LearningCurve(rows)
 
 
@@ -249,17 +265,28 @@ def _slowed(optimizer: Optimizer, pace: float) -> Optimizer:
     return replace(optimizer, learning_rate=lambda step, epoch: rate(step, pace * epoch))
 
 
-def _counts(sizes: Sequence[float], n: int) -> list[int]:
-    shares = [float(size) for size in sizes]
+def _counts(sizes: Sequence[float], y: Array, order: np.ndarray[Any, Any]) -> list[int]:
+    shares = [float(size) for size in sizes] if hasattr(sizes, "__iter__") else []
     if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
-        raise ValueError(f"sizes are {tuple(shares)}: give rising shares in (0, 1], as (0.1, 1.0)")
-    counts = [round(share * n) for share in shares]
-    if counts[0] < 2:
-        raise ValueError(f"{shares[0]:g} of {n} examples is {counts[0]}: give a larger first size")
+        raise ValueError(f"sizes are {sizes}: give rising shares in (0, 1], as (0.1, 1.0)")
+    least = smallest_part(y, order)
+    counts = list(dict.fromkeys(round(share * len(order)) for share in shares))
+    if counts[0] < least:
+        raise ValueError(
+            f"{shares[0]:g} of {len(order)} examples is {counts[0]}, and the first {least} are "
+            "needed to have different labels: give a larger first size"
+        )
     return counts
 
 
-def _nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
+def smallest_part(y: Array, order: np.ndarray[Any, Any]) -> int:
+    """Return how many examples, in an order, it takes for two to have different labels."""
+    labels = np.asarray(home(y, NUMPY).to_host(y)).reshape(len(order), -1)[order]
+    differ = (labels != labels[0]).any(axis=1)
+    return int(np.argmax(differ)) + 1 if differ.any() else len(order)
+
+
+def nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
     """Return an order of the training set, each beginning of which holds its share of classes."""
     labels = network.backend.to_host(y)
     classes = network.loss.of_classes and labels.size == len(labels)

@@ -55,6 +55,9 @@ class Callback:
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Do something after the last epoch."""
 
+    def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
+        """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows."""
+
 
 class _Function(Callback):
     """A plain function as a callback."""
@@ -370,7 +373,11 @@ class Trainer:
         """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
         net = self.network
         epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
+        if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
+            raise TypeError(f"callbacks is {callbacks!r}: give a list")
         watchers = [_as_callback(c) for c in callbacks]
+        if not (augmentation is None or isinstance(augmentation, Augmentation)):
+            raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
         with self.backend.active():
             batches = Batches(
                 x,
@@ -387,6 +394,10 @@ class Trainer:
             net.reserve(batches.largest, training=True)
             try:
                 return self._run(batches, epochs, dev, sample, watchers)
+            except DivergedError as error:
+                for watcher in watchers:
+                    watcher.on_divergence(self, error)
+                raise
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
                 self._stopping = ""
                 self._set_pace(None)
