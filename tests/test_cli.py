@@ -325,6 +325,14 @@ def test_the_last_point_of_a_curve_is_the_model(run):
         assert last[f"{part}_loss"] == pytest.approx(result["results"][part]["loss"], rel=1e-6)
 
 
+def test_a_curve_s_trainings_are_as_long_as_the_model_s(run):
+    options = ["--patience", "2", "--epochs", "300", "--learning-rate", "0.01"]
+    _, out, _ = run("train", "diabetes", *options, "--learning-curve", "--json")
+    result = json.loads(out)
+    assert result["stopped"]
+    assert result["learning_curve"][-1]["epochs"] == len(result["history"]) < 300
+
+
 def test_pictures_of_two_models_are_two(run):
     for name in ("v1.2", "v1.3"):
         run("train", "wine", *QUICK, "-q", "-o", name)

@@ -173,14 +173,17 @@ class TestLearningCurve:
         assert [row["epochs"] for row in curve.rows] == [80, 80, 16, 8]
         assert steps == [80] * 4
 
-    def test_the_whole_set_gives_what_a_plain_fit_gives(self, device):
-        parts = xn.partition(*blobs())
-        net, curve = self.curve(device, parts, sizes=(0.2, 1.0), l2=0.5)
-        train, dev, _ = parts
+    @pytest.mark.parametrize("l2", [0.0, 5.0])
+    def test_the_whole_set_gives_what_a_plain_fit_gives(self, device, l2):
+        train, dev, _ = xn.partition(*blobs())
+        net, curve = self.curve(device, [train, dev], sizes=(0.2, 1.0), l2=l2)
+        plain = make(device)
+        xn.Trainer(plain, xn.Adam(0.01), l2=l2).fit(*train, **FIT)
+        for name, array in plain.state().items():
+            np.testing.assert_array_equal(net.state()[name], array)
         assert curve.rows[-1]["examples"] == len(train[1])
-        measured = [net.evaluate(*part) for part in (train, dev)]
-        assert curve.rows[-1]["train_error"] == pytest.approx(measured[0]["error"])
-        assert curve.rows[-1]["dev_loss"] == pytest.approx(measured[1]["loss"])
+        assert curve.rows[-1]["train_error"] == plain.evaluate(*train)["error"]
+        assert curve.rows[-1]["dev_loss"] == pytest.approx(plain.evaluate(*dev)["loss"])
 
     def test_smaller_sets_are_parts_of_larger_ones_with_their_share_of_each_class(
         self, device, monkeypatch
