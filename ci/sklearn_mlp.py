@@ -16,8 +16,8 @@ EXPECTED = {
     "test_gradient": "calls _loss_grad_lbfgs",
     "test_lbfgs_regression_maxfun[X0-y0]": "wants a warning that 10 evaluations are too few; from "
     "these initial weights L-BFGS has converged after 8 iterations",
-    "test_early_stopping_stratified": "wants the rare class to be called 'True'; here it is told by "
-    "its own label",
+    "test_early_stopping_stratified": "wants the rare class to be called 'True'; here it is told "
+    "by its own label",
 }
 
 
@@ -28,10 +28,12 @@ class Replace:
         self.passed, self.failed = [], []
 
     def pytest_collection_modifyitems(self) -> None:
+        """Replace the classes, once the tests are loaded."""
         test_mlp.MLPClassifier = xpnet.MLPClassifier
         test_mlp.MLPRegressor = xpnet.MLPRegressor
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that passed, or failed in any of its stages."""
         if report.failed or report.when == "call":
             where = self.passed if report.passed else self.failed
             where.append(report.nodeid.rpartition("::")[2])
