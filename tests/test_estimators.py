@@ -254,6 +254,21 @@ class TestStopping:
         assert len(plain.validation_loss_curve_) == len(plain.loss_curve_) == 20
         assert plain.score(X_val, y_val) == pytest.approx(plain.validation_scores_[-1])
 
+    @BOTH
+    @pytest.mark.parametrize("warm_start", [False, True])
+    def test_a_validation_set_may_lack_a_class(self, kind, warm_start):
+        X, y = self.X, self.y
+        model = kind(max_iter=3, random_state=0, warm_start=warm_start)
+        for _ in range(2):
+            model.fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
+        assert len(model.validation_loss_curve_) == (6 if warm_start else 3)
+
+    def test_a_validation_set_of_another_width_is_refused(self):
+        with pytest.raises(ValueError, match="y has 2 outputs, and there were 1 before"):
+            MLPRegressor(max_iter=2).fit(
+                self.X, self.y, X_val=self.X, y_val=np.stack([self.y, self.y], axis=1)
+            )
+
     def test_adaptive_rates_fall(self):
         rates = []
         model = MLPClassifier(

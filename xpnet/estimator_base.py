@@ -108,8 +108,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     # -- what differs ----
 
-    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
-        """Check labels, learn what they are if it is the first time, return them for the loss."""
+    def _encode(self, y: np.ndarray[Any, Any], learn: bool) -> np.ndarray[Any, Any]:
+        """Check labels, learn what they are if that is not known, return them for the loss."""
+        raise NotImplementedError
+
+    def _encode_more(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Check labels of a validation set, which may lack some, and return them for the loss."""
         raise NotImplementedError
 
     def _loss_name(self) -> tuple[str, int, str]:
@@ -222,7 +226,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         first: bool,
         incremental: bool = False,
     ) -> None:
-        codes = self._encode(y, first)
+        codes = self._encode(y, learn=first and not incremental)
         weights = self._weights(y, sample_weight)
         seed = self._seed()
         if self.early_stopping and incremental:
@@ -269,7 +273,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         X_val, y_val = validation
         if X_val is not None:
             X_val, y_val = self._admit(X_val, y_val, reset=False)
-            return X, y, codes, weights, (X_val, y_val, self._encode(y_val, False), None)
+            return X, y, codes, weights, (X_val, y_val, self._encode_more(y_val), None)
         if not self.early_stopping or self.solver == "lbfgs":
             return X, y, codes, weights, None
         single = isinstance(self, ClassifierMixin) and codes.ndim == 1

@@ -18,7 +18,7 @@ from .training import Trainer
 
 #: Fitted attributes that a file holds beside the network.
 _FITTED = {
-    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel"),
+    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel", "_width"),
     *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
     *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
 }

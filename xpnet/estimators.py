@@ -146,36 +146,41 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
     ) -> None:
         _keep(self, locals())
 
-    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
-        check_classification_targets(y)
-        multilabel = type_of_target(y, input_name="y").startswith("multilabel")
-        if y.ndim == 2 and not multilabel:
-            raise ValueError(
-                f"y has shape {y.shape} and holds classes: Multioutput target data is not "
-                "supported; give one column of classes, or columns of 0 and 1"
-            )
-        if first and not getattr(self, "_classes_given", False):
-            self._multilabel = multilabel
-            self.classes_ = np.arange(y.shape[1]) if multilabel else np.unique(y)
-        elif multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
-            raise ValueError(f"`y` has shape {y.shape}, which is not as in the call before")
-        elif not multilabel:
-            self._check_known(unique_labels(y))
-        if multilabel:
-            return np.asarray(y != 0, np.int8)
-        return np.searchsorted(self.classes_, y)
+    def _encode(self, y: np.ndarray[Any, Any], learn: bool) -> np.ndarray[Any, Any]:
+        if learn:
+            self._learn_classes(y, None)
+        elif self.warm_start and not self._multilabel:
+            self._require_all(unique_labels(y))
+        return self._encode_more(y)
 
-    def _check_known(self, classes: np.ndarray[Any, Any]) -> None:
-        if self.warm_start and {*classes.tolist()} != {*self.classes_.tolist()}:
+    def _learn_classes(self, y: np.ndarray[Any, Any], classes: Any) -> None:
+        """Take the classes from the labels, or as they are given."""
+        self._multilabel = _is_multilabel(y)
+        if self._multilabel:
+            self.classes_ = np.arange(y.shape[1])
+        else:
+            self.classes_ = np.unique(y) if classes is None else unique_labels(classes)
+
+    def _require_all(self, classes: np.ndarray[Any, Any]) -> None:
+        if {*classes.tolist()} != {*self.classes_.tolist()}:
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {classes}"
             )
+
+    def _encode_more(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        multilabel = _is_multilabel(y)
+        if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
+            raise ValueError(f"`y` has shape {y.shape}, which is not as in the call before")
+        if multilabel:
+            return np.asarray(y != 0, np.int8)
+        classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
+        return np.searchsorted(self.classes_, y)
 
     def _loss_name(self) -> tuple[str, int, str]:
         if self._multilabel:
@@ -272,13 +277,8 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
             )
         X, y = self._admit(X, y, reset=first)
         if first:
-            self._multilabel = type_of_target(y).startswith("multilabel")
-            self.classes_ = np.arange(y.shape[1]) if self._multilabel else unique_labels(classes)
-        self._classes_given = True
-        try:
-            self._fit(X, y, sample_weight, (None, None), first, incremental=True)
-        finally:
-            del self._classes_given
+            self._learn_classes(y, classes)
+        self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -354,11 +354,14 @@ class MLPRegressor(Scored, RegressorMixin, MLP):
     ) -> None:
         _keep(self, locals())
 
-    def _encode(self, y: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
-        width = 1 if y.ndim == 1 else y.shape[1]
-        if not first and width != self.n_outputs_:
-            raise ValueError(f"y has shape {y.shape}, and there were {self.n_outputs_} outputs")
-        self._width = width
+    def _encode(self, y: np.ndarray[Any, Any], learn: bool) -> np.ndarray[Any, Any]:
+        if learn or not hasattr(self, "network_"):
+            self._width = _width(y)
+        return self._encode_more(y)
+
+    def _encode_more(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if _width(y) != self._width:
+            raise ValueError(f"y has {_width(y)} outputs, and there were {self._width} before")
         return y
 
     def _loss_name(self) -> tuple[str, int, str]:
@@ -391,6 +394,22 @@ class MLPRegressor(Scored, RegressorMixin, MLP):
         X, y = self._admit(X, y, reset=first)
         self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
+
+
+def _width(y: np.ndarray[Any, Any]) -> int:
+    return 1 if y.ndim == 1 else int(y.shape[1])
+
+
+def _is_multilabel(y: np.ndarray[Any, Any]) -> bool:
+    """Return whether labels are columns of 0 and 1; refuse what are no labels."""
+    check_classification_targets(y)
+    multilabel = str(type_of_target(y, input_name="y")).startswith("multilabel")
+    if y.ndim == 2 and not multilabel:
+        raise ValueError(
+            f"y has shape {y.shape} and holds classes: Multioutput target data is not supported; "
+            "give one column of classes, or columns of 0 and 1"
+        )
+    return multilabel
 
 
 def _keep(estimator: Any, arguments: dict[str, Any]) -> None:
