@@ -527,6 +527,40 @@ def test_a_file_holds_labels_of_any_kind(tmp_path):
     assert xn.load(tmp_path / "m.safetensors", device="cpu").n_outputs == 3
 
 
+def test_parameters_come_back_as_they_were(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    weights = {0: 1.0, 1: 2.0, 2: 0.5}
+    model = MLPClassifier((4, 3), ["tanh", "relu"], class_weight=weights, max_iter=1).fit(X, y)
+    model.save(tmp_path / "m.st")
+    again = MLPClassifier.load(tmp_path / "m.st", device="cpu")
+    assert again.class_weight == weights
+    assert again.hidden_layer_sizes == (4, 3)
+    again.set_params(warm_start=True).fit(X, y)
+
+
+@BOTH
+@pytest.mark.parametrize("first", [{"solver": "lbfgs"}, {"early_stopping": True}, {}], ids=str)
+@pytest.mark.parametrize("then", [{"solver": "lbfgs"}, {"early_stopping": True}, {}], ids=str)
+def test_a_warm_start_may_go_on_in_another_way(kind, first, then):
+    X, y = datasets.load_iris(return_X_y=True)
+    plain = {"solver": "adam", "early_stopping": False}
+    model = kind(hidden_layer_sizes=(4,), max_iter=4, warm_start=True, random_state=0)
+    model.set_params(**plain | first).fit(X, y)
+    model.set_params(**plain | then).fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.score(X, y) > -10
+
+
+def test_parameters_may_change_after_a_fit():
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((4, 3), max_iter=2, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(hidden_layer_sizes=(9,), activation="tanh", solver="lbfgs")
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.transform(X).shape == (150, 3)
+    assert len(model.get_feature_names_out()) == 3
+
+
 def test_what_can_t_be_written_is_told(tmp_path):
     X, y = datasets.load_iris(return_X_y=True)
     model = MLPClassifier(max_iter=1, callbacks=[print]).fit(X, y)

@@ -46,6 +46,13 @@ ACTIVATIONS: dict[str, type[Layer] | None] = {
 }
 
 
+#: What is written epoch by epoch.
+CURVES = (
+    *("loss_curve_", "best_loss_"),
+    *("validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+)
+
+
 def _closed(low: float, high: float | None, closed: str = "left", kind: type = Real) -> Interval:
     return Interval(kind, low, high, closed=closed)
 
@@ -73,6 +80,12 @@ class Scored:
 
 class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
     """What both estimators share."""
+
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", _closed(1, None, kind=Integral)],
@@ -333,14 +346,20 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         self.n_layers_ = len(sizes) + 2
         self.n_iter_ = self.t_ = 0
         self._optimizer = None
-        self.loss_curve_: list[float] = []
-        self.best_loss_: float | None = None if self.early_stopping else math.inf
-        self.validation_scores_: list[float] | None = None
-        self.validation_loss_curve_: list[float] | None = None
-        self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
-        if self.solver == "lbfgs":
-            del self.loss_curve_, self.best_loss_
-            del self.validation_scores_, self.best_validation_score_, self.validation_loss_curve_
+        for name in CURVES:  # L-BFGS has none
+            self.__dict__.pop(name, None)
+
+    def _begin_curves(self) -> None:
+        """Set what is written epoch by epoch, where an earlier fit has not."""
+        fresh = (
+            ("loss_curve_", []),
+            ("best_loss_", None if self.early_stopping else math.inf),
+            ("validation_scores_", None),
+            ("validation_loss_curve_", None),
+            ("best_validation_score_", -math.inf if self.early_stopping else None),
+        )
+        for name, value in fresh:
+            self.__dict__.setdefault(name, value)
 
     def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
         if self.dropout or self.input_dropout or self.batch_norm:
@@ -401,6 +420,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         incremental: bool,
     ) -> None:
         network, n = self.network_, x.shape[0]
+        self._begin_curves()
         batch_size = self._batch_size(n)
         if not incremental or self._optimizer is None:
             self._optimizer = Trainer(network, self._make_optimizer(n), l2=self.alpha)
@@ -526,8 +546,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     @property
     def _n_features_out(self) -> int:
-        sizes = self._sizes()
-        return sizes[-1] if sizes else self.n_features_in_
+        *_, last = (layer for layer in self.network_.layers if isinstance(layer, Linear))
+        return last.n_inputs
 
     # -- what scikit-learn's users look at ----
 

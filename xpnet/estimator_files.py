@@ -31,6 +31,9 @@ def _plain(value: Any) -> Any:
 
 
 def _tupled(value: Any) -> Any:
+    """Return a parameter as it was: JSON has no tuples, and strings alone for keys."""
+    if isinstance(value, dict):
+        return dict(value["pairs"])
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -99,7 +102,8 @@ class Kept(BaseEstimator):
         params = {}
         for name, value in self.get_params(deep=False).items():
             try:
-                params[name] = json.loads(json.dumps(value, default=_plain))
+                pairs = {"pairs": [*map(list, value.items())]} if isinstance(value, dict) else value
+                params[name] = json.loads(json.dumps(pairs, default=_plain))
             except TypeError:
                 message = f"{name} is {value!r}, which can't be written: it is left out"
                 warnings.warn(message, UserWarning, stacklevel=2)

@@ -92,8 +92,9 @@ class Convergence(Callback):
             e.best_loss_ = min(best, e.loss_)
         else:
             score = e.validation_scores_[-1]
-            better = not score < e.best_validation_score_ + e.tol
-            if score > e.best_validation_score_:
+            best = -math.inf if e.best_validation_score_ is None else e.best_validation_score_
+            better = not score < best + e.tol
+            if score > best:
                 e.best_validation_score_ = score
                 state = (trainer.network.parameters, trainer.network.statistics)
                 self._best = [array.copy() for array in state]
