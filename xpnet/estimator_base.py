@@ -351,7 +351,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     def _begin_curves(self) -> None:
         """Set what is written epoch by epoch, where an earlier fit has not."""
-        fresh = (
+        fresh: tuple[tuple[str, Any], ...] = (
             ("loss_curve_", []),
             ("best_loss_", None if self.early_stopping else math.inf),
             ("validation_scores_", None),
