@@ -4,10 +4,10 @@ import re
 import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pages import Spy
 from strict import StrictBackend
 
 import xpnet as xn
@@ -307,26 +307,6 @@ def test_a_warm_step_on_numpy_takes_no_memory_that_grows_with_the_batch(scenario
 
 
 # -- what is random ----
-
-
-@dataclass(eq=False)
-class Spy(xn.Layer):
-    """Passes all on and keeps a copy of what it saw in training: a layer as users may write one."""
-
-    seen: list = field(default_factory=list)
-
-    def buffers(self, new, x, overwrite, needs_dx):
-        return SimpleNamespace(y=x)
-
-    def forward(self, x, b):
-        self.seen.append(np.array(x.get() if hasattr(x, "get") else x))
-        return x
-
-    def infer(self, x, b):
-        return x
-
-    def backward(self, dy, b):
-        return dy
 
 
 def watched(device, layers, X, y, fits=({},), **options):
