@@ -7,7 +7,8 @@ import pytest
 from strict import StrictBackend
 
 import xpnet.backend
-from xpnet.backend import Backend, select, why_no_cuda
+from xpnet._numpy import NumpyBackend
+from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
 
 
 @pytest.fixture
@@ -26,6 +27,13 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
 
 
 def _numpy(request: pytest.FixtureRequest) -> Backend:
+    return NumpyBackend()
+
+
+def _numba(request: pytest.FixtureRequest) -> Backend:
+    why = why_not_compiled()
+    if why is not None:
+        pytest.skip(f"compiled kernels: {why}")
     return select("cpu")
 
 
@@ -40,7 +48,7 @@ def _cupy(request: pytest.FixtureRequest) -> Backend:
     return select("cuda")
 
 
-BACKENDS = {"numpy": _numpy, "strict": _strict, "cupy": _cupy}
+BACKENDS = {"numpy": _numpy, "numba": _numba, "strict": _strict, "cupy": _cupy}
 
 #: What a test may ask for beyond those, by parametrising `device` indirectly.
 SPECIAL = {"lagging": lambda request: StrictBackend(late=True)}
@@ -48,7 +56,7 @@ SPECIAL = {"lagging": lambda request: StrictBackend(late=True)}
 
 @pytest.fixture(params=list(BACKENDS))
 def device(request: pytest.FixtureRequest) -> Backend:
-    """Each backend in turn: NumPy, CuPy's stand-in, and CuPy where there is a GPU.
+    """Each backend in turn: NumPy, the same with Numba, CuPy's stand-in, and CuPy on a GPU.
 
     None is active, as for a user: what is called from outside has to see to that by itself.
     """

@@ -1009,9 +1009,9 @@ class TestChapter9BatchNorm:
             dy[a] = 1
             d_gamma, d_beta, row = (xp.zeros((1, m), np.float64) for _ in range(3))
             x_hat, dx = backend.asarray(self.normalise(x)), xp.zeros((n, m), np.float64)
-            one = xp.ones((1, m), np.float64)
+            one, dy = xp.ones((1, m), np.float64), backend.asarray(dy)
             backend.kernels.batch_norm_backward(
-                backend.asarray(dy), x_hat, one, inverse, d_gamma, d_beta, row, dx
+                dy, dy, x_hat, one, inverse, d_gamma, d_beta, row, dx
             )
             found[:, a] = on_host(backend, dx).T
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +13,9 @@ from .kernels import Kernels
 
 #: `NumpyKernels.max_features` goes through the columns up to so many, from so many rows on.
 FEW_COLUMNS, MANY_ROWS = 32, 256
+
+#: `NumpyKernels.product` turns matrices of so many elements around, up to so many examples.
+LARGE_MATRIX, SHORT_BATCH = 2**15, 128
 
 
 class NumpyKernels(Kernels):
@@ -24,6 +28,7 @@ class NumpyKernels(Kernels):
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp)
         self._ones: dict[tuple[int, int, str], Array] = {}
+        self._local = threading.local()
 
     def _of_ones(self, rows: int, columns: int, dtype: Any) -> Array:
         key = rows, columns, dtype.char
@@ -51,6 +56,32 @@ class NumpyKernels(Kernels):
         for i in range(2, m):
             np.maximum(out, x[..., i : i + 1], out=out)
 
+    def product(self, x: Array, weight_t: Array, out: Array) -> None:
+        """X Wᵀ; for a short batch and a large W as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
+        n = x.shape[-2]
+        if x.ndim == 2 and 1 < n <= SHORT_BATCH and weight_t.size >= LARGE_MATRIX:
+            turned = self._scratch(out.shape[-1], n, out.dtype)
+            np.matmul(weight_t.T, x.T, out=turned)
+            np.copyto(out, turned.T)
+        else:
+            np.matmul(x, weight_t, out=out)
+
+    def _scratch(self, rows: int, columns: int, dtype: Any) -> Array:
+        """Return an array of the thread's own that the next call may hand out again."""
+        size = rows * columns
+        held = getattr(self._local, dtype.char, None)
+        if held is None or held.size < size:
+            held = np.empty(size, dtype)
+            setattr(self._local, dtype.char, held)
+        return held[:size].reshape(rows, columns)
+
+    def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
+        """δᵀ X; for one example entry by entry, which is several times as fast as BLAS."""
+        if dy.shape[-2] == 1:
+            np.multiply(dy.swapaxes(-1, -2), x, out=out)
+        else:
+            np.matmul(dy.swapaxes(-1, -2), x, out=out)
+
     def gather(self, rows: Array, indices: Array, out: Array) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
         np.take(rows, indices, axis=0, out=out, mode="clip")
@@ -61,19 +92,20 @@ class NumpyBackend:
 
     Parameters
     ----------
-    fused : bool
-        False: the reference kernels alone.
+    kernels : Kernels or None
+        What computes; None: `NumpyKernels`.
     """
 
     xp = np
     device = "cpu"
 
-    def __init__(self, fused: bool = True) -> None:
-        self.kernels = NumpyKernels(np) if fused else Kernels(np)
+    def __init__(self, kernels: Kernels | None = None) -> None:
+        self.kernels = kernels or NumpyKernels(np)
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
-        return f"the CPU with NumPy {np.__version__}"
+        compiler = self.kernels.compiler
+        return f"the CPU with NumPy {np.__version__}" + (f" and {compiler}" if compiler else "")
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device.

@@ -15,6 +15,7 @@ import numpy as np
 
 from ._typing import Array
 from .initializers import He, Initializer
+from .kernels import Curve
 from .layers import Allocator, Layer
 
 
@@ -34,6 +35,11 @@ class Activation(Layer):
 class Sigmoid(Activation):
     """σ(z) = 1 / (1 + exp(−z)), σ' = σ(1 − σ) (notes, chapter 2.2.1). Never overflows."""
 
+    @property
+    def curve(self) -> Curve | None:
+        """What the layer before may compute along with its own output."""
+        return Curve("sigmoid")
+
     def forward(self, x: Array, b: Any) -> Array:
         """σ(x)."""
         self.kernels.sigmoid(x, b.y)
@@ -48,6 +54,11 @@ class Sigmoid(Activation):
 @dataclass(eq=False)
 class Tanh(Activation):
     """tanh(z), tanh' = 1 − tanh² (notes, chapter 2.2.2)."""
+
+    @property
+    def curve(self) -> Curve | None:
+        """What the layer before may compute along with its own output."""
+        return Curve("tanh")
 
     def forward(self, x: Array, b: Any) -> Array:
         """tanh(x)."""
@@ -71,6 +82,11 @@ class ReLU(Activation):
     def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: He."""
         return He()
+
+    @property
+    def curve(self) -> Curve | None:
+        """What the layer before may compute along with its own output."""
+        return Curve("relu")
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
@@ -115,6 +131,11 @@ class LeakyReLU(Activation):
     def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: He's, with the slope."""
         return He(slope=self.negative_slope)
+
+    @property
+    def curve(self) -> Curve | None:
+        """What the layer before may compute along with its own output."""
+        return Curve("leaky_relu", self.negative_slope)
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ._numpy import NumpyBackend
+from ._numpy import NumpyBackend, NumpyKernels
 from ._typing import Array, Namespace
 from .kernels import Kernels
 
@@ -123,9 +123,31 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
 @lru_cache
 def _open(kind: str, ordinal: int, fused: bool) -> Backend:
     if kind == "cpu":
-        return NumpyBackend(fused)
+        return NumpyBackend(_cpu_kernels() if fused else Kernels(np))
     backend: Backend = _cupy().CupyBackend(ordinal, fused)
     return backend
+
+
+def _cpu_kernels() -> Kernels:
+    """Return the kernels that Numba compiles, where it is installed; else NumPy's."""
+    if why_not_compiled() is None:
+        return _numba().NumbaKernels(np)  # type: ignore[no-any-return]
+    return NumpyKernels(np)
+
+
+@lru_cache
+def _numba() -> Any:
+    return importlib.import_module("xpnet._numba")
+
+
+@lru_cache
+def why_not_compiled() -> str | None:
+    """Return why the CPU's kernels are not compiled, in a few words; None if they are."""
+    try:
+        why: str | None = _numba().why_unavailable()
+    except ImportError as error:
+        return _why_not_imported(error, "numba", "Numba")
+    return why
 
 
 @lru_cache
@@ -142,10 +164,14 @@ def why_no_cuda() -> str | None:
     try:
         why: str | None = _cupy().why_unavailable()
     except ImportError as error:
-        if error.name == "cupy":
-            return "CuPy is not installed"
-        return f"CuPy can't be imported ({' '.join(str(error.__cause__ or error).split())})"
+        return _why_not_imported(error, "cupy", "CuPy")
     return why
+
+
+def _why_not_imported(error: ImportError, module: str, name: str) -> str:
+    if error.name == module:
+        return f"{name} is not installed"
+    return f"{name} can't be imported ({' '.join(str(error.__cause__ or error).split())})"
 
 
 def explain(backend: Backend, requested: str = "auto") -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,24 @@ def largest_exponent(dtype: np.dtype[Any]) -> float:
     return math.floor(math.log(float(np.finfo(dtype).max)))
 
 
+class Curve(NamedTuple):
+    """An activation that works element by element, as kernels are told of it.
+
+    Attributes
+    ----------
+    name : str
+        "identity", or what its kernel is called: "relu", "leaky_relu", "tanh", "sigmoid".
+    slope : float
+        β of the leaky ReLU.
+    """
+
+    name: str
+    slope: float = 0.0
+
+
+IDENTITY = Curve("identity")
+
+
 class Kernels:
     """The reference kernels over one array namespace.
 
@@ -38,7 +56,20 @@ class Kernels:
     ----------
     xp : module
         ``numpy`` or ``cupy``.
+
+    Attributes
+    ----------
+    joins : frozenset of str
+        The curves that `linear` and the batch norms compute in the same pass as their own output,
+        and `linear_backward` and `batch_norm_backward` along with their sums. A network then joins
+        an activation to the layer before it. The reference gains nothing by that, so it has none;
+        told of a curve it computes the same in more passes.
+    compiler : str
+        Name and version of what compiled the kernels, if something did.
     """
+
+    joins: ClassVar[frozenset[str]] = frozenset()
+    compiler: ClassVar[str] = ""
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -65,31 +96,67 @@ class Kernels:
 
     # -- linear layers ----
 
-    def linear(self, x: Array, weight_t: Array, bias: Array | None, out: Array) -> None:
-        """Z = X Wᵀ + b. ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
-        self.xp.matmul(x, weight_t, out=out)
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
+        self.product(x, weight_t, out)
         if bias is not None:
             self.xp.add(out, bias, out=out)
+        self.bend(curve, out)
 
     def linear_backward(
         self,
         dy: Array,
+        y: Array,
         x: Array,
         weight: Array,
         d_weight: Array,
         d_bias: Array | None,
         dx: Array | None,
+        curve: Curve = IDENTITY,
     ) -> None:
-        """∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W; the last one only if ``dx`` is given.
+        """δ = dy · f'(y), ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
 
-        ``d_bias`` has shape (…, 1, m).
+        ``dy`` is used up; ``d_bias`` has shape (…, 1, m); ∂X is computed only if ``dx`` is given.
         """
-        xp = self.xp
-        xp.matmul(dy.swapaxes(-1, -2), x, out=d_weight)
+        self.bend_backward(curve, y, dy)
+        self.weight_gradient(dy, x, d_weight)
         if d_bias is not None:
             self.sum_examples(dy, d_bias)
         if dx is not None:
-            xp.matmul(dy, weight, out=dx)
+            self.xp.matmul(dy, weight, out=dx)
+
+    def product(self, x: Array, weight_t: Array, out: Array) -> None:
+        """X Wᵀ."""
+        self.xp.matmul(x, weight_t, out=out)
+
+    def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
+        """δᵀ X."""
+        self.xp.matmul(dy.swapaxes(-1, -2), x, out=out)
+
+    def bend(self, curve: Curve, z: Array) -> None:
+        """In place: z ← f(z)."""
+        if curve.name == "leaky_relu":
+            self.leaky_relu(z, curve.slope, self.xp.empty_like(z), z)
+        elif curve is not IDENTITY:
+            getattr(self, curve.name)(z, z)
+
+    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+        """In place: dy ← dy · f'(y)."""
+        empty_like = self.xp.empty_like
+        if curve.name == "relu":
+            self.relu_backward(y, dy, empty_like(y, dtype=np.bool_))
+        elif curve.name == "leaky_relu":
+            positive = empty_like(y, dtype=np.bool_)
+            self.leaky_relu_backward(y, dy, curve.slope, positive, empty_like(y))
+        elif curve is not IDENTITY:
+            getattr(self, f"{curve.name}_backward")(y, dy, empty_like(y))
 
     # -- activations: ``out`` may be the input itself ----
 
@@ -176,8 +243,9 @@ class Kernels:
         inverse_deviation: Array,
         x_hat: Array,
         out: Array,
+        curve: Curve = IDENTITY,
     ) -> None:
-        """x̂ = (x − μ) / √(σ² + ε), out = γ x̂ + β, with μ and σ² (biased) of the batch.
+        """x̂ = (x − μ) / √(σ² + ε), out = f(γ x̂ + β), with μ and σ² (biased) of the batch.
 
         ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
         """
@@ -194,10 +262,12 @@ class Kernels:
         xp.multiply(x_hat, inverse_deviation, out=x_hat)
         xp.multiply(x_hat, gamma, out=out)
         xp.add(out, beta, out=out)
+        self.bend(curve, out)
 
     def batch_norm_backward(
         self,
         dy: Array,
+        y: Array,
         x_hat: Array,
         gamma: Array,
         inverse_deviation: Array,
@@ -205,13 +275,15 @@ class Kernels:
         d_beta: Array,
         row: Array,
         dx: Array,
+        curve: Curve = IDENTITY,
     ) -> None:
-        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), over the n examples.
+        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), δ = dy · f'(y).
 
-        ``dx`` is another array than ``dy``; x̂ is used up. ``row`` is scratch of shape (…, 1, m);
-        ``d_gamma`` and ``d_beta`` have shape (…, 1, m) too.
+        The sums go over the n examples. ``dx`` is another array than ``dy``; both dy and x̂ are used
+        up. ``row`` is scratch of shape (…, 1, m); ``d_gamma`` and ``d_beta`` have shape (…, 1, m).
         """
         xp = self.xp
+        self.bend_backward(curve, y, dy)
         share = 1.0 / dy.shape[-2]
         xp.multiply(dy, x_hat, out=dx)
         self.sum_examples(dx, d_gamma)
@@ -234,8 +306,9 @@ class Kernels:
         variance: Array,
         row: Array,
         out: Array,
+        curve: Curve = IDENTITY,
     ) -> None:
-        """γ (x − μ) / √(σ² + ε) + β with given statistics; ``out`` may be ``x``."""
+        """f(γ (x − μ) / √(σ² + ε) + β) with given statistics; ``out`` may be ``x``."""
         xp = self.xp
         xp.add(variance, eps, out=row)
         xp.sqrt(row, out=row)
@@ -243,6 +316,7 @@ class Kernels:
         xp.subtract(x, mean, out=out)
         xp.multiply(out, row, out=out)
         xp.add(out, beta, out=out)
+        self.bend(curve, out)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array

@@ -28,7 +28,7 @@ import numpy as np
 from . import initializers
 from ._typing import Array
 from .initializers import Initializer
-from .kernels import Kernels
+from .kernels import Curve, Kernels
 from .randomness import GAMMA, Purpose, word
 
 Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
@@ -81,6 +81,27 @@ class Layer:
     def suits(self) -> str | Initializer | None:
         """The initial weights that suit the linear layer before this one; None: ask the next."""
         return None
+
+    def __init_subclass__(cls) -> None:
+        """Let a class with a rule of its own be joined to another layer only if it says so."""
+        own = vars(cls)
+        if {"forward", "infer", "backward"} & own.keys():
+            for name in ("curve", "takes_curve"):
+                if name not in own:
+                    setattr(cls, name, vars(Layer)[name])
+
+    @property
+    def curve(self) -> Curve | None:
+        """What the layer before may compute in this one's place: an elementwise activation."""
+        return None
+
+    @property
+    def takes_curve(self) -> bool:
+        """Whether the layer can compute the activation behind it along with its own output.
+
+        Its buffers then tell it the ``curve``.
+        """
+        return False
 
     def config(self) -> dict[str, Any]:
         """Return the layer as JSON-ready data: its type and its constructor's arguments."""
@@ -203,6 +224,11 @@ class Linear(Layer):
         """A linear layer right behind another one: Xavier."""
         return "xavier"
 
+    @property
+    def takes_curve(self) -> bool:
+        """With a bias it can: that is the pass in which it is computed."""
+        return bool(self.bias)
+
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs."""
         super().build(index, n_inputs, following)
@@ -247,14 +273,16 @@ class Linear(Layer):
         )
 
     def forward(self, x: Array, b: Any) -> Array:
-        """Z = X Wᵀ + b."""
+        """f(X Wᵀ + b), where f is the activation that the network joined to the layer, if any."""
         b.x = x
-        self.kernels.linear(x, self._weight_t, self._bias, b.y)
+        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.curve)
         return b.y
 
     def backward(self, dy: Array, b: Any) -> Array | None:
-        """∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
-        self.kernels.linear_backward(dy, b.x, self._weight, self._d_weight, self._d_bias, b.dx)
+        """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
+        self.kernels.linear_backward(
+            dy, b.y, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.curve
+        )
         return b.dx
 
 
@@ -292,6 +320,11 @@ class BatchNorm(Layer):
             raise ValueError(f"momentum is {self.momentum}: give a number in (0, 1]")
         if not (math.isfinite(self.eps) and self.eps > 0):
             raise ValueError(f"eps is {self.eps}: give a number above 0")
+
+    @property
+    def takes_curve(self) -> bool:
+        """It can."""
+        return True
 
     def other_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of γ and β, under PyTorch's names."""
@@ -354,6 +387,7 @@ class BatchNorm(Layer):
             b.inverse_deviation,
             b.x_hat,
             b.y,
+            b.curve,
         )
         k.running_average(self._mean, b.mean, 1.0, self.momentum, b.row)
         k.running_average(self._variance, b.variance, b.unbiased, self.momentum, b.row)
@@ -362,7 +396,7 @@ class BatchNorm(Layer):
     def infer(self, x: Array, b: Any) -> Array:
         """Normalise with the running statistics."""
         self.kernels.batch_norm_inference(
-            x, self._gamma, self._beta, self.eps, self._mean, self._variance, b.row, b.y
+            x, self._gamma, self._beta, self.eps, self._mean, self._variance, b.row, b.y, b.curve
         )
         return b.y
 
@@ -370,6 +404,7 @@ class BatchNorm(Layer):
         """Write ∂γ and ∂β, return ∂x. It uses x̂ up: one backward for each forward."""
         self.kernels.batch_norm_backward(
             dy,
+            b.y,
             b.x_hat,
             self._gamma,
             b.inverse_deviation,
@@ -377,6 +412,7 @@ class BatchNorm(Layer):
             self._d_beta,
             b.row,
             b.dx,
+            b.curve,
         )
         return b.dx
 

@@ -16,6 +16,7 @@ from ._typing import Array
 from .activations import ACTIVATIONS
 from .backend import Backend, adopt, home, select, why_no_cuda
 from .buffers import Workspace, lay_out, view
+from .kernels import IDENTITY, Curve
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
 from .randomness import Purpose, generator
@@ -135,11 +136,24 @@ class Network:
         for layer in self.layers:
             layer.connect(self.random_state, self.step_key)
             layer.bind(self.backend.kernels)
+        self._chain = self._join()
         trained = [layer.index for layer in self.layers if layer.parameters]
         self._first_trained = trained[0]
         self._workspaces: dict[bool, Workspace] = {}
         self._passes: dict[tuple[int, bool], SimpleNamespace] = {}
         self._trained: SimpleNamespace | None = None
+
+    def _join(self) -> list[tuple[Layer, Curve]]:
+        """Return the layers, an activation joined to the one before if that computes it as well."""
+        chain: list[tuple[Layer, Curve]] = []
+        for layer in self.layers:
+            before, curve = chain[-1] if chain else (layer, IDENTITY)
+            free = before.takes_curve and curve is IDENTITY
+            if free and layer.curve and layer.curve.name in self.backend.kernels.joins:
+                chain[-1] = before, layer.curve
+            else:
+                chain.append((layer, IDENTITY))
+        return chain
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
@@ -177,19 +191,20 @@ class Network:
         workspace = self._workspaces[training]
         steps = []
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
-        for layer in self.layers:
+        for layer, curve in self._chain:
             new = workspace.allocator(str(layer.index), n)
             if training:
                 b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
+            b.curve = curve
             steps.append((layer, b))
             # What passes its input on does not make it free.
-            free = b.y is not None and (not training or not layer.keeps_output)
-            overwrite = free and (b.y is not x or overwrite)
+            kept = training and (layer.keeps_output or curve is not IDENTITY)
+            overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
         run = [((s.forward if training else s.infer), b) for s, b in steps]
-        back = [(s.backward, b) for s, b in reversed(steps[self._first_trained :])]
+        back = [(s.backward, b) for s, b in reversed(steps) if s.index >= self._first_trained]
         loss = self.loss.buffers(workspace.allocator("loss", n), self.n_outputs)
         return SimpleNamespace(forward=run, backward=back, loss=loss)
 
@@ -348,10 +363,13 @@ class Network:
             for start in range(0, x.shape[0], chunk):
                 a = x[start : start + chunk]
                 a = xp.broadcast_to(a, (*self.lead, *a.shape))
-                bound = self._pass(a.shape[-2], training=False).forward
-                for found, (function, buffers) in zip(pieces, bound, strict=True):
-                    a = function(a, buffers)
-                    found.append(a.copy())  # the next layer may write over it
+                workspace = Workspace(self.backend, self.lead, self.dtype, a.shape[-2])
+                for found, layer in zip(pieces, self.layers, strict=True):  # none of them joined
+                    new = workspace.allocator(str(layer.index), a.shape[-2])
+                    b = layer.inference_buffers(new, None, overwrite=False)
+                    b.curve = IDENTITY
+                    a = layer.infer(a, b)
+                    found.append(a)
             return [self._bring(xp.concatenate(found, axis=-2), X) for found in pieces]
 
     def admit(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
