@@ -1,0 +1,352 @@
+"""Kernels that a backend has in place of the reference: each computes what the reference does."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpnet._numpy import NumpyBackend
+from xpnet.backend import select, why_no_cuda, why_not_compiled
+from xpnet.kernels import IDENTITY, Curve, Kernels
+
+#: Relative to the largest number in an array, in units of the type's precision.
+ULPS = 200
+
+CURVES = [IDENTITY, Curve("relu"), Curve("leaky_relu", 0.1), Curve("tanh"), Curve("sigmoid")]
+SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1)]
+
+
+def overriding():
+    """Return each backend that replaces kernels, by name."""
+    found = {"numpy": NumpyBackend()}
+    if why_not_compiled() is None:
+        found["numba"] = select("cpu")
+    if why_no_cuda() is None:
+        found["cupy"] = select("cuda")
+    return found
+
+
+def replaced(backend):
+    """Return the names of the kernels that a backend has in place of the reference's."""
+    kind = type(backend.kernels)
+    names = (n for n in vars(Kernels) if not n.startswith("_") and callable(getattr(Kernels, n)))
+    return [n for n in names if getattr(kind, n) is not getattr(Kernels, n)]
+
+
+each_backend = pytest.mark.parametrize("backend", overriding().values(), ids=overriding())
+
+
+class Draw:
+    """Draws the arrays of a case: n examples, m features in, k out."""
+
+    def __init__(self, n, m, k, dtype, seed=0):
+        self.n, self.m, self.k, self.dtype = n, m, k, np.dtype(dtype)
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, *shape):
+        return self._rng.standard_normal(shape).astype(self.dtype)
+
+    def positive(self, *shape):
+        return (self._rng.random(shape) + 0.1).astype(self.dtype)
+
+    def whole(self, limit, *shape, dtype=np.int32):
+        return self._rng.integers(0, limit, shape).astype(dtype)
+
+    def empty(self, *shape):
+        return np.full(shape, np.nan, self.dtype)
+
+
+def dropout_work(d):
+    words = -(-d.m // 4)
+    bits = np.empty((d.n, words), np.uint64)
+    return SimpleNamespace(
+        counters=d.whole(2**63, d.n, words, dtype=np.uint64),
+        bits=bits,
+        shifted=np.empty_like(bits),
+        lanes=bits.view(np.uint16)[..., : d.m],
+        lives=np.empty((d.n, d.m), bool),
+        mask=d.empty(d.n, d.m),
+    )
+
+
+def loss_work(d):
+    return SimpleNamespace(
+        row=d.empty(d.n, 1),
+        other=d.empty(d.n, 1),
+        terms=d.empty(d.n, d.m),
+        hot=np.empty((d.n, d.m), bool),
+        classes=np.arange(d.m, dtype=np.int32),
+    )
+
+
+def batch_norm(d, curve):
+    rows = {name: d.empty(1, d.m) for name in ("mean", "variance", "inverse_deviation")}
+    x = d(d.n, d.m)
+    return {
+        "x": x,
+        "gamma": d(1, d.m),
+        "beta": d(1, d.m),
+        "eps": 1e-3,
+        **rows,
+        "x_hat": d.empty(d.n, d.m),
+        "out": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def batch_norm_backward(d, curve):
+    return {
+        "dy": d(d.n, d.m),
+        "y": d(d.n, d.m),
+        "x_hat": d(d.n, d.m),
+        "gamma": d(1, d.m),
+        "inverse_deviation": d.positive(1, d.m),
+        "d_gamma": d.empty(1, d.m),
+        "d_beta": d.empty(1, d.m),
+        "row": d.empty(1, d.m),
+        "dx": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def batch_norm_inference(d, curve):
+    return {
+        "x": d(d.n, d.m),
+        "gamma": d(1, d.m),
+        "beta": d(1, d.m),
+        "eps": 1e-3,
+        "mean": d(1, d.m),
+        "variance": d.positive(1, d.m),
+        "row": d.empty(1, d.m),
+        "out": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def linear(d, curve):
+    return {
+        "x": d(d.n, d.m),
+        "weight_t": d(d.k, d.m).T,
+        "bias": d(1, d.k),
+        "out": d.empty(d.n, d.k),
+        "curve": curve,
+    }
+
+
+def linear_backward(d, curve):
+    return {
+        "dy": d(d.n, d.k),
+        "y": d(d.n, d.k),
+        "x": d(d.n, d.m),
+        "weight": d(d.k, d.m),
+        "d_weight": d.empty(d.k, d.m),
+        "d_bias": d.empty(1, d.k),
+        "dx": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def softmax_cross_entropy(d, share):
+    return {
+        "z": 3 * d(d.n, d.m),
+        "y": d.whole(d.m, d.n),
+        "share": share,
+        "work": loss_work(d),
+        "dz": d.empty(d.n, d.m),
+        "loss": d.empty(),
+    }
+
+
+def moments(d, *names):
+    return {name: d.positive(d.m * d.k) for name in ("p", "g", *names)} | {
+        "rate": np.array([0.01], d.dtype),
+        "scratch": d.empty(d.m * d.k),
+    }
+
+
+def observe(d):
+    work = SimpleNamespace(
+        total=np.array(3.0), steps=np.array(2.0), term=np.array(0.0), finite=np.array(True)
+    )
+    return {"loss": np.array(0.5, d.dtype), "n": d.n, "work": work}
+
+
+#: For each kernel that something replaces: its arguments, in each way there is to call it.
+CASES = {
+    "sum_examples": [lambda d: {"x": d(d.n, d.m), "out": d.empty(1, d.m)}],
+    "sum_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
+    "max_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
+    "product": [
+        lambda d: {"x": d(d.n, d.m), "weight_t": d(d.k, d.m).T, "out": d.empty(d.n, d.k)},
+        lambda d: {"x": d(2, d.n, d.m), "weight_t": d(2, d.m, d.k), "out": d.empty(2, d.n, d.k)},
+    ],
+    "weight_gradient": [
+        lambda d: {"dy": d(d.n, d.k), "x": d(d.n, d.m), "out": d.empty(d.k, d.m)},
+        lambda d: {"dy": d(2, d.n, d.k), "x": d(2, d.n, d.m), "out": d.empty(2, d.k, d.m)},
+    ],
+    "gather": [
+        lambda d: {
+            "rows": d(d.n, d.m),
+            "indices": d.whole(d.n, d.k, dtype=np.int64),
+            "out": d.empty(d.k, d.m),
+        }
+    ],
+    "linear": [
+        *(lambda d, c=c: linear(d, c) for c in CURVES),
+        lambda d: linear(d, IDENTITY) | {"bias": None},
+    ],
+    "linear_backward": [
+        *(lambda d, c=c: linear_backward(d, c) for c in CURVES),
+        lambda d: linear_backward(d, Curve("relu")) | {"dx": None},
+        lambda d: linear_backward(d, Curve("relu")) | {"d_bias": None},
+    ],
+    "batch_norm": [lambda d, c=c: batch_norm(d, c) for c in CURVES],
+    "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES],
+    "batch_norm_inference": [lambda d, c=c: batch_norm_inference(d, c) for c in CURVES],
+    "running_average": [
+        lambda d: {
+            "average": d(1, d.m),
+            "value": d(1, d.m),
+            "scale": 1.5,
+            "fraction": 0.1,
+            "row": d.empty(1, d.m),
+        }
+    ],
+    "dropout": [
+        lambda d, p=p: {
+            "x": d(d.n, d.m),
+            "key": d.whole(2**63, 1, dtype=np.uint64),
+            "threshold": p,
+            "work": dropout_work(d),
+            "out": d.empty(d.n, d.m),
+        }
+        for p in (0, 20_000, 65535)
+    ],
+    "softmax_cross_entropy": [
+        lambda d: softmax_cross_entropy(d, 1 / d.n),
+        lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
+        lambda d: softmax_cross_entropy(d, 1 / d.n) | {"y": d.whole(3, d.n) * d.m - d.m // 2},
+    ],
+    "add_decay": [
+        lambda d: {"g": d(d.m), "p": d(d.m), "factor": 0.3, "scratch": d.empty(d.m)},
+        lambda d: {"g": d(d.m), "p": d(d.m), "factor": d(1), "scratch": d.empty(d.m)},
+        lambda d: {"g": d(2, d.m), "p": d(2, d.m), "factor": 0.3, "scratch": d.empty(2, d.m)},
+    ],
+    "sgd": [lambda d: moments(d)],
+    "sgd_momentum": [
+        lambda d, nesterov=nesterov: moments(d, "v") | {"momentum": 0.9, "nesterov": nesterov}
+        for nesterov in (False, True)
+    ],
+    "momentum": [lambda d: moments(d, "v") | {"beta": 0.9}],
+    "rmsprop": [lambda d: moments(d, "s") | {"beta": 0.9, "eps": 1e-3}],
+    "adam": [
+        lambda d: (
+            moments(d, "v", "s")
+            | {
+                "correction": np.array([1.3], d.dtype),
+                "beta_1": 0.9,
+                "beta_2": 0.99,
+                "eps": 1e-3,
+            }
+        )
+    ],
+    "observe": [
+        lambda d: observe(d),
+        lambda d: observe(d) | {"loss": np.array(np.nan, d.dtype)},
+    ],
+}
+
+
+def results(kernels, name, arguments):
+    """Return what a kernel has written, by name of the array."""
+    getattr(kernels, name)(**arguments)
+    found = {k: v for k, v in arguments.items() if isinstance(v, np.ndarray)}
+    work = arguments.get("work")
+    if work is not None:
+        found |= {k: v for k, v in vars(work).items() if k in ("mask", "total", "steps", "finite")}
+    # What is used up may be left in any state.
+    used_up = {
+        "linear_backward": {"dy"},
+        "batch_norm_backward": {"dy", "x_hat", "row"},
+        "batch_norm_inference": {"row"},
+        "running_average": {"row"},
+    }.get(name, set()) | {"scratch"}
+    return {k: v for k, v in found.items() if k not in used_up}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("backend", "name", "case"),
+    [
+        pytest.param(backend, name, case, id=f"{where}-{name}-{i}")
+        for where, backend in overriding().items()
+        for name in replaced(backend)
+        for i, case in enumerate(CASES.get(name, [None]))
+    ],
+)
+def test_a_replaced_kernel_computes_what_the_reference_does(backend, name, case, shape, dtype):
+    assert case is not None, f"give {name} a case"
+    if name == "batch_norm_backward" and shape[0] == 1:
+        pytest.skip("batch norm needs two examples")
+    ours = {k: on_device(backend, v) for k, v in case(Draw(*shape, dtype)).items()}
+    with np.errstate(all="ignore"):
+        expected = results(Kernels(np), name, case(Draw(*shape, dtype)))
+        with backend.active():
+            found = results(backend.kernels, name, ours)
+    for key, value in expected.items():
+        actual = np.asarray(backend.to_host(found[key]))
+        assert actual.dtype == value.dtype
+        limit = 0.0
+        if value.dtype.kind == "f":
+            largest = np.max(np.abs(value), initial=1.0, where=np.isfinite(value))
+            limit = ULPS * np.finfo(dtype).eps * largest
+        np.testing.assert_allclose(actual, value, rtol=0, atol=limit, err_msg=key)
+
+
+def on_device(backend, value):
+    """Return an argument where the backend can take it."""
+    if isinstance(value, SimpleNamespace):
+        return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
+    if isinstance(value, np.ndarray) and not backend.owns(value):
+        return backend.asarray(value)
+    return value
+
+
+@each_backend
+def test_something_is_replaced(backend):
+    assert len(replaced(backend)) > 3
+
+
+def test_the_reference_joins_nothing():
+    assert Kernels.joins == frozenset()
+
+
+@pytest.mark.parametrize("curve", CURVES[1:], ids=lambda curve: curve.name)
+def test_a_curve_s_way_back_is_its_derivative(backend, curve):
+    z = np.linspace(-2, 2, 40).reshape(4, 10) + 0.01
+    step = 1e-6
+
+    def bent(z):
+        out = backend.asarray(z.copy())
+        backend.kernels.bend(curve, out)
+        return backend.to_host(out).copy()
+
+    dy = backend.asarray(np.ones_like(z))
+    backend.kernels.bend_backward(curve, backend.asarray(bent(z)), dy)
+    slopes = (bent(z + step) - bent(z - step)) / (2 * step)
+    np.testing.assert_allclose(backend.to_host(dy), slopes, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["linear", "batch_norm_inference"])
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
+@each_backend
+def test_what_is_no_number_stays_none(backend, curve, name):
+    arguments = CASES[name][CURVES.index(curve)](Draw(4, 3, 3, "float32"))
+    arguments["x"][1, 1] = np.nan
+    arguments = {k: on_device(backend, v) for k, v in arguments.items()}
+    with backend.active():
+        getattr(backend.kernels, name)(**arguments)
+    out = backend.to_host(arguments["out"])
+    assert np.isnan(out[1]).any()
+    assert np.isfinite(out[[0, 2, 3]]).all()
