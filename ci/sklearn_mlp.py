@@ -16,8 +16,6 @@ EXPECTED = {
     "test_gradient": "calls _loss_grad_lbfgs",
     "test_lbfgs_regression_maxfun[X0-y0]": "wants a warning that 10 evaluations are too few; from "
     "these initial weights L-BFGS has converged after 8 iterations",
-    "test_early_stopping_stratified": "wants the rare class to be called 'True'; here it is told "
-    "by its own label",
 }
 
 

@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -137,12 +138,9 @@ def test_predictions_are_their_formula_of_the_same_weights(activation):
         {"solver": "sgd", "momentum": 0.0},
         {"solver": "sgd", "nesterovs_momentum": False},
         {"solver": "sgd"},
-        {
-            "solver": "sgd",
-            "learning_rate": "invscaling",
-            "momentum": 0.0,
-            "learning_rate_init": 0.1,
-        },
+        {"solver": "sgd", "learning_rate": "invscaling", "momentum": 0.0},
+        {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e6, "n_iter_no_change": 1},
         {"solver": "adam"},
         {"solver": "adam", "beta_1": 0.5, "beta_2": 0.9},
         {"solver": "lbfgs"},
@@ -243,6 +241,67 @@ class TestStopping:
         assert len(model.validation_scores_) == len(model.validation_loss_curve_) == model.n_iter_
         assert model.best_loss_ is None
 
+    @pytest.mark.parametrize("norm", [False, True])
+    def test_the_model_is_that_of_its_best_epoch(self, norm):
+        X, y = datasets.make_classification(300, 20, n_informative=3, flip_y=0.3, random_state=0)
+        seen = []
+        model = MLPClassifier(
+            (50,), batch_norm=norm, learning_rate_init=0.05, max_iter=30, n_iter_no_change=30,
+            early_stopping=True, random_state=0,
+            callbacks=[lambda trainer, row: seen.append(trainer.network.predict_proba(X))],
+        ).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])  # fmt: skip
+        best = int(np.argmax(model.validation_scores_))
+        assert best < 29  # the last epoch is not the best, or nothing would be tested
+        assert model.score(X[200:], y[200:]) == model.best_validation_score_
+        np.testing.assert_array_equal(model.predict_proba(X)[:, 1], seen[best])
+
+    def test_a_warm_start_that_never_gets_better_keeps_the_first_fit_s_best(self):
+        X, y = datasets.make_classification(300, 20, n_informative=3, flip_y=0.3, random_state=0)
+        model = MLPClassifier(
+            (50,), early_stopping=True, warm_start=True, random_state=0, max_iter=40,
+            n_iter_no_change=100, learning_rate_init=0.01,
+        )  # fmt: skip
+        for _ in range(2):
+            model.fit(X[:250], y[:250], X_val=X[250:], y_val=y[250:])
+            assert model.score(X[250:], y[250:]) == model.best_validation_score_
+        assert len(model.validation_scores_) == 80
+
+    def test_a_constant_validation_set_of_values_ends_it(self):
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        y = np.zeros(60)
+        y[:2] = 1
+        model = MLPRegressor(early_stopping=True, random_state=0, max_iter=300).fit(X, y)
+        assert np.isfinite(model.validation_scores_).all()
+        assert model.n_iter_ < 300
+
+    def test_a_rare_class_of_several_is_no_obstacle_to_holding_out(self):
+        y = self.y.copy()
+        y[0] = 7
+        model = MLPClassifier(max_iter=2, early_stopping=True, random_state=0).fit(self.X, y)
+        assert model.predict_proba(self.X).shape[1] == len(np.unique(y))
+
+    def test_of_two_classes_each_has_its_share_held_out(self):
+        y = (np.arange(200) % 10 == 0) * 1
+        X = np.random.default_rng(0).normal(size=(200, 2))
+        held = []
+        model = MLPClassifier((2,), max_iter=1, early_stopping=True, random_state=0)
+        model._measure = lambda y, predicted, weights: held.append(y) or 0.5
+        model.fit(X, y, sample_weight=np.ones(200))
+        assert (len(held[0]), held[0].sum()) == (20, 2)
+        y[1:] = 0
+        with pytest.raises(ValueError, match=r"only 1 member.*'True' is the class"):
+            model.fit(X, y)
+
+    def test_class_weights_are_no_part_of_the_score(self):
+        options = {"max_iter": 3, "random_state": 0, "class_weight": {0: 1, 1: 100}}
+        y = (self.y == self.y[0]) * 1
+        model = MLPClassifier(early_stopping=True, **options)
+        seen = []
+        measure = model._measure
+        model._measure = lambda y, p, weights: seen.append(weights) or measure(y, p, weights)
+        model.fit(self.X, y, sample_weight=np.linspace(0, 1, len(y)))
+        assert max(w.max() for w in seen) <= 1
+
     def test_one_s_own_validation_set(self):
         X, y, X_val, y_val = self.X[:150], self.y[:150], self.X[150:], self.y[150:]
         model = MLPClassifier(
@@ -292,6 +351,27 @@ class TestStopping:
             model.fit(self.X, self.y)
         assert len(model.loss_curve_) == 3
         assert model.score(self.X, self.y) > 0.5
+
+    @BOTH
+    def test_ctrl_c_in_lbfgs_keeps_the_last_whole_iteration(self, kind, monkeypatch):
+        calls = []
+
+        def press(network, *arguments):
+            calls.append(network)
+            if len(calls) == 30:
+                signal.raise_signal(signal.SIGINT)
+            return original(network, *arguments)
+
+        original = xn.Network.loss_and_gradient
+        monkeypatch.setattr(xn.Network, "loss_and_gradient", press)
+        model = kind(solver="lbfgs", max_iter=500, tol=0, random_state=0)
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            model.fit(self.X, self.y)
+        assert 0 < model.n_iter_ < 30
+        broken_off = model.predict(self.X)
+        monkeypatch.undo()
+        whole = kind(solver="lbfgs", max_iter=model.n_iter_, tol=0, random_state=0)
+        np.testing.assert_allclose(broken_off, whole.fit(self.X, self.y).predict(self.X))
 
     def test_weights_that_turn_infinite_are_refused(self):
         model = MLPRegressor(solver="sgd", learning_rate_init=1e6, max_iter=50, random_state=0)
@@ -380,7 +460,7 @@ def test_arrays_stay_put(kind, device):
     X = scale(X)
     here, labels = device.asarray(X), device.asarray(y)
     model = kind(hidden_layer_sizes=(8,), max_iter=10, random_state=0).fit(here, labels)
-    assert model.network_.backend is device
+    assert model.network_.backend.device == device.device
     predicted = model.predict(here)
     assert device.owns(predicted)
     assert device.owns(model.transform(here))
@@ -515,6 +595,212 @@ def test_training_goes_on_from_a_pickle_as_without(kind):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": "invscaling"},
+        {"learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+        {"learning_rate": xn.Cosine(0.1, 30)},
+    ],
+    ids=str,
+)
+def test_rates_go_on_from_a_pickle_as_without(options):
+    X, y = datasets.load_iris(return_X_y=True)
+    straight = MLPClassifier((6,), solver="sgd", batch_size=20, random_state=0, **options)
+    broken = copy.deepcopy(straight)
+    for i in range(8):
+        straight.partial_fit(X, y, classes=[0, 1, 2])
+        broken.partial_fit(X, y, classes=[0, 1, 2])
+        if i in (2, 5):
+            broken = copy.deepcopy(broken)
+    np.testing.assert_array_equal(straight.coefs_[0], broken.coefs_[0])
+    assert straight._optimizer.learning_rate == broken._optimizer.learning_rate
+    assert straight._optimizer.learning_rate != straight.learning_rate_init
+
+
+def test_partial_fits_of_any_size_have_their_rates():
+    X, y = datasets.load_iris(return_X_y=True)
+    options = {
+        "hidden_layer_sizes": (5,), "solver": "sgd", "learning_rate": "invscaling",
+        "learning_rate_init": 0.2, "shuffle": False, "random_state": 0,
+    }  # fmt: skip
+    mine, other = MLPClassifier(**options), TheirClassifier(**options)
+    for model in (mine, other):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    mine.coefs_, mine.intercepts_ = other.coefs_, other.intercepts_
+    mine._optimizer.moments[0][...] = other._optimizer.velocities[0].flat[0] * 0
+    for velocity in other._optimizer.velocities:
+        velocity[...] = 0
+    for n in (150, 40, 7, 90):
+        for model in (mine, other):
+            model.partial_fit(X[:n], y[:n])
+    for a, b in zip(mine.coefs_, other.coefs_, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_what_is_set_between_partial_fits_counts():
+    X, y = datasets.load_iris(return_X_y=True)
+    options = {"solver": "sgd", "learning_rate_init": 0.02, "random_state": 0}
+    models = [MLPClassifier((5,), alpha=0.0, **options) for _ in range(2)]
+    for model in models:
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    models[1].set_params(alpha=100.0)
+    for model in models:
+        for _ in range(20):
+            model.partial_fit(X, y)
+    free, held = (sum((w**2).sum() for w in model.coefs_) for model in models)
+    assert held < 0.1 * free
+
+
+def test_adaptive_rates_fall_in_partial_fits():
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier(
+        (5,), solver="sgd", learning_rate="adaptive", tol=1.0, n_iter_no_change=2, random_state=0
+    )
+    for _ in range(20):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    # None of the first three is better by 1, nor are any of the three after that, and so on.
+    assert model._optimizer.learning_rate == pytest.approx(1e-3 / 5**5)
+
+
+# -- what is refused leaves what was there ----
+
+
+@pytest.mark.parametrize(
+    ("fit", "params"),
+    [
+        ({"sample_weight": np.full(150, np.nan)}, {}),
+        ({"sample_weight": np.zeros(150)}, {}),
+        ({"sample_weight": -np.ones(150)}, {"early_stopping": True}),
+        ({}, {"callbacks": [3]}),
+        ({}, {"batch_norm": True, "batch_size": 1}),
+        ({}, {"solver": "lbfgs", "dropout": 0.1}),
+        ({}, {"hidden_layer_sizes": (10.5,)}),
+        ({}, {"class_weight": {7: 1.0}}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_refused_fit_leaves_the_estimator_as_it_was(fit, params, fitted):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((5,), max_iter=30, random_state=0)
+    before = model.fit(X, y).predict_proba(X) if fitted else None
+    model.set_params(**params)
+    with pytest.raises((TypeError, ValueError)):
+        model.fit(X[:, :2], y, **fit)
+    if fitted:
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+    else:
+        assert not [name for name in vars(model) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"hidden_layer_sizes": (7,)}, {"activation": "tanh"}, {"dropout": 0.5},
+        {"input_dropout": 0.5}, {"batch_norm": True}, {"dtype": "float32"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_another_architecture_is_no_warm_start(params):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((5,), max_iter=2, warm_start=True, random_state=0).fit(X, y)
+    model.set_params(**params)
+    with pytest.raises(ValueError, match=r"training goes on with .*, and the parameters say"):
+        model.fit(X, y)
+    model.set_params(warm_start=False).fit(X, y)
+
+
+def test_another_loss_is_no_warm_start():
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPRegressor(max_iter=2, warm_start=True).fit(X, y).set_params(loss="poisson")
+    with pytest.raises(ValueError, match="goes on with half_squared_error"):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "fit"),
+    [
+        ({"callbacks": [print]}, {}),
+        ({"learning_rate": xn.Cosine(0.1, 30)}, {}),
+        ({}, {"X_val": np.zeros((1, 4)), "y_val": [1]}),
+    ],
+)
+def test_lbfgs_says_what_it_can_t_do(params, fit):
+    X, y = datasets.load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=r"solver='lbfgs' makes no epochs, so .* would do nothing"):
+        MLPClassifier(solver="lbfgs", **params).fit(X, y, **fit)
+
+
+def test_balanced_weights_want_all_labels_at_once():
+    X, y = datasets.load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="not supported for partial_fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_labels_have_class_weights_each():
+    X, y = datasets.load_iris(return_X_y=True)
+    Y = np.stack([y == 0, y == 1], axis=1) * 1
+    both = [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 1.0}]
+    told = MLPClassifier(max_iter=3, random_state=0, class_weight=both).fit(X, Y)
+    weights = np.where(Y[:, 0], 3.0, 1.0) * np.where(Y[:, 1], 1.0, 2.0)
+    same = MLPClassifier(max_iter=3, random_state=0).fit(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(told.coefs_[0], same.coefs_[0])
+
+
+def test_predictions_in_several_threads_are_those_of_one():
+    X, y = datasets.load_digits(return_X_y=True)
+    model = MLPClassifier((256,), max_iter=2, random_state=0).fit(X, y)
+    expected, hidden = model.predict_proba(X), model.transform(X)
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: (model.predict_proba(X), model.transform(X)), range(30))]
+    for p, h in found:
+        np.testing.assert_array_equal(p, expected)
+        np.testing.assert_array_equal(h, hidden)
+
+
+# -- files ----
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_iter_no_change", np.inf), ("alpha", np.float32(0.1)), ("callbacks", []),
+        ("hidden_layer_sizes", (5,)), ("activation", ["tanh"]), ("hidden_layer_sizes", [5]),
+        ("learning_rate", xn.Cosine(0.01, 30)), ("class_weight", {0: 1.0, 1: 2.0, 2: 0.5}),
+        ("hidden_layer_sizes", np.array([5])), ("random_state", 3), ("dtype", "float32"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_file_gives_each_parameter_as_it_was(name, value, tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier(**{"hidden_layer_sizes": (5,), "max_iter": 2, name: value}).fit(X, y)
+    model.set_output(transform="pandas").save(tmp_path / "m.st")
+    again = MLPClassifier.load(tmp_path / "m.st", device="cpu")
+    found = getattr(again, name)
+    assert np.array_equal(found, value) if isinstance(value, np.ndarray) else found == value
+    assert isinstance(found, tuple) == isinstance(value, tuple)
+    assert again.loss_curve_ == model.loss_curve_
+    assert type(again.transform(X)) is type(model.transform(X))
+
+
+def test_curves_that_are_not_finite_can_be_written(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+
+    def press(trainer, n):
+        signal.raise_signal(signal.SIGINT)
+
+    class Press(xn.Callback):
+        on_step_end = staticmethod(press)
+
+    model = MLPClassifier(early_stopping=True, callbacks=[Press()], random_state=0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert model.best_validation_score_ == -np.inf
+    model.set_params(callbacks=None).save(tmp_path / "m.st")
+    assert MLPClassifier.load(tmp_path / "m.st").best_validation_score_ == -np.inf
+
+
 def test_a_file_holds_labels_of_any_kind(tmp_path):
     X, y = datasets.load_iris(return_X_y=True, as_frame=True)
     names = np.array(["a", "b", "c"])[y]
@@ -592,6 +878,12 @@ def test_weights_can_be_set_and_are_never_changed_unseen():
     np.testing.assert_allclose(model.predict_proba(X), 1 / 3)
     with pytest.raises(ValueError, match="coefs_ must have the shapes"):
         model.coefs_ = [np.zeros((2, 2))]
+    weights = np.arange(15.0).reshape(5, 3)
+    model.coefs_[1] = weights
+    np.testing.assert_array_equal(model.coefs_[1], weights)
+    model.intercepts_[0] = np.ones(5)
+    np.testing.assert_array_equal(model.intercepts_[0], np.ones(5))
+    assert type(pickle.loads(pickle.dumps(model.coefs_))) is list
 
 
 # -- scikit-learn's neighbours ----

@@ -372,8 +372,8 @@ def test_a_bad_rate_is_refused(kind, rate):
 @pytest.mark.parametrize(
     ("kind", "name", "value", "message"),
     [
-        (xn.SGD, "momentum", 1.0, r"give a number in \[0, 1\)"),
-        (xn.SGD, "momentum", -0.1, r"give a number in \[0, 1\)"),
+        (xn.SGD, "momentum", 1.1, r"give a number in \[0, 1\]"),
+        (xn.SGD, "momentum", -0.1, r"give a number in \[0, 1\]"),
         (xn.SGD, "nesterov", True, "needs a momentum above 0"),
         (xn.Momentum, "beta", 1.0, r"give a number in \[0, 1\)"),
         (xn.RMSProp, "beta", -0.5, r"give a number in \[0, 1\)"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -26,10 +28,10 @@ from sklearn.utils.validation import (
 
 from ._typing import Array
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
-from .backend import adopt, beside, bring_to_host, on_host
+from .backend import NUMPY, adopt, beside, bring_to_host, on_host
 from .data import take_rows
 from .estimator_files import Kept
-from .fitting import Convergence, InverseScaling, fit_lbfgs, is_finite, penalty
+from .fitting import INTERRUPTED, Convergence, fit_lbfgs, is_finite, penalty
 from .history import DivergedError
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .network import Network
@@ -102,7 +104,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         "tol": [_closed(0, None)],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
-        "momentum": [_closed(0, 1)],
+        "momentum": [_closed(0, 1, "both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [_closed(0, 1)],
@@ -226,9 +228,21 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither")
         first = not (self.warm_start and hasattr(self, "network_"))
-        X, y = self._admit(X, y, reset=first)
-        self._fit(X, y, sample_weight, (X_val, y_val), first)
+        with self._all_or_nothing():
+            X, y = self._admit(X, y, reset=first)
+            self._fit(X, y, sample_weight, (X_val, y_val), first)
         return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if a fit is refused: what was fitted before stays."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _fit(
         self,
@@ -239,16 +253,21 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         first: bool,
         incremental: bool = False,
     ) -> None:
-        codes = self._encode(y, learn=first and not incremental)
-        weights = self._weights(y, sample_weight)
-        seed = self._seed()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver == "lbfgs":
+            self._check_lbfgs(validation)
+        codes = self._encode(y, learn=first and not incremental)
+        weights = _weights(len(y), sample_weight)
+        seed = self._seed()
         X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
         if first:
             self._build(X, seed)
+        else:
+            self._require_same()
         network = self.network_
         x, labels = network.admit(X, codes)
+        weights = self._weigh_classes(y, weights, incremental)
         if weights is not None:
             weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
         if self.solver == "lbfgs":
@@ -261,17 +280,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
                 "values and need to be preprocessed."
             )
 
-    def _weights(self, y: np.ndarray[Any, Any], sample_weight: Any) -> Any:
-        """Return the weight of each example on the host, or None."""
-        if sample_weight is None:
-            return None
-        weights = np.asarray(bring_to_host(sample_weight))
-        if weights.ndim == 0:
-            weights = np.full(len(y), float(weights))
-        if weights.shape != (len(y),):
-            raise ValueError(
-                f"sample_weight.shape == {weights.shape}, expected {(len(y),)}: one for each row"
-            )
+    def _weigh_classes(self, y: np.ndarray[Any, Any], weights: Any, incremental: bool) -> Any:
+        """Return the weights of training examples, with those of their classes."""
         return weights
 
     def _seed(self) -> int:
@@ -289,13 +299,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
             return X, y, codes, weights, (X_val, y_val, self._encode_more(y_val), None)
         if not self.early_stopping or self.solver == "lbfgs":
             return X, y, codes, weights, None
-        single = isinstance(self, ClassifierMixin) and codes.ndim == 1
-        train, dev = train_test_split(
-            np.arange(len(y)),
-            test_size=self.validation_fraction,
-            random_state=seed,
-            stratify=codes if single else None,
-        )
+        train, dev = self._hold_out(codes, seed)
         if len(dev) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
@@ -306,9 +310,23 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         out = (take_rows(X, dev), y[dev], codes[dev], held)
         return take_rows(X, train), y[train], codes[train], kept, out
 
+    def _hold_out(self, codes: np.ndarray[Any, Any], seed: int) -> Any:
+        """Return the rows to train on and those held out; of two classes each has its share."""
+        options = {"test_size": self.validation_fraction, "random_state": seed}
+        rows = np.arange(len(codes))
+        if not (isinstance(self, ClassifierMixin) and self._loss_name()[1] == 1):
+            return train_test_split(rows, **options)
+        try:
+            # A column of truth values: scikit-learn's messages then call the second class 'True'.
+            return train_test_split(rows, stratify=codes.astype(bool)[:, None], **options)
+        except ValueError as error:
+            raise ValueError(f"{error} ('True' is the class {self.classes_[-1]!r})") from error
+
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         listed = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if not all(isinstance(s, Integral) and not isinstance(s, bool | np.bool_) for s in listed):
+            raise TypeError(f"hidden_layer_sizes is {sizes!r}: give whole numbers, as in (100, 50)")
         if any(size <= 0 for size in listed):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {listed}.")
         return [int(size) for size in listed]
@@ -317,17 +335,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         """Return the activation of each hidden layer."""
         if isinstance(self.activation, str):
             return [ACTIVATIONS[self.activation]] * n
-        unknown = [name for name in self.activation if name not in ACTIVATIONS]
-        if unknown or len(self.activation) != n:
+        named = all(isinstance(name, str) and name in ACTIVATIONS for name in self.activation)
+        if not named or len(self.activation) != n:
             raise ValueError(
                 f"activation is {self.activation!r} and there are {n} hidden layers: give one name "
                 f"or one for each, out of {', '.join(ACTIVATIONS)}"
             )
         return [ACTIVATIONS[name] for name in self.activation]
 
-    def _build(self, X: Any, seed: int) -> None:
-        """Make the network, and all that is written by epochs."""
-        loss, self.n_outputs_, self.out_activation_ = self._loss_name()
+    def _layers(self) -> list[Layer]:
+        """Return the network's layers, as the parameters describe them."""
         sizes = self._sizes()
         layers: list[Layer] = [Dropout(self.input_dropout)] if self.input_dropout else []
         for size, kind in zip(sizes, self._kinds(len(sizes)), strict=True):
@@ -335,16 +352,37 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
             layers += [BatchNorm()] if self.batch_norm else []
             layers += [kind()] if kind is not None else []
             layers += [Dropout(self.dropout)] if self.dropout else []
+        return [*layers, Linear(self._loss_name()[1])]
+
+    def _require_same(self) -> None:
+        """Raise if the network that training is to go on with is not what is described now."""
+        network = self.network_
+        what = {
+            "layers": (_told(self._layers()), _told(network.layers)),
+            "loss": (self._loss_name()[0], network.loss.name),
+            "dtype": (self.dtype or network.dtype.name, network.dtype.name),
+        }
+        for name, (wanted, there) in what.items():
+            if wanted != there:
+                raise ValueError(
+                    f"{name}: training goes on with {there}, and the parameters say {wanted} now: "
+                    "set them back, or fit anew with warm_start=False"
+                )
+
+    def _build(self, X: Any, seed: int) -> None:
+        """Make the network, and all that is written by epochs."""
+        loss, self.n_outputs_, self.out_activation_ = self._loss_name()
+        layers = self._layers()
         self.network_ = Network(
-            [*layers, Linear(self.n_outputs_)],
+            layers,
             loss=loss,
             n_features=self.n_features_in_,
             device=beside(self.device, X),
             dtype=self.dtype or X.dtype.name,
             random_state=seed,
         )
-        self.n_layers_ = len(sizes) + 2
-        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(self._sizes()) + 2
+        self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self._optimizer = None
         for name in CURVES:  # L-BFGS has none
             self.__dict__.pop(name, None)
@@ -361,12 +399,22 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         for name, value in fresh:
             self.__dict__.setdefault(name, value)
 
-    def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
+    def _check_lbfgs(self, validation: tuple[Any, Any]) -> None:
         if self.dropout or self.input_dropout or self.batch_norm:
             raise ValueError(
                 "solver='lbfgs' wants one cost for the same weights each time, and dropout and "
                 "batch norm give another one for each batch: take solver='adam'"
             )
+        given = {"callbacks": self.callbacks, "X_val": validation[0] is not None}
+        given["a schedule as learning_rate"] = callable(self.learning_rate)
+        for name, value in given.items():
+            if value:
+                raise ValueError(
+                    f"solver='lbfgs' makes no epochs, so {name} would do nothing: leave it out, or "
+                    "take solver='adam'"
+                )
+
+    def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
         self.n_iter_, self.loss_, converged, message = fit_lbfgs(
             self.network_,
             x,
@@ -378,7 +426,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
             tol=self.tol,
             verbose=bool(self.verbose),
         )
-        if not converged:
+        if message == INTERRUPTED:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        elif not converged:
             warnings.warn(
                 f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase "
                 "the number of iterations or scale the data",
@@ -398,12 +448,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
             )
         return min(int(self.batch_size), n)
 
-    def _make_optimizer(self, n: int) -> Optimizer:
+    def _make_optimizer(self) -> Optimizer:
         rate = self.learning_rate_init
         if callable(self.learning_rate):
             rate = self.learning_rate
-        elif self.learning_rate == "invscaling" and self.solver == "sgd":
-            rate = InverseScaling(rate, self.power_t, n, self.t_)
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum)
             return SGD(rate, self.momentum, nesterov)
@@ -423,8 +471,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         self._begin_curves()
         batch_size = self._batch_size(n)
         if not incremental or self._optimizer is None:
-            self._optimizer = Trainer(network, self._make_optimizer(n), l2=self.alpha)
+            self._optimizer = Trainer(network, self._make_optimizer())
             self._resume(self._optimizer, incremental)
+        self._optimizer.l2 = float(self.alpha)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         score, dev = self._judge(validation)
         convergence = Convergence(
@@ -433,8 +482,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
             by_score=self.early_stopping,
             # Each batch has the whole L2 term, over the sum of its weights.
             penalty=lambda: penalty(
-                network, self.alpha, n / math.ceil(n / batch_size) * mean_weight
+                network, float(self.alpha), n / math.ceil(n / batch_size) * mean_weight
             ),
+            n_examples=n,
         )
         self.n_iter_ = 0
         try:
@@ -460,7 +510,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
-        self.t_ += self.n_iter_ * n
         self._no_improvement_count = convergence.without
         if self.early_stopping:
             with network.backend.active():
@@ -468,13 +517,14 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     def _report_divergence(self, error: DivergedError) -> None:
         """Raise, unless there are best weights to go back to."""
-        if not (self.early_stopping and self.validation_scores_):
+        if not (self.early_stopping and self.n_iter_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 f"values and need to be preprocessed: {error}"
             ) from error
-        for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_ or []):
-            curve.append(math.nan)
+        for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_):
+            if curve is not None:
+                curve.append(math.nan)
         warnings.warn(
             f"{error}. With early stopping the weights of the best epoch are kept",
             ConvergenceWarning,
@@ -489,7 +539,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
         dev = self.network_.admit(X, codes)
-        plain = weights is None and (self.network_.loss.of_classes or self.n_outputs_ == 1)
+        plain = weights is None and self.network_.loss.of_classes
 
         def score(row: dict[str, float]) -> float:
             if plain:
@@ -541,8 +591,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         """
         check_is_fitted(self, "network_")
         X = self._admit_features(X, reset=False)
-        hidden = self.network_.activations(X)[:-1]
-        return hidden[-1] if hidden else X
+        layers = self.network_.layers
+        if sum(isinstance(layer, Linear) for layer in layers) == 1:
+            return X
+        return self.network_.activations(X, [len(layers) - 2])[0]
 
     @property
     def _n_features_out(self) -> int:
@@ -553,8 +605,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     @property
     def coefs_(self) -> list[np.ndarray[Any, Any]]:
-        """Weights of each layer (inputs, outputs): read-only copies; assign a list to set them."""
-        return [_frozen(self._host(w).T) for w in self._weights_and_biases()[0]]
+        """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
+        weights = [self._host(w).T for w in self._weights_and_biases()[0]]
+        return _Shown(weights, self, "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
@@ -562,8 +615,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
 
     @property
     def intercepts_(self) -> list[np.ndarray[Any, Any]]:
-        """Biases of each layer, under batch norm its β: read-only copies; assign a list to set."""
-        return [_frozen(self._host(b)) for b in self._weights_and_biases()[1]]
+        """Biases of each layer, under batch norm its β: read-only copies; assign one or all."""
+        biases = [self._host(b) for b in self._weights_and_biases()[1]]
+        return _Shown(biases, self, "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
@@ -598,8 +652,45 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         return tags
 
 
-def _frozen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a copy that can't be written to: a change of it would change nothing."""
-    copy = np.array(array)
-    copy.flags.writeable = False
-    return copy
+class _Shown(list[np.ndarray[Any, Any]]):
+    """Copies of an estimator's arrays that can't be written to: that would change nothing.
+
+    A new array put in the place of one goes into the estimator.
+    """
+
+    def __init__(self, arrays: list[np.ndarray[Any, Any]], estimator: MLP, name: str) -> None:
+        copies = [np.array(array) for array in arrays]
+        for copy in copies:
+            copy.flags.writeable = False
+        super().__init__(copies)
+        self._estimator, self._name = estimator, name
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(index, value)
+        setattr(self._estimator, self._name, list(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
+def _told(layers: list[Layer]) -> str:
+    """Return what tells one architecture from another: kinds of layers, sizes, probabilities."""
+    numbers = [getattr(layer, "n_outputs", getattr(layer, "p", "")) for layer in layers]
+    return ", ".join(
+        f"{type(layer).__name__}({x})" for layer, x in zip(layers, numbers, strict=True)
+    )
+
+
+def _weights(n: int, sample_weight: Any) -> Any:
+    """Return the weight of each example on the host, or None."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(bring_to_host(sample_weight))
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight.shape == {weights.shape}, expected {(n,)}: one for each row"
+        )
+    admit_weights(weights, n, NUMPY, np.float64)
+    return weights

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import warnings
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from . import serialization
+from . import schedules, serialization
 from .network import Network, from_description
 from .serialization import ModelFileError
 from .training import Trainer
@@ -20,34 +21,59 @@ from .training import Trainer
 _FITTED = {
     *("n_features_in_", "feature_names_in_", "classes_", "_multilabel", "_width"),
     *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
+    "_sklearn_output_config",
     *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
 }
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{value!r} is not for JSON")
-
-
-def _tupled(value: Any) -> Any:
-    """Return a parameter as it was: JSON has no tuples, and strings alone for keys."""
-    if isinstance(value, dict):
-        return dict(value["pairs"])
-    return tuple(value) if isinstance(value, list) else value
+#: The library's own schedules, by name.
+_SCHEDULES = {kind.__name__: kind for kind in schedules.OwnSchedule.__subclasses__()}
 
 
 def _pack(value: Any) -> Any:
-    """Return a fitted attribute as JSON-ready data; arrays keep their type."""
+    """Return a parameter or attribute as JSON-ready data from which `_unpack` makes it again.
+
+    Raises
+    ------
+    TypeError
+        If it is of a kind that is not known here.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.str, "values": value.tolist()}
-    return value.item() if isinstance(value, np.generic) else value
+        return {"array": _pack(value.tolist()), "dtype": value.dtype.str}
+    if isinstance(value, list):
+        return [_pack(item) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_pack(item) for item in value]}
+    if isinstance(value, dict):
+        return {"pairs": [[_pack(k), _pack(v)] for k, v in value.items()]}
+    if isinstance(value, schedules.OwnSchedule):
+        parts = {f.name: _pack(getattr(value, f.name)) for f in fields(value)}
+        return {"schedule": type(value).__name__, "values": parts}
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no such numbers
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} can't be written")
 
 
 def _unpack(value: Any) -> Any:
-    if isinstance(value, dict):
-        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
-    return value
+    """Return what `_pack` was given."""
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return np.array(_unpack(value["array"]), dtype=np.dtype(value["dtype"]))
+    if "tuple" in value:
+        return tuple(_unpack(item) for item in value["tuple"])
+    if "pairs" in value:
+        return {_unpack(k): _unpack(v) for k, v in value["pairs"]}
+    if "schedule" in value:
+        parts = {name: _unpack(part) for name, part in value["values"].items()}
+        return _SCHEDULES[value["schedule"]](**parts)
+    return float(value["float"])
 
 
 class Kept(BaseEstimator):
@@ -63,7 +89,8 @@ class Kept(BaseEstimator):
         trainer = state.pop("_optimizer", None)
         if trainer is not None:
             moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
-            state["_kept"] = {"moments": moments, "steps": trainer.steps, "epochs": trainer.epochs}
+            names = ("steps", "epochs", "optimizer")
+            state["_kept"] = {name: getattr(trainer, name) for name in names} | {"moments": moments}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -78,7 +105,8 @@ class Kept(BaseEstimator):
             with trainer.backend.active():
                 for array, value in zip(trainer.moments, kept["moments"], strict=True):
                     array[...] = trainer.backend.asarray(value)
-            trainer.steps, trainer.epochs = kept["steps"], kept["epochs"]
+            for name in ("steps", "epochs", "optimizer"):
+                setattr(trainer, name, kept[name])
 
     # -- files, for who must not unpickle ----
 
@@ -102,8 +130,7 @@ class Kept(BaseEstimator):
         params = {}
         for name, value in self.get_params(deep=False).items():
             try:
-                pairs = {"pairs": [*map(list, value.items())]} if isinstance(value, dict) else value
-                params[name] = json.loads(json.dumps(pairs, default=_plain))
+                params[name] = _pack(value)
             except TypeError:
                 message = f"{name} is {value!r}, which can't be written: it is left out"
                 warnings.warn(message, UserWarning, stacklevel=2)
@@ -141,7 +168,7 @@ class Kept(BaseEstimator):
             raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
         network = from_description(arrays, description, device, str(path))
         try:
-            estimator = cls(**{k: _tupled(v) for k, v in told["params"].items()})
+            estimator = cls(**{name: _unpack(value) for name, value in told["params"].items()})
             fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
             if unknown := fitted.keys() - _FITTED:
                 raise ValueError(f"unknown: {', '.join(sorted(unknown))}")

@@ -70,7 +70,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
         Batch norm before each hidden activation.
     dropout, input_dropout : float
         Probability of dropping a unit of each hidden layer, and a feature.
-    class_weight : dict, "balanced" or None
+    class_weight : dict, list of dict, "balanced" or None
         How much the examples of a class count.
     callbacks : list or None
         `xpnet.Callback` or functions of (trainer, row).
@@ -107,7 +107,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MLP._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -189,10 +189,15 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
             return "sigmoid_cross_entropy", 1, "logistic"
         return "softmax_cross_entropy", len(self.classes_), "softmax"
 
-    def _weights(self, y: np.ndarray[Any, Any], sample_weight: Any) -> Any:
-        weights = super()._weights(y, sample_weight)
+    def _weigh_classes(self, y: np.ndarray[Any, Any], weights: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return weights
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all labels at once and is not supported for "
+                "partial_fit: compute_class_weight('balanced', classes=classes, y=y) on a sample "
+                "of the labels gives weights to pass as a dict"
+            )
         of_class = compute_sample_weight(self.class_weight, y)
         return of_class if weights is None else weights * of_class
 
@@ -275,10 +280,11 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{self.classes_!r}"
             )
-        X, y = self._admit(X, y, reset=first)
-        if first:
-            self._learn_classes(y, classes)
-        self._fit(X, y, sample_weight, (None, None), first, incremental=True)
+        with self._all_or_nothing():
+            X, y = self._admit(X, y, reset=first)
+            if first:
+                self._learn_classes(y, classes)
+            self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -391,8 +397,9 @@ class MLPRegressor(Scored, RegressorMixin, MLP):
         """
         self._validate_params()
         first = not hasattr(self, "network_")
-        X, y = self._admit(X, y, reset=first)
-        self._fit(X, y, sample_weight, (None, None), first, incremental=True)
+        with self._all_or_nothing():
+            X, y = self._admit(X, y, reset=first)
+            self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
 
 

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ._typing import Array
 from .network import Network
-from .schedules import OwnSchedule
 from .streaming import Streamed
 from .training import Callback, Trainer
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.
 SLOWEST = 1e-6
 
+#: What `fit_lbfgs` says after Ctrl-C.
+INTERRUPTED = "interrupted"
+
 #: Rows of a sparse matrix that L-BFGS makes dense at once.
 CHUNK = 1000
-
-
-@dataclass(frozen=True)
-class InverseScaling(OwnSchedule):
-    """α₀ / (t + 1)^p with t the number of examples seen by the end of the last epoch.
-
-    scikit-learn's ``learning_rate="invscaling"``.
-    """
-
-    power: float = 0.5
-    n_examples: int = 1
-    seen: int = 0
-
-    def __call__(self, step: int, epoch: float) -> float:
-        """Return the rate at a step of an epoch; a fit's first one always has α₀."""
-        if epoch < 1:
-            return self.initial
-        return float(self.initial / (self.seen + int(epoch) * self.n_examples + 1) ** self.power)
 
 
 class Convergence(Callback):
@@ -58,17 +41,28 @@ class Convergence(Callback):
         Whether the score decides, and the best weights come back.
     penalty : function of ()
         Returns the L2 term, for the reported loss.
+    n_examples : int
+        How many examples an epoch goes through.
     """
 
-    def __init__(self, estimator: Any, score: Any, by_score: bool, penalty: Any) -> None:
+    def __init__(
+        self, estimator: Any, score: Any, by_score: bool, penalty: Any, n_examples: int
+    ) -> None:
         self._e, self._score, self._by_score, self._penalty = estimator, score, by_score, penalty
-        self.without, self.converged = 0, False
+        self._n = n_examples
+        self.without, self.converged = getattr(estimator, "_no_improvement_count", 0), False
         self._best: list[Array] = []
+
+    def on_fit_begin(self, trainer: Trainer, batches: Any, epochs: int) -> None:
+        """Take the weights for the best so far: those of an earlier fit may stay so."""
+        if self._by_score:
+            self._keep(trainer.network)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Write the epoch's figures and judge them."""
         e = self._e
         e.n_iter_ += 1
+        e.t_ += self._n
         e.loss_ = row["train_loss"] + self._penalty()
         e.loss_curve_.append(e.loss_)
         if e.verbose:
@@ -79,15 +73,16 @@ class Convergence(Callback):
             if e.verbose:
                 print(f"Validation score: {e.validation_scores_[-1]:f}")
         self._count(trainer)
+        if e.solver == "sgd" and e.learning_rate == "invscaling":
+            _change_rate(trainer, e.learning_rate_init / (e.t_ + 1) ** e.power_t)
         if self.without > e.n_iter_no_change:
             self._no_more(trainer)
 
     def _count(self, trainer: Trainer) -> None:
         e = self._e
         if not self._by_score:
-            best = (
-                math.inf if e.best_loss_ is None else e.best_loss_
-            )  # early stopping was on before
+            # None: early stopping was on before.
+            best = math.inf if e.best_loss_ is None else e.best_loss_
             better = e.loss_ <= best - e.tol
             e.best_loss_ = min(best, e.loss_)
         else:
@@ -96,8 +91,7 @@ class Convergence(Callback):
             better = not score < best + e.tol
             if score > best:
                 e.best_validation_score_ = score
-                state = (trainer.network.parameters, trainer.network.statistics)
-                self._best = [array.copy() for array in state]
+                self._keep(trainer.network)
         self.without = 0 if better else self.without + 1
 
     def _no_more(self, trainer: Trainer) -> None:
@@ -110,7 +104,7 @@ class Convergence(Callback):
         rate = trainer.learning_rate
         if e.solver == "sgd" and e.learning_rate == "adaptive" and rate > SLOWEST:
             self.without = 0
-            trainer.learning_rate = rate / 5
+            _change_rate(trainer, rate / 5)
             if e.verbose:
                 print(f"{reason} Setting learning rate to {rate / 5:f}")
             return
@@ -119,10 +113,23 @@ class Convergence(Callback):
             print(f"{reason} Stopping.")
         trainer.stop(reason)
 
+    def _keep(self, network: Network) -> None:
+        self._best = [array.copy() for array in (network.parameters, network.statistics)]
+
     def restore_best(self, network: Network) -> None:
         """Bring the weights with the best score back."""
-        for array, best in zip((network.parameters, network.statistics), self._best, strict=False):
+        for array, best in zip((network.parameters, network.statistics), self._best, strict=True):
             array[...] = best
+
+
+def _change_rate(trainer: Trainer, rate: float) -> None:
+    """Set SGD's rate; the velocity keeps the step that it stands for.
+
+    scikit-learn's velocity has the rate in it, v ← μ v − α g, and `SGD`'s has not.
+    """
+    for velocity in trainer.moments:
+        velocity *= trainer.learning_rate / rate
+    trainer.learning_rate = rate
 
 
 def fit_lbfgs(
@@ -142,9 +149,9 @@ def fit_lbfgs(
     Returns
     -------
     n_iter, loss, converged, message
-        As SciPy told.
+        As SciPy told; after Ctrl-C those of the last whole iteration, with INTERRUPTED.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import OptimizeResult, minimize
 
     backend, n = network.backend, x.shape[0]
     host = np.full((n, 1), 1.0) if weights is None else backend.to_host(weights).astype(float)
@@ -166,7 +173,16 @@ def fit_lbfgs(
     with backend.active():
         start = backend.to_host(network.parameters).astype(float)
         options = {"maxiter": max_iter, "maxfun": max_fun, "gtol": tol}
-        found = minimize(cost, start, method="L-BFGS-B", jac=True, options=options)
+        found = OptimizeResult(x=start.copy(), fun=math.nan, nit=0, status=1, message=INTERRUPTED)
+
+        def note(intermediate_result: Any) -> None:
+            found.x, found.fun = intermediate_result.x.copy(), intermediate_result.fun
+            found.nit += 1
+
+        with contextlib.suppress(KeyboardInterrupt):
+            found = minimize(
+                cost, start, method="L-BFGS-B", jac=True, options=options, callback=note
+            )
         network.parameters[...] = backend.asarray(found.x, network.dtype)
     if verbose:
         print(f"L-BFGS: {found.nit} iterations, loss = {found.fun:.8f}, {found.message}")
@@ -179,11 +195,6 @@ def _stretches(x: Array) -> Iterator[slice]:
     step = CHUNK if isinstance(x, Streamed) else n
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
-
-
-def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line that called fit."""
-    warnings.warn(message, category, stacklevel=4)
 
 
 def is_finite(network: Network) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -41,7 +42,8 @@ class Network:
     layers : sequence of Layer
         From the input to the output; the last one's outputs are the logits. The layers are copied:
         the ones given stay plain descriptions.
-    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error"}
+    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", \
+            "half_squared_error", "poisson_deviance"}
         What to minimise.
     n_features : int
         Number of inputs.
@@ -142,6 +144,8 @@ class Network:
         self._workspaces: dict[bool, Workspace] = {}
         self._passes: dict[tuple[int, bool], SimpleNamespace] = {}
         self._trained: SimpleNamespace | None = None
+        #: Predictions in several threads take turns: they write into the same static buffers.
+        self._turn = threading.RLock()
 
     def _join(self) -> list[tuple[Layer, Curve]]:
         """Return the layers, an activation joined to the one before if that computes it as well."""
@@ -280,7 +284,9 @@ class Network:
         xp, chunk = self.backend.xp, self._chunk()
         z = xp.empty((*self.lead, x.shape[0], self.n_outputs), self.dtype)
         for start in range(0, x.shape[0], chunk):
-            xp.copyto(z[..., start : start + chunk, :], self.forward(x[start : start + chunk]))
+            part = x[start : start + chunk]
+            with self._turn:
+                xp.copyto(z[..., start : start + chunk, :], self.forward(part))
         return z
 
     def _give_back(self, result: Array, X: Any) -> Array:
@@ -338,18 +344,20 @@ class Network:
             z = self._logits(X)
             return self._give_back(self.loss.probabilities(self.backend.kernels, z), X)
 
-    def activations(self, X: Any) -> list[Array]:
-        """Return the output of every layer for examples, as in prediction.
+    def activations(self, X: Any, layers: Sequence[int] | None = None) -> list[Array]:
+        """Return the outputs of layers for examples, as in prediction.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
+        layers : sequence of int, or None
+            Which ones, by their places in `layers`; None: all.
 
         Returns
         -------
         list of array, where X lives
-            For each of `layers` an array (n, m_l); the last one is the logits.
+            For each of the layers an array (n, m_l); the last layer's are the logits.
 
         Raises
         ------
@@ -359,18 +367,20 @@ class Network:
         with self.backend.active():
             x = check_features(X, self.backend, self.n_features, self.dtype)
             xp, chunk = self.backend.xp, self._chunk()
-            pieces: list[list[Array]] = [[] for _ in self.layers]
+            wanted = range(len(self.layers)) if layers is None else layers
+            pieces: dict[int, list[Array]] = {i: [] for i in wanted}
             for start in range(0, x.shape[0], chunk):
                 a = x[start : start + chunk]
                 a = xp.broadcast_to(a, (*self.lead, *a.shape))
                 workspace = Workspace(self.backend, self.lead, self.dtype, a.shape[-2])
-                for found, layer in zip(pieces, self.layers, strict=True):  # none of them joined
+                for layer in self.layers:  # one by one: here none is joined to another
                     new = workspace.allocator(str(layer.index), a.shape[-2])
                     b = layer.inference_buffers(new, None, overwrite=False)
                     b.curve = IDENTITY
                     a = layer.infer(a, b)
-                    found.append(a)
-            return [self._bring(xp.concatenate(found, axis=-2), X) for found in pieces]
+                    if layer.index in pieces:
+                        pieces[layer.index].append(a)
+            return [self._bring(xp.concatenate(pieces[i], axis=-2), X) for i in wanted]
 
     def admit(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
@@ -439,12 +449,13 @@ class Network:
         xp, chunk, n = self.backend.xp, self._chunk(), x.shape[0]
         sums = xp.zeros(2, np.float64)
         for start in range(0, n, chunk):
-            z = self.forward(x[start : start + chunk])
-            labels = y[start : start + chunk]
-            buffers = self._pass(z.shape[-2], training=False).loss
-            self.loss.gradient(self.backend.kernels, z, labels, buffers)
-            sums[0] += buffers.loss * float(z.shape[-2])
-            sums[1] += self.loss.mistakes(xp, z, labels)
+            rows, labels = x[start : start + chunk], y[start : start + chunk]
+            with self._turn:
+                z = self.forward(rows)
+                buffers = self._pass(z.shape[-2], training=False).loss
+                self.loss.gradient(self.backend.kernels, z, labels, buffers)
+                sums[0] += buffers.loss * float(z.shape[-2])
+                sums[1] += self.loss.mistakes(xp, z, labels)
         loss, mistakes = self.backend.to_host(sums)
         return {"loss": float(loss) / n, "error": float(mistakes) / self.loss.per(xp, y)}
 

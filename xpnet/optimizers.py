@@ -18,9 +18,9 @@ from .kernels import Kernels
 from .schedules import Schedule
 
 
-def _require_fraction(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}: give a number in [0, 1)")
+def _require_fraction(name: str, value: float, whole: bool = False) -> None:
+    if not (0 <= value < 1 or (whole and value == 1)):
+        raise ValueError(f"{name} is {value}: give a number in [0, 1{']' if whole else ')'}")
 
 
 def _require_positive(name: str, value: float) -> None:
@@ -110,7 +110,7 @@ class SGD(Optimizer):
     learning_rate : float or callable
         α.
     momentum : float
-        μ in [0, 1).
+        μ in [0, 1]; at 1 no gradient is ever forgotten.
     nesterov : bool
         Nesterov's look-ahead; needs a momentum.
 
@@ -131,7 +131,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("momentum", self.momentum)
+        _require_fraction("momentum", self.momentum, whole=True)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, such as 0.9")
 
