@@ -157,6 +157,16 @@ def softmax_cross_entropy(d, share):
     }
 
 
+def log_loss(d, share):
+    z = 3 * d(d.n, d.m)
+    z[0, 0] = 200.0
+    return softmax_cross_entropy(d, share) | {"z": z, "y": d.whole(2, d.n, d.m, dtype=d.dtype)}
+
+
+def squared_error(d, share):
+    return softmax_cross_entropy(d, share) | {"y": d(d.n, d.m), "scale": 0.5}
+
+
 def moments(d, *names):
     return {name: d.positive(d.m * d.k) for name in ("p", "g", *names)} | {
         "rate": np.array([0.01], d.dtype),
@@ -226,6 +236,14 @@ CASES = {
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
         lambda d: softmax_cross_entropy(d, 1 / d.n) | {"y": d.whole(3, d.n) * d.m - d.m // 2},
+    ],
+    "sigmoid_cross_entropy": [
+        lambda d: log_loss(d, 1 / d.n),
+        lambda d: log_loss(d, d.positive(d.n, 1)),
+    ],
+    "squared_error": [
+        lambda d: squared_error(d, 1 / d.n),
+        lambda d: squared_error(d, d.positive(d.n, 1)),
     ],
     "add_decay": [
         lambda d: {"g": d(d.m), "p": d(d.m), "factor": 0.3, "scratch": d.empty(d.m)},

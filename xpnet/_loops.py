@@ -286,6 +286,51 @@ def share_out(dz: Array, y: Array, own: Array, shares: Array, share: float, loss
     loss[()] = cost
 
 
+# -- the other losses ----
+
+
+@compiled
+def minus_abs(z: Array, out: Array) -> None:
+    """−|z|."""
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            out[i, j] = -abs(z[i, j])
+
+
+@compiled
+def log_loss(z: Array, y: Array, dz: Array, shares: Array, share: float, loss: Array) -> None:
+    """From exp(−|z|) in dz: dz = (σ(z) − y) · share; loss = Σ share · (max(z, 0) − zy + log …)."""
+    zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(share)
+    cost = 0.0
+    for i in range(z.shape[0]):
+        part = each * shares[i, 0]
+        terms = 0.0
+        for j in range(z.shape[1]):
+            e = dz[i, j]
+            terms += max(z[i, j], zero) - z[i, j] * y[i, j] + math.log1p(e)
+            dz[i, j] = part * ((one if z[i, j] >= zero else e) / (one + e) - y[i, j])
+        cost += part * terms
+    loss[()] = cost
+
+
+@compiled
+def squares(
+    z: Array, y: Array, scale: float, dz: Array, shares: Array, share: float, loss: Array
+) -> None:
+    """dz = 2 · scale · (z − y) · share; loss = Σ share · scale · (z − y)²."""
+    each, double = z.dtype.type(share), z.dtype.type(2 * scale)
+    cost = 0.0
+    for i in range(z.shape[0]):
+        part = each * shares[i, 0]
+        terms = 0.0
+        for j in range(z.shape[1]):
+            d = z[i, j] - y[i, j]
+            terms += d * d
+            dz[i, j] = double * part * d
+        cost += part * terms
+    loss[()] = scale * cost
+
+
 # -- optimisers, over the flat buffers ----
 
 

@@ -181,10 +181,40 @@ class NumbaKernels(NumpyKernels):
             return
         loops.below_max(z, y, work.other, dz)
         np.exp(dz, out=dz)
+        loops.share_out(dz, y, work.other, *self._shared_by(z, share), loss)
+
+    def sigmoid_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One pass before exp, one after it."""
+        if z.ndim != 2:
+            super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
+            return
+        loops.minus_abs(z, dz)
+        np.exp(dz, out=dz)
+        loops.log_loss(z, y, dz, *self._shared_by(z, share), loss)
+
+    def squared_error(
+        self,
+        z: Array,
+        y: Array,
+        share: Any,
+        scale: float,
+        work: SimpleNamespace,
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        """One pass."""
+        if z.ndim != 2:
+            super().squared_error(z, y, share, scale, work, dz, loss)
+            return
+        loops.squares(z, y, scale, dz, *self._shared_by(z, share), loss)
+
+    def _shared_by(self, z: Array, share: Any) -> tuple[Array, float]:
+        """Return an array (n, 1) and a number whose product is each example's share."""
         if isinstance(share, float):
-            loops.share_out(dz, y, work.other, self._of_ones(len(z), 1, z.dtype), share, loss)
-        else:
-            loops.share_out(dz, y, work.other, share, 1.0, loss)
+            return self._of_ones(len(z), 1, z.dtype), share
+        return share, 1.0
 
     # One pass each; several networks' buffers are gone through as one, but where a factor differs.
 
