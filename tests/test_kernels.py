@@ -13,7 +13,7 @@ from xpnet.kernels import IDENTITY, Curve, Kernels
 ULPS = 200
 
 CURVES = [IDENTITY, Curve("relu"), Curve("leaky_relu", 0.1), Curve("tanh"), Curve("sigmoid")]
-SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1)]
+SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1), (30, 1, 5)]
 
 
 def overriding():
@@ -193,6 +193,10 @@ CASES = {
     "weight_gradient": [
         lambda d: {"dy": d(d.n, d.k), "x": d(d.n, d.m), "out": d.empty(d.k, d.m)},
         lambda d: {"dy": d(2, d.n, d.k), "x": d(2, d.n, d.m), "out": d.empty(2, d.k, d.m)},
+    ],
+    "input_gradient": [
+        lambda d: {"dy": d(d.n, d.k), "weight": d(d.k, d.m), "out": d.empty(d.n, d.m)},
+        lambda d: {"dy": d(2, d.n, d.k), "weight": d(2, d.k, d.m), "out": d.empty(2, d.n, d.m)},
     ],
     "gather": [
         lambda d: {

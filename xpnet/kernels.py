@@ -130,7 +130,7 @@ class Kernels:
         if d_bias is not None:
             self.sum_examples(dy, d_bias)
         if dx is not None:
-            self.xp.matmul(dy, weight, out=dx)
+            self.input_gradient(dy, weight, dx)
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
         """X Wᵀ."""
@@ -139,6 +139,10 @@ class Kernels:
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
         self.xp.matmul(dy.swapaxes(-1, -2), x, out=out)
+
+    def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
+        """δ W."""
+        self.xp.matmul(dy, weight, out=out)
 
     def bend(self, curve: Curve, z: Array) -> None:
         """In place: z ← f(z)."""
