@@ -9,15 +9,17 @@ from typing import Any
 
 from . import __version__, backend
 
+#: What is told of a library's threads; the architecture is the processor it has code for.
+POOL = ("user_api", "internal_api", "version", "architecture", "num_threads")
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "safetensors", "pandas", "pyarrow", "numba")
+
 
 def describe() -> dict[str, Any]:
     """Return all that `as_lines` shows, JSON-ready."""
     import threadpoolctl
 
-    pools = [
-        {k: pool.get(k) for k in ("user_api", "internal_api", "version", "num_threads")}
-        for pool in threadpoolctl.threadpool_info()
-    ]
+    pools = [{k: pool.get(k) for k in POOL} for pool in threadpoolctl.threadpool_info()]
     cuda = backend.info()
     return {
         "xpnet": __version__,
@@ -25,13 +27,10 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpus": os.cpu_count(),
-        "packages": {
-            name: _version(name)
-            for name in ("numpy", "scipy", "scikit-learn", "safetensors", "pandas", "pyarrow")
-        },
+        "packages": {name: _version(name) for name in PACKAGES},
         "threads": pools,
         "backends": {
-            "numpy": "the CPU",
+            "numpy": f"the CPU, kernels {_compiled()}",
             "cupy": "CUDA" if cuda["cuda"] == "available" else f"not usable: {cuda['cuda']}",
         },
         "cuda": cuda,
@@ -48,7 +47,7 @@ def as_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("processor", f"{found['processor']}, {found['cpus']} CPUs"))
     lines += [(k, v or "not installed") for k, v in found["packages"].items()]
     for pool in found["threads"]:
-        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
+        name = " ".join(pool[k] for k in ("internal_api", "version", "architecture") if pool[k])
         lines.append((pool["user_api"], f"{name}, {pool['num_threads']} threads"))
     lines += [(f"backend {name}", state) for name, state in found["backends"].items()]
     lines += [(name.replace("_", " "), v) for name, v in found["cuda"]["versions"].items()]
@@ -57,6 +56,12 @@ def as_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         capability = f"compute capability {device['compute_capability']}"
         lines.append((device["device"], f"{device['name']}, {size}, {capability}"))
     return lines
+
+
+def _compiled() -> str:
+    """Return whether the CPU's kernels are compiled."""
+    why = backend.why_not_compiled()
+    return "compiled by Numba" if why is None else f"not compiled: {why}"
 
 
 def _version(package: str) -> str | None:
