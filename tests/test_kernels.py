@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import xpnet as xn
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import select, why_no_cuda, why_not_compiled
 from xpnet.kernels import IDENTITY, Curve, Kernels
@@ -372,3 +373,60 @@ def test_what_is_no_number_stays_none(backend, curve, name):
     out = backend.to_host(arguments["out"])
     assert np.isnan(out[1]).any()
     assert np.isfinite(out[[0, 2, 3]]).all()
+
+
+# -- which layers are joined ----
+
+
+class Doubled(xn.Tanh):
+    """An activation with a rule of its own."""
+
+    def forward(self, x, b):
+        y = super().forward(x, b)
+        y *= 2
+        return y
+
+
+class Watched(xn.Linear):
+    """A linear layer that does something more."""
+
+    def forward(self, x, b):
+        self.seen = super().forward(x, b)
+        return self.seen
+
+
+class Renamed(xn.ReLU):
+    """Only another name."""
+
+
+@pytest.mark.parametrize(
+    ("layers", "joined"),
+    [
+        ([xn.Linear(3), xn.ReLU()], ["relu"]),
+        ([xn.Linear(3), xn.BatchNorm(), xn.LeakyReLU(0.2)], ["identity", "leaky_relu"]),
+        ([xn.Linear(3), xn.Tanh(), xn.Sigmoid()], ["tanh", "identity"]),
+        ([xn.Linear(3), xn.Dropout(0.5), xn.ReLU()], ["identity"] * 3),
+        ([xn.Linear(3), xn.Softmax()], ["identity"] * 2),
+        ([xn.ReLU(), xn.Linear(3), Renamed()], ["identity", "relu"]),
+        ([xn.Linear(3, bias=False), xn.ReLU()], ["identity"] * 2),
+        ([xn.Linear(3), Doubled()], ["identity"] * 2),
+        ([Watched(3), xn.ReLU()], ["identity"] * 2),
+    ],
+    ids=str,
+)
+def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
+    why = why_not_compiled()
+    if why is not None:
+        pytest.skip(f"compiled kernels: {why}")
+    options = {"loss": "mean_squared_error", "n_features": 4, "random_state": 0}
+    fused, plain = (
+        xn.Network([*layers, xn.Linear(1)], device="cpu", fused=fused, **options)
+        for fused in (True, False)
+    )
+    assert [curve.name for _, curve in fused._chain] == [*joined, "identity"]
+    assert [curve.name for _, curve in plain._chain] == ["identity"] * (len(layers) + 1)
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
+    np.testing.assert_allclose(fused.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
+    for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert len(fused.activations(x)) == len(layers) + 1
