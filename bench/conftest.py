@@ -35,11 +35,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted |= {"batch": (32,), "dtype": ("float32",)}
     if config.getoption("--device"):
         wanted |= {"device": (config.getoption("--device"),)}
-    parameters = [item.callspec.params for item in items]  # type: ignore[attr-defined]
     items[:] = [
         item
-        for item, given in zip(items, parameters, strict=True)
-        if all(given[key] in values for key, values in wanted.items() if key in given)
+        for item in items
+        if all(
+            value in wanted[name]
+            for name, value in item.callspec.params.items()  # type: ignore[attr-defined]
+            if name in wanted
+        )
     ]
 
 
