@@ -23,7 +23,7 @@ EXAMPLES = 8192
 
 
 @each_device
-@each_case(batches=(8, 32, 128, 1024))
+@each_case(batches=(32, 128, 1024))
 def test_epoch(benchmark: Any, pace: Pace, net: str, batch: int, device: str) -> None:
     """Time a fit of one epoch."""
     backend = open_backend(device)

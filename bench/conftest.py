@@ -11,6 +11,8 @@ import pytest
 
 from xpnet import backend
 
+#: What is kept of what pytest-benchmark knows of the CPU.
+CPU = ("brand_raw", "arch", "count", "hz_advertised_friendly", "l2_cache_size", "l3_cache_size")
 #: What the suites run on, if it is installed.
 PACKAGES = ("xpnet", "numpy", "scipy", "numba", "torch", "jax", "scikit-learn")
 
@@ -56,6 +58,8 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Add what a reader of the numbers needs, and leave out the names that a host goes by."""
     for name in ("node", "release"):
         machine_info.pop(name, None)
+    cpu = machine_info.get("cpu") or {}
+    machine_info["cpu"] = {name: cpu[name] for name in CPU if name in cpu}
     machine_info["cores"] = os.cpu_count()
     machine_info["threads"] = harness.threads()
     machine_info["blas"] = _blas()

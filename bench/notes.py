@@ -2,11 +2,13 @@
 """The notes' own way to train: chapter 3's dictionaries of layers, chapter 7's Adam.
 
 Examples lie in columns, x is (features, examples), and every operation makes a new array, as on the
-page. The page's slips are mended, else it would train another way: the output is a softmax, the raw
-averages recur and their corrected copies are used, updates are counted one by one. Its copies of
-all parameters before each update are left out.
+page. Its slips are mended, else it would train another way: the output is a softmax, the raw
+averages recur and their corrected copies are used, updates are counted one by one. What is only
+slow stays: an activation comes with its derivative, asked for or not, and each update begins with a
+copy of all parameters.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ class Notes:
         z, a = {}, {0: x}
         for l in range(1, self.L + 1):
             z[l] = self.w[l] @ a[l - 1] + self.b[l]
-            a[l] = np.maximum(z[l], 0) if l < self.L else softmax(z[l])
+            a[l] = relu(z[l])[0] if l < self.L else softmax(z[l])
         return z, a
 
     def backward_propagation(
@@ -55,14 +57,16 @@ class Notes:
         n = y.shape[1]
         delta = {self.L: a[self.L] - y}
         for l in reversed(range(1, self.L)):
-            delta[l] = (self.w[l + 1].T @ delta[l + 1]) * (z[l] > 0)
-        dw = {l: (1 / n) * (delta[l] @ a[l - 1].T) for l in delta}
+            _, dg = relu(z[l])
+            delta[l] = (self.w[l + 1].T @ delta[l + 1]) * dg
+        dw = {l: (1 / n) * delta[l] @ a[l - 1].T for l in delta}
         db = {l: (1 / n) * np.sum(delta[l], axis=1, keepdims=True) for l in delta}
         return dw, db
 
     def update_parameters(self, dw: dict[int, Any], db: dict[int, Any]) -> None:
         """Make Adam's update."""
         self.t += 1
+        self.w, self.b = copy.deepcopy(self.w), copy.deepcopy(self.b)
         for l in range(1, self.L + 1):
             self.vw[l], self.sw[l], dw[l] = self.adam(self.vw[l], self.sw[l], dw[l])
             self.vb[l], self.sb[l], db[l] = self.adam(self.vb[l], self.sb[l], db[l])
@@ -78,6 +82,11 @@ class Notes:
         v_corrected = v / (1 - beta_1**self.t)
         s_corrected = s / (1 - beta_2**self.t)
         return v, s, v_corrected / (np.sqrt(s_corrected) + eps)
+
+
+def relu(z: Any) -> tuple[Any, Any]:
+    """Return max(0, z) and its derivative."""
+    return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
 
 def softmax(z: Any) -> Any:

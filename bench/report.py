@@ -28,8 +28,8 @@ TITLES = {
     "rivals": "Rivals: one training step",
 }
 RATIOS = (
-    "Ratios are times over the second column's, in the same rounds: median (quartiles). "
-    "Above 1 ours is faster.\n\n"
+    "A ratio is the other's time over ours in the same round, median (quartiles): above 1 ours is "
+    "faster.\n\n"
 )
 
 

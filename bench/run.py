@@ -81,6 +81,8 @@ def run_suite(suite: str, options: argparse.Namespace) -> tuple[int, dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         json_file = Path(folder) / "results.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        # When interrupted it would complain of what has not run.
+        command += ["-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"]
         command += [f"bench/bench_{suite}.py", "--benchmark-quiet", f"--benchmark-json={json_file}"]
         command += ["--quick"] * options.quick
         command += [f"--device={options.device}"] if options.device else []
@@ -95,7 +97,10 @@ def run_suite(suite: str, options: argparse.Namespace) -> tuple[int, dict[str, A
             status = process.wait()
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
-            process.wait()
+            try:
+                process.wait()
+            except KeyboardInterrupt:  # someone is in a hurry
+                process.kill()
             status = INTERRUPTED
         try:
             return status, kept(json.loads(json_file.read_text(encoding="utf-8")))
@@ -125,7 +130,6 @@ def stem(saved: dict[str, Any], options: argparse.Namespace) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the suites; return the exit status: 1 if a benchmark failed, 2 if none could run."""
     options = options_of(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -169,4 +173,6 @@ def finish(unfinished: Path) -> int:
 
 
 if __name__ == "__main__":
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, signal.default_int_handler)
     sys.exit(main())
