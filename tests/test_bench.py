@@ -277,6 +277,19 @@ def test_run_writes_all_suites_as_json_and_markdown(suites, tmp_path, capsys):
     assert capsys.readouterr().out == (folder / f"{stem}.md").read_text() + "\n"
 
 
+def test_the_calmest_pass_is_kept(monkeypatch, tmp_path):
+    passes = [
+        # The second pass of "a" is better for us, and the first one for all together.
+        [_race("a", 2e-3, torch=1.0), _race("b", 2e-3, torch=1.0)],
+        [_race("a", 1e-3, torch=9.0), _race("b", 1e-3, torch=2.5)],
+    ]
+    left = [results.kept(_saved(*benchmarks)) for benchmarks in passes]
+    monkeypatch.setattr(run, "run_suite", lambda suite, options: (0, left.pop(0)))
+    assert run.main(["--only", "rivals", "--passes", "2", "-o", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("*.json")
+    assert {r.case: r.seconds.median for r in results.read(path).results} == {"a": 2e-3, "b": 1e-3}
+
+
 def test_a_gpu_gives_the_files_their_name(suites, tmp_path):
     suites["step"] = 0, results.kept(_saved(_benchmark("a", 1, "CuPy", 1e-3)))
     options = ["--only", "step", "--threads", "2", "--quick", "-o", str(tmp_path)]
