@@ -1,140 +1,138 @@
-"""Turn results of the throughput suite into a Markdown table.
+"""Turn saved results of the suites into Markdown tables.
 
 ::
 
-    OPENBLAS_NUM_THREADS=1 pytest bench --benchmark-json=step.json
-    python bench/report.py step.json
+    OPENBLAS_NUM_THREADS=1 pytest bench --benchmark-json=all.json
+    python bench/report.py all.json
 
-A row is a net and a batch size; each backend has the median time of a step, and the samples per
-second that follow from it. Where there are two, the last column is how many times as fast the
-second is. Needs the standard library alone.
+A row is a net or kernel, a dtype and a batch size. Where backends stand side by side, each has the
+median time and the samples per second that follow from it, and with two of them the last column is
+how many times as fast the second is. Races have a table for each backend. Needs the standard
+library alone.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from results import Result, ResultError, Saved, Spread, figures, markdown, read
 
 NOTHING = "–"
 
-
-class ReportError(ValueError):
-    """The file holds no results that a table could be made of."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One benchmark: what was timed, and the median time of a step in seconds."""
-
-    net: str
-    batch: int
-    backend: str
-    device: str
-    seconds: float
+TITLES = {
+    "step": "Training steps: `Trainer.step` with Adam, the batch on the device already",
+    "epoch": "Epochs: `Trainer.fit`, with checks, shuffling and feeding",
+    "predict": "Prediction: `Network.predict_proba`",
+    "kernels": "Kernels: the backend's own against the reference",
+    "rivals": "Rivals: one training step",
+}
+RATIOS = (
+    "A ratio is the other's time over ours in the same round, median (quartiles): above 1 ours is "
+    "faster.\n\n"
+)
 
 
-def read(path: str | Path) -> tuple[list[Timing], dict[str, Any]]:
-    """Return the timings in a pytest-benchmark JSON file, and what it says of the machine.
-
-    Raises
-    ------
-    ReportError
-        If it can't be read, is not JSON, or holds no benchmark of a step.
-    """
-    try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReportError(f"{path} can't be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ReportError(f"{path} is not JSON ({error}): was the run broken off?") from error
-    try:
-        timings = [_timing(b) for b in saved["benchmarks"] if "net" in b["extra_info"]]
-        machine = dict(saved["machine_info"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(
-            f"{path} is not as pytest --benchmark-json writes it ({type(error).__name__}: {error})"
-        ) from error
-    if not timings:
-        raise ReportError(f"{path} holds no benchmark of a step: was every one skipped?")
-    return timings, machine
+def report(saved: Saved) -> str:
+    """Return the whole report, in Markdown."""
+    parts = ["# Benchmarks\n", f"Medians.\n\n{place(saved)}"]
+    for suite in dict.fromkeys(r.suite for r in saved.results):
+        results = [r for r in saved.results if r.suite == suite]
+        parts.append(f"## {TITLES.get(suite, suite)}\n")
+        if any(r.rivals for r in results):
+            parts.append(races(results))
+        else:
+            parts.append(table(results))
+    return "\n".join(parts)
 
 
-def _timing(benchmark: dict[str, Any]) -> Timing:
-    about = benchmark["extra_info"]
-    return Timing(
-        str(about["net"]),
-        int(about["batch"]),
-        str(about["backend"]),
-        str(about["device"]),
-        float(benchmark["stats"]["median"]),
-    )
+def _rows(results: Sequence[Result]) -> dict[tuple[str, str, int], dict[str, Result]]:
+    """Return the results by case, dtype and batch, and then by backend: in the order they ran."""
+    cases = list(dict.fromkeys(r.case for r in results))
+    dtypes = list(dict.fromkeys(r.dtype for r in results))
+    found: dict[tuple[str, str, int], dict[str, Result]] = {}
+    for r in sorted(results, key=lambda r: (cases.index(r.case), dtypes.index(r.dtype), r.batch)):
+        found.setdefault((r.case, r.dtype, r.batch), {})[r.backend] = r
+    return found
 
 
-def table(timings: Sequence[Timing]) -> str:
-    """Return the timings as a Markdown table, nets and backends in the order they were run in."""
-    found = {(t.net, t.batch, t.backend): t.seconds for t in timings}
-    nets = list(dict.fromkeys(t.net for t in timings))
-    backends = list(dict.fromkeys(t.backend for t in timings))
-    heads = ["net", "batch"]
+def _backends(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(r.backend for r in results))
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the times of one suite, backends side by side."""
+    backends = _backends(results)
+    heads = ["net", "dtype", "batch"]
     for backend in backends:
-        heads += [f"{backend}, µs a step", "samples/s"]
-    if len(backends) == 2:
-        heads.append("speed-up")
-    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
-    for index, batch in sorted({(nets.index(t.net), t.batch) for t in timings}):
-        row = [nets[index], str(batch)]
-        seconds = [found.get((nets[index], batch, backend)) for backend in backends]
-        for s in seconds:
-            row += [NOTHING if s is None else _figures(s * 1e6), _quotient(batch, s)]
-        if len(backends) == 2:
-            row.append(_quotient(*seconds))
+        heads += [f"{backend}, µs", "samples/s"]
+    two = len(backends) == 2
+    rows = [heads + ["speed-up"] * two]
+    for (case, dtype, batch), by in _rows(results).items():
+        row = [case, dtype, str(batch)]
+        for r in map(by.get, backends):
+            row += [NOTHING] * 2 if r is None else [_micro(r), _over(r.samples, r.seconds.median)]
+        if two:
+            a, b = (by[k].seconds.median if k in by else None for k in backends)
+            row.append(_over(a, b))
         rows.append(row)
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown(rows, left=2)
 
 
-def _quotient(a: float | None, b: float | None) -> str:
+def races(results: Sequence[Result]) -> str:
+    """Return for each backend a table of ours and the rivals' ratios to it."""
+    parts = [RATIOS]
+    for backend in _backends(results):
+        own = [r for r in results if r.backend == backend]
+        names = list(dict.fromkeys(name for r in own for name in r.rivals))
+        rows = [["on " + backend, "dtype", "batch", "ours, µs", *names]]
+        for (case, dtype, batch), by in _rows(own).items():
+            r = by[backend]
+            ratios = [_ratio(r.rivals[k].ratio) if k in r.rivals else NOTHING for k in names]
+            rows.append([case, dtype, str(batch), _micro(r), *ratios])
+        parts.append(markdown(rows, left=2) + "\n")
+        absent = dict.fromkeys(f"{k}: {why}" for r in own for k, why in r.absent.items())
+        parts += [f"Left out where there is a dash: {'; '.join(absent)}.\n\n"] * bool(absent)
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _ratio(ratio: Spread) -> str:
+    return f"{figures(ratio.median)} ({figures(ratio.q1)}–{figures(ratio.q3)})"
+
+
+def _micro(result: Result) -> str:
+    return figures(result.seconds.median * 1e6)
+
+
+def _over(a: float | None, b: float | None) -> str:
     """Return a / b; a dash if one is missing, or b is a time too short for the clock."""
-    return NOTHING if a is None or not b else _figures(a / b)
+    return NOTHING if a is None or not b else figures(a / b)
 
 
-def _figures(value: float) -> str:
-    """Return a number to three figures: more would be noise."""
-    rounded = float(f"{value:.3g}")
-    decimals = 0 if rounded >= 100 else 1 if rounded >= 10 else 2
-    return f"{rounded:,.{decimals}f}"
-
-
-def place(timings: Sequence[Timing], machine: dict[str, Any]) -> str:
-    """Return a Markdown list of where, and with what, the timings were taken."""
-    lines = list(dict.fromkeys(t.device for t in timings))
+def place(saved: Saved) -> str:
+    """Return a Markdown list of where, and with what, the times were taken."""
+    machine = saved.machine
+    lines = list(dict.fromkeys(r.device for r in saved.results))
     cpu = machine.get("cpu") or {}
     cores = f"{machine['cores']} cores" if machine.get("cores") else None
     lines.append(", ".join(filter(None, (cpu.get("brand_raw"), cores, machine.get("blas")))))
+    if machine.get("threads"):
+        lines.append(f"threads that everyone may use on the CPU: {machine['threads']}")
     versions = {"Python": machine.get("python_version"), **(machine.get("versions") or {})}
     lines.append(", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    lines.append(machine.get("note") or "")
     return "".join(f"- {line}\n" for line in lines if line)
-
-
-def report(path: str | Path) -> str:
-    """Return the whole report on a results file, in Markdown."""
-    timings, machine = read(path)
-    return (
-        "One training step (float32, Adam) on a batch that is on the device already; medians.\n\n"
-        f"{place(timings, machine)}\n{table(timings)}"
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the report on a file."""
-    parser = argparse.ArgumentParser(description="results of pytest bench as a Markdown table")
-    parser.add_argument("json", help="what pytest bench --benchmark-json=… has written")
-    path = parser.parse_args(arguments).json
+    parser = argparse.ArgumentParser(description="results of the suites as Markdown tables")
+    parser.add_argument(
+        "json", type=Path, help="what bench/run.py or pytest bench --benchmark-json=… has written"
+    )
     try:
-        text = report(path)
-    except ReportError as error:
+        text = report(read(parser.parse_args(arguments).json))
+    except ResultError as error:
         print(f"report.py: {error}", file=sys.stderr)
         return 2
     sys.stdout.write(text)

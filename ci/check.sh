@@ -41,8 +41,8 @@ python -m pytest  # as a module, for the source tree to come first: doctests wan
 say "scikit-learn's own tests of its MLP, on ours"
 python ci/sklearn_mlp.py
 
-say "the benchmarks run (no timing)"
-OPENBLAS_NUM_THREADS=1 python -m pytest -q bench --benchmark-disable
+say "the benchmarks run (hardly measured)"
+python bench/run.py --quick -o "$work/bench"
 
 say "the commands, as installed, in an empty folder"
 mkdir "$work/empty"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# For a machine with CuPy and a CUDA GPU: runs the tests on both backends, then the throughput
-# suite, and keeps its results as JSON and as a Markdown table in bench/results/, or $OUT if set.
-# Installs nothing: python3 (or $PYTHON) has to bring pytest, pytest-benchmark and CuPy.
+# For a machine with CuPy and a CUDA GPU: runs the tests on both backends, then the benchmarks on
+# both, rivals last, and keeps their results as JSON and Markdown in bench/results/, or $OUT if set.
+# Arguments go to bench/run.py: `ci/gpu.sh --device cuda --only step,rivals` takes a few minutes.
+# Installs nothing: python3 (or $PYTHON) has to bring pytest, pytest-benchmark and CuPy, and may
+# bring PyTorch and JAX.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,9 +13,7 @@ results=${OUT:-bench/results}
 tests=$(mktemp)
 trap 'rm -f "$tests"' EXIT
 
-# Prints the first device's name, as part of a file's name.
-name=$("$python" - <<'E_PYTHON'
-import re
+"$python" - <<'E_PYTHON'
 import sys
 
 from xpnet.backend import info
@@ -21,9 +21,7 @@ from xpnet.backend import info
 cuda = info()
 if not cuda["devices"]:
     sys.exit(f"gpu.sh: CuPy and a CUDA GPU are needed, but: {cuda['cuda']}")
-print(re.sub(r"[^a-z0-9]+", "-", cuda["devices"][0]["name"].lower()).strip("-"))
 E_PYTHON
-)
 
 # A failing test is no reason to lose the measurements: the exit status tells of it.
 status=0
@@ -40,8 +38,5 @@ print(f"\ntests on CuPy: {len(ran)} ran, {len(failed)} of them failed, {skipped}
 sys.exit(None if ran else "gpu.sh: no test ran on CuPy")
 E_PYTHON
 
-mkdir -p "$results"
-json=$results/step-$name.json
-"$python" -m pytest bench --benchmark-json="$json"
-"$python" bench/report.py "$json" | tee "${json%.json}.md"
+"$python" bench/run.py --threads "$OPENBLAS_NUM_THREADS" -o "$results" "$@" || status=$?
 exit "$status"

@@ -1,0 +1,214 @@
+"""What each kernel is timed on: a method of `Cases` makes the arguments of the kernel of its name.
+
+A kernel is called on the same arrays many times, and some work in place. So each array is such
+that this leaves ordinary numbers or zeros in it, never smaller and smaller ones: a CPU is slow at
+denormal numbers.
+"""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Backend
+from xpnet.randomness import MULTIPLIER_1
+
+#: Features of a layer, and classes of the losses.
+FEATURES, CLASSES = 128, 10
+
+Arguments = tuple[Any, ...]
+
+
+class Cases:
+    """Makes arguments for n examples; the optimisers get as many parameters as a layer outputs."""
+
+    def __init__(self, backend: Backend, n: int, dtype: str) -> None:
+        self.backend, self.n, self.dtype = backend, n, dtype
+        self.draw = np.random.default_rng(0)
+
+    # -- arrays ----
+
+    def normal(self, *shape: int) -> Any:
+        """Return normal numbers."""
+        return self.backend.asarray(self.draw.standard_normal(shape), self.dtype)
+
+    def fill(self, value: float, *shape: int, dtype: Any = None) -> Any:
+        """Return an array of one value."""
+        return self.backend.xp.full(shape, value, dtype or self.dtype)
+
+    def signs(self, *shape: int) -> Any:
+        """Return −1 or 1 at random."""
+        return self.backend.xp.sign(self.normal(*shape))
+
+    def x(self, m: int = FEATURES) -> Any:
+        """Return a batch (n, m)."""
+        return self.normal(self.n, m)
+
+    def zeros(self, m: int = FEATURES, dtype: Any = None) -> Any:
+        """Return zeros (n, m)."""
+        return self.fill(0, self.n, m, dtype=dtype)
+
+    def row(self, value: float = 0.0) -> Any:
+        """Return a row (1, m)."""
+        return self.fill(value, 1, FEATURES)
+
+    def scalar(self, dtype: Any = None) -> Any:
+        """Return an array of shape ()."""
+        return self.backend.xp.zeros((), dtype or self.dtype)
+
+    # -- sums and data ----
+
+    def sum_examples(self) -> Arguments:
+        """Return its arguments, as each method below does."""
+        return self.x(), self.row()
+
+    def sum_features(self) -> Arguments:  # noqa: D102
+        return self.x(CLASSES), self.zeros(1)
+
+    max_features = sum_features
+
+    def gather(self) -> Arguments:  # noqa: D102
+        rows = self.normal(max(4 * self.n, 4096), FEATURES)
+        indices = self.draw.permutation(len(rows))[: self.n]
+        return rows, self.backend.asarray(indices), self.zeros()
+
+    # -- layers ----
+
+    def linear(self) -> Arguments:  # noqa: D102
+        weight = self.normal(FEATURES, FEATURES)
+        return self.x(), weight.T, self.row(1.0), self.zeros()
+
+    def linear_backward(self) -> Arguments:  # noqa: D102
+        weight, d_weight = self.normal(FEATURES, FEATURES), self.normal(FEATURES, FEATURES)
+        return self.x(), self.x(), weight, d_weight, self.row(), self.zeros()
+
+    def sigmoid(self) -> Arguments:  # noqa: D102
+        return self.x(), self.zeros()
+
+    tanh = relu = sigmoid
+
+    def sigmoid_backward(self) -> Arguments:  # noqa: D102
+        y = (self.signs(self.n, FEATURES) > 0).astype(self.dtype)
+        return y, self.x(), self.zeros()
+
+    def tanh_backward(self) -> Arguments:  # noqa: D102
+        return self.signs(self.n, FEATURES), self.x(), self.zeros()
+
+    def relu_backward(self) -> Arguments:  # noqa: D102
+        return self.x(), self.x(), self.zeros(dtype=np.bool_)
+
+    def leaky_relu(self) -> Arguments:  # noqa: D102
+        return self.x(), 0.01, self.zeros(), self.zeros()
+
+    def leaky_relu_backward(self) -> Arguments:  # noqa: D102
+        return self.x(), self.x(), 0.0, self.zeros(dtype=np.bool_), self.zeros()
+
+    def softmax(self) -> Arguments:  # noqa: D102
+        return self.x(CLASSES), self.zeros(1), self.zeros(CLASSES)
+
+    def softmax_backward(self) -> Arguments:  # noqa: D102
+        y = self.zeros(CLASSES)
+        y[:, 0] = 1.0
+        return y, self.x(CLASSES), self.zeros(1), self.zeros(CLASSES)
+
+    def batch_norm(self) -> Arguments:  # noqa: D102
+        rows = self.row(), self.row(), self.row()
+        return self.x(), self.row(1.0), self.row(), 1e-5, *rows, self.zeros(), self.zeros()
+
+    def batch_norm_backward(self) -> Arguments:  # noqa: D102
+        ones, rows = self.row(1.0), (self.row(), self.row(), self.row())
+        return self.x(), self.zeros(), ones, ones, *rows, self.zeros()
+
+    def batch_norm_inference(self) -> Arguments:  # noqa: D102
+        ones, rows = self.row(1.0), (self.row(), self.row())
+        return self.x(), ones, self.row(), 1e-5, self.row(), ones, rows[0], self.zeros()
+
+    def running_average(self) -> Arguments:  # noqa: D102
+        return self.row(), self.row(1.0), 1.0, 0.1, self.row()
+
+    def _dropout(self) -> SimpleNamespace:
+        words = -(-FEATURES // 4)
+        steps = np.arange(self.n * words, dtype=np.uint64).reshape(self.n, words)
+        bits = self.zeros(words, np.uint64)
+        return SimpleNamespace(
+            counters=self.backend.asarray(steps * np.uint64(MULTIPLIER_1)),
+            bits=bits,
+            shifted=self.zeros(words, np.uint64),
+            lanes=bits.view(np.uint16)[:, :FEATURES],
+            lives=self.zeros(dtype=np.bool_),
+            mask=self.fill(1, self.n, FEATURES),
+        )
+
+    def dropout(self) -> Arguments:  # noqa: D102
+        key = self.fill(1, 1, dtype=np.uint64)
+        return self.x(), key, 2**15, self._dropout(), self.zeros()
+
+    def dropout_backward(self) -> Arguments:  # noqa: D102
+        return self.x(), self._dropout()
+
+    # -- losses ----
+
+    def _loss(self, y: Any, *numbers: float) -> Arguments:
+        classes = np.arange(CLASSES, dtype=np.int32)
+        work = SimpleNamespace(
+            terms=self.zeros(CLASSES),
+            row=self.zeros(1),
+            other=self.zeros(1),
+            classes=self.backend.asarray(classes),
+            hot=self.zeros(CLASSES, np.bool_),
+        )
+        rest = work, self.zeros(CLASSES), self.scalar()
+        return self.x(CLASSES), y, 1.0 / self.n, *numbers, *rest
+
+    def softmax_cross_entropy(self) -> Arguments:  # noqa: D102
+        labels = self.draw.integers(0, CLASSES, self.n)
+        return self._loss(self.backend.asarray(labels, np.int32))
+
+    def sigmoid_cross_entropy(self) -> Arguments:  # noqa: D102
+        return self._loss(self.fill(1, self.n, CLASSES))
+
+    poisson = sigmoid_cross_entropy
+
+    def squared_error(self) -> Arguments:  # noqa: D102
+        return self._loss(self.fill(1, self.n, CLASSES), 0.5)
+
+    def weigh(self) -> Arguments:  # noqa: D102
+        work = {name: self.fill(0, 1, 1) for name in ("total", "safe", "decay")}
+        return self.fill(1, self.n, 1), 0.1, SimpleNamespace(share=self.zeros(1), **work)
+
+    # -- optimisers ----
+
+    def _update(self, n_moments: int) -> Arguments:
+        size = self.n * FEATURES
+        rate = self.fill(1e-12, 1)
+        moments = [self.fill(1, size) for _ in range(n_moments)]
+        return self.normal(size), self.normal(size), *moments, rate
+
+    def _scratch(self) -> Any:
+        return self.fill(0, self.n * FEATURES)
+
+    def add_decay(self) -> Arguments:  # noqa: D102
+        p, g, _ = self._update(0)
+        return g, p, 1e-12, self._scratch()
+
+    def sgd(self) -> Arguments:  # noqa: D102
+        return *self._update(0), self._scratch()
+
+    def sgd_momentum(self) -> Arguments:  # noqa: D102
+        return *self._update(1), 0.9, True, self._scratch()
+
+    def momentum(self) -> Arguments:  # noqa: D102
+        return *self._update(1), 0.9, self._scratch()
+
+    def rmsprop(self) -> Arguments:  # noqa: D102
+        return *self._update(1), 0.9, 1e-8, self._scratch()
+
+    def adam(self) -> Arguments:  # noqa: D102
+        correction = self.fill(math.sqrt(1000), 1)
+        return *self._update(2), correction, 0.9, 0.999, 1e-8, self._scratch()
+
+    def observe(self) -> Arguments:  # noqa: D102
+        totals = {name: self.scalar(np.float64) for name in ("total", "steps", "term")}
+        work = SimpleNamespace(finite=self.scalar(np.bool_), **totals)
+        return self.scalar(), self.n, work

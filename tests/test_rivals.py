@@ -1,0 +1,67 @@
+"""The race in bench/ is fair: from the same weights all train alike."""
+
+import warnings
+
+import harness
+import numpy as np
+import pytest
+import rivals
+
+WIDTHS, EXAMPLES, STEPS = (7, 9, 8, 5), 20, 5
+
+
+def _losses(contestant):
+    losses = [float(contestant.step()) for _ in range(STEPS)]
+    contestant.synchronize()
+    return losses
+
+
+def _task(norm, dtype="float64"):
+    network = harness.make_network(WIDTHS, norm, dtype, harness.open_backend("cpu"))
+    data = harness.make_data(WIDTHS, EXAMPLES, dtype)
+    return network, rivals.make_task(network, norm, *data, rate=0.01)
+
+
+@pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
+@pytest.mark.parametrize(
+    "kind", [k for k in rivals.KINDS if k is not rivals.Products], ids=lambda kind: kind.name
+)
+def test_a_rival_trains_as_we_do(kind, norm):
+    network, task = _task(norm)
+    if (why := kind.why_not(task)) is not None:
+        pytest.skip(f"{kind.name}: {why}")
+    ours = _losses(rivals.Ours(network, task))
+    assert ours[-1] < 0.97 * ours[0]  # else to agree would mean little
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = _losses(kind(task))
+    # Some put Adam's ε beside another root: that is as much as they may differ.
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5)
+
+
+def test_the_products_are_those_of_a_step():
+    network, task = _task(norm=False)
+    products = rivals.Products(task, network.backend)
+    products.step()
+    n, (a, b, c, d) = EXAMPLES, WIDTHS
+    shapes = [(left.shape, right.shape) for left, right, _ in products.products]
+    assert shapes == [
+        ((n, a), (a, b)),
+        ((b, n), (n, a)),
+        ((n, b), (b, c)),
+        ((c, n), (n, b)),
+        ((n, c), (c, b)),
+        ((n, c), (c, d)),
+        ((d, n), (n, c)),
+        ((n, d), (d, c)),
+    ]
+    for left, right, out in products.products:
+        np.testing.assert_allclose(out, left @ right)
+
+
+def test_who_is_left_out_is_named():
+    network, task = _task(norm=True)
+    runners, absent = rivals.line_up(network, task)
+    assert set(runners) | set(absent) == {kind.name for kind in rivals.KINDS}
+    assert absent["notes"] == absent["scikit-learn"] == "no batch norm"
+    assert "products" in runners
