@@ -19,7 +19,8 @@ from xpnet.kernels import Kernels
 
 def fused(kernels: Kernels) -> list[str]:
     """Return the kernels that are not the reference's."""
-    names = [name for name in vars(Kernels) if not name.startswith("_")]
+    methods = [name for name, value in vars(Kernels).items() if callable(value)]
+    names = [name for name in methods if not name.startswith("_")]
     return [name for name in names if getattr(type(kernels), name) is not getattr(Kernels, name)]
 
 

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Backend
+from xpnet.kernels import Curve
 from xpnet.randomness import MULTIPLIER_1
 
 #: Features of a layer, and classes of the losses.
 FEATURES, CLASSES = 128, 10
+
+#: What layers are joined with.
+RELU = Curve("relu")
 
 Arguments = tuple[Any, ...]
 
@@ -77,11 +81,20 @@ class Cases:
 
     def linear(self) -> Arguments:  # noqa: D102
         weight = self.normal(FEATURES, FEATURES)
-        return self.x(), weight.T, self.row(1.0), self.zeros()
+        return self.x(), weight.T, self.row(1.0), self.zeros(), RELU
 
     def linear_backward(self) -> Arguments:  # noqa: D102
         weight, d_weight = self.normal(FEATURES, FEATURES), self.normal(FEATURES, FEATURES)
-        return self.x(), self.x(), weight, d_weight, self.row(), self.zeros()
+        return self.x(), self.x(), self.x(), weight, d_weight, self.row(), self.zeros(), RELU
+
+    def product(self) -> Arguments:  # noqa: D102
+        return self.x(), self.normal(FEATURES, FEATURES).T, self.zeros()
+
+    def weight_gradient(self) -> Arguments:  # noqa: D102
+        return self.x(), self.x(), self.normal(FEATURES, FEATURES)
+
+    def input_gradient(self) -> Arguments:  # noqa: D102
+        return self.x(1), self.row(1.0), self.zeros()
 
     def sigmoid(self) -> Arguments:  # noqa: D102
         return self.x(), self.zeros()
@@ -114,15 +127,15 @@ class Cases:
 
     def batch_norm(self) -> Arguments:  # noqa: D102
         rows = self.row(), self.row(), self.row()
-        return self.x(), self.row(1.0), self.row(), 1e-5, *rows, self.zeros(), self.zeros()
+        return self.x(), self.row(1.0), self.row(), 1e-5, *rows, self.zeros(), self.zeros(), RELU
 
     def batch_norm_backward(self) -> Arguments:  # noqa: D102
         ones, rows = self.row(1.0), (self.row(), self.row(), self.row())
-        return self.x(), self.zeros(), ones, ones, *rows, self.zeros()
+        return self.x(), self.x(), self.zeros(), ones, ones, *rows, self.zeros(), RELU
 
     def batch_norm_inference(self) -> Arguments:  # noqa: D102
         ones, rows = self.row(1.0), (self.row(), self.row())
-        return self.x(), ones, self.row(), 1e-5, self.row(), ones, rows[0], self.zeros()
+        return self.x(), ones, self.row(), 1e-5, self.row(), ones, rows[0], self.zeros(), RELU
 
     def running_average(self) -> Arguments:  # noqa: D102
         return self.row(), self.row(1.0), 1.0, 0.1, self.row()
