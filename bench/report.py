@@ -26,6 +26,7 @@ TITLES = {
     "predict": "Prediction: `Network.predict_proba`",
     "kernels": "Kernels: the backend's own against the reference",
     "rivals": "Rivals: one training step",
+    "fits": "Fits of the estimators: 20 epochs with scikit-learn's parameters",
 }
 RATIOS = (
     "A ratio is the other's time over ours in the same round, median (quartiles): above 1 ours is "
