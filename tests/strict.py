@@ -17,6 +17,8 @@ into its own input (CuPy computes something).
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -84,6 +86,8 @@ class StrictBackend:
     late : bool
         Whether the host's view of `shared` memory stays as it is until the host waits for the
         device, as it may if the device is far behind. False: the host sees all at once.
+    memory : int or None
+        How many bytes the device has; None: as many as are asked for.
 
     Attributes
     ----------
@@ -96,6 +100,8 @@ class StrictBackend:
         Calls of `synchronize`.
     allocations : int
         New arrays on the device.
+    taken : int
+        Bytes that arrays on the device take at present.
     hidden_copies : int
         Copies that CuPy makes of an operand: an input that shares memory with ``out`` and is not
         the same object, a matrix that cuBLAS can't take as it lies.
@@ -103,10 +109,11 @@ class StrictBackend:
 
     device = "cuda:0"
 
-    def __init__(self, late: bool = False) -> None:
+    def __init__(self, late: bool = False, memory: int | None = None) -> None:
         self.xp = Namespace(self)
         self.kernels = Kernels(self.xp)
         self.transfers = self.uploads = self.waits = self.allocations = self.hidden_copies = 0
+        self.taken, self.memory = 0, memory
         self._late = late
         self._shared: list[tuple[np.ndarray, np.ndarray]] = []
         self._depth = 0
@@ -144,6 +151,18 @@ class StrictBackend:
         self.waits += 1
         self._settle()
 
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError)
+
+    def memory_free(self) -> None:
+        return None
+
+    def memory_taken(self) -> int:
+        return self.taken
+
+    def release_memory(self) -> None:
+        pass
+
     # -- what the arrays and functions do ----
 
     def _settle(self) -> None:
@@ -168,7 +187,17 @@ class StrictBackend:
     def new(self, data: Any) -> StrictArray:
         """Return freshly computed data as an array."""
         self.allocations += 1
-        return StrictArray(self, np.asarray(data))
+        array = np.asarray(data)
+        if self.memory is not None and self.taken + array.nbytes > self.memory:
+            gc.collect()
+            if self.taken + array.nbytes > self.memory:
+                raise MemoryError(f"out of memory allocating {array.nbytes:,} bytes")
+        self.taken += array.nbytes
+        weakref.finalize(array, self._free, array.nbytes)
+        return StrictArray(self, array)
+
+    def _free(self, nbytes: int) -> None:
+        self.taken -= nbytes
 
     def launch(self, what: str) -> None:
         """Raise unless this is the current device."""

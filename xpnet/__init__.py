@@ -47,6 +47,8 @@ from .optimizers import Adam as Adam
 from .optimizers import Momentum as Momentum
 from .optimizers import Optimizer as Optimizer
 from .optimizers import RMSProp as RMSProp
+from .profile_result import Profile as Profile
+from .profiling import profile as profile
 from .propagation import activation_scales as activation_scales
 from .propagation import gradient_scales as gradient_scales
 from .schedules import Constant as Constant

@@ -74,6 +74,28 @@ class CupyBackend:
         with self.active():
             cupy.cuda.get_current_stream().synchronize()
 
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Return whether an error says that the device's memory is used up.
+
+        CuPy's allocator raises a MemoryError of its own; CUDA and cuBLAS, which allocate too,
+        report it by a status.
+        """
+        texts = ("cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED")
+        return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+
+    def memory_free(self) -> int | None:
+        """Return None: the device refuses what is too much, and nothing is harmed."""
+
+    def memory_taken(self) -> int | None:
+        """Return the bytes that CuPy's memory pool has taken from the device."""
+        with self.active():
+            return int(cupy.get_default_memory_pool().total_bytes())
+
+    def release_memory(self) -> None:
+        """Give what the memory pool holds unused back to the device."""
+        with self.active():
+            cupy.get_default_memory_pool().free_all_blocks()
+
 
 def why_unavailable() -> str | None:
     """Return why no CUDA device can be used, in a few words; None if one can."""

@@ -143,3 +143,25 @@ class NumpyBackend:
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given: NumPy always has."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Return whether an error says that memory is used up."""
+        return isinstance(error, MemoryError)
+
+    def memory_free(self) -> int | None:
+        """Return the bytes that can still be had without swapping; None where nobody says.
+
+        Linux alone says. Asking for too much would not be refused there, but end the process.
+        """
+        try:
+            with open("/proc/meminfo", encoding="ascii") as file:
+                sizes = dict(line.split(":") for line in file)
+            return int(sizes["MemAvailable"].split()[0]) * 1024
+        except (OSError, KeyError, ValueError):
+            return None
+
+    def memory_taken(self) -> int | None:
+        """Return None: NumPy has no memory pool."""
+
+    def release_memory(self) -> None:
+        """Do nothing: NumPy has no memory pool."""

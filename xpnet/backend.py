@@ -65,6 +65,18 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
 
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Return whether an error says that the device's memory is used up."""
+
+    def memory_free(self) -> int | None:
+        """Return the bytes that can still be had; None: ask, and be refused what is too much."""
+
+    def memory_taken(self) -> int | None:
+        """Return the bytes that the memory pool has taken from the device; None: there is none."""
+
+    def release_memory(self) -> None:
+        """Give what the memory pool holds unused back to the device."""
+
 
 class DeviceError(RuntimeError):
     """The device that was asked for can't be used here."""
@@ -172,6 +184,11 @@ def _why_not_imported(error: ImportError, module: str, name: str) -> str:
     if error.name == module:
         return f"{name} is not installed"
     return f"{name} can't be imported ({' '.join(str(error.__cause__ or error).split())})"
+
+
+def every() -> list[Backend]:
+    """Return each backend that can be used: the CPU's, and that of the first CUDA device."""
+    return [select("cpu"), *([select("cuda")] if why_no_cuda() is None else [])]
 
 
 def explain(backend: Backend, requested: str = "auto") -> str:

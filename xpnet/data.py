@@ -286,6 +286,7 @@ class Batches:
             warnings.warn(message, UserWarning, stacklevel=4)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self.augmentation = n, augmentation
+        self.batch_size = batch_size
         edges = [*range(0, n, batch_size), n]
         if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
             del edges[-2]

@@ -49,12 +49,15 @@ class History:
         Whether `Trainer.stop` ended the fit before its last epoch was through.
     reason : str
         Why, as `Trainer.stop` was told.
+    batch_size : int or None
+        Examples in a mini-batch, where "auto" was asked for as well.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     columns: tuple[str, ...] = ()
     stopped: bool = False
     reason: str = ""
+    batch_size: int | None = None
 
     def __getitem__(self, key: str) -> list[float]:
         """Return one column; NaN where a row does not have it."""

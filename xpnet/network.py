@@ -180,6 +180,8 @@ class Network:
         if workspace is None or workspace.capacity < n:
             self._workspaces[training] = Workspace(self.backend, self.lead, self.dtype, n)
             self._passes = {key: p for key, p in self._passes.items() if key[1] != training}
+            if training:
+                self._trained = None  # it would keep the smaller one in memory
 
     def _pass(self, n: int, training: bool) -> SimpleNamespace:
         """Return the bound layers and loss buffers for batches of n examples."""
@@ -211,6 +213,23 @@ class Network:
         back = [(s.backward, b) for s, b in reversed(steps) if s.index >= self._first_trained]
         loss = self.loss.buffers(workspace.allocator("loss", n), self.n_outputs)
         return SimpleNamespace(forward=run, backward=back, loss=loss)
+
+    def twin(self, where: str | Backend | None = None) -> Network:
+        """Return an untrained network of the same description, with arrays of its own.
+
+        Parameters
+        ----------
+        where : {"auto", "cpu", "cuda", "cuda:N"}, Backend or None
+            The device that it is to live on; None: on this network's device.
+        """
+        return Network(
+            self.layers,
+            loss=self.loss.name,
+            n_features=self.n_features,
+            device=self.backend if where is None else where,
+            dtype=self.dtype,
+            random_state=self.random_state,
+        )
 
     # -- the way of a mini-batch ----
 

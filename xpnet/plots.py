@@ -154,6 +154,30 @@ def schedules(
     figure.savefig(path, dpi=120)
 
 
+def throughput(
+    series: Sequence[Any],
+    crossovers: dict[str, int | None],
+    path: str | os.PathLike[str],
+    title: str,
+) -> None:
+    """Draw samples per second over the batch size, on each device, in training and in prediction.
+
+    Parameters
+    ----------
+    series : sequence of profile_result.Series
+        What was measured.
+    crossovers : dict
+        For each mode the batch size from which on the last device is quicker, or None.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture.
+    """
+    figure = _figure(10, 5)
+    axes = figure.subplots()
+    return
+
+
 def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
     """Draw how activations and gradients grow or fade through the layers.
 

@@ -6,6 +6,7 @@ The path of a mini-batch:
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,17 +19,26 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .data import Batches, take_rows
 from .history import DivergedError, History, Meter
+from .measuring import Feeding, choose
 from .network import Network
 from .optimizers import Adam, Optimizer
 from .randomness import Purpose, generator, step_keys
 from .schedules import OwnSchedule, Schedule
+from .throughput import BatchSize
 from .validation import admit_weights, check_count, check_not_negative
+
+_log = logging.getLogger(__name__)
 
 #: Steps whose numbers are computed at once and moved to the device together.
 PLAN = 1024
 
 #: Every so many steps weights and moments are put by, in case the loss turns NaN.
 PUT_BY = 100
+
+
+#: A rate that changes no weight, so that every step does the same work and no number is driven to
+#: zero, through denormal ones, which a CPU is slow at.
+TINY = 1e-12
 
 
 class Callback:
@@ -282,7 +292,7 @@ class Trainer:
         X: Any,
         y: Any,
         *,
-        batch_size: int = 128,
+        batch_size: int | str = 128,
         epochs: int = 20,
         validation_data: tuple[Any, Any] | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
@@ -299,8 +309,10 @@ class Trainer:
             Features.
         y : array-like, shape (n,) or (n, k)
             Labels: integers for softmax, 0/1 for sigmoid, numbers for regression.
-        batch_size : int
+        batch_size : int or "auto"
             Examples in a mini-batch; n is batch gradient descent, 1 stochastic (notes, chapter 7).
+            "auto": what `choose_batch_size` says, logged, and kept in ``history.batch_size``. Then
+            the run depends on how fast the machine is; give that number to get it again.
         epochs : int
             How often to go through the data.
         validation_data : (X, y) or None
@@ -363,7 +375,7 @@ class Trainer:
         weights: Array | None,
         dev: tuple[Array, Array] | None,
         *,
-        batch_size: int,
+        batch_size: int | str,
         epochs: int,
         callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
         shuffle: bool = True,
@@ -379,6 +391,8 @@ class Trainer:
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
         with self.backend.active():
+            if isinstance(batch_size, str):
+                batch_size = self._choose_batch_size(x, labels, batch_size, epochs)
             batches = Batches(
                 x,
                 labels,
@@ -402,6 +416,55 @@ class Trainer:
                 self._stopping = ""
                 self._set_pace(None)
 
+    def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
+        """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
+
+        It is the smallest with at least 90 % of the best samples/s, among powers of two from 8 to
+        1024. Larger ones than a twentieth of the examples are left out as well: an epoch would have
+        few updates, and throughput is not accuracy. `xpnet.profile` looks at all sizes.
+
+        Copies of the network are timed, for a twentieth of the time that the fit may take, but
+        between 0.1 and 1 s; augmentation and sample weights are left out. The trainer and its
+        network stay as they are. The choice depends on how fast the machine is, and how busy.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Features and labels, as for `fit`.
+        epochs : int
+            How long the fit is to be.
+
+        Returns
+        -------
+        BatchSize
+            With ``batch_size``, ``reason`` in one line, and the ``timings``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or y is not as the network needs it.
+        """
+        self.network._require_single("choose_batch_size")
+        with self.backend.active():
+            return self._measure_batch_sizes(*self.network.admit(X, y), epochs)
+
+    def _measure_batch_sizes(self, x: Array, labels: Array, epochs: int) -> BatchSize:
+        def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
+            gentle = replace(self.optimizer, learning_rate=TINY)
+            other = Trainer(self.network.twin(), gentle, self.l2)
+            return other.step, other
+
+        bench = Feeding(copy, x, labels, self.backend)
+        return choose(bench, x.shape[0], epochs, stop=lambda: bool(self._stopping))
+
+    def _choose_batch_size(self, x: Array, labels: Array, wish: str, epochs: int) -> int:
+        """Return the number that "auto" stands for."""
+        if wish != "auto":
+            raise ValueError(f"batch_size is {wish!r}: give a whole number, or 'auto'")
+        chosen = self._measure_batch_sizes(x, labels, epochs)
+        _log.info("%s", chosen.reason)
+        return chosen.batch_size
+
     def _run(
         self,
         batches: Batches,
@@ -411,7 +474,7 @@ class Trainer:
         watchers: Sequence[Callback],
     ) -> History:
         judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
-        self.history = History(columns=_columns(judged))
+        self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
         self._meter.reset()
         self._put_state_by()
         self._put_by_since = self.steps
