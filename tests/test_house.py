@@ -61,6 +61,7 @@ ORDER = [
     "__init__",
     "evaluation",
     "settings",
+    "profile_subject",
     "experiment",
     "console",
     "system",

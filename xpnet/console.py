@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from .data import Batches
 from .history import History
+from .profile_result import Profile, Series
 from .training import Callback, Trainer
 
 #: Seconds between two looks of the progress bar: it must not slow small steps down.
@@ -152,6 +153,16 @@ class CtrlC(Callback):
             trainer.stop(self.REASON)
 
 
+@contextmanager
+def status(console: Console) -> Iterator[Callable[[str], object]]:
+    """Return a context that shows, in a terminal, the words that its function is called with."""
+    if not console.is_terminal or console.quiet:
+        yield lambda text: None
+        return
+    with console.status("") as line:
+        yield line.update
+
+
 class SweepTable:
     """Shows trainings side by side, a row for each as it ends.
 
@@ -260,3 +271,49 @@ def propagation_table(rows: Sequence[dict[str, Any]]) -> Table:
         scales = (f"{row['activations'][layer - 1]:.3g}" for layer in layers)
         table.add_row(row["activation"], str(row["init"]), *scales, f"{row['expected'][-1]:.3g}")
     return table
+
+
+#: Of the columns of `profile_table`; that of the knee has none.
+HEADINGS = ("batch", "ms", "quartiles", "samples/s", "host", "bound", "GFLOP/s", "of peak", "MB")
+
+
+def profile_table(series: Series) -> Table:
+    """Return a sweep over batch sizes as a table; the knee is marked."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for row in series.rows:
+        low, middle, high = (
+            f"{1e3 * t:.4g}" for t in (row.seconds_q1, row.seconds, row.seconds_q3)
+        )
+        table.add_row(
+            f"{row.batch_size:,}",
+            middle,
+            f"{low} to {high}",
+            f"{row.samples_per_second:,.0f}",
+            f"{row.host_share:.0%}",
+            row.bound,
+            f"{row.flops / 1e9:,.1f}",
+            f"{row.product_share:.0%}",
+            f"{row.memory / 1e6:,.1f}",
+            "← knee" if row.batch_size == series.knee else "",
+        )
+    return table
+
+
+#: Why a sweep has no larger batch.
+ENDS = {"time": "time was up", "stopped": "it was stopped", "sizes": "all sizes were measured"}
+
+
+def print_profile(console: Console, profile: Profile) -> None:
+    """Show a profile: a table for each backend and mode, what the columns mean, and the advice."""
+    for series in profile.series:
+        console.print(f"{series.mode} on {series.name}")
+        console.print(profile_table(series))
+        end = ENDS.get(series.ended, f"there is no memory for {series.refused or 0:,}")
+        held = "taken by the memory pool" if series.memory_of == "pool" else "of the arrays held"
+        peak = f"{series.product_rate / 1e9:,.0f} GFLOP/s in large products"
+        console.print(f"(no larger batch: {end}; peak: {peak}; MB: {held})\n")
+    for sentence in profile.advice:
+        console.print(f"{sentence[0].upper()}{sentence[1:]}.")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -303,7 +304,11 @@ class Feeding:
         """Return the bytes of the device's memory pool, or else of the arrays that are held."""
         self.backend.release_memory()
         taken = self.backend.memory_taken()
-        return taken if taken is not None else _held(self.backend, (self._made, vars(self)))
+        return (
+            taken
+            if taken is not None
+            else _held(self.backend, (self._made, self._rows, self._labels))
+        )
 
 
 def _held(backend: Backend, thing: object) -> int:
@@ -313,7 +318,7 @@ def _held(backend: Backend, thing: object) -> int:
     pending: list[Any] = [thing]
     while pending:
         one = pending.pop()
-        if id(one) in seen or isinstance(one, type):
+        if id(one) in seen or isinstance(one, (type, ModuleType)):
             continue
         seen.add(id(one))
         if backend.owns(one):
@@ -382,8 +387,6 @@ def choose(
     seconds = min(max(CHOICE_SHARE * whole, CHOICE_SECONDS[0]), CHOICE_SECONDS[1])
     timings = sweep(bench, sizes, seconds, clock=clock, stop=stop).timings or [first]
     chosen, best = knee(timings), fastest(timings)
-    reason = (
-        f"batch size {chosen.batch_size}: the smallest of {smallest} to {timings[-1].batch_size} "
-        f"{in_words(chosen, best)}"
-    )
+    among = f" of {smallest} to {timings[-1].batch_size}"
+    reason = f"batch size {chosen.batch_size}: {in_words(chosen, best, among)}"
     return BatchSize(chosen.batch_size, reason, timings)

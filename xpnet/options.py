@@ -22,6 +22,24 @@ def hidden(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def layers(text: str) -> tuple[int, ...]:
+    """Return the widths in ``784-512-10``: features, hidden units, outputs."""
+    widths = text.split("-")
+    if len(widths) < 2 or not all(width.isdecimal() and int(width) > 0 for width in widths):
+        raise ValueError(f"--layers is {text!r}: give features, units and outputs, as 784-512-10")
+    return tuple(map(int, widths))
+
+
+def batch_size(text: str | None) -> int | str | None:
+    """Return the number in ``32``; ``auto`` and None as they are."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"--batch-size is {text!r}: give a whole number, or auto") from error
+
+
 def numbers(option: str, text: str) -> list[float]:
     """Return the numbers in ``0,0.01,0.1``."""
     try:

@@ -155,7 +155,7 @@ def schedules(
 
 
 def throughput(
-    series: Sequence[Any],
+    series: Sequence[dict[str, Any]],
     crossovers: dict[str, int | None],
     path: str | os.PathLike[str],
     title: str,
@@ -164,8 +164,8 @@ def throughput(
 
     Parameters
     ----------
-    series : sequence of profile_result.Series
-        What was measured.
+    series : sequence of dict
+        "device", "mode", "knee" and "rows", as `profile_result.Series` has them; none without rows.
     crossovers : dict
         For each mode the batch size from which on the last device is quicker, or None.
     path : path
@@ -173,9 +173,44 @@ def throughput(
     title : str
         Above the picture.
     """
+    from matplotlib.ticker import FuncFormatter
+
     figure = _figure(10, 5)
     axes = figure.subplots()
-    return
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    devices = list(dict.fromkeys(s["device"] for s in series))
+    modes = {"training": "-", "prediction": "--"}
+    for s in series:
+        colour = (BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)]
+        sizes = [row["batch_size"] for row in s["rows"]]
+        rates = [row["samples_per_second"] for row in s["rows"]]
+        low, high = (
+            [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
+            for q in ("seconds_q3", "seconds_q1")
+        )
+        label = f"{s['device']}, {s['mode']}\n○ knee: {s['knee']:,}"
+        style = {"color": colour, "linestyle": modes[s["mode"]]}
+        axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            s["knee"], rates[sizes.index(s["knee"])], "o", markersize=13, mfc="none", color=colour
+        )
+    for mode, crossover in crossovers.items():
+        if crossover is not None:
+            label = f"{mode}: {devices[-1]}\nquicker from {crossover:,} on"
+            axes.axvline(crossover, color=GREY, linewidth=1, linestyle=modes[mode], label=label)
+    every = sorted({row["batch_size"] for s in series for row in s["rows"]})
+    axes.set_xticks(every[:: max(1, -(-len(every) // 9))], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+    axes.set_xlabel("batch size, examples")
+    axes.set_ylabel("samples per second")
+    _tidy(axes)
+    axes.set_title(title)
+    figure.legend(loc="outside right center", frameon=False, labelspacing=1.0)
+    figure.savefig(path, dpi=120)
 
 
 def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:

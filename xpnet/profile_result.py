@@ -134,8 +134,12 @@ class Profile:
         return {"format": FORMAT, **asdict(self)}
 
     def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
-        """Draw samples per second over the batch size into a file, as ``profile.png``."""
-        plots.throughput(self.series, self.crossovers, path, title or self.network)
+        """Draw samples per second over the batch size into a file, as ``profile.png``.
+
+        Each line with its interquartile range; a ring marks the knee.
+        """
+        series = [asdict(s) for s in self.series if s.rows]
+        plots.throughput(series, self.crossovers, path, title or self.network)
 
 
 def crossover(series: list[Series], mode: str) -> int | None:
@@ -172,7 +176,7 @@ def _which(s: Series) -> str:
         return f"{text}, the only size that was measured"
     timings = s.timings()
     chosen = next(t for t in timings if t.batch_size == s.knee)
-    text += f", the smallest {throughput.in_words(chosen, throughput.fastest(timings))}"
+    text += f", {throughput.in_words(chosen, throughput.fastest(timings))}"
     if s.knee == s.rows[-1].batch_size and s.ended != "memory":
         text += "; it is the largest that was tried, and a larger one may be quicker still"
     bound = [row.batch_size for row in s.rows if row.bound == "launch"]

@@ -99,20 +99,23 @@ def knee(timings: Sequence[Timing]) -> Timing:
     return min(reaching, key=lambda t: t.batch_size)
 
 
-def in_words(chosen: Timing, best: Timing) -> str:
-    """Return what a knee was chosen for.
+def in_words(chosen: Timing, best: Timing, among: str = "") -> str:
+    """Return why a knee was chosen.
 
     Examples
     --------
-    >>> in_words(Timing(8, 0.5, 0.5, 0.5, 0.5, 5), Timing(16, 0.99, 0.99, 0.99, 0.99, 5))
-    'with at least 90% of the best speed (16 of 16 samples/s, at 16)'
+    >>> best, other = (Timing(n, t, t, t, t, 5) for n, t in ((16, 0.9), (8, 0.5)))
+    >>> in_words(other, best)
+    'the smallest with at least 90% of the best speed (16 of 18 samples/s, at 16)'
+    >>> in_words(best, best, among=" of 8 to 16")
+    'the quickest of 8 to 16 (18 samples/s)'
     """
+    if chosen is best:
+        return f"the quickest{among} ({best.rate:,.0f} samples/s)"
     clear = chosen.rate >= ENOUGH * best.rate
     words = "with at least" if clear else "that is not, beyond the noise, below"
-    text = (
-        f"{words} {ENOUGH:.0%} of the best speed ({chosen.rate:,.0f} of {best.rate:,.0f} samples/s"
-    )
-    return text + (")" if chosen is best else f", at {best.batch_size:,})")
+    speeds = f"{chosen.rate:,.0f} of {best.rate:,.0f} samples/s, at {best.batch_size:,}"
+    return f"the smallest{among} {words} {ENOUGH:.0%} of the best speed ({speeds})"
 
 
 def crossover(timings: Sequence[Timing], others: Sequence[Timing]) -> int | None:
