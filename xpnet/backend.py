@@ -186,8 +186,13 @@ def _why_not_imported(error: ImportError, module: str, name: str) -> str:
     return f"{name} can't be imported ({' '.join(str(error.__cause__ or error).split())})"
 
 
-def every() -> list[Backend]:
-    """Return each backend that can be used: the CPU's, and that of the first CUDA device."""
+def every(device: str = "auto") -> list[Backend]:
+    """Return the backends to compare: the CPU's and that of the first CUDA device, if there is one.
+
+    A device other than "auto" stands for itself alone.
+    """
+    if device != "auto":
+        return [select(device)]
     return [select("cpu"), *([select("cuda")] if why_no_cuda() is None else [])]
 
 

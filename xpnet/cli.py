@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from . import __version__, console, options, plots, profile_subject, propagation, readers, system
-from .backend import explain, why_no_cuda
+from .backend import every, explain, why_no_cuda
 from .experiment import PARTS, Experiment, part_dataset
 from .history import DivergedError
 from .model import Model, load_model
@@ -122,7 +122,10 @@ def train(
         ),
     ] = _defaults.schedule,
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples in a mini-batch; if not given 64.")
+        str | None,
+        typer.Option(
+            metavar="N", help="Examples in a mini-batch; if not given 64. auto: measured."
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -176,7 +179,7 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         schedule=schedule,
-        batch_size=batch_size,
+        batch_size=options.batch_size(batch_size),
         epochs=epochs,
         dtype=dtype,
         seed=seed,
@@ -252,8 +255,11 @@ def _introduce(out: Console, experiment: Experiment, device: str) -> None:
     out.print(
         f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
         f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
-        f"{experiment.epochs} epochs\n"
+        f"{experiment.epochs} epochs"
     )
+    if experiment.batch_size_reason:
+        out.print(experiment.batch_size_reason)
+    out.print()
 
 
 def _finish(
@@ -520,7 +526,7 @@ def profile(
     given = {name: value for name, value in described.items() if value is not None}
     widths = None if layers is None else options.layers(layers)
     subject = profile_subject.find(model, data, widths, given, target, options.names(drop))
-    why = why_no_cuda() if device == "auto" else None
+    why = why_no_cuda()
     out.print(
         f"{subject.name}: {subject.network.n_parameters:,} parameters, "
         f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}\n"
@@ -531,7 +537,7 @@ def profile(
             subject.network,
             subject.X,
             subject.y,
-            devices=None if device == "auto" else [device],
+            devices=every(device),
             max_batch=max_batch,
             seconds=seconds,
             training=only_training or not only_prediction,

@@ -284,9 +284,8 @@ def profile_table(series: Series) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in series.rows:
-        low, middle, high = (
-            f"{1e3 * t:.4g}" for t in (row.seconds_q1, row.seconds, row.seconds_q3)
-        )
+        quartiles = (row.seconds_q1, row.seconds, row.seconds_q3)
+        low, middle, high = map(_milliseconds, quartiles)
         table.add_row(
             f"{row.batch_size:,}",
             middle,
@@ -300,6 +299,11 @@ def profile_table(series: Series) -> Table:
             "← knee" if row.batch_size == series.knee else "",
         )
     return table
+
+
+def _milliseconds(seconds: float) -> str:
+    """Return a time with three digits, in ms."""
+    return f"{1e3 * seconds:,.0f}" if seconds >= 1 else f"{1e3 * seconds:.3g}"
 
 
 #: Why a sweep has no larger batch.

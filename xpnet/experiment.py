@@ -40,6 +40,9 @@ PARTS = ("train", "dev", "test")
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
 
+#: For how many epochs to train if nobody says.
+EPOCHS = 30
+
 
 @dataclass
 class Part:
@@ -73,6 +76,8 @@ class Experiment:
         What trains it.
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
+    batch_size_reason : str
+        Why these, if "auto" was asked for; ``settings`` then have the number.
     best_epoch : int or None
         With early stopping the epoch whose weights the model holds, once it is trained.
 
@@ -104,9 +109,6 @@ class Experiment:
         patience = settings.patience
         self._stopping = None if patience is None else EarlyStopping(patience)
         self.best_epoch: int | None = None
-        self.batch_size = self._batch_size()
-        self.epochs = self._epochs()
-        optimizer = settings.make_optimizer(self.epochs, self._batches())
         network = Network(
             settings.make_layers(target.n_outputs),
             loss=target.loss,
@@ -115,26 +117,37 @@ class Experiment:
             dtype=settings.dtype,
             random_state=settings.seed,
         )
+        self.batch_size_reason = ""
+        self.batch_size = self._batch_size(network)
+        self.epochs = self._epochs()
+        optimizer = settings.make_optimizer(self.epochs, self._batches())
         training = {
             "data": dataset.name,
             "target": dataset.target_name,
             "fingerprint": dataset.fingerprint(),
-            "settings": asdict(settings),
+            "settings": asdict(self.settings),
         }
         self.model = Model(network, features, target, training)
         self.trainer = Trainer(network, optimizer, l2=settings.l2)
 
-    def _batch_size(self) -> int:
-        """Return how many examples go into a mini-batch."""
-        if self.settings.batch_size is not None:
-            return check_count(self.settings.batch_size, "batch_size")
-        return min(64, len(self.parts["train"].labels))
+    def _batch_size(self, network: Network) -> int:
+        """Return how many examples go into a mini-batch; what was measured, settings then hold."""
+        wish, settings = self.settings.batch_size, self.settings
+        if wish is None:
+            return min(64, len(self.parts["train"].labels))
+        if wish != "auto":
+            return check_count(wish, "batch_size")
+        trainer = Trainer(network, settings.make_optimizer(epochs=1, batches=1), settings.l2)
+        chosen = trainer.choose_batch_size(*self._data("train"), epochs=settings.epochs or EPOCHS)
+        self.batch_size_reason = chosen.reason
+        self.settings = replace(settings, batch_size=chosen.batch_size)
+        return chosen.batch_size
 
     def _epochs(self) -> int:
         """Return how many epochs to train for."""
         if self.settings.epochs is not None:
             return check_count(self.settings.epochs, "epochs")
-        return max(30, math.ceil(ENOUGH / self._batches()))
+        return max(EPOCHS, math.ceil(ENOUGH / self._batches()))
 
     def _batches(self) -> int:
         """Return how many mini-batches make an epoch."""

@@ -67,8 +67,9 @@ class Settings:
         None: the optimiser's own default.
     schedule : str
         NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
-    batch_size : int or None
-        None: 64, or all of a smaller training set.
+    batch_size : int, "auto" or None
+        None: 64, or all of a smaller training set. "auto": measured, see
+        `Trainer.choose_batch_size`.
     epochs : int or None
         None: 30, and on small sets as many as make `ENOUGH` updates.
     task : str or None
@@ -89,7 +90,7 @@ class Settings:
     optimizer: str = "adam"
     learning_rate: float | None = None
     schedule: str = "constant"
-    batch_size: int | None = None
+    batch_size: int | str | None = None
     epochs: int | None = None
     dtype: str = "float32"
     seed: int = 0

@@ -16,6 +16,9 @@ import numpy as np
 #: A batch size is good enough if it has this share of the best samples/s.
 ENOUGH = 0.9
 
+#: That share by the medians alone, however uncertain they are.
+IN_DOUBT = 0.8
+
 #: A step is launch-bound if the host's part makes at least this share of it.
 LAUNCH_BOUND = 0.75
 
@@ -85,7 +88,7 @@ def knee(timings: Sequence[Timing]) -> Timing:
 
     Larger batches hardly pay: the last tenth takes a doubling or more, and each doubling halves the
     updates in an epoch. In doubt the smaller batch wins: a larger one is ahead only if it is so by
-    more than the uncertainty of both medians.
+    more than the uncertainty of both medians. But the doubt goes no further than to 80 %.
 
     Examples
     --------
@@ -94,8 +97,9 @@ def knee(timings: Sequence[Timing]) -> Timing:
     >>> knee([even(1, 1.0), even(2, 1.1), even(4, 2.0), even(8, 3.8)]).batch_size
     4
     """
-    best = max(t.batch_size / t.most for t in timings)
-    reaching = [t for t in timings if t.batch_size / t.least >= ENOUGH * best]
+    sure = max(t.batch_size / t.most for t in timings)
+    least = IN_DOUBT * fastest(timings).rate
+    reaching = [t for t in timings if t.batch_size / t.least >= ENOUGH * sure and t.rate >= least]
     return min(reaching, key=lambda t: t.batch_size)
 
 
