@@ -205,11 +205,11 @@ def test_augmentation_changes_the_training_alone(run):
     assert losses[1] > losses[0]
 
 
-def interrupted(folder, arguments, line, delay=0.0):
+def interrupted(folder, arguments, line, delay=0.0, command="train"):
     """Run a command, press Ctrl-C when a line comes that begins so; return code, output, errors."""
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
-        [sys.executable, "-m", "xpnet", "train", *arguments, "--device", "cpu"],
+        [sys.executable, "-m", "xpnet", command, *arguments, "--device", "cpu"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -469,7 +469,7 @@ def test_version_and_help(run):
     assert run("--version")[1] == f"xpnet {xn.__version__}\n"
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("train", "predict", "evaluate", "info"):
+    for command in ("train", "predict", "evaluate", "profile", "info"):
         assert command in out
 
 
@@ -495,6 +495,8 @@ HOLES[2, 2] = np.inf
         ((GOOD[0][:2], np.array([0, 9])), [], "leave a part empty"),
         (GOOD, ["--batch-size", "0"], "batch_size is 0"),
         (GOOD, ["--batch-size", "-4"], "batch_size is -4"),
+        (GOOD, ["--batch-size", "big"], "--batch-size is 'big': give a whole number, or auto"),
+        (GOOD, ["--batch-size", "1.5"], "--batch-size is '1.5'"),
         (GOOD, ["--batch-size", "1", "--batch-norm"], "batch norm needs at least 2"),
         (GOOD, ["--epochs", "0"], "epochs is 0"),
         (GOOD, ["--hidden", "8,x"], "--hidden is '8,x'"),
@@ -780,3 +782,150 @@ def test_a_target_of_another_width(run):
     code, _, err = run("evaluate", "d.safetensors", "one.npz")
     assert code == 2
     assert "the target has 1 columns and the model predicts 2" in err
+
+
+# -- profile, and the batch size that is measured ----
+
+#: Of a small network, with little time: what matters is what is said, not what is measured.
+PROFILE = ["profile", "--device", "cpu", "--seconds", "0.2"]
+
+
+def test_profile_shows_tables_and_advice(run):
+    code, out, err = run(*PROFILE, "--layers", "4-8-3", "--batch-norm", "--max-batch", "16")
+    assert (code, err) == (0, "")
+    assert out.startswith("4-8-3: 83 parameters, float32")
+    for mode in ("training", "prediction"):
+        assert f"{mode} on the CPU with NumPy" in out
+        assert re.search(rf"^{mode.capitalize()}: use batches of \d+ on cpu", out, re.MULTILINE)
+    rows = [line.split() for line in out.splitlines() if re.match(r" *\d", line)]
+    assert rows[0][:1] + rows[0][2:4] == ["2", rows[0][2], "to"]
+    assert {"launch", "compute"} >= {row[7] for row in rows}
+    assert out.count("← knee") == 2
+    assert "throughput is not accuracy" in out
+    assert "\x1b" not in out
+    assert os.listdir() == []
+
+
+def test_profile_writes_json_and_a_picture(run):
+    files = ["--json", "p.json", "--picture", "p.png"]
+    code, out, err = run(*PROFILE, "--layers", "4-8-3", "--max-batch", "4", *files)
+    assert (code, err) == (0, "")
+    assert out.endswith("saved p.json and p.png\n")
+    document = json.loads(Path("p.json").read_text("utf-8"))
+    assert document["format"] == 1
+    assert document["interrupted"] is False
+    assert document["machine"]["packages"]["numpy"] == np.__version__
+    assert [s["mode"] for s in document["series"]] == ["training", "prediction"]
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "modes"),
+    [
+        (["--train"], ["training"]),
+        (["--predict"], ["prediction"]),
+        (["--train", "--predict"], ["training", "prediction"]),
+    ],
+)
+def test_profile_of_one_mode_as_json_alone(run, options, modes):
+    code, out, err = run(*PROFILE, "--layers", "4-3", "--max-batch", "2", "--json", "-", *options)
+    assert (code, err) == (0, "")
+    assert [s["mode"] for s in json.loads(out)["series"]] == modes
+
+
+def test_profile_of_a_model_with_its_data(run):
+    run("train", "iris", *QUICK, "-q", "--dtype", "float64")
+    Path("iris.png").unlink()
+    before = Path("iris.safetensors").read_bytes()
+    for data in ([], ["iris"], ["d.npz"]):
+        _save(X=np.random.default_rng(0).normal(size=(20, 4)))  # without labels
+        code, out, err = run(*PROFILE, "iris.safetensors", *data, "--max-batch", "2")
+        assert (code, err) == (0, "")
+        name = " on ".join(["iris.safetensors", *(Path(d).stem for d in data)])
+        assert out.startswith(f"{name}: 67 parameters, float64")
+    assert Path("iris.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(("data", "widths"), [("iris", "4-8-3"), ("diabetes", "10-4-1")])
+def test_profile_of_layers_with_data(run, data, widths):
+    code, out, err = run(*PROFILE, "--layers", widths, data, "--max-batch", "2", "--predict")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{widths} on {data}: ")
+
+
+def test_profile_of_a_network_that_no_model_can_be(run):
+    """Several yes-or-no outputs: `load_model` refuses it, but without data no labels matter."""
+    net = xn.Network([xn.Linear(3)], loss="sigmoid_cross_entropy", n_features=2, device="cpu")
+    net.save("net.safetensors")
+    code, _, err = run(*PROFILE, "net.safetensors", "--max-batch", "2")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to profile: give MODEL, or --layers"),
+        (["digits"], "digits is data, not a model: give MODEL before it, or --layers"),
+        (["nosuch.safetensors"], "no such file"),
+        (["iris.safetensors", "digits"], "64 features and the model takes 4"),
+        (["iris.safetensors", "--dtype", "float64"], "--dtype goes with --layers"),
+        (["iris.safetensors", "--batch-norm"], "--batch-norm goes with --layers"),
+        (["--layers", "64"], "--layers is '64': give features, units and outputs"),
+        (["--layers", "64-x-10"], "--layers is '64-x-10'"),
+        (["--layers", "64-0-10"], "--layers is '64-0-10'"),
+        (["--layers", "64-32-3", "iris"], "--layers begins with 64 and iris has 4 features"),
+        (["--layers", "4-32-5", "iris"], "--layers ends with 5 and iris needs 3"),
+        (["--layers", "4-3", "iris.safetensors"], "iris.safetensors is no data"),
+        (["--layers", "4-3", "iris.safetensors", "iris"], "give one of them"),
+        (["--layers", "4-3", "nosuch"], "give one of digits"),
+        (["--layers", "4-3", "--dropout", "0.1"], "no hidden layer to drop from"),
+        (["--layers", "4-8-3", "--activation", "gelu"], "give one of relu"),
+        (["--layers", "4-3", "--seconds", "0"], "seconds is 0.0"),
+        (["--layers", "4-3", "--max-batch", "0"], "max_batch is 0: give 1 or more"),
+        (["--layers", "4-3", "--device", "tpu"], "give 'auto'"),
+        (["--layers", "4-3", "--picture", "p.jpg"], "pictures are written as .png"),
+        (["--layers", "4-3", "--json", "nosuch/p.json"], "there is no folder nosuch"),
+        (["iris.safetensors", "--json", "iris.safetensors"], "written over iris.safetensors"),
+    ],
+)
+def test_wrong_profiles(run, arguments, message):
+    run("train", "iris", *QUICK, "-q")
+    before = sorted(os.listdir())
+    code, _, err = run("profile", *arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(os.listdir()) == before
+
+
+@needs_signals
+def test_ctrl_c_in_a_profile_shows_what_was_measured(tmp_path):
+    options = ["--layers", "4-8-3", "--seconds", "1000", "--json", "p.json"]
+    code, out, err = interrupted(tmp_path, options, "4-8-3: ", delay=2.0, command="profile")
+    assert (code, err) == (130, "")
+    assert "Ctrl-C was pressed: the rest was left out" in out
+    assert json.loads((tmp_path / "p.json").read_text("utf-8"))["interrupted"] is True
+
+
+def test_a_profile_of_nothing_is_shown_too(run, monkeypatch):
+    """Ctrl-C may come before the first size, when there is nothing to draw either."""
+    monkeypatch.setattr(cli.console.CtrlC, "pressed", True, raising=False)
+    monkeypatch.setattr(cli.console.CtrlC, "__init__", lambda self: None)
+    monkeypatch.setattr(cli.console.CtrlC, "_trainer", None, raising=False)
+    code, out, err = run(*PROFILE, "--layers", "4-3", "--picture", "p.png")
+    assert (code, err) == (130, "")
+    assert "the rest was left out" in out
+    assert os.listdir() == []
+
+
+def test_train_with_a_batch_size_that_is_measured(run):
+    code, out, err = run("train", "digits", "--batch-size", "auto", *QUICK, "-o", "a.safetensors")
+    assert (code, err) == (0, "")
+    size = int(re.search(r"batches of (\d+), 2 epochs\nbatch size \1: the ", out)[1])
+    assert size in (8, 16, 32)
+    # The number is what the model remembers, and gives the same one again.
+    model = xn.load_model("a.safetensors", device="cpu")
+    assert model.training["settings"]["batch_size"] == size
+    run("train", "digits", "--batch-size", size, *QUICK, "-q", "-o", "b.safetensors")
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()

@@ -1286,3 +1286,109 @@ def test_a_stop_at_the_very_end_has_stopped_nothing():
     assert (len(history), history.stopped) == (1, True)
     history = trainer.fit(X, Y, batch_size=10, epochs=1, callbacks=[lambda t, row: t.stop()])
     assert (len(history), history.stopped) == (1, False)
+
+
+# -- the batch size that is measured ----
+
+
+def state_of(trainer):
+    """Return copies of all that a fit reads and writes."""
+    net = trainer.network
+    arrays = [net.parameters, net.gradients, net.statistics, net.step_key, *trainer.moments]
+    return [trainer.steps, trainer.epochs, *(trainer.backend.to_host(a).copy() for a in arrays)]
+
+
+@pytest.mark.parametrize("scenario", ["everything", "l2", "mean_squared_error", "a schedule"])
+def test_a_fit_with_auto_is_the_fit_with_the_number_chosen(device, scenario):
+    scenario = SCENARIOS.get(scenario, EVERYTHING)
+    X, y = problem(scenario.loss, n=400)
+    automatic = scenario.trainer(device)
+    history = automatic.fit(X, y, batch_size="auto", epochs=3)
+    assert history.batch_size in (8, 16)
+    plain = scenario.trainer(device)
+    expected = plain.fit(X, y, batch_size=history.batch_size, epochs=3)
+    assert expected.batch_size == history.batch_size
+    for found, wanted in zip(state_of(automatic), state_of(plain), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert history["train_loss"] == expected["train_loss"]
+
+
+def test_choosing_leaves_the_trainer_and_its_network_as_they_are(device):
+    X, y = problem("softmax_cross_entropy", n=400)
+    trainer = EVERYTHING.trainer(device)
+    trainer.fit(X, y, batch_size=50, epochs=1)
+    before, history = state_of(trainer), trainer.history
+    chosen = trainer.choose_batch_size(X, y)
+    assert [t.batch_size for t in chosen.timings][0] == 8
+    assert chosen.reason.startswith(f"batch size {chosen.batch_size}: ")
+    for found, wanted in zip(state_of(trainer), before, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert trainer.history is history
+
+
+def test_auto_says_what_it_chose(caplog):
+    X, y = problem("softmax_cross_entropy", n=30)
+    with caplog.at_level("INFO", logger="xpnet"):
+        xn.Trainer(network()).fit(X, y, batch_size="auto", epochs=1)
+    (record,) = caplog.records
+    assert record.name == "xpnet.training"
+    assert record.getMessage() == "batch size 8: 30 examples make 4 updates in an epoch"
+
+
+@pytest.mark.parametrize(("n", "expected"), [(2, 2), (7, 7), (8, 8), (100, 8)])
+def test_auto_takes_small_batches_of_few_examples(n, expected):
+    X, y = problem("softmax_cross_entropy", n=n)
+    y = np.arange(n) % 3
+    assert xn.Trainer(network()).fit(X, y, batch_size="auto", epochs=1).batch_size == expected
+
+
+def test_auto_takes_sparse_features_augmentation_and_weights():
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = problem("softmax_cross_entropy", n=400)
+    for features in (X, sparse.csr_array(X)):
+        options = {"sample_weight": np.ones(400), "epochs": 1}
+        if features is X:
+            options["augmentation"] = xn.Augmentation([xn.GaussianNoise(0.1)])
+        history = xn.Trainer(network()).fit(features, y, batch_size="auto", **options)
+        assert history.batch_size in (8, 16)
+
+
+def test_another_word_for_a_batch_size_is_refused():
+    with pytest.raises(ValueError, match="batch_size is 'large': give a whole number, or 'auto'"):
+        fit(batch_size="large")
+
+
+def test_auto_where_memory_ends_takes_the_smallest(monkeypatch):
+    X, y = problem("softmax_cross_entropy", n=400)
+    trainer = xn.Trainer(network())
+
+    def full(self, where=None):
+        raise MemoryError
+
+    monkeypatch.setattr(xn.Network, "twin", full)
+    assert trainer.fit(X, y, batch_size="auto", epochs=1).batch_size == 8
+
+
+def test_a_twin_has_arrays_of_its_own_and_the_same_beginning(device):
+    trainer = EVERYTHING.trainer(device)
+    network = trainer.network
+    twin = network.twin()
+    assert twin.backend is network.backend
+    assert twin.config() == network.config()
+    start = twin.state()
+    for name, array in network.state().items():
+        np.testing.assert_array_equal(start[name], array)
+    trainer.step(*(a[:10] for a in problem(EVERYTHING.loss)))
+    for name, array in twin.state().items():
+        np.testing.assert_array_equal(start[name], array)
+    assert network.twin("cpu").backend.device == "cpu"
+
+
+def test_a_larger_workspace_takes_the_place_of_the_smaller_one():
+    X, y = problem("softmax_cross_entropy", n=400)
+    trainer = xn.Trainer(network())
+    trainer.step(X[:10], y[:10])
+    trainer.network.reserve(100, training=True)
+    with pytest.raises(RuntimeError, match="backward without a forward pass"):
+        trainer.network.backward(None)
+    trainer.step(X[:100], y[:100])

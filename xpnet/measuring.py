@@ -205,7 +205,6 @@ class _Visits:
         while again:
             for n in again:
                 if self._stop():
-                    self.ended = "stopped"
                     return
                 if not self._late(n, self._seconds):
                     self._visit(n)

@@ -191,7 +191,7 @@ def _where(measured: list[Series], crossover: int | None) -> str:
     if first is last:
         return f"{first.mode}: {first.device} alone was measured"
     if crossover is None:
-        return f"{first.mode}: {last.device} is not clearly quicker than {first.device} at any end"
+        return f"{first.mode}: {last.device} is never clearly quicker than {first.device}"
     common = min({r.batch_size for r in first.rows} & {r.batch_size for r in last.rows})
     if crossover == common:
         return f"{first.mode}: {last.device} is quicker than {first.device} at every batch size"

@@ -219,8 +219,7 @@ def _bench(
 def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: float) -> Series:
     """Return the rows of a sweep with what follows from them."""
     timings, each = found.timings, flops(network, mode)
-    shares = throughput.host_shares(timings) if timings else []
-    bound = throughput.launch_bound(timings) if timings else 0
+    shares, bound = throughput.host_shares(timings), throughput.launch_bound(timings)
     rows = [
         Row(
             t.batch_size,

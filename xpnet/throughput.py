@@ -147,7 +147,7 @@ def host_shares(timings: Sequence[Timing]) -> list[float]:
     computing; but what a step takes with hardly an example in it, it takes at every size: Python,
     the calls, and the passes over weights and moments.
     """
-    shortest = min(t.seconds for t in timings)
+    shortest = min((t.seconds for t in timings), default=0.0)
     return [min(t.host_seconds, shortest) / t.seconds for t in timings]
 
 
