@@ -104,13 +104,24 @@ def test_where_the_device_works_by_itself_launching_counts_until_it_is_hidden():
 
 def test_where_the_host_waits_its_part_is_the_time_of_the_shortest_step():
     times = [timing(n, 1e-4 + 1e-6 * n) for n in POWERS]
-    np.testing.assert_allclose(host_shares(times), [101 / (100 + n) for n in POWERS])
+    np.testing.assert_allclose(host_shares(times)[1:], [102 / (100 + n) for n in POWERS[1:]])
     assert launch_bound(times) == 32
+
+
+@pytest.mark.parametrize("seconds", [3e-5, 3e-4])
+def test_a_single_example_may_take_another_way(seconds):
+    times = [timing(n, 1e-4 + 1e-6 * n) for n in POWERS]
+    others = host_shares(times)[1:]
+    times[0] = timing(1, seconds)
+    assert host_shares(times)[1:] == others
+    assert 0 < host_shares(times)[0] <= 1
+    assert launch_bound(times) == 32
+    assert host_shares(times[:1]) == [1.0]
 
 
 def test_noise_in_small_batches_does_not_hide_that_they_are_launch_bound():
     times = [timing(n, 1e-4 + 1e-6 * n) for n in POWERS]
-    times[0] = timing(1, 3e-4)
+    times[2] = timing(4, 3e-4)
     assert launch_bound(times) == 32
     assert launch_bound([timing(8, 1e-3, host=1e-4)]) == 0
 
@@ -419,6 +430,41 @@ def test_what_is_held_is_counted_once():
     assert 8 * flat <= few <= 8 * flat + 200_000
     trainer.step(np.zeros((64, 4)), np.zeros(64, int))
     assert measuring._held(network.backend, trainer) - few >= 64 * (16 + 3) * 4
+
+
+# -- what backends say of their memory ----
+
+
+def test_what_means_out_of_memory(device):
+    assert device.is_out_of_memory(MemoryError("too much"))
+    assert not device.is_out_of_memory(ValueError("out of memory"))
+
+
+def test_cuda_s_own_errors_may_mean_out_of_memory_too():
+    cupy = pytest.importorskip("cupy")
+    from xpnet._cupy import CupyBackend
+
+    errors = {
+        cupy.cuda.memory.OutOfMemoryError(1, 2, 3): True,
+        cupy.cuda.runtime.CUDARuntimeError(2): True,
+        cupy.cuda.runtime.CUDARuntimeError(1): False,
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"): True,
+    }
+    for error, expected in errors.items():
+        assert CupyBackend.is_out_of_memory(None, error) == expected
+
+
+def test_the_host_s_free_memory(monkeypatch):
+    cpu = select("cpu")
+    assert cpu.memory_taken() is None
+    free = cpu.memory_free()
+    assert free is None or free > 2**20
+
+    def refuse(*_, **__):
+        raise OSError("no such file")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert cpu.memory_free() is None
 
 
 # -- the profile ----

@@ -340,6 +340,21 @@ def test_looking_at_shared_memory_is_no_transfer(late):
     assert counted(strict) == dict.fromkeys(COUNTERS, 0) | {"waits": 1}
 
 
+def test_memory_is_limited_if_asked_for_and_comes_back():
+    strict = StrictBackend(memory=1000)
+    with strict.active():
+        kept = strict.xp.zeros(50)
+        assert strict.taken == 400
+        with pytest.raises(MemoryError, match="out of memory allocating 800 bytes"):
+            strict.xp.zeros(100)
+        view = kept[:10]
+        del kept
+        assert strict.taken == 400  # a view holds on to it
+        del view
+        assert strict.taken == 0
+        assert strict.xp.zeros(100).size == 100
+
+
 def test_a_copy_to_the_host_waits_for_shared_memory():
     strict = StrictBackend(late=True)
     array, view = strict.shared((), np.float64)

@@ -1319,7 +1319,7 @@ def test_choosing_leaves_the_trainer_and_its_network_as_they_are(device):
     trainer.fit(X, y, batch_size=50, epochs=1)
     before, history = state_of(trainer), trainer.history
     chosen = trainer.choose_batch_size(X, y)
-    assert [t.batch_size for t in chosen.timings][0] == 8
+    assert chosen.timings[0].batch_size == 8
     assert chosen.reason.startswith(f"batch size {chosen.batch_size}: ")
     for found, wanted in zip(state_of(trainer), before, strict=True):
         np.testing.assert_array_equal(found, wanted)

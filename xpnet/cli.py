@@ -466,11 +466,11 @@ def _number(key: str, value: float) -> str:
 @app.command()
 def profile(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A file that train wrote.")
+        str | None, typer.Argument(metavar="MODEL", help="A file that train wrote.")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="As for train; if not given, made up."),
+        typer.Argument(metavar="DATA", help="As for train; if not given, made up."),
     ] = None,
     layers: Annotated[
         str | None,

@@ -29,7 +29,7 @@ class Row:
         The batch over the median.
     host_share : float
         The host's part of the time. On a CUDA device that until the host has issued the step; on
-        the CPU, and at most, the time of the shortest step of all: what each costs at any size.
+        the CPU, and at most, that of the shortest step of two examples or more: what each costs.
     bound : {"launch", "compute"}
         "launch" if that part is 75 % or more: then further examples are nearly free.
     flops : float

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import readers
 from .model import load_model
 from .network import Network, load
@@ -80,7 +82,7 @@ def of_model(path: str, data: str | None, target: str | None, drop: list[str]) -
     model = load_model(path, device="cpu")
     dataset = readers.read(data, target or model.training.get("target"), drop)
     X = model.prepare(dataset.rows)
-    y = None if dataset.target is None else model.target.encode(dataset.target)
+    y = model.target.encode(np.asarray(dataset.target))
     return Subject(f"{Path(path).name} on {dataset.name}", model.network, X, y)
 
 
@@ -117,14 +119,13 @@ def of_layers(
                 "give the same"
             )
         name = f"{text} on {dataset.name}"
-        if dataset.target is not None:
-            goal = Target.learn(dataset.target, settings.task)
-            loss, y = goal.loss, goal.encode(dataset.target)
-            if goal.n_outputs != outputs:
-                raise ValueError(
-                    f"--layers ends with {outputs} and {dataset.name} needs {goal.n_outputs} "
-                    f"for {goal.task}: give the same"
-                )
+        goal = Target.learn(np.asarray(dataset.target), settings.task)
+        loss, y = goal.loss, goal.encode(np.asarray(dataset.target))
+        if goal.n_outputs != outputs:
+            raise ValueError(
+                f"--layers ends with {outputs} and {dataset.name} needs {goal.n_outputs} "
+                f"for {goal.task}: give the same"
+            )
     network = Network(
         settings.make_layers(outputs),
         loss=loss,

@@ -145,10 +145,12 @@ def host_shares(timings: Sequence[Timing]) -> list[float]:
     The host's time is that after which it has issued the step, but no more than the shortest step
     of all. For where the host waits for each result, as with NumPy, issuing can't be told from
     computing; but what a step takes with hardly an example in it, it takes at every size: Python,
-    the calls, and the passes over weights and moments.
+    the calls, and the passes over weights and moments. One example alone does not count: with it
+    the products are of vectors, another computation.
     """
-    shortest = min((t.seconds for t in timings), default=0.0)
-    return [min(t.host_seconds, shortest) / t.seconds for t in timings]
+    several = [t.seconds for t in timings if t.batch_size > 1] or [t.seconds for t in timings]
+    shortest = min(several, default=0.0)
+    return [min(t.host_seconds, shortest, t.seconds) / t.seconds for t in timings]
 
 
 def launch_bound(timings: Sequence[Timing]) -> int:
