@@ -173,7 +173,7 @@ def throughput(
     title : str
         Above the picture.
     """
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = _figure(10, 5)
     axes = figure.subplots()
@@ -203,8 +203,12 @@ def throughput(
     every = sorted({row["batch_size"] for s in series for row in s["rows"]})
     axes.set_xticks(every[:: max(1, -(-len(every) // 9))], minor=False)
     axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+    in_full = FuncFormatter(lambda number, _: f"{number:,.0f}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(in_full)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(in_full if high < 100 * low else NullFormatter())
     axes.set_xlabel("batch size, examples")
     axes.set_ylabel("samples per second")
     _tidy(axes)
