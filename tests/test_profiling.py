@@ -427,7 +427,7 @@ def test_what_is_held_is_counted_once():
     few = measuring._held(network.backend, (trainer, trainer, network))
     flat = network.parameters.nbytes
     # Parameters, gradients, two moments, scratch, and the three that are put by.
-    assert 8 * flat <= few <= 8 * flat + 200_000
+    assert 8 * flat <= few <= 8 * flat + 2000
     trainer.step(np.zeros((64, 4)), np.zeros(64, int))
     assert measuring._held(network.backend, trainer) - few >= 64 * (16 + 3) * 4
 
