@@ -47,6 +47,9 @@ def test_a_larger_batch_is_ahead_only_beyond_the_noise():
     assert knee(times).batch_size == 16
     noisy = [replace(t, q1=0.8 * t.seconds, q3=1.2 * t.seconds) for t in times]
     assert knee(noisy).batch_size == 8
+    # Whichever of the two is uncertain.
+    assert knee([noisy[0], times[1]]).batch_size == 8
+    assert knee([times[0], noisy[1]]).batch_size == 8
     # The more rounds, the surer the medians.
     assert knee([replace(t, rounds=10_000) for t in noisy]).batch_size == 16
 

@@ -527,12 +527,12 @@ def profile(
     widths = None if layers is None else options.layers(layers)
     subject = profile_subject.find(model, data, widths, given, target, options.names(drop))
     why = why_no_cuda()
-    out.print(
-        f"{subject.name}: {subject.network.n_parameters:,} parameters, "
-        f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}\n"
-    )
     ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:
+        out.print(
+            f"{subject.name}: {subject.network.n_parameters:,} parameters, "
+            f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}\n"
+        )
         found = measure_profile(
             subject.network,
             subject.X,
