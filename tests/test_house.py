@@ -66,6 +66,10 @@ ORDER = [
     "console",
     "system",
     "options",
+    "cli_train",
+    "cli_use",
+    "cli_profile",
+    "cli_info",
     "cli",
     "__main__",
 ]

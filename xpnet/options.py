@@ -1,10 +1,17 @@
-"""What is typed on the command line: read into Python's types, or refused."""
+"""What the commands share: what is typed is read into Python's types, or refused; answers."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .model import Model
 
 
 def names(text: str) -> list[str]:
@@ -93,3 +100,40 @@ def beside(model_file: Path, ending: str) -> Path:
     if model_file.suffix == ".safetensors":
         return model_file.with_suffix(ending)
     return model_file.with_name(model_file.name + ending)
+
+
+# -- what several commands take, and how they answer ----
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; "
+        "or openml:NAME.",
+    ),
+]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]
+Target = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")
+]
+Drop = Annotated[str, typer.Option(metavar="COLUMNS", help="Columns to leave out: a,b,c.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
+
+
+def error_name(model: Model) -> str:
+    """Return what a model's error is called."""
+    return "1 - R²" if model.target.task == "regression" else "error"
+
+
+def write_json(document: dict[str, Any]) -> None:
+    """Write one JSON object to standard output."""
+    json.dump(document, sys.stdout, indent=2, default=_plain, allow_nan=False)
+    print()
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a NumPy number or array."""
+    return value.tolist()
