@@ -26,7 +26,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet as xn
-from xpnet import MLPClassifier, MLPRegressor
+from xpnet import MLPClassifier, MLPRegressor, serialization
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -694,6 +694,64 @@ def test_a_refused_fit_leaves_the_estimator_as_it_was(fit, params, fitted):
         assert not [name for name in vars(model) if name.endswith("_")]
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("how", ["warm start", "partial fit"])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(how, error, early_stopping):
+    X, y = datasets.load_iris(return_X_y=True)
+    partial = how == "partial fit"
+    early_stopping = early_stopping and not partial
+    options = {"max_iter": 5, "random_state": 0, "early_stopping": early_stopping}
+    model, undisturbed = (MLPClassifier((5,), warm_start=True, **options) for _ in range(2))
+
+    def go_on(model):
+        return model.partial_fit(X, y, classes=[0, 1, 2]) if partial else model.fit(X, y)
+
+    for _ in range(2):
+        go_on(model)
+        go_on(undisturbed)
+
+    class Failing(xn.Callback):
+        def on_epoch_end(self, trainer, row):
+            raise error("in an epoch")
+
+    told = copy.deepcopy({k: v for k, v in vars(model).items() if k.endswith("_")})
+    told = {k: v for k, v in told.items() if not isinstance(v, np.ndarray | xn.Network)}
+    model.set_params(callbacks=[Failing()])
+    with pytest.raises(error, match="in an epoch"):
+        go_on(model)
+    model.set_params(callbacks=None)
+    assert {k: vars(model)[k] for k in told} == told
+    for each in (model, undisturbed):
+        go_on(each)
+    np.testing.assert_array_equal(model.predict_proba(X), undisturbed.predict_proba(X))
+    assert model.loss_curve_ == undisturbed.loss_curve_
+
+
+@pytest.mark.parametrize("how", ["warm start", "partial fit"])
+def test_a_fit_that_diverges_leaves_the_weights_there_were(how):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((5,), solver="sgd", warm_start=True, max_iter=5, random_state=0)
+    before = model.fit(X, y).predict_proba(X)
+    curve = [*model.loss_curve_]
+    model.set_params(learning_rate_init=1e30, batch_size=20)
+    with pytest.raises(ValueError, match="non-finite"):
+        (model.fit if how == "warm start" else model.partial_fit)(X * 1e200, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.loss_curve_ == curve
+
+
+def test_a_warm_start_that_diverges_at_once_keeps_the_best_there_was():
+    X, y = datasets.load_iris(return_X_y=True)
+    options = {"early_stopping": True, "warm_start": True, "max_iter": 5, "random_state": 0}
+    model = MLPClassifier((5,), solver="sgd", **options)
+    before = model.fit(X, y).predict_proba(X)
+    model.set_params(learning_rate_init=1e38, batch_size=20)
+    with pytest.raises(ValueError, match="non-finite"):
+        model.fit(X * 1e200, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -751,12 +809,17 @@ def test_labels_have_class_weights_each():
 def test_predictions_in_several_threads_are_those_of_one():
     X, y = datasets.load_digits(return_X_y=True)
     model = MLPClassifier((256,), max_iter=2, random_state=0).fit(X, y)
-    expected, hidden = model.predict_proba(X), model.transform(X)
+
+    def all_of_it(_):
+        return model.predict_proba(X), model.transform(X), model.network_.evaluate(X, y)
+
+    expected, hidden, judged = all_of_it(0)
     with ThreadPoolExecutor(4) as pool:
-        found = [*pool.map(lambda _: (model.predict_proba(X), model.transform(X)), range(30))]
-    for p, h in found:
+        found = [*pool.map(all_of_it, range(30))]
+    for p, h, j in found:
         np.testing.assert_array_equal(p, expected)
         np.testing.assert_array_equal(h, hidden)
+        assert j == judged
 
 
 # -- files ----
@@ -868,6 +931,61 @@ def test_files_of_something_else_are_refused(tmp_path):
         MLPRegressor().save(tmp_path / "x.st")
 
 
+def numbers(values, dtype):
+    return {"array": values, "dtype": dtype}
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("fitted", {"classes_": None}),
+        ("fitted", {"_multilabel": None}),
+        ("fitted", {"n_features_in_": None}),
+        ("fitted", {"n_features_in_": 7}),
+        ("fitted", {"_multilabel": "yes"}),
+        ("fitted", {"_multilabel": True}),
+        ("fitted", {"classes_": "abc"}),
+        ("fitted", {"classes_": 3}),
+        ("fitted", {"classes_": numbers(["a", "b"], "<U1")}),
+        ("fitted", {"classes_": numbers([[1], [2], [3]], "<i8")}),
+        ("fitted", {"classes_": numbers([1, 2, 3], "i4,f8")}),
+        ("fitted", {"classes_": numbers([1, 2, 3], "(1000000000,)f8")}),
+        ("fitted", {"classes_": numbers([1, 2, 3], "V1000000000")}),
+        ("fitted", {"classes_": numbers([1, 2, 3], "f8,,(((")}),
+        ("fitted", {"classes_": numbers(10**400, "<f8")}),
+        ("fitted", {"classes_": numbers([1, 2, 3], "<M8[s]")}),
+        ("fitted", {"loss_curve_": "abc"}),
+        ("fitted", {"loss_curve_": [[], [3, 4]]}),
+        ("fitted", {"predict": 3}),
+        ("params", {"alpha": {"schedule": "Cosine", "values": {}}}),
+        ("params", {"alpha": {"schedule": "os", "values": {}}}),
+        ("params", {"alpha": {"float": "much"}}),
+        ("params", {"alhpa": 3}),
+    ],
+    ids=str,
+)
+def test_a_file_that_was_tampered_with_is_refused(part, changes, tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    file = tmp_path / "m.st"
+    MLPClassifier((5,), max_iter=1).fit(X, np.array([*"abc"])[y]).save(file)
+    arrays, description = serialization.read(file)
+    described = description["estimator"][part]
+    for name, value in changes.items():
+        described.pop(name, None)
+        if value is not None:
+            described[name] = value
+    serialization.write(file, arrays, description)
+    with pytest.raises(xn.ModelFileError, match=r"m\.st: no estimator in it can be built"):
+        MLPClassifier.load(file)
+
+
+def test_long_strings_may_be_named_and_are_as_long_as_they_are(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    file = tmp_path / "m.st"
+    MLPClassifier((5,), max_iter=1).fit(X, np.array([*"abc"], "<U1000")[y]).save(file)
+    assert MLPClassifier.load(file).classes_.tolist() == [*"abc"]
+
+
 def test_weights_can_be_set_and_are_never_changed_unseen():
     X, y = datasets.load_iris(return_X_y=True)
     model = MLPClassifier((5,), max_iter=2, random_state=0).fit(X, y)
@@ -884,6 +1002,21 @@ def test_weights_can_be_set_and_are_never_changed_unseen():
     model.intercepts_[0] = np.ones(5)
     np.testing.assert_array_equal(model.intercepts_[0], np.ones(5))
     assert type(pickle.loads(pickle.dumps(model.coefs_))) is list
+
+
+def test_a_list_of_weights_that_was_kept_sets_its_own_alone():
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((5,), max_iter=2, random_state=0).fit(X, y)
+    kept = model.intercepts_
+    model.intercepts_[0] = np.ones(5)
+    kept[1] = np.full(3, 2.0)
+    np.testing.assert_array_equal(model.intercepts_[0], np.ones(5))
+    np.testing.assert_array_equal(model.intercepts_[1], np.full(3, 2.0))
+    with pytest.raises(ValueError, match="read-only"):
+        kept[1][0] = 5.0
+    with pytest.raises(ValueError, match="must have the shapes"):
+        kept[1] = np.zeros(7)
+    np.testing.assert_array_equal(kept[1], np.full(3, 2.0))
 
 
 # -- scikit-learn's neighbours ----

@@ -1,5 +1,9 @@
 """Kernels that a backend has in place of the reference: each computes what the reference does."""
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -399,6 +403,29 @@ class Renamed(xn.ReLU):
     """Only another name."""
 
 
+class Doubling:
+    """A rule that comes from beside the layers."""
+
+    def forward(self, x, b):
+        self.kernels.tanh(x, b.y)
+        b.y *= 2
+        return b.y
+
+
+class Mixed(Doubling, xn.Tanh):
+    """An activation with a rule of its own, which it does not define itself."""
+
+
+class Curved(Doubling, xn.Tanh):
+    """One that says, wrongly but by itself, what the layer before may compute."""
+
+    curve = xn.Tanh.curve
+
+
+class Heir(Mixed):
+    """Only another name, again."""
+
+
 @pytest.mark.parametrize(
     ("layers", "joined"),
     [
@@ -411,6 +438,8 @@ class Renamed(xn.ReLU):
         ([xn.Linear(3, bias=False), xn.ReLU()], ["identity"] * 2),
         ([xn.Linear(3), Doubled()], ["identity"] * 2),
         ([Watched(3), xn.ReLU()], ["identity"] * 2),
+        ([xn.Linear(3), Mixed()], ["identity"] * 2),
+        ([xn.Linear(3), Heir()], ["identity"] * 2),
     ],
     ids=str,
 )
@@ -430,3 +459,142 @@ def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
     for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert len(fused.activations(x)) == len(layers) + 1
+
+
+def test_who_says_so_by_himself_is_joined():
+    layers = [xn.Linear(3), Curved(), xn.Linear(1)]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu")
+    joins = net.backend.kernels.joins
+    assert len(net._chain) == (2 if joins else 3)
+
+
+def test_options_of_a_class_reach_the_classes_beside():
+    class Noted:
+        def __init_subclass__(cls, note="", **options):
+            super().__init_subclass__(**options)
+            cls.note = note
+
+    class Own(xn.ReLU, Noted, note="mine"):
+        pass
+
+    assert Own.note == "mine"
+
+
+@each_backend
+def test_two_activations_in_a_row_train_as_one_by_one(backend):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 1))
+    layers = [xn.Linear(6), xn.Tanh(), xn.Sigmoid(), xn.Linear(5), xn.ReLU(), xn.ReLU()]
+    layers += [xn.BatchNorm(), xn.LeakyReLU(0.3), xn.Tanh(), xn.Linear(1)]
+    nets = [
+        xn.Network(
+            layers, loss="mean_squared_error", n_features=4, dtype="float64", device="cpu", **option
+        )
+        for option in ({}, {"fused": False})
+    ]
+    nets[0] = nets[0].twin(backend)
+    for net in nets:
+        trainer = xn.Trainer(net, xn.SGD(0.01))
+        for _ in range(5):
+            trainer.step(x, y)
+    found, expected = (net.backend.to_host(net.parameters) for net in nets)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@each_backend
+def test_several_networks_at_once_are_not_joined(backend):
+    layers = [xn.Linear(3), xn.ReLU(), xn.Linear(1)]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, replicas=2)
+    assert len(net._chain) == len(layers)
+
+
+def test_unfused_is_the_reference():
+    assert type(select("cpu", fused=False).kernels) is Kernels
+
+
+@each_backend
+def test_long_sums_keep_their_digits(backend):
+    n, m = 200_000, 3
+    rng = np.random.default_rng(0)
+    dy = (rng.random((n, m)) + 100).astype(np.float32)
+    y, x = np.ones_like(dy), np.ones((n, 1), np.float32)
+    total, weights = np.empty((1, m), np.float32), np.empty((m, 1), np.float32)
+    mean, variance, inverse = (np.empty((1, m), np.float32) for _ in range(3))
+    arrays = [dy, y, x, np.ones((m, 1), np.float32), weights, total]
+    expected = dy.astype(np.float64)
+    kernels = backend.kernels
+    with backend.active():
+        arrays = [backend.asarray(a) for a in arrays]
+        x_hat = arrays[0].copy()
+        statistics = [backend.asarray(a) for a in (mean, variance, inverse)]
+        ones, zeros = backend.xp.ones_like(statistics[0]), backend.xp.zeros_like(statistics[0])
+        kernels.batch_norm(x_hat, ones, zeros, 1e-5, *statistics, x_hat, x_hat.copy())
+        kernels.linear_backward(*arrays, None, Curve("relu"))
+    found = [backend.to_host(a) for a in (arrays[5], *statistics[:2])]
+    # BLAS adds up as it likes; a loop from the first to the last is wrong by 1e-3.
+    np.testing.assert_allclose(found[0][0], expected.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[1][0], expected.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[2][0], expected.var(axis=0), rtol=1e-4)
+
+
+# -- where Numba is, but can't be used ----
+
+
+def elsewhere(code, **environment):
+    """Run code in another process and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+WHY = "import xpnet.backend as b; print(b.why_not_compiled(), type(b.select('cpu').kernels))"
+
+
+def test_numba_can_be_switched_off():
+    pytest.importorskip("numba")
+    assert "NUMBA_DISABLE_JIT is set" in elsewhere(WHY, NUMBA_DISABLE_JIT="1")
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("raise ImportError('no llvmlite', name='llvmlite')", "can't be imported (no llvmlite)"),
+        ("raise AttributeError('np.foo')", "can't be imported (np.foo)"),
+        ("raise ModuleNotFoundError('No module', name='numba')", "is not installed"),
+    ],
+)
+def test_a_numba_that_is_broken_is_left_out(tmp_path, module, why):
+    (tmp_path / "numba.py").write_text(module)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    found = elsewhere(WHY, PYTHONPATH=path)
+    assert f"Numba {why}" in found
+    assert "NumpyKernels" in found
+
+
+def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
+    numba = pytest.importorskip("numba")
+    from xpnet import _loops
+
+    plain = numba.njit
+
+    def njit(function, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return plain(function, **options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert _loops.compiled(lambda x: x + 1)(2) == 3
+
+
+def test_each_thread_has_scratch_of_its_own():
+    kernels = NumpyBackend().kernels
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(kernels._scratch, 4, 5, np.dtype("f4")).result()
+    here = kernels._scratch(4, 5, np.dtype("f4"))
+    assert not np.shares_memory(here, there)
+    assert np.shares_memory(here, kernels._scratch(3, 2, np.dtype("f4")))

@@ -2,8 +2,9 @@
 
 How they are written decides whether LLVM makes vectors of them: over whole rows, from 0 up, each
 writing one array, and all numbers of the arrays' own type. Sums over examples are taken in blocks
-of rows, so that float32 keeps its digits over long batches. Arrays are contiguous and have two
-axes, examples and features, or one; parameters and statistics of a layer have shape (1, m).
+of rows, so that float32 keeps its digits over long batches; those along a row in any order. Arrays
+are contiguous and have two axes, examples and features, or one; parameters and statistics of a
+layer have shape (1, m).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from ._typing import Array
 from .randomness import MULTIPLIER_1, MULTIPLIER_2
 
-#: Rows whose sum is taken before it is added to that of the rows before.
+#: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
 
 #: The activations, as compiled code tells them apart.
@@ -32,14 +33,19 @@ KINDS = {
 }
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """Compile at the first call; keep the machine code on disk if there is a folder for it."""
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
     try:
-        kept: Callable[..., None] = numba.njit(function, cache=True, **options)
+        kept: Callable[..., Any] = numba.njit(function, cache=True, **options)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         kept = numba.njit(function, **options)
     return kept
+
+
+def summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile so that a sum along a row may be taken in any order: several numbers at once."""
+    return compiled(function, "reassoc")
 
 
 # -- the curves: which one is decided outside the loops, LLVM sees to that ----
@@ -69,6 +75,12 @@ def _turned(dy: Any, y: Any, kind: int, zero: Any, one: Any, beta: Any) -> Any:
     return dy
 
 
+@compiled
+def _rows_per_block(n: int) -> int:
+    """Return how many rows to add up at a time: √n of them lose the fewest digits."""
+    return max(BLOCK, int(math.sqrt(n)))
+
+
 # -- linear layers ----
 
 
@@ -85,11 +97,12 @@ def shift(z: Array, bias: Array, kind: int, slope: float) -> None:
 def turn_back(dy: Array, y: Array, kind: int, slope: float, total: Array) -> None:
     """In place dy ← dy · f'(y); total = Σ dy over the examples."""
     zero, one, beta = y.dtype.type(0), y.dtype.type(1), y.dtype.type(slope)
+    n, rows = len(dy), _rows_per_block(len(dy))
     block = np.empty_like(total[0])
     total[...] = 0
-    for start in range(0, dy.shape[0], BLOCK):
+    for start in range(0, n, rows):
         block[...] = 0
-        for i in range(start, min(start + BLOCK, dy.shape[0])):
+        for i in range(start, min(start + rows, n)):
             for j in range(dy.shape[1]):
                 v = _turned(dy[i, j], y[i, j], kind, zero, one, beta)
                 dy[i, j] = v
@@ -113,20 +126,21 @@ def outer(dy: Array, x: Array, d_weight: Array) -> None:
 def moments(x: Array, mean: Array, variance: Array) -> None:
     """Mean and variance (biased) of each feature."""
     n, m = x.shape
+    rows = _rows_per_block(n)
     share = x.dtype.type(1.0 / n)
     block = np.empty_like(mean[0])
     mean[...] = 0
-    for start in range(0, n, BLOCK):
+    for start in range(0, n, rows):
         block[...] = 0
-        for i in range(start, min(start + BLOCK, n)):
+        for i in range(start, min(start + rows, n)):
             for j in range(m):
                 block[j] += x[i, j]
         for j in range(m):
             mean[0, j] += block[j] * share
     variance[...] = 0
-    for start in range(0, n, BLOCK):
+    for start in range(0, n, rows):
         block[...] = 0
-        for i in range(start, min(start + BLOCK, n)):
+        for i in range(start, min(start + rows, n)):
             for j in range(m):
                 d = x[i, j] - mean[0, j]
                 block[j] += d * d
@@ -189,15 +203,16 @@ def normalise_back(
 ) -> None:
     """∂γ, ∂β and ∂x from dy · f'(y)."""
     n, m = dy.shape
+    rows = _rows_per_block(n)
     zero, one, leak = dy.dtype.type(0), dy.dtype.type(1), dy.dtype.type(slope)
     share = dy.dtype.type(1.0 / n)
     sums, products = np.empty_like(gamma[0]), np.empty_like(gamma[0])
     d_beta[...] = 0
     d_gamma[...] = 0
-    for start in range(0, n, BLOCK):
+    for start in range(0, n, rows):
         sums[...] = 0
         products[...] = 0
-        for i in range(start, min(start + BLOCK, n)):
+        for i in range(start, min(start + rows, n)):
             for j in range(m):
                 dx[i, j] = _turned(dy[i, j], y[i, j], kind, zero, one, leak)
             for j in range(m):
@@ -259,7 +274,7 @@ def below_max(z: Array, y: Array, own: Array, dz: Array) -> None:
     for i in range(n):
         largest = z[i, 0]
         for j in range(1, m):
-            if not z[i, j] <= largest:  # NaN too
+            if z[i, j] > largest:  # a NaN passes, and comes out of the sum
                 largest = z[i, j]
         for j in range(m):
             dz[i, j] = z[i, j] - largest
@@ -267,6 +282,16 @@ def below_max(z: Array, y: Array, own: Array, dz: Array) -> None:
 
 
 @compiled
+def below(z: Array, y: Array, largest: Array, own: Array, dz: Array) -> None:
+    """`below_max` of rows whose largest element is known."""
+    n, m = z.shape
+    for i in range(n):
+        for j in range(m):
+            dz[i, j] = z[i, j] - largest[i, 0]
+        own[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+
+
+@summing
 def share_out(dz: Array, y: Array, own: Array, shares: Array, share: float, loss: Array) -> None:
     """From exp(z − max z): dz = (softmax − onehot) · share; loss = Σ share · (log Σ exp − own)."""
     n, m = dz.shape
@@ -297,32 +322,36 @@ def minus_abs(z: Array, out: Array) -> None:
             out[i, j] = -abs(z[i, j])
 
 
-@compiled
-def log_loss(z: Array, y: Array, dz: Array, shares: Array, share: float, loss: Array) -> None:
-    """From exp(−|z|) in dz: dz = (σ(z) − y) · share; loss = Σ share · (max(z, 0) − zy + log …)."""
+@summing
+def log_loss(
+    z: Array, y: Array, dz: Array, logs: Array, shares: Array, share: float, loss: Array
+) -> None:
+    """From e = exp(−|z|) in dz, and logs = log(1 + e): dz = (σ(z) − y) · share, and the loss.
+
+    It is Σ share · (max(z, 0) − zy + log(1 + e)).
+    """
     zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(share)
     cost = 0.0
     for i in range(z.shape[0]):
-        part = each * shares[i, 0]
-        terms = 0.0
+        part, terms = each * shares[i, 0], zero
+        for j in range(z.shape[1]):
+            terms += max(z[i, j], zero) - z[i, j] * y[i, j] + logs[i, j]
         for j in range(z.shape[1]):
             e = dz[i, j]
-            terms += max(z[i, j], zero) - z[i, j] * y[i, j] + math.log1p(e)
             dz[i, j] = part * ((one if z[i, j] >= zero else e) / (one + e) - y[i, j])
         cost += part * terms
     loss[()] = cost
 
 
-@compiled
+@summing
 def squares(
     z: Array, y: Array, scale: float, dz: Array, shares: Array, share: float, loss: Array
 ) -> None:
     """dz = 2 · scale · (z − y) · share; loss = Σ share · scale · (z − y)²."""
-    each, double = z.dtype.type(share), z.dtype.type(2 * scale)
+    zero, each, double = z.dtype.type(0), z.dtype.type(share), z.dtype.type(2 * scale)
     cost = 0.0
     for i in range(z.shape[0]):
-        part = each * shares[i, 0]
-        terms = 0.0
+        part, terms = each * shares[i, 0], zero
         for j in range(z.shape[1]):
             d = z[i, j] - y[i, j]
             terms += d * d

@@ -21,6 +21,9 @@ from .kernels import IDENTITY, Curve
 #: The curves that NumPy computes forward.
 EXPONENTIAL = ("tanh", "sigmoid")
 
+#: From so many classes on NumPy finds the largest logit faster than a loop does.
+MANY_CLASSES = 64
+
 
 def why_unavailable() -> str | None:
     """Return why compiled kernels are not to be used, in a few words; None if they are."""
@@ -179,7 +182,11 @@ class NumbaKernels(NumpyKernels):
         if z.ndim != 2:
             super().softmax_cross_entropy(z, y, share, work, dz, loss)
             return
-        loops.below_max(z, y, work.other, dz)
+        if z.shape[1] < MANY_CLASSES:
+            loops.below_max(z, y, work.other, dz)
+        else:
+            self.max_features(z, work.row)
+            loops.below(z, y, work.row, work.other, dz)
         np.exp(dz, out=dz)
         loops.share_out(dz, y, work.other, *self._shared_by(z, share), loss)
 
@@ -192,7 +199,8 @@ class NumbaKernels(NumpyKernels):
             return
         loops.minus_abs(z, dz)
         np.exp(dz, out=dz)
-        loops.log_loss(z, y, dz, *self._shared_by(z, share), loss)
+        np.log1p(dz, out=work.terms)
+        loops.log_loss(z, y, dz, work.terms, *self._shared_by(z, share), loss)
 
     def squared_error(
         self,

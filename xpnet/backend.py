@@ -157,7 +157,7 @@ def why_not_compiled() -> str | None:
     """Return why the CPU's kernels are not compiled, in a few words; None if they are."""
     try:
         why: str | None = _numba().why_unavailable()
-    except ImportError as error:
+    except Exception as error:  # a Numba that does not suit NumPy or LLVM raises whatever it likes
         return _why_not_imported(error, "numba", "Numba")
     return why
 
@@ -180,8 +180,8 @@ def why_no_cuda() -> str | None:
     return why
 
 
-def _why_not_imported(error: ImportError, module: str, name: str) -> str:
-    if error.name == module:
+def _why_not_imported(error: Exception, module: str, name: str) -> str:
+    if isinstance(error, ImportError) and error.name == module:
         return f"{name} is not installed"
     return f"{name} can't be imported ({' '.join(str(error.__cause__ or error).split())})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -131,10 +131,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         """Check labels of a validation set, which may lack some, and return them for the loss."""
         raise NotImplementedError
 
-    def _loss_name(self) -> tuple[str, int, str]:
-        """Return the loss, the number of outputs, and what scikit-learn calls their activation."""
-        raise NotImplementedError
-
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
         """Return the score of predictions, on the host."""
         raise NotImplementedError
@@ -228,20 +224,29 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither")
         first = not (self.warm_start and hasattr(self, "network_"))
-        with self._all_or_nothing():
+        with self._all_or_nothing(first):
             X, y = self._admit(X, y, reset=first)
             self._fit(X, y, sample_weight, (X_val, y_val), first)
         return self
 
     @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Leave the estimator as it was if a fit is refused: what was fitted before stays."""
+    def _all_or_nothing(self, first: bool) -> Iterator[None]:
+        """Leave the estimator as it was if a fit is refused or fails: what was fitted stays.
+
+        ``first`` says that the fit makes a new network; the one before it is not written to.
+        """
         before = dict(self.__dict__)
+        for name in CURVES:
+            if isinstance(before.get(name), list):
+                before[name] = list(before[name])
+        undo = None if first else _snapshot(self.network_, before.get("_optimizer"))
         try:
             yield
-        except Exception:
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
+            if undo is not None:
+                undo()
             raise
 
     def _fit(
@@ -384,7 +389,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         self.n_layers_ = len(self._sizes()) + 2
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self._optimizer = None
-        for name in CURVES:  # L-BFGS has none
+        for name in (*CURVES, "_kept"):  # L-BFGS has none; moments of another network don't fit
             self.__dict__.pop(name, None)
 
     def _begin_curves(self) -> None:
@@ -666,11 +671,31 @@ class _Shown(list[np.ndarray[Any, Any]]):
         self._estimator, self._name = estimator, name
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        super().__setitem__(index, value)
-        setattr(self._estimator, self._name, list(self))
+        now = list(getattr(self._estimator, self._name))  # others may have been set since
+        now[index] = value
+        setattr(self._estimator, self._name, now)
+        super().__setitem__(index, getattr(self._estimator, self._name)[index])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
+
+
+def _snapshot(network: Network, trainer: Trainer | None) -> Callable[[], None]:
+    """Return what puts a network, and what trained it, back to where they are now."""
+    names = ("steps", "epochs", "optimizer")
+    with network.backend.active():
+        arrays = [network.parameters, network.statistics, *(trainer.moments if trainer else ())]
+        copies = [array.copy() for array in arrays]
+        counters = {name: getattr(trainer, name) for name in names} if trainer else {}
+
+    def undo() -> None:
+        with network.backend.active():
+            for array, copy in zip(arrays, copies, strict=True):
+                array[...] = copy
+        for name, value in counters.items():
+            setattr(trainer, name, value)
+
+    return undo
 
 
 def _told(layers: list[Layer]) -> str:

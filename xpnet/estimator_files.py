@@ -17,13 +17,23 @@ from .network import Network, from_description
 from .serialization import ModelFileError
 from .training import Trainer
 
-#: Fitted attributes that a file holds beside the network.
-_FITTED = {
-    *("n_features_in_", "feature_names_in_", "classes_", "_multilabel", "_width"),
-    *("n_outputs_", "out_activation_", "n_layers_", "n_iter_", "t_", "loss_", "loss_curve_"),
-    "_sklearn_output_config",
-    *("best_loss_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+#: Fitted attributes that a file holds beside the network, and what they may be.
+_FITTED: dict[str, Any] = {
+    **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "_width"), int),
+    **dict.fromkeys(("classes_", "feature_names_in_"), np.ndarray),
+    **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), int | float | None),
+    **dict.fromkeys(("loss_curve_", "validation_scores_", "validation_loss_curve_"), list | None),
+    "_multilabel": bool,
+    "out_activation_": str,
+    "_sklearn_output_config": dict,
 }
+
+
+#: What building from a file that nobody wrote, or somebody altered, may raise.
+_MISMADE = (
+    *(KeyError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, RecursionError, SyntaxError, MemoryError),
+)
 
 
 #: The library's own schedules, by name.
@@ -65,7 +75,7 @@ def _unpack(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return np.array(_unpack(value["array"]), dtype=np.dtype(value["dtype"]))
+        return np.array(_unpack(value["array"]), dtype=_plain_dtype(value["dtype"]))
     if "tuple" in value:
         return tuple(_unpack(item) for item in value["tuple"])
     if "pairs" in value:
@@ -76,11 +86,25 @@ def _unpack(value: Any) -> Any:
     return float(value["float"])
 
 
+def _plain_dtype(text: Any) -> np.dtype[Any]:
+    """Return the dtype that a file names: of numbers, truth values, strings or Python objects."""
+    dtype = np.dtype(text)
+    if dtype.kind not in "biufUO":
+        raise TypeError(f"no arrays of {dtype} are kept")
+    # A file may name strings of any length: how long they are is for the strings to say.
+    return np.dtype(str) if dtype.kind == "U" else dtype
+
+
 class Kept(BaseEstimator):
     """Pickling, `save` and `load` of an estimator."""
 
     network_: Network
+    n_features_in_: int
     _optimizer: Trainer | None
+
+    def _loss_name(self) -> tuple[str, int, str]:
+        """Return the loss, the number of outputs, and what scikit-learn calls their activation."""
+        raise NotImplementedError
 
     # -- pickling: NumPy alone ----
 
@@ -169,10 +193,28 @@ class Kept(BaseEstimator):
         network = from_description(arrays, description, device, str(path))
         try:
             estimator = cls(**{name: _unpack(value) for name, value in told["params"].items()})
-            fitted = {name: _unpack(told["fitted"][name]) for name in told["fitted"]}
+            fitted = {name: _unpack(value) for name, value in told["fitted"].items()}
             if unknown := fitted.keys() - _FITTED:
                 raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"{path}: no estimator can be built from it ({error})") from error
-        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
+            for name, value in fitted.items():
+                if not isinstance(value, _FITTED[name]) or np.ndim(value) > 1:
+                    raise TypeError(f"{name} is {value!r}")
+            estimator.__dict__.update(fitted, network_=network, _optimizer=None)
+            estimator._check_whole()
+        except _MISMADE as error:
+            raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
         return estimator
+
+    def _check_whole(self) -> None:
+        """Raise if what a file gave does not fit the network in it."""
+        if self.n_features_in_ != self.network_.n_features:
+            raise ValueError(
+                f"n_features_in_ is {self.n_features_in_!r}, its network takes "
+                f"{self.network_.n_features}"
+            )
+        loss, n_outputs, _ = self._loss_name()
+        if (loss, n_outputs) != (self.network_.loss.name, self.network_.n_outputs):
+            raise ValueError(
+                f"it is for {n_outputs} outputs and the {loss} loss, its network for "
+                f"{self.network_.n_outputs} and the {self.network_.loss.name} loss"
+            )

@@ -280,7 +280,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{self.classes_!r}"
             )
-        with self._all_or_nothing():
+        with self._all_or_nothing(first):
             X, y = self._admit(X, y, reset=first)
             if first:
                 self._learn_classes(y, classes)
@@ -397,7 +397,7 @@ class MLPRegressor(Scored, RegressorMixin, MLP):
         """
         self._validate_params()
         first = not hasattr(self, "network_")
-        with self._all_or_nothing():
+        with self._all_or_nothing(first):
             X, y = self._admit(X, y, reset=first)
             self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self

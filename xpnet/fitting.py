@@ -117,8 +117,8 @@ class Convergence(Callback):
         self._best = [array.copy() for array in (network.parameters, network.statistics)]
 
     def restore_best(self, network: Network) -> None:
-        """Bring the weights with the best score back."""
-        for array, best in zip((network.parameters, network.statistics), self._best, strict=True):
+        """Bring the weights with the best score back, if the fit has begun."""
+        for array, best in zip((network.parameters, network.statistics), self._best, strict=False):
             array[...] = best
 
 

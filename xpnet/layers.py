@@ -11,6 +11,8 @@ The contract, for whoever adds a layer:
   the layer's own buffers, and ``backward`` reads only what ``forward`` left in them.
 - ``backward(dy, b)`` overwrites the layer's gradients and returns the gradient with respect to the
   input, or None where nobody needs it. It may use up ``dy``.
+- A layer with a ``curve`` is an elementwise activation; the layer before it may compute it, if that
+  ``takes_curve``: it then finds it as ``b.curve`` in its buffers, which is `IDENTITY` otherwise.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
 """
@@ -82,13 +84,17 @@ class Layer:
         """The initial weights that suit the linear layer before this one; None: ask the next."""
         return None
 
-    def __init_subclass__(cls) -> None:
-        """Let a class with a rule of its own be joined to another layer only if it says so."""
-        own = vars(cls)
-        if {"forward", "infer", "backward"} & own.keys():
-            for name in ("curve", "takes_curve"):
-                if name not in own:
-                    setattr(cls, name, vars(Layer)[name])
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class with a rule of its own be joined to another layer only if it says so.
+
+        It says so where it defines the rule, or nearer: not by what a class further up says of
+        another rule.
+        """
+        super().__init_subclass__(**options)
+        rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
+        for name in ("curve", "takes_curve"):
+            if rule < _distance(cls, name):
+                setattr(cls, name, vars(Layer)[name])
 
     @property
     def curve(self) -> Curve | None:
@@ -170,6 +176,11 @@ class Layer:
     def backward(self, dy: Array, b: Any) -> Array | None:
         """Write the gradients and return the one with respect to the input."""
         raise NotImplementedError
+
+
+def _distance(cls: type, name: str) -> int:
+    """Return how far up, in the order in which Python looks, a class has a name from."""
+    return next(i for i, owner in enumerate(cls.__mro__) if name in vars(owner))
 
 
 @dataclass(eq=False)

@@ -152,7 +152,8 @@ class Network:
         chain: list[tuple[Layer, Curve]] = []
         for layer in self.layers:
             before, curve = chain[-1] if chain else (layer, IDENTITY)
-            free = before.takes_curve and curve is IDENTITY
+            # Several networks at once run on the reference, which gains nothing by it.
+            free = not self.lead and before.takes_curve and curve is IDENTITY
             if free and layer.curve and layer.curve.name in self.backend.kernels.joins:
                 chain[-1] = before, layer.curve
             else:
@@ -363,6 +364,17 @@ class Network:
             z = self._logits(X)
             return self._give_back(self.loss.probabilities(self.backend.kernels, z), X)
 
+    def _places(self, layers: Sequence[int] | None) -> Sequence[int]:
+        """Return the places of layers, counted from the first one."""
+        places = range(len(self.layers))
+        try:
+            return places if layers is None else [places[i] for i in layers]
+        except (IndexError, TypeError) as error:
+            raise ValueError(
+                f"layers is {layers!r}: give a list of whole numbers from 0 to {len(places) - 1}, "
+                "or from -1 down for the last ones"
+            ) from error
+
     def activations(self, X: Any, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
 
@@ -371,7 +383,7 @@ class Network:
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
         layers : sequence of int, or None
-            Which ones, by their places in `layers`; None: all.
+            Which ones, by their places in `layers`, −1 for the last; None: all.
 
         Returns
         -------
@@ -381,12 +393,12 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            As for `predict`.
+            As for `predict`, and if there is no such layer.
         """
         with self.backend.active():
             x = check_features(X, self.backend, self.n_features, self.dtype)
             xp, chunk = self.backend.xp, self._chunk()
-            wanted = range(len(self.layers)) if layers is None else layers
+            wanted = self._places(layers)
             pieces: dict[int, list[Array]] = {i: [] for i in wanted}
             for start in range(0, x.shape[0], chunk):
                 a = x[start : start + chunk]
