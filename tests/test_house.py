@@ -46,6 +46,8 @@ ORDER = [
     "callbacks",
     "fitting",
     "estimator_files",
+    "estimator_data",
+    "estimator_weights",
     "estimator_base",
     "estimators",
     "diagnosis",

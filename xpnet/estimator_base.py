@@ -11,26 +11,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import (
-    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
-    RegressorMixin,
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import (
     check_is_fitted,
-    column_or_1d,
-    validate_data,
 )
 
 from ._typing import Array
 from .activations import LeakyReLU, ReLU, Sigmoid, Tanh
-from .backend import NUMPY, adopt, beside, bring_to_host, on_host
-from .data import take_rows
-from .estimator_files import Kept
+from .backend import beside, bring_to_host
+from .estimator_data import Admitting, weights_of
+from .estimator_weights import Weights
 from .fitting import INTERRUPTED, Convergence, fit_lbfgs, is_finite, penalty
 from .history import DivergedError
 from .layers import BatchNorm, Dropout, Layer, Linear
@@ -80,7 +75,7 @@ class Scored:
         )
 
 
-class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
+class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting):
     """What both estimators share."""
 
     loss_curve_: list[float]
@@ -127,62 +122,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         """Check labels, learn what they are if that is not known, return them for the loss."""
         raise NotImplementedError
 
-    def _encode_more(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Check labels of a validation set, which may lack some, and return them for the loss."""
-        raise NotImplementedError
-
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
         """Return the score of predictions, on the host."""
         raise NotImplementedError
-
-    # -- the door ----
-
-    def _admit_features(self, X: Any, reset: bool) -> Any:
-        """Check features; what lies on a device stays there."""
-        X = adopt(X)
-        if on_host(X):
-            return validate_data(
-                self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
-            )
-        if X.ndim != 2:
-            raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
-        if reset:
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input"
-            )
-        return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
-
-    def _admit(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
-        """Check features and labels; the labels come to the host."""
-        if y is None:
-            # scikit-learn's own words, which its checks look for.
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None"
-            )
-        X, y = adopt(X), bring_to_host(y)
-        if not on_host(X):
-            X = self._admit_features(X, reset)
-            y = np.asarray(y)
-            if len(y) != X.shape[0]:
-                raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}")
-        else:
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                reset=reset,
-                accept_sparse=["csr", "csc"],
-                multi_output=True,
-                y_numeric=isinstance(self, RegressorMixin),
-                dtype=(np.float64, np.float32),
-            )
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
 
     # -- the fit ----
 
@@ -263,7 +205,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         if self.solver == "lbfgs":
             self._check_lbfgs(validation)
         codes = self._encode(y, learn=first and not incremental)
-        weights = _weights(len(y), sample_weight)
+        weights = weights_of(len(y), sample_weight)
         seed = self._seed()
         X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
         if first:
@@ -293,39 +235,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _split(
-        self, X: Any, y: Any, codes: Any, weights: Any, validation: tuple[Any, Any], seed: int
-    ) -> tuple[Any, Any, Any, Any, Any]:
-        """Take the validation set out of the data, if it is to come from there."""
-        X_val, y_val = validation
-        if X_val is not None:
-            X_val, y_val = self._admit(X_val, y_val, reset=False)
-            return X, y, codes, weights, (X_val, y_val, self._encode_more(y_val), None)
-        if not self.early_stopping or self.solver == "lbfgs":
-            return X, y, codes, weights, None
-        train, dev = self._hold_out(codes, seed)
-        if len(dev) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
-        held = None if weights is None else weights[dev]
-        kept = None if weights is None else weights[train]
-        out = (take_rows(X, dev), y[dev], codes[dev], held)
-        return take_rows(X, train), y[train], codes[train], kept, out
-
-    def _hold_out(self, codes: np.ndarray[Any, Any], seed: int) -> Any:
-        """Return the rows to train on and those held out; of two classes each has its share."""
-        options = {"test_size": self.validation_fraction, "random_state": seed}
-        rows = np.arange(len(codes))
-        if not (isinstance(self, ClassifierMixin) and self._loss_name()[1] == 1):
-            return train_test_split(rows, **options)
-        try:
-            # A column of truth values: scikit-learn's messages then call the second class 'True'.
-            return train_test_split(rows, stratify=codes.astype(bool)[:, None], **options)
-        except ValueError as error:
-            raise ValueError(f"{error} ('True' is the class {self.classes_[-1]!r})") from error
 
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -606,48 +515,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         *_, last = (layer for layer in self.network_.layers if isinstance(layer, Linear))
         return last.n_inputs
 
-    # -- what scikit-learn's users look at ----
-
-    @property
-    def coefs_(self) -> list[np.ndarray[Any, Any]]:
-        """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
-        weights = [self._host(w).T for w in self._weights_and_biases()[0]]
-        return _Shown(weights, self, "coefs_")
-
-    @coefs_.setter
-    def coefs_(self, values: Any) -> None:
-        self._set(self._weights_and_biases()[0], [np.asarray(v).T for v in values], "coefs_")
-
-    @property
-    def intercepts_(self) -> list[np.ndarray[Any, Any]]:
-        """Biases of each layer, under batch norm its β: read-only copies; assign one or all."""
-        biases = [self._host(b) for b in self._weights_and_biases()[1]]
-        return _Shown(biases, self, "intercepts_")
-
-    @intercepts_.setter
-    def intercepts_(self, values: Any) -> None:
-        self._set(self._weights_and_biases()[1], [np.asarray(v) for v in values], "intercepts_")
-
-    def _weights_and_biases(self) -> tuple[list[Array], list[Array]]:
-        check_is_fitted(self, "network_")
-        layers = self.network_.layers
-        linear = [layer for layer in layers if isinstance(layer, Linear)]
-        bearers = [layer if layer.bias else layers[layer.index + 1] for layer in linear]
-        weights = [layer.parameters["weight"] for layer in linear]
-        return weights, [layer.parameters["bias"] for layer in bearers]
-
-    def _set(self, arrays: list[Array], values: list[Any], name: str) -> None:
-        shapes = [tuple(array.shape) for array in arrays]
-        if [value.shape for value in values] != shapes:
-            raise ValueError(f"{name} must have the shapes of those there are")
-        backend = self.network_.backend
-        with backend.active():
-            for array, value in zip(arrays, values, strict=True):
-                array[...] = backend.asarray(value, array.dtype)
-
-    def _host(self, x: Array) -> np.ndarray[Any, Any]:
-        return self.network_.backend.to_host(x)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -655,29 +522,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Kept):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-class _Shown(list[np.ndarray[Any, Any]]):
-    """Copies of an estimator's arrays that can't be written to: that would change nothing.
-
-    A new array put in the place of one goes into the estimator.
-    """
-
-    def __init__(self, arrays: list[np.ndarray[Any, Any]], estimator: MLP, name: str) -> None:
-        copies = [np.array(array) for array in arrays]
-        for copy in copies:
-            copy.flags.writeable = False
-        super().__init__(copies)
-        self._estimator, self._name = estimator, name
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        now = list(getattr(self._estimator, self._name))  # others may have been set since
-        now[index] = value
-        setattr(self._estimator, self._name, now)
-        super().__setitem__(index, getattr(self._estimator, self._name)[index])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return list, (list(self),)
 
 
 def _snapshot(network: Network, trainer: Trainer | None) -> Callable[[], None]:
@@ -704,18 +548,3 @@ def _told(layers: list[Layer]) -> str:
     return ", ".join(
         f"{type(layer).__name__}({x})" for layer, x in zip(layers, numbers, strict=True)
     )
-
-
-def _weights(n: int, sample_weight: Any) -> Any:
-    """Return the weight of each example on the host, or None."""
-    if sample_weight is None:
-        return None
-    weights = np.asarray(bring_to_host(sample_weight))
-    if weights.ndim == 0:
-        weights = np.full(n, float(weights))
-    if weights.shape != (n,):
-        raise ValueError(
-            f"sample_weight.shape == {weights.shape}, expected {(n,)}: one for each row"
-        )
-    admit_weights(weights, n, NUMPY, np.float64)
-    return weights
