@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet._capture import Repeat
 from xpnet.kernels import Kernels
 
 #: The keywords of CuPy's ufuncs; NumPy's "where" is not among them.
@@ -88,6 +89,8 @@ class StrictBackend:
         device, as it may if the device is far behind. False: the host sees all at once.
     memory : int or None
         How many bytes the device has; None: as many as are asked for.
+    captures_products : bool
+        Whether products may be part of a graph: CuPy's own can't.
 
     Attributes
     ----------
@@ -105,11 +108,25 @@ class StrictBackend:
     hidden_copies : int
         Copies that CuPy makes of an operand: an input that shares memory with ``out`` and is not
         the same object, a matrix that cuBLAS can't take as it lies.
+    captures, replays : int
+        Graphs that were captured, and how often any was launched.
+
+    Notes
+    -----
+    While a graph is captured nothing is computed: what would be is noted, with the memory that it
+    reads and writes and with Python's numbers as they are, and done when the graph is launched.
+    Copies to the host, uploads and waits are refused then, as CUDA refuses them.
     """
 
     device = "cuda:0"
 
-    def __init__(self, late: bool = False, memory: int | None = None) -> None:
+    def __init__(
+        self, late: bool = False, memory: int | None = None, captures_products: bool = True
+    ) -> None:
+        self.captures = self.replays = 0
+        self.told: set[str] = set()
+        self.captures_products = captures_products
+        self._graph: list[Callable[[], Any]] | None = None
         self.xp = Namespace(self)
         self.kernels = Kernels(self.xp)
         self.transfers = self.uploads = self.waits = self.allocations = self.hidden_copies = 0
@@ -147,7 +164,51 @@ class StrictBackend:
         self._shared.append((memory, view))
         return StrictArray(self, memory), view
 
+    # -- graphs: the stand-in is its own recorder ----
+
+    def repeater(self) -> Repeat:
+        return Repeat(self)
+
+    def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        return function(*arrays)
+
+    def capture(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        graph: list[Callable[[], Any]] = []
+        self._graph = graph
+        try:
+            result = function(*arrays)
+        finally:
+            self._graph = None
+        self.captures += 1
+        return partial(self._replay, graph), result
+
+    def _replay(self, graph: list[Callable[[], Any]]) -> None:
+        self.launch("a graph")
+        self.replays += 1
+        for operation in graph:
+            operation()
+
+    def hold(self, array: StrictArray) -> StrictArray:
+        return array.copy()
+
+    def copy(self, out: StrictArray, array: StrictArray) -> None:
+        self.launch("a copy")
+        np.copyto(out.data, array.data, casting="no")
+
+    def do(self, operation: Callable[[], Any]) -> None:
+        """Do an operation that writes into arrays, or note it for the graph that is captured."""
+        if self._graph is None:
+            operation()
+        else:
+            self._graph.append(operation)
+
+    def outside(self, what: str) -> None:
+        """Raise if a graph is being captured."""
+        if self._graph is not None:
+            raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
+
     def synchronize(self) -> None:
+        self.outside("synchronize")
         self.waits += 1
         self._settle()
 
@@ -172,17 +233,28 @@ class StrictBackend:
 
     def fetch(self, data: np.ndarray) -> np.ndarray:
         """Return a copy on the host."""
+        self.outside("a copy to the host")
         self.transfers += 1
         self._settle()
         return data.copy()
 
     def send(self, x: Any, dtype: Any = None) -> StrictArray:
         """Return a host array's copy on the device."""
+        self.outside("an upload")
         data = np.array(x, dtype=dtype, order="C")
         if data.dtype.kind not in "biufc":
             raise ValueError(f"Unsupported dtype {data.dtype}")
         self.uploads += 1
         return self.new(data)
+
+    def made(self, function: Callable[[], Any]) -> StrictArray:
+        """Return what a function computes as a new array."""
+        array = self.new(function())
+        if self._graph is not None:
+            target = array.data
+            target[...] = _poison(target.dtype)  # nothing is computed yet
+            self.do(lambda: np.copyto(target, function(), casting="no"))
+        return array
 
     def new(self, data: Any) -> StrictArray:
         """Return freshly computed data as an array."""
@@ -228,6 +300,11 @@ class StrictBackend:
                 self.hidden_copies += 1
 
 
+def _poison(dtype: np.dtype) -> Any:
+    """Return what no computation should rest on."""
+    return np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
+
+
 class Namespace:
     """The stand-in's ``xp``: CuPy's functions, as far as the tables go."""
 
@@ -251,8 +328,9 @@ class Namespace:
         out = rest[0] if rest else keywords.pop("out", None)
         data = [b.bare(x) for x in inputs]
         if out is None:
-            return b.new(function(*data, **keywords))
-        function(*data, out=b.output(out), **keywords)
+            return b.made(lambda: function(*data, **keywords))
+        target = b.output(out)
+        b.do(lambda: function(*data, out=target, **keywords))
         b.note_overlap(inputs, out)
         return out
 
@@ -283,14 +361,15 @@ class Namespace:
             if out is not None and np.may_share_memory(b.bare(x), b.output(out)):
                 raise ValueError(f"{name} into its own input: the result is not defined")
         if out is None:
-            return b.new(function(**given))
-        function(out=b.output(out), **given)
+            return b.made(lambda: function(**given))
+        target = b.output(out)
+        b.do(lambda: function(out=target, **given))
         return out
 
     def _arange(
         self, start: Any, stop: Any = None, step: Any = 1, dtype: Any = None
     ) -> StrictArray:
-        return self._backend.new(np.arange(start, stop, step, dtype))
+        return self._backend.made(lambda: np.arange(start, stop, step, dtype))
 
     def _asarray(self, a: Any, dtype: Any = None) -> StrictArray:
         if not isinstance(a, StrictArray):
@@ -305,13 +384,16 @@ class Namespace:
         return StrictArray(self._backend, np.broadcast_to(self._backend.bare(array), shape))
 
     def _concatenate(self, tup: Any, axis: int = 0) -> StrictArray:
-        return self._backend.new(np.concatenate([self._backend.bare(x) for x in tup], axis))
+        data = [self._backend.bare(x) for x in tup]
+        return self._backend.made(lambda: np.concatenate(data, axis))
 
     def _stack(self, tup: Any, axis: int = 0) -> StrictArray:
-        return self._backend.new(np.stack([self._backend.bare(x) for x in tup], axis))
+        data = [self._backend.bare(x) for x in tup]
+        return self._backend.made(lambda: np.stack(data, axis))
 
     def _where(self, condition: Any, x: Any, y: Any) -> StrictArray:
-        return self._backend.new(np.where(*map(self._backend.bare, (condition, x, y))))
+        data = [*map(self._backend.bare, (condition, x, y))]
+        return self._backend.made(lambda: np.where(*data))
 
     def _copyto(self, dst: Any, src: Any, casting: str = "same_kind", where: Any = None) -> None:
         b = self._backend
@@ -321,7 +403,8 @@ class Namespace:
         mask = True if where is None else b.bare(where)
         if np.asarray(mask).dtype != np.bool_:
             raise TypeError("Cannot cast where to bool according to the rule 'safe'")
-        np.copyto(b.output(dst), data, casting=casting, where=mask)
+        target = b.output(dst)
+        b.do(lambda: np.copyto(target, data, casting=casting, where=mask))
         b.note_overlap((src, where), dst)
 
     def _take(self, a: Any, indices: Any, axis: int | None = None, out: Any = None) -> StrictArray:
@@ -329,15 +412,15 @@ class Namespace:
         data = b.bare(a)
         if not isinstance(indices, StrictArray) and not np.isscalar(indices):
             indices = b.send(indices, int)
-        taken = np.take(data, b.bare(indices), axis=axis)
+        chosen = b.bare(indices)
         if out is None:
-            return b.new(taken)
+            return b.made(lambda: np.take(data, chosen, axis=axis))
         target = b.output(out)
         if target.dtype != data.dtype:
             raise TypeError("Output dtype mismatch")
-        if target.shape != taken.shape:
+        if target.shape != np.take(data, np.zeros_like(chosen), axis=axis).shape:
             raise ValueError("Output shape mismatch")
-        target[...] = taken
+        b.do(lambda: np.copyto(target, np.take(data, chosen, axis=axis)))
         return out
 
     def _matmul(self, x1: Any, x2: Any, out: Any = None) -> StrictArray:
@@ -346,6 +429,8 @@ class Namespace:
         CuPy gives a stack of matrices to cuBLAS only if its rows do.
         """
         b = self._backend
+        if not b.captures_products:
+            b.outside("cuBLAS's setStream")
         factors = b.bare(x1), b.bare(x2)
         stacked = max(x.ndim for x in factors) > 2
         dtype = np.result_type(*factors)
@@ -353,14 +438,14 @@ class Namespace:
             fits = x.flags.c_contiguous or (x.flags.f_contiguous and not stacked)
             b.hidden_copies += not fits or x.dtype != dtype
         if out is None:
-            return b.new(np.matmul(*factors))
+            return b.made(lambda: np.matmul(*factors))
         target = b.output(out)
         b.hidden_copies += (
             not target.flags.c_contiguous
             or target.dtype != dtype
             or any(np.may_share_memory(x, target) for x in factors)
         )
-        np.matmul(*factors, out=target)
+        b.do(lambda: np.matmul(*factors, out=target))
         return out
 
 
@@ -484,8 +569,9 @@ class StrictArray:
             return StrictArray(self.backend, self.data[key])
         self.backend.launch("indexing")
         if any(isinstance(k, np.ndarray) and k.dtype == np.bool_ for k in key):
+            self.backend.outside("an index of booleans")
             self.backend.transfers += 1  # the host has to know how many there are
-        return self.backend.new(self.data[key])
+        return self.backend.made(lambda: self.data[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.backend.launch("assignment")
@@ -493,7 +579,7 @@ class StrictArray:
         if not isinstance(value, StrictArray):
             if np.ndim(value):
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-            self.data[key] = value
+            self.backend.do(lambda: self.data.__setitem__(key, value))
             return
         source = self.backend.bare(value)
         if not picks:
@@ -501,45 +587,46 @@ class StrictArray:
             same = target.__array_interface__ == source.__array_interface__
             shared = np.may_share_memory(target, source)
             self.backend.hidden_copies += shared and not same
-        self.data[key] = source
+        self.backend.do(lambda: self.data.__setitem__(key, source))
 
     # -- other shapes and types of the same memory, and copies ----
 
-    def _view(self, data: np.ndarray) -> StrictArray:
+    def _view(self, function: Callable[[], np.ndarray]) -> StrictArray:
         """Return what should be a view; where NumPy has to copy, CuPy has to as well."""
+        data = function()
         if np.may_share_memory(self.data, data) or not data.size:
             return StrictArray(self.backend, data)
         self.backend.launch("a copy")
-        return self.backend.new(data)
+        return self.backend.made(function)
 
     def reshape(self, *shape: Any) -> StrictArray:
-        return self._view(self.data.reshape(*shape))
+        return self._view(lambda: self.data.reshape(*shape))
 
     def ravel(self) -> StrictArray:
-        return self._view(self.data.ravel())
+        return self._view(lambda: self.data.ravel())
 
     def view(self, dtype: Any = None) -> StrictArray:
-        return self._view(self.data.view(dtype or self.dtype))
+        return self._view(lambda: self.data.view(dtype or self.dtype))
 
     def swapaxes(self, axis1: int, axis2: int) -> StrictArray:
-        return self._view(self.data.swapaxes(axis1, axis2))
+        return self._view(lambda: self.data.swapaxes(axis1, axis2))
 
     def squeeze(self, axis: Any = None) -> StrictArray:
-        return self._view(self.data.squeeze(axis))
+        return self._view(lambda: self.data.squeeze(axis))
 
     @property
     def T(self) -> StrictArray:
-        return self._view(self.data.T)
+        return self._view(lambda: self.data.T)
 
     def astype(self, dtype: Any, copy: bool = True) -> StrictArray:
         if self.dtype == dtype and not copy:
             return self
         self.backend.launch("astype")
-        return self.backend.new(self.data.astype(dtype))
+        return self.backend.made(lambda: self.data.astype(dtype))
 
     def copy(self) -> StrictArray:
         self.backend.launch("a copy")
-        return self.backend.new(self.data.copy())
+        return self.backend.made(self.data.copy)
 
     def fill(self, value: Any) -> None:
         self[...] = value

@@ -20,6 +20,7 @@ ORDER = [
     "initializers",
     "schedules",
     "kernels",
+    "_capture",
     "_numpy",
     "_loops",
     "_numba",

@@ -11,6 +11,7 @@ from pages import Spy
 from strict import StrictBackend
 
 import xpnet as xn
+from xpnet._capture import WARM_UP
 from xpnet.backend import select, why_no_cuda
 from xpnet.metrics import error_rate, unexplained_variance
 
@@ -217,7 +218,8 @@ def test_steps_cost_no_transfer_wait_allocation_or_copy_and_hardly_an_upload(str
     assert trainer.steps > 100
     for steps in bill.epochs[:2]:
         assert len(steps) >= 60
-        costs = [without_uploads(step) for step in steps]
+        # Repeated work is captured in the step after its warm-up, which takes memory once.
+        costs = [without_uploads(step) for step in steps[WARM_UP + 2 :]]
         assert [cost for cost in costs if cost != costs[0]] == []
         assert steps[-1]["uploads"] - steps[0]["uploads"] < 10
     assert strict.hidden_copies == 0
@@ -239,7 +241,8 @@ def test_a_step_on_device_arrays_makes_nothing_but_the_loss_it_returns(strict, s
     trainer = scenario.trainer(strict)
     with strict.active():
         x, y = trainer.network.admit(*problem(scenario.loss))
-    trainer.step(x, y)
+    for _ in range(WARM_UP + 2):
+        trainer.step(x, y)
     before = counted(strict)
     for _ in range(3):
         loss = trainer.step(x, y)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import cupy
 import numpy as np
 
+from ._capture import Repeat
 from ._typing import Array
 from .kernels import Kernels
 
@@ -29,6 +32,7 @@ class CupyBackend:
         self.device = f"cuda:{ordinal}"
         self.kernels = Kernels(cupy)
         self._device = cupy.cuda.Device(ordinal)
+        self._local = threading.local()
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -74,6 +78,15 @@ class CupyBackend:
         with self.active():
             cupy.cuda.get_current_stream().synchronize()
 
+    def repeater(self) -> Callable[..., Any]:
+        """Return what captures a function's work as a graph, and replays that.
+
+        The graphs of a thread share a recorder: they are launched one after the other.
+        """
+        if not hasattr(self._local, "recorder"):
+            self._local.recorder = CupyRecorder()
+        return Repeat(self._local.recorder)
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
 
@@ -95,6 +108,59 @@ class CupyBackend:
         """Give what the memory pool holds unused back to the device."""
         with self.active():
             cupy.get_default_memory_pool().free_all_blocks()
+
+
+class CupyRecorder:
+    """Captures graphs on a stream of its own, with memory of its own.
+
+    A graph keeps the addresses that it was captured with, and no memory alive. So what is allocated
+    in what is captured comes from a pool that nobody else takes from. Graphs are launched on the
+    current stream, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._pool = cupy.cuda.MemoryPool()
+
+    @contextmanager
+    def _aside(self) -> Iterator[Any]:
+        """Let the stream go on from where the current one is, and that one wait for it."""
+        current = cupy.cuda.get_current_stream()
+        self._stream.wait_event(current.record())
+        try:
+            with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+                yield self._stream
+        finally:
+            current.wait_event(self._stream.record())
+
+    def run(self, function: Callable[..., Any], *arrays: Array | None) -> Any:
+        """Run a function on the stream."""
+        with self._aside():
+            return function(*arrays)
+
+    def capture(
+        self, function: Callable[..., Any], *arrays: Array | None
+    ) -> tuple[Callable[[], None], Any]:
+        """Return the launch of a graph of the function's work, and its result."""
+        with self._aside() as stream:
+            stream.begin_capture()
+            try:
+                result = function(*arrays)
+            except BaseException:
+                with suppress(Exception):  # what broke it has been raised already
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        return graph.launch, result
+
+    def hold(self, array: Array) -> Array:
+        """Return a copy."""
+        return array.copy()
+
+    def copy(self, out: Array, array: Array) -> None:
+        """Copy on the current stream."""
+        out.data.copy_from_device_async(array.data, array.nbytes)
 
 
 def why_unavailable() -> str | None:

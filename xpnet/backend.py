@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, Protocol
@@ -64,6 +65,15 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
+
+    def repeater(self) -> Callable[..., Any]:
+        """Return what calls a function of arrays again and again: ``repeat(function, *arrays)``.
+
+        Each call has to mean the same work, on arrays of the same shapes and dtypes: a GPU may
+        capture it and replay it. What changes from call to call, apart from the arrays that are
+        given, has to be in arrays that stay where they are. An array in the result is written over
+        by the next call.
+        """
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up."""

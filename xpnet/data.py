@@ -293,6 +293,7 @@ class Batches:
         self.edges = edges
         self.largest = max(b - a for a, b in pairwise(edges))
         self._order: Array = backend.asarray(np.arange(n))
+        self._streamed = isinstance(X, Streamed)
         self._rows = backend.xp.empty((self.largest, *X.shape[1:]), X.dtype)
         self._labels = backend.xp.empty((self.largest, *y.shape[1:]), y.dtype)
         self.weights = weights
@@ -303,31 +304,52 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        """Yield an epoch's batches: rows, labels, weights; the next one writes over the arrays."""
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array | None, Array | None]]:
+        """Yield, for each of an epoch's batches, what `gather` makes it from."""
         order = np.arange(self.n)
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
             self._order = self.backend.asarray(order)
-        gather, augmentation = self.backend.kernels.gather, self.augmentation
-        if augmentation is not None:
+        keys = None
+        if self.augmentation is not None:
             keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
-        views: dict[int, tuple[Array, Array]] = {}
         for batch, (start, stop) in enumerate(pairwise(self.edges)):
-            size = stop - start
-            if size not in views:
-                views[size] = self._rows[:size], self._labels[:size]
-            rows, labels = views[size]
-            chosen = self._order[start:stop]
-            if isinstance(self.X, Streamed):
-                self.X.gather(order[start:stop], rows)
-            else:
-                gather(self.X, chosen, rows)
-            gather(self.y, chosen, labels)
-            weights = None
-            if self.weights is not None:
-                weights = self._weights[:size]
-                gather(self.weights, chosen, weights)
-            if augmentation is not None:
-                rows = augmentation.change(rows, keys[batch], self.backend)
-            yield rows, labels, weights
+            key = None if keys is None else keys[batch]
+            rows = self._stream(order[start:stop]) if self._streamed else None
+            yield self._order[start:stop], key, rows
+
+    def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
+        """Bring rows that are on the host to the device."""
+        rows = self._rows[: len(indices)]
+        self.X.gather(indices, rows)
+        return rows
+
+    def gather(
+        self, chosen: Array, key: Array | None, rows: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """Return a batch: rows, labels and weights, in arrays that the next one writes over.
+
+        It is work of the device alone, the same for each batch of a size, so it can be repeated.
+
+        Parameters
+        ----------
+        chosen : array, shape (b,)
+            The numbers of its examples.
+        key : array, uint64, shape (1,), or None
+            Where the augmentation's numbers come from.
+        rows : array, shape (b, n_features), or None
+            The features, where they come from the host.
+        """
+        size, gather = chosen.shape[0], self.backend.kernels.gather
+        if rows is None:
+            rows = self._rows[:size]
+            gather(self.X, chosen, rows)
+        labels = self._labels[:size]
+        gather(self.y, chosen, labels)
+        weights = None
+        if self.weights is not None:
+            weights = self._weights[:size]
+            gather(self.weights, chosen, weights)
+        if self.augmentation is not None:
+            rows = self.augmentation.change(rows, key, self.backend)
+        return rows, labels, weights

@@ -175,14 +175,16 @@ class Network:
             value = self.backend.asarray(value, self.dtype)
         array[place] = value
 
-    def reserve(self, n: int, training: bool) -> None:
-        """Make the workspace large enough for batches of n examples, if it is not."""
+    def reserve(self, n: int, training: bool) -> Workspace:
+        """Make the workspace large enough for batches of n examples, if it is not; return it."""
         workspace = self._workspaces.get(training)
         if workspace is None or workspace.capacity < n:
-            self._workspaces[training] = Workspace(self.backend, self.lead, self.dtype, n)
+            workspace = Workspace(self.backend, self.lead, self.dtype, n)
+            self._workspaces[training] = workspace
             self._passes = {key: p for key, p in self._passes.items() if key[1] != training}
             if training:
                 self._trained = None  # it would keep the smaller one in memory
+        return workspace
 
     def _pass(self, n: int, training: bool) -> SimpleNamespace:
         """Return the bound layers and loss buffers for batches of n examples."""
@@ -190,12 +192,11 @@ class Network:
         if found is None:
             if len(self._passes) > 64:  # each holds views alone, but someone may try every size
                 self._passes.clear()
-            self.reserve(n, training)
             found = self._passes[n, training] = self._bind(n, training)
         return found
 
     def _bind(self, n: int, training: bool) -> SimpleNamespace:
-        workspace = self._workspaces[training]
+        workspace = self.reserve(n, training)
         steps = []
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
         for layer, curve in self._chain:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 #: Steps whose numbers are computed at once and moved to the device together.
 PLAN = 1024
+
+#: So many batch sizes may be repeated at a time: someone may try every size.
+MOST_REPEATERS = 64
 
 #: Every so many steps weights and moments are put by, in case the loss turns NaN.
 PUT_BY = 100
@@ -124,8 +128,9 @@ class Trainer:
             )
         self.network = network
         self.backend = network.backend
+        self._plan = range(0)
         self.optimizer = optimizer or Adam()
-        self.l2 = check_not_negative(l2, "l2")
+        self.l2 = l2
         self.steps = self.epochs = 0
         self.history = History()
         self._stopping = ""
@@ -148,7 +153,9 @@ class Trainer:
         width = len(self.optimizer.numbers(0, 0.0))
         self._row = xp.empty(width, net.dtype)
         self._numbers = [self._row[i : i + 1] for i in range(width)]
-        self._plan = range(0)
+        self._fixed: tuple[float, Optimizer] | None = None
+        self._sources: tuple[Any, Any] | None = None
+        self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
         # From this step, at this epoch, so many steps make an epoch.
         self._pace: tuple[int, int, int | None] = (0, 0, None)
 
@@ -184,7 +191,7 @@ class Trainer:
             if sample_weight is not None:
                 self.network._require_single("sample_weight")
                 weights = admit_weights(sample_weight, x.shape[0], self.backend, x.dtype)
-            return self._update(x, y, weights).copy()
+            return self._update(x.shape[0], _as_it_is, x, y, weights).copy()
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
         net = self.network
@@ -194,23 +201,54 @@ class Trainer:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
 
-    def _update(self, x: Array, y: Array, weights: Array | None = None) -> Array:
-        """Make one update: the path of a mini-batch. Returns the loss in a static buffer."""
-        net, kernels, n = self.network, self.backend.kernels, x.shape[-2]
+    def _update(self, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
+        """Make one update with n examples: ``batch(*arrays)`` is rows, labels and weights.
+
+        Returns the loss in a static buffer.
+        """
         self._advance()
+        puts_by = (self.steps - self._put_by_since) % PUT_BY == 0
+        repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
+        loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
+        self.steps += 1
+        return loss
+
+    def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
+        """Compute one update, the path of a mini-batch: all of it is work of the device."""
+        net, kernels = self.network, self.backend.kernels
+        x, y, weights = batch(*arrays)
+        n = x.shape[-2]
         share, decay = (None, self.l2 / n) if weights is None else self._weigh(weights)
         loss = net.loss_and_gradient(x, y, share)
         if self.l2:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
         self._meter.add(loss, n)
-        if (self.steps - self._put_by_since) % PUT_BY == 0:
+        if puts_by:
             self._put_state_by()
         self.optimizer.update(
             kernels, net.parameters, net.gradients, self.moments, self._numbers, self._scratch
         )
-        self.steps += 1
         return loss
+
+    def _repeater(
+        self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
+    ) -> Callable[..., Array]:
+        """Return what repeats the same update: on the same buffers, from the same data set."""
+        sources = self.network.reserve(n, training=True), batch
+        if sources != self._sources or len(self._repeaters) > MOST_REPEATERS:
+            # What is repeated writes to the old ones, which live as long as it does.
+            self._sources = sources
+            self._repeaters.clear()
+        key = n, puts_by, lacking
+        if key not in self._repeaters:
+            self._repeaters[key] = self.backend.repeater()
+        return self._repeaters[key]
+
+    def _forget(self) -> None:
+        """Let go of what is repeated, and of the data set in it."""
+        self._sources = None
+        self._repeaters.clear()
 
     def _weigh(self, weights: Array) -> tuple[Array, Array]:
         """Return the share of each example in the loss, and λ over the sum of the weights."""
@@ -232,6 +270,10 @@ class Trainer:
 
     def _make_plan(self) -> None:
         """Compute the numbers of the next steps, and move them to the device together."""
+        fixed = self.l2, replace(self.optimizer, learning_rate=1.0)
+        if fixed != self._fixed:  # what is repeated has them inside
+            self._fixed = fixed
+            self._forget()
         plan = range(self.steps, self.steps + self._ahead())
         numbers = [self.optimizer.numbers(step, self._epoch_at(step)) for step in plan]
         self._table = self.backend.asarray(np.array(numbers), self.network.dtype)
@@ -264,6 +306,24 @@ class Trainer:
             self.backend.xp.copyto(copy, array, where=self._meter.finite[..., None])
 
     @property
+    def optimizer(self) -> Optimizer:
+        """How to update."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._optimizer, self._plan = optimizer, range(0)
+
+    @property
+    def l2(self) -> float:
+        """λ of the L2 term."""
+        return self._l2
+
+    @l2.setter
+    def l2(self, l2: float) -> None:
+        self._l2, self._plan = check_not_negative(l2, "l2"), range(0)
+
+    @property
     def learning_rate(self) -> float:
         """The rate of the next update; set it to a number or a schedule to change it by hand."""
         return self.optimizer.rate(self.steps, self._epoch_at(self.steps))
@@ -271,7 +331,6 @@ class Trainer:
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
         self.optimizer = replace(self.optimizer, learning_rate=rate)
-        self._plan = range(0)
 
     # -- the fit ----
 
@@ -415,6 +474,7 @@ class Trainer:
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
                 self._stopping = ""
                 self._set_pace(None)
+                self._forget()
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
@@ -510,14 +570,14 @@ class Trainer:
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         first, seen, rate = self.steps, 0, self.learning_rate
         began = time.perf_counter()
-        for x, y, weights in batches.epoch(self.epochs):
-            rate = self.learning_rate
-            self._update(x, y, weights)
-            seen += x.shape[0]
+        for arrays in batches.epoch(self.epochs):
+            rate, n = self.learning_rate, arrays[0].shape[0]
+            self._update(n, batches.gather, *arrays)
+            seen += n
             if self._meter.diverged():
                 self._give_up(first)
             for watcher in watchers:
-                watcher.on_step_end(self, x.shape[0])
+                watcher.on_step_end(self, n)
             if self._stopping:
                 break
         self.backend.synchronize()
@@ -572,6 +632,11 @@ class Trainer:
             return x, y
         order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
         return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
+
+
+def _as_it_is(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return a batch that is given."""
+    return x, y, weights
 
 
 def _columns(judged: Iterable[str]) -> tuple[str, ...]:

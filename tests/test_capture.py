@@ -1,0 +1,278 @@
+"""Steps that are captured as graphs: what is replayed is what would have been computed."""
+
+import logging
+
+import numpy as np
+import pytest
+from strict import StrictBackend
+
+import xpnet as xn
+from xpnet._capture import WARM_UP, Repeat
+from xpnet.backend import select, why_no_cuda
+
+X = np.random.default_rng(0).standard_normal((203, 12)).astype(np.float32)
+Y = (X[:, 0] * X[:, 1] > 0) + 2 * (X[:, 2] > 0)
+W = np.random.default_rng(1).random(len(X)) + 0.5
+
+LAYERS = [xn.Dropout(0.1), xn.Linear(16), xn.BatchNorm(), xn.ReLU(), xn.Dropout(0.2)]
+LAYERS += [xn.Linear(9), xn.Tanh(), xn.Linear(4)]
+
+OPTIMIZERS = [
+    xn.SGD(0.05),
+    xn.SGD(0.05, 0.9, nesterov=True),
+    xn.Momentum(0.05),
+    xn.RMSProp(1e-3),
+    xn.Adam(xn.Cosine(1e-2, total=4)),
+    xn.Adam(xn.Exponential(1e-2, decay=0.999, per="step")),
+]
+
+
+class Eager(StrictBackend):
+    """The stand-in without graphs."""
+
+    def repeater(self):
+        return lambda function, *arrays: function(*arrays)
+
+
+def capturing():
+    """Return each backend that captures, with one that does the same without."""
+    found = [pytest.param(StrictBackend, Eager, id="strict")]
+    if why_no_cuda() is None:
+        found.append(pytest.param(lambda: select("cuda"), uncaptured, id="cupy"))
+    return found
+
+
+def uncaptured():
+    from xpnet._cupy import CupyBackend
+
+    class EagerCupy(CupyBackend):
+        repeater = Eager.repeater
+
+    return EagerCupy()
+
+
+each_pair = pytest.mark.parametrize(("fast", "slow"), capturing())
+
+
+def network(backend, layers=LAYERS, **options):
+    options = {"loss": "softmax_cross_entropy", "n_features": 12, **options}
+    return xn.Network(layers, device=backend, **options)
+
+
+def state(trainer):
+    net, host = trainer.network, trainer.backend.to_host
+    return [np.array(host(a)) for a in (net.parameters, net.statistics, *trainer.moments)]
+
+
+def assert_same(a, b):
+    for x, y in zip(state(a), state(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def both(fast, slow, train, layers=LAYERS, optimizer=OPTIMIZERS[-1], l2=0.1, **options):
+    """Return two trainers, trained on a capturing backend and on one that does not capture."""
+    trainers = []
+    for backend in (fast(), slow()):
+        trainer = xn.Trainer(network(backend, layers, **options), optimizer, l2)
+        train(trainer)
+        trainers.append(trainer)
+    return trainers
+
+
+@each_pair
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("weights", [None, W], ids=["", "weighted"])
+def test_a_captured_fit_ends_with_the_bits_of_an_eager_one(fast, slow, optimizer, weights):
+    def train(trainer):
+        options = {"batch_size": 10, "validation_data": (X[:50], Y[:50])}
+        trainer.fit(X, Y, epochs=12, sample_weight=weights, **options)
+
+    trainers = both(fast, slow, train, optimizer=optimizer)
+    assert trainers[0].steps == 12 * 21
+    assert_same(*trainers)
+    losses = [trainer.history["train_loss"] for trainer in trainers]
+    assert losses[0] == losses[1]
+
+
+@each_pair
+def test_captured_single_steps_too(fast, slow):
+    found = []
+
+    def train(trainer):
+        for i in range(30):
+            part = slice(7 * i % 150, 7 * i % 150 + (20 if i % 3 else 13))
+            found.append(float(trainer.step(X[part], Y[part])))
+
+    assert_same(*both(fast, slow, train))
+    assert found[:30] == found[30:]
+
+
+@each_pair
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trainer: setattr(trainer, "learning_rate", 0.003),
+        lambda trainer: setattr(trainer, "learning_rate", xn.Constant(0.003)),
+        lambda trainer: setattr(trainer, "l2", 3.0),
+        lambda trainer: setattr(trainer, "optimizer", xn.Adam(1e-3, beta_1=0.5)),
+        lambda trainer: trainer.network.reserve(500, training=True),
+        lambda trainer: [trainer.step(X[:n], Y[:n]) for n in range(2, 90)],
+        lambda trainer: trainer.fit(X[:40], Y[:40], batch_size=20, epochs=3),
+        lambda trainer: trainer.network.initialize(),
+        lambda trainer: trainer.network.predict(X),
+    ],
+    ids=["rate", "schedule", "l2", "betas", "buffers", "many sizes", "a fit", "weights", "predict"],
+)
+def test_what_is_changed_between_steps_counts(fast, slow, change):
+    def train(trainer):
+        for i in range(12):
+            if i == 7:
+                change(trainer)
+            trainer.step(X[i : i + 20], Y[i : i + 20])
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+def test_a_rate_that_a_callback_sets_counts(fast, slow):
+    def train(trainer):
+        def slower(trainer, row):
+            trainer.learning_rate = 0.01 / row["epoch"]
+
+        trainer.fit(X, Y, batch_size=20, epochs=4, callbacks=[slower])
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+def test_a_second_fit_on_other_data_counts(fast, slow):
+    def train(trainer):
+        trainer.fit(X, Y, batch_size=20, epochs=2)
+        trainer.fit(X[:100] * 2, Y[:100], batch_size=20, epochs=2)
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+@pytest.mark.parametrize("features", ["augmented", "sparse"])
+def test_features_that_are_made_for_each_batch(fast, slow, features):
+    sparse = pytest.importorskip("scipy.sparse")
+
+    def train(trainer):
+        if features == "sparse":
+            trainer.fit(sparse.csr_array(np.maximum(X, 0)), Y, batch_size=20, epochs=3)
+        else:
+            noise = xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])
+            trainer.fit(X, Y, batch_size=20, epochs=3, augmentation=noise)
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+def test_several_networks_at_once(fast, slow):
+    def train(trainer):
+        for i in range(8):
+            trainer.step(X[i : i + 20], Y[i : i + 20])
+
+    assert_same(*both(fast, slow, train, replicas=3))
+
+
+@each_pair
+def test_a_captured_run_that_diverges_goes_back_as_far(fast, slow):
+    def train(trainer):
+        trainer.step(X[:20], Y[:20])
+        with pytest.raises(xn.DivergedError) as raised:
+            trainer.fit(X * 1e30, Y, batch_size=5, epochs=9)
+        trainer.told = raised.value.args, raised.value.good_step
+
+    layers = [xn.Linear(16), xn.ReLU(), xn.Linear(4)]
+    trainers = both(fast, slow, train, layers, xn.SGD(0.5), 0.0)
+    assert_same(*trainers)
+    assert trainers[0].told == trainers[1].told
+
+
+def test_graphs_are_used():
+    strict = StrictBackend()
+    trainer = xn.Trainer(network(strict))
+    trainer.fit(X, Y, batch_size=10, epochs=12)
+    # Whole batches; the short last one; the steps in which the state is put by.
+    assert strict.captures == 3
+    eager = trainer.steps - strict.replays
+    assert eager == strict.captures * WARM_UP
+
+
+def test_a_fit_s_graphs_and_data_are_let_go(strict):
+    trainer = xn.Trainer(network(strict))
+    trainer.fit(X, Y, batch_size=10, epochs=2)
+    before = strict.taken
+    for _ in range(3):
+        trainer.fit(X, Y, batch_size=10, epochs=2)
+    assert strict.taken == before
+
+
+def test_ten_thousand_replays_take_no_memory(strict):
+    trainer = xn.Trainer(network(strict, [xn.Linear(4)]), xn.SGD(1e-3))
+    with strict.active():
+        x, y = trainer.network.admit(X[:8], Y[:8])
+    for _ in range(3000):  # until the steps' numbers are computed for as many steps as ever
+        trainer.step(x, y)
+    before = strict.taken
+    for _ in range(10_000):
+        trainer.step(x, y)
+    assert strict.taken == before
+
+
+def test_what_can_t_be_captured_runs_as_ever_and_says_so_once(caplog):
+    found = []
+    with caplog.at_level(logging.WARNING, "xpnet"):
+        for backend in (StrictBackend(captures_products=False), Eager()):
+            trainer = xn.Trainer(network(backend), OPTIMIZERS[-1])
+            trainer.fit(X, Y, batch_size=10, epochs=6)
+            found.append(trainer)
+    assert_same(*found)
+    assert found[0].backend.captures == 0
+    assert len(caplog.messages) == 1
+    assert "runs kernel by kernel" in caplog.messages[0]
+    assert "when stream is capturing" in caplog.messages[0]
+
+
+def test_an_error_in_what_is_captured_is_raised_as_it_is():
+    strict = StrictBackend()
+    repeat = Repeat(strict)
+
+    def broken(x):
+        raise ValueError("broken")
+
+    for _ in range(5):
+        with pytest.raises(ValueError, match="broken"), strict.active():
+            repeat(broken, strict.asarray(X))
+
+
+def test_a_capture_computes_nothing_and_a_replay_everything(strict):
+    xp = strict.xp
+    with strict.active():
+        total, x = strict.asarray(np.zeros(3)), strict.asarray(np.ones(3))
+        repeat = Repeat(strict)
+
+        def add(x):
+            xp.add(total, x, out=total)
+            return total
+
+        for i in range(1, 8):
+            assert repeat(add, x) is total
+            np.testing.assert_array_equal(strict.to_host(total), float(i))
+        with pytest.raises(RuntimeError, match="not permitted"):
+            strict.capture(lambda: strict.to_host(total))
+        np.testing.assert_array_equal(strict.to_host(total), 7.0)
+
+
+def test_the_caller_s_arrays_are_read_and_never_written(strict):
+    trainer = xn.Trainer(network(strict))
+    with strict.active():
+        data = [trainer.network.admit(X[i : i + 20], Y[i : i + 20]) for i in range(9)]
+    before = [[a.data.copy() for a in pair] for pair in data]
+    for x, y in data:
+        trainer.step(x, y)
+    for pair, old in zip(data, before, strict=True):
+        for array, was in zip(pair, old, strict=True):
+            np.testing.assert_array_equal(array.data, was)
