@@ -21,6 +21,7 @@ ORDER = [
     "schedules",
     "kernels",
     "_capture",
+    "_cublas",
     "_numpy",
     "_loops",
     "_numba",
