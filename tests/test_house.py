@@ -27,6 +27,7 @@ ORDER = [
     "_numba",
     "_cupy",
     "backend",
+    "memory",
     "layers",
     "activations",
     "losses",

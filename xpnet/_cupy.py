@@ -111,17 +111,15 @@ class CupyBackend:
 
 
 class CupyRecorder:
-    """Captures graphs on a stream of its own, with memory of its own.
+    """Captures graphs on a stream of its own; they are launched on the current one.
 
-    A graph keeps the addresses that it was captured with, and no memory alive. So what is allocated
-    in what is captured comes from a pool that nobody else takes from. Graphs are launched on the
-    current stream, one after the other.
+    A graph keeps the addresses that it was captured with, and no memory alive: so what is allocated
+    while it is captured is held as long as it is.
     """
 
     def __init__(self) -> None:
         self.told: set[str] = set()
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._pool = cupy.cuda.MemoryPool()
 
     @contextmanager
     def _aside(self) -> Iterator[Any]:
@@ -129,13 +127,13 @@ class CupyRecorder:
         current = cupy.cuda.get_current_stream()
         self._stream.wait_event(current.record())
         try:
-            with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+            with self._stream:
                 yield self._stream
         finally:
             current.wait_event(self._stream.record())
 
     def run(self, function: Callable[..., Any], *arrays: Array | None) -> Any:
-        """Run a function on the stream."""
+        """Run a function on the stream: what belongs to a stream is made now, not in a capture."""
         with self._aside():
             return function(*arrays)
 
@@ -143,7 +141,14 @@ class CupyRecorder:
         self, function: Callable[..., Any], *arrays: Array | None
     ) -> tuple[Callable[[], None], Any]:
         """Return the launch of a graph of the function's work, and its result."""
-        with self._aside() as stream:
+        held: list[Any] = []
+        malloc = cupy.cuda.get_allocator()
+
+        def hold(size: int) -> Any:
+            held.append(malloc(size))
+            return held[-1]
+
+        with self._aside() as stream, cupy.cuda.using_allocator(hold):
             stream.begin_capture()
             try:
                 result = function(*arrays)
@@ -152,7 +157,7 @@ class CupyRecorder:
                     stream.end_capture()
                 raise
             graph = stream.end_capture()
-        return graph.launch, result
+        return Launch(graph, held), result
 
     def hold(self, array: Array) -> Array:
         """Return a copy."""
@@ -161,6 +166,17 @@ class CupyRecorder:
     def copy(self, out: Array, array: Array) -> None:
         """Copy on the current stream."""
         out.data.copy_from_device_async(array.data, array.nbytes)
+
+
+class Launch:
+    """Launches a graph on the current stream, and holds its memory."""
+
+    def __init__(self, graph: Any, held: list[Any]) -> None:
+        self._graph, self._held = graph, held
+
+    def __call__(self) -> None:
+        """Launch it."""
+        self._graph.launch()
 
 
 def why_unavailable() -> str | None:

@@ -186,6 +186,12 @@ class Network:
                 self._trained = None  # it would keep the smaller one in memory
         return workspace
 
+    def let_go(self) -> None:
+        """Free the buffers for batches; the next batch makes them anew."""
+        self._workspaces.clear()
+        self._passes.clear()
+        self._trained = None
+
     def _pass(self, n: int, training: bool) -> SimpleNamespace:
         """Return the bound layers and loss buffers for batches of n examples."""
         found = self._passes.get((n, training))
