@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from harness import (
     BATCHES,
-    NETS,
     Pace,
     each_case,
     each_device,
+    each_place,
+    every,
     make_data,
     make_network,
     note,
     open_backend,
     race,
+    work,
 )
 from rivals import Ours, line_up, make_task
 
@@ -28,8 +30,9 @@ NAMES = ("64-128-128-10", "784-512-256-10", "784-512-256-10, batch norm")
 
 def _race(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: str) -> None:
     backend = open_backend(device)
-    note(benchmark, backend, "rivals", net=net, batch=batch, dtype=dtype, samples=batch)
-    widths, norm = NETS[net]
+    about = work(net, batch, dtype)
+    note(benchmark, backend, "rivals", net=net, batch=batch, dtype=dtype, samples=batch, **about)
+    widths, norm = every(net)
     network = make_network(widths, norm, dtype, backend)
     task = make_task(network, norm, *make_data(widths, batch, dtype), rate=1e-12)
     with warnings.catch_warnings():
@@ -42,9 +45,8 @@ def _race(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: 
         found["version"] = versions[name]
 
 
-@each_device
 @pytest.mark.parametrize("dtype", ["float32"])
-@each_case(BATCHES, NAMES)
+@each_place(BATCHES, NAMES)
 def test_rivals(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: str) -> None:
     """Race on a net in float32."""
     _race(benchmark, pace, net, batch, dtype, device)

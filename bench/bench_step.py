@@ -9,27 +9,27 @@ import math
 from typing import Any
 
 from harness import (
-    NETS,
     Pace,
-    each_case,
-    each_device,
     each_dtype,
+    each_place,
+    every,
     make_data,
     make_trainer,
     measure,
     note,
     open_backend,
+    work,
 )
 
 
-@each_device
 @each_dtype
-@each_case()
+@each_place()
 def test_step(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: str) -> None:
     """Time steps on one batch."""
     backend = open_backend(device)
-    note(benchmark, backend, "step", net=net, batch=batch, dtype=dtype, samples=batch)
+    about = work(net, batch, dtype)
+    note(benchmark, backend, "step", net=net, batch=batch, dtype=dtype, samples=batch, **about)
     trainer = make_trainer(net, dtype, backend)
-    x, y = trainer.network.admit(*make_data(NETS[net][0], batch, dtype))
+    x, y = trainer.network.admit(*make_data(every(net)[0], batch, dtype))
     measure(benchmark, pace, lambda: trainer.step(x, y), backend.synchronize)
     assert math.isfinite(float(trainer.step(x, y)))

@@ -1,5 +1,6 @@
 """What the suites share: the nets, the batches, and how a thing is timed."""
 
+import itertools
 import math
 import os
 import statistics
@@ -26,6 +27,10 @@ NETS = {
     "784-512-256-10, batch norm": ((784, 512, 256, 10), True),
 }
 
+#: What a CPU would take minutes for.
+LARGE_NETS = {"4096-4096-4096-1000": ((4096, 4096, 4096, 1000), False)}
+LARGE_BATCHES = (65536,)
+
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_device = pytest.mark.parametrize("device", BACKENDS)
 
@@ -39,6 +44,39 @@ def each_case(
     return pytest.mark.parametrize(
         ("net", "batch"), pairs, ids=[f"{net}, batch {n}" for net, n in pairs]
     )
+
+
+def each_place(
+    batches: Iterable[int] = BATCHES, nets: Iterable[str] = NETS
+) -> pytest.MarkDecorator:
+    """Parametrise a test of training by device, net and batch: a GPU has more of both."""
+    cases = [("cpu", net, n) for net in nets for n in batches]
+    more = [*batches, *LARGE_BATCHES]
+    cases += [("cuda", net, n) for net in [*nets, *LARGE_NETS] for n in more]
+    cases = [(device, net, n) for device, net, n in cases if n > 1 or not every(net)[1]]
+    names = [f"{net}, batch {n}-{device}" for device, net, n in cases]
+    return pytest.mark.parametrize(("device", "net", "batch"), cases, ids=names)
+
+
+def every(net: str) -> tuple[tuple[int, ...], bool]:
+    """Return a net's widths and whether it has batch norm."""
+    return (NETS | LARGE_NETS)[net]
+
+
+def work(net: str, batch: int, dtype: str) -> dict[str, float]:
+    """Return the floor of a step: its products' operations, and the bytes of one pass for Adam.
+
+    Three products for a layer, two for the first; parameters and both moments are read and
+    written, gradients read.
+    """
+    widths, norm = every(net)
+    pairs = [*itertools.pairwise(widths)]
+    products = [(2 if i == 0 else 3) * a * b for i, (a, b) in enumerate(pairs)]
+    numbers = sum((a + 1) * b for a, b in pairs) + norm * sum(widths[1:-1])
+    return {
+        "flops": 2.0 * batch * sum(products),
+        "bytes": 7.0 * numbers * np.dtype(dtype).itemsize,
+    }
 
 
 def threads() -> int:
@@ -69,7 +107,7 @@ def make_trainer(net: str, dtype: str, backend: Backend) -> xn.Trainer:
     rate thousands of steps on one batch drive gradients and moments to zero, through denormal
     numbers, which a CPU is slow at.
     """
-    widths, norm = NETS[net]
+    widths, norm = every(net)
     return xn.Trainer(make_network(widths, norm, dtype, backend), xn.Adam(learning_rate=1e-12))
 
 

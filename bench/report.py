@@ -21,6 +21,7 @@ from results import Result, ResultError, Saved, Spread, figures, markdown, read
 NOTHING = "–"
 
 TITLES = {
+    "ceilings": "Ceilings: what the machine can do at most",
     "step": "Training steps: `Trainer.step` with Adam, the batch on the device already",
     "epoch": "Epochs: `Trainer.fit`, with checks, shuffling and feeding",
     "predict": "Prediction: `Network.predict_proba`",
@@ -32,6 +33,11 @@ RATIOS = (
     "A ratio is the other's time over ours in the same round, median (quartiles): above 1 ours is "
     "faster.\n\n"
 )
+#: What the last table says.
+FLOORS = (
+    "\nThe floor of a step is its products at the rate of large ones, or one pass over parameters "
+    "and moments at the rate of copies, whichever takes longer.\n\n"
+)
 
 
 def report(saved: Saved) -> str:
@@ -40,11 +46,47 @@ def report(saved: Saved) -> str:
     for suite in dict.fromkeys(r.suite for r in saved.results):
         results = [r for r in saved.results if r.suite == suite]
         parts.append(f"## {TITLES.get(suite, suite)}\n")
-        if any(r.rivals for r in results):
+        if suite == "ceilings":
+            parts.append(ceilings(results))
+        elif any(r.rivals for r in results):
             parts.append(races(results))
         else:
             parts.append(table(results))
-    return "\n".join(parts)
+        if suite in ("step", "rivals"):
+            parts.append(floors(results, rates(saved.results)))
+    return "\n".join(filter(None, parts))
+
+
+def ceilings(results: Sequence[Result]) -> str:
+    """Return the rates of large products and of copies."""
+    rows = [["", "dtype", "on", "GFLOP/s", "GB/s"]]
+    for r in results:
+        row = [f"{r.case}, {r.batch:,}", r.dtype, r.backend]
+        rows.append(row + [_over(x or None, r.seconds.median * 1e9) for x in (r.flops, r.bytes)])
+    return markdown(rows, left=3)
+
+
+def rates(results: Sequence[Result]) -> dict[tuple[str, str], float]:
+    """Return operations per second by backend and dtype, and bytes by backend and "copy"."""
+    found = {}
+    for r in results:
+        if r.suite == "ceilings" and r.seconds.median:
+            key = r.backend, "copy" if r.case == "copy" else r.dtype
+            found[key] = (r.flops or r.bytes) / r.seconds.median
+    return found
+
+
+def floors(results: Sequence[Result], rate: dict[tuple[str, str], float]) -> str:
+    """Return how near each step comes to what the ceilings allow; nothing where there are none."""
+    rows = [["net", "dtype", "batch", "on", "GFLOP/s", "of the products' rate", "of the floor"]]
+    for r in results:
+        products, copying = rate.get((r.backend, r.dtype)), rate.get((r.backend, "copy"))
+        if not (r.flops and products and copying and r.seconds.median):
+            continue
+        floor, done = max(r.flops / products, r.bytes / copying), r.flops / r.seconds.median
+        shares = (f"{share:.0%}" for share in (done / products, floor / r.seconds.median))
+        rows.append([r.case, r.dtype, str(r.batch), r.backend, figures(done / 1e9), *shares])
+    return FLOORS + markdown(rows, left=2) if len(rows) > 1 else ""
 
 
 def _rows(results: Sequence[Result]) -> dict[tuple[str, str, int], dict[str, Result]]:

@@ -41,8 +41,9 @@ class Rival:
 class Result:
     """One benchmark: what was timed, and the seconds of one call.
 
-    ``case`` is the net or the kernel; ``samples`` are the examples that a call handles; ``absent``
-    says who could not run, and why.
+    ``case`` is the net or the kernel; ``samples`` are the examples that a call handles; ``flops``
+    and ``bytes`` are the work that it can't do without, as far as it is known; ``absent`` says who
+    could not run, and why.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Result:
     seconds: Spread
     rivals: dict[str, Rival] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    flops: float = 0.0
+    bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def _result(benchmark: dict[str, Any]) -> Result:
             for name, found in about.get("rivals", {}).items()
         },
         absent=dict(about.get("absent", {})),
+        flops=float(about.get("flops", 0.0)),
+        bytes=float(about.get("bytes", 0.0)),
     )
 
 

@@ -303,7 +303,10 @@ class Products:
 
     def __init__(self, task: Task, backend: Backend) -> None:
         xp, self.version = backend.xp, str(backend.xp.__version__)
-        self.synchronize, self.matmul = backend.synchronize, xp.matmul
+        self.backend, self.repeat = backend, backend.repeater()
+        self.synchronize = backend.synchronize
+        # CuPy's own can't be captured as a graph, which is how a GPU is quickest.
+        self.product = xp.matmul if task.device == "cpu" else _into(backend.kernels.input_gradient)
         n, a = len(task.x), backend.asarray(task.x)
         self.products: list[tuple[Any, Any, Any]] = []  # (left, right, out)
         for index, given in enumerate(task.weights):
@@ -315,8 +318,18 @@ class Products:
             a = xp.ones_like(z)
 
     def step(self) -> None:  # noqa: D102
+        with self.backend.active():
+            self.repeat(self.multiply)
+
+    def multiply(self) -> None:
+        """Compute all of them; on a GPU this becomes one graph, as a step does."""
         for left, right, out in self.products:
-            self.matmul(left, right, out=out)
+            self.product(left, right, out=out)
+
+
+def _into(kernel: Any) -> Any:
+    """Return a kernel (left, right, out) that is called like ``matmul``."""
+    return lambda left, right, *, out: kernel(left, right, out)
 
 
 KINDS: tuple[Any, ...] = (Torch, TorchCompiled, Jax, ScikitLearn, TheNotes, Products)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import harness
 import numpy as np
 import pytest
 import report
@@ -16,6 +17,7 @@ from kernel_cases import Cases
 
 from xpnet.backend import select
 from xpnet.kernels import Kernels
+from xpnet.profiling import flops
 
 MACHINE = {
     "python_version": "3.11.7",
@@ -311,7 +313,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_older_results_alone(
     suites["predict"] = run.INTERRUPTED, None
     assert run.main(["-o", str(tmp_path)]) == 130
     unfinished = tmp_path / "a-processor-r-3000-1-thread-unfinished.json"
-    assert [r.suite for r in results.read(unfinished).results] == ["step", "epoch"]
+    assert [r.suite for r in results.read(unfinished).results] == ["ceilings", "step", "epoch"]
     assert {p.name: p.read_text() for p in tmp_path.iterdir() if p != unfinished} == before
     assert str(unfinished) in capsys.readouterr().err
 
@@ -402,3 +404,30 @@ def test_a_kernel_can_be_called_over_and_over(name, dtype):
         if isinstance(array, np.ndarray) and array.dtype.kind == "f":
             assert array.dtype == dtype
             assert ((array == 0) | (np.abs(array) > 1e-20)).all()
+
+
+def test_steps_are_set_against_the_ceilings(tmp_path):
+    peak = _benchmark("", 2048, "NumPy", 1.0, "ceilings", kernel="product", flops=1e11, bytes=0.0)
+    copy_ = _benchmark("", 1024, "NumPy", 0.1, "ceilings", kernel="copy", flops=0.0, bytes=2e9)
+    bound = _benchmark("a", 32, "NumPy", 2.0, flops=1e11, bytes=1e3)
+    passing = _benchmark("b", 1, "NumPy", 1.0, flops=1e9, bytes=1e10)
+    other = _benchmark("c", 1, "CuPy", 1.0, flops=1e9, bytes=1e10)
+    text = _report(tmp_path, peak, copy_, bound, passing, other)
+    assert "| product, 2,048 | float32 | NumPy | 100 | – |" in text
+    assert "| copy, 1,024 | float32 | NumPy | – | 20.0 |" in text
+    assert "| a | float32 | 32 | NumPy | 50.0 | 50% | 50% |" in text
+    assert "| b | float32 | 1 | NumPy | 1.00 | 1% | 50% |" in text
+    assert "| c |" not in text.partition("floor of a step")[2]
+
+
+def test_without_ceilings_there_are_no_shares(tmp_path):
+    assert "floor of a step" not in _report(tmp_path, _benchmark("a", 32, "NumPy", 2.0, flops=1e9))
+
+
+@pytest.mark.parametrize("net", [*harness.NETS, *harness.LARGE_NETS])
+def test_the_floor_of_a_step_is_its_products_and_one_pass(net):
+    network = harness.make_network(*harness.every(net), "float32", select("cpu"))
+    found = harness.work(net, 1, "float32")
+    assert found["flops"] == flops(network, "training")
+    assert found["bytes"] >= 7 * 4 * network.n_parameters
+    assert found["bytes"] < 7 * 4 * network.n_parameters * 1.01
