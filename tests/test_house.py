@@ -23,6 +23,8 @@ ORDER = [
     "_numpy",
     "_loops",
     "_numba",
+    "_cuda",
+    "_cuda_kernels",
     "_cupy",
     "backend",
     "layers",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
 import cupy
 import numpy as np
 
+from ._cuda import WORKSPACE, definitions, source
+from ._cuda_kernels import CudaKernels
 from ._typing import Array
 from .kernels import Kernels
 
@@ -20,14 +23,14 @@ class CupyBackend:
     ordinal : int
         Which device, counted from 0.
     fused : bool
-        False: the reference kernels alone. (They are all there are so far.)
+        False: the reference kernels alone.
     """
 
     xp = cupy
 
     def __init__(self, ordinal: int = 0, fused: bool = True) -> None:
         self.device = f"cuda:{ordinal}"
-        self.kernels = Kernels(cupy)
+        self.kernels = CudaKernels(cupy, CupyLauncher()) if fused else Kernels(cupy)
         self._device = cupy.cuda.Device(ordinal)
 
     def describe(self) -> str:
@@ -73,6 +76,55 @@ class CupyBackend:
         """Wait until the device has done all it was given on the current stream."""
         with self.active():
             cupy.cuda.get_current_stream().synchronize()
+
+
+class CupyLauncher:
+    """Compiles the CUDA program by NVRTC when it is first needed, and launches its kernels.
+
+    CuPy keeps what it has compiled on disk. A launcher belongs to one device.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str, bool], Any] = {}
+        self._workspaces: dict[tuple[int, int], Array] = {}
+
+    def __call__(
+        self,
+        name: str,
+        double: bool,
+        grid: tuple[int, int],
+        block: tuple[int, int],
+        *arguments: Any,
+    ) -> None:
+        """Launch a kernel on the current stream."""
+        function = self._functions.get((name, double))
+        if function is None:
+            module = cupy.RawModule(code=source(), options=("-std=c++17", *definitions(double)))
+            # The function itself, as RawKernel's own call would look it up each time.
+            function = self._functions[name, double] = module.get_function(name).kernel
+        function(grid, block, arguments)
+
+    def workspace(self) -> Array:
+        """Return the current stream's workspace: kernels on one stream run one after the other.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none yet while the stream is captured: a graph must not be what fills it
+            with zeros.
+        """
+        stream = cupy.cuda.get_current_stream()
+        # Each thread's own default stream has the same handle.
+        own = stream.ptr == cupy.cuda.Stream.ptds.ptr
+        key = stream.ptr, threading.get_ident() if own else 0
+        found = self._workspaces.get(key)
+        if found is None:
+            if stream.is_capturing():
+                raise RuntimeError(
+                    "a step is captured that has not run on this stream: run it once"
+                )
+            found = self._workspaces.setdefault(key, cupy.zeros(WORKSPACE, np.uint8))
+        return found
 
 
 def why_unavailable() -> str | None:
