@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from strict import StrictArray
 
 from xpnet._cuda import WORKSPACE, definitions, source
 from xpnet._cuda_kernels import CudaKernels
@@ -22,6 +23,13 @@ from xpnet._numpy import NumpyBackend
 #: Names of the kernels in a program.
 KERNELS = re.compile(r"^KERNEL (\w+)\(", re.MULTILINE)
 
+#: -O1 is enough: what takes time is going from thread to thread.
+OPTIONS = (
+    *("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing"),
+    *("-Wall", "-Werror", "-Wno-unknown-pragmas"),
+)
+
+#: What the C++ side returns.
 FAILURES = (
     "no failure",
     "there is no such kernel",
@@ -65,8 +73,7 @@ def compiled(cuda, double):
     with tempfile.TemporaryDirectory() as folder:
         cpp, library = Path(folder, "program.cpp"), Path(folder, "program.so")
         cpp.write_text(program(cuda))
-        options = "-std=c++17 -O1 -Wall -Werror -Wno-unknown-pragmas -fno-strict-aliasing".split()
-        command = ["g++", *options, "-shared", "-fPIC", *definitions(double), "-o", library, cpp]
+        command = ["g++", *OPTIONS, *definitions(double), "-o", library, cpp]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"g++ refuses the CUDA program:\n{done.stderr}")
@@ -118,6 +125,8 @@ def passed(argument):
     """Return an argument as CuPy passes it, and what kind it is."""
     if argument is None:
         return "p", ctypes.c_void_p(None)
+    if isinstance(argument, StrictArray):
+        argument = argument.data
     if isinstance(argument, np.ndarray):
         return "p", ctypes.c_void_p(argument.ctypes.data)
     if type(argument) is int:

@@ -242,9 +242,7 @@ CASES = {
         for c in CURVES
         for shape in ((), (2,))
     ],
-    "softmax": [
-        lambda d: {"z": 3 * d(d.n, d.m), "row": d.empty(d.n, 1), "out": d.empty(d.n, d.m)}
-    ],
+    "softmax": [lambda d: {"z": 3 * d(d.n, d.m), "row": d.empty(d.n, 1), "out": d.empty(d.n, d.m)}],
     "batch_norm": [lambda d, c=c: batch_norm(d, c) for c in CURVES],
     "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES],
     "batch_norm_inference": [lambda d, c=c: batch_norm_inference(d, c) for c in CURVES],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ._typing import Array
 from .randomness import MULTIPLIER_1, MULTIPLIER_2
@@ -31,12 +31,10 @@ LARGE = 2**18
 #: of a block bring, up to 40 bytes each.
 WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
-#: The activations, as the kernels tell them apart.
-KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
-
 _FILES = ("common.cu", "layers.cu", "losses.cu", "update.cu")
 
 
+@lru_cache
 def source() -> str:
     """Return the CUDA C++ of all kernels, as one program."""
     folder = Path(__file__).parent / "cuda"
@@ -56,17 +54,14 @@ def definitions(double: bool) -> tuple[str, ...]:
     return tuple(f"-D{name}={value}" for name, value in values.items())
 
 
+#: A grid's or a block's size along x, a matrix's columns, and y, its rows.
+Pair: TypeAlias = tuple[int, int]
+
+
 class Launcher(Protocol):
     """Compiles `source` and launches its kernels on the current stream."""
 
-    def __call__(
-        self,
-        name: str,
-        double: bool,
-        grid: tuple[int, int],
-        block: tuple[int, int],
-        *arguments: Any,
-    ) -> None:
+    def __call__(self, name: str, double: bool, grid: Pair, block: Pair, *arguments: Any) -> None:
         """Launch a kernel. Arguments are arrays, None for a null pointer, integers and floats."""
 
     def workspace(self) -> Array:
@@ -76,8 +71,8 @@ class Launcher(Protocol):
 class Tiles(NamedTuple):
     """How threads lie over a matrix; ``wide``: each takes as many columns as 128 bits hold."""
 
-    grid: tuple[int, int]
-    block: tuple[int, int]
+    grid: Pair
+    block: Pair
     wide: int
 
 

@@ -163,8 +163,8 @@ class CudaKernels(Kernels):
         self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)
         if t.grid[1] > 1:
             t = tiles(*shape, x.itemsize)
-            arrays = x, gamma, beta, mean, inverse_deviation, x_hat, out
-            self._launch("normalise", t, x, *arrays, *shape, t.wide, *kind)
+            given = x, gamma, beta, mean, inverse_deviation
+            self._launch("normalise", t, x, *given, x_hat, out, *shape, t.wide, *kind)
 
     def batch_norm_backward(
         self,

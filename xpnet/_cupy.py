@@ -9,7 +9,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ._cuda import WORKSPACE, definitions, source
+from ._cuda import WORKSPACE, Pair, definitions, source
 from ._cuda_kernels import CudaKernels
 from ._typing import Array
 from .kernels import Kernels
@@ -88,14 +88,7 @@ class CupyLauncher:
         self._functions: dict[tuple[str, bool], Any] = {}
         self._workspaces: dict[tuple[int, int], Array] = {}
 
-    def __call__(
-        self,
-        name: str,
-        double: bool,
-        grid: tuple[int, int],
-        block: tuple[int, int],
-        *arguments: Any,
-    ) -> None:
+    def __call__(self, name: str, double: bool, grid: Pair, block: Pair, *arguments: Any) -> None:
         """Launch a kernel on the current stream."""
         function = self._functions.get((name, double))
         if function is None:
@@ -120,9 +113,7 @@ class CupyLauncher:
         found = self._workspaces.get(key)
         if found is None:
             if stream.is_capturing():
-                raise RuntimeError(
-                    "a step is captured that has not run on this stream: run it once"
-                )
+                raise RuntimeError("what is captured has to have run on this stream once before")
             found = self._workspaces.setdefault(key, cupy.zeros(WORKSPACE, np.uint8))
         return found
 

@@ -39,7 +39,7 @@ template <int W> __device__ inline void store(real* p, const Pack<W>& pack) {
     *reinterpret_cast<Pack<W>*>(p) = pack;
 }
 
-// -- activations, numbered as in _cuda.py ----
+// -- activations, numbered as in _cuda_kernels.py ----
 
 struct Curve {
     index kind;

@@ -65,11 +65,9 @@ KERNEL rmsprop(real* p, const real* g, real* s, const real* rate, double beta, d
         constexpr int W = decltype(width)::value;
         Pack<W> a = load<W>(p + i), b = load<W>(s + i);
         const Pack<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) {
-            b.v[k] = keep * b.v[k] + take * (d.v[k] * d.v[k]);
-            a.v[k] -= alpha * (d.v[k] / (sqrt(b.v[k]) + least));
-        }
+        for (int k = 0; k < W; k++) b.v[k] = keep * b.v[k] + take * (d.v[k] * d.v[k]);
         store<W>(s + i, b);
+        for (int k = 0; k < W; k++) a.v[k] -= alpha * (d.v[k] / (sqrt(b.v[k]) + least));
         store<W>(p + i, a);
     });
 }
