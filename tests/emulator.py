@@ -92,8 +92,8 @@ class EmulatedLauncher:
 
     Attributes
     ----------
-    launches : list of (str, tuple)
-        Name and grid of each kernel launched so far.
+    launches : list of (str, tuple, tuple)
+        Name, grid and block of each kernel launched so far.
     """
 
     def __init__(self, backwards=False, cuda=None):
@@ -102,7 +102,7 @@ class EmulatedLauncher:
         self._workspace = np.zeros(WORKSPACE, np.uint8)
 
     def __call__(self, name, double, grid, block, *arguments):
-        self.launches.append((name, grid))
+        self.launches.append((name, grid, block))
         codes, values = zip(*map(passed, arguments), strict=True)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         two = ctypes.c_uint * 2

@@ -5,7 +5,9 @@ ways that small arrays on a quiet path don't take.
 """
 
 import re
+import threading
 from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,6 +141,9 @@ class Askew(Draw):
     def positive(self, *shape):
         return askew(super().positive(*shape))
 
+    def output(self, *shape):
+        return askew(super().output(*shape))
+
     def empty(self, *shape):
         return askew(super().empty(*shape))
 
@@ -213,11 +218,36 @@ def test_sums_are_the_same_in_every_order_to_the_last_bit(name, dtype):
         for _ in range(2):
             found.append(results(backend.kernels, name, CASES[name][0](Draw(700, 20, 9, dtype))))
             assert not launcher.workspace()[: 4 * MOST_BLOCKS].any()
-        grids = [grid for kernel, grid in launcher.launches]
+        grids = [grid for _, grid, _ in launcher.launches]
         assert any(down > 1 for _, down in grids)
     for other in found[1:]:
         for key, value in found[0].items():
             np.testing.assert_array_equal(other[key], value, err_msg=key)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [*SUMS, "softmax"])
+@pytest.mark.usefixtures("cramped")
+def test_more_work_than_blocks_and_more_blocks_than_one_adds_up_in_one_go(name):
+    by_rows = "z" in CASES[name][0](Draw(2, 2, 2, "float64"))
+    shape = (600, 257, 2) if by_rows else (100, 1025, 1025)
+    kernels = emulated().kernels
+    expected = results(Kernels(np), name, CASES[name][0](Draw(*shape, "float64")))
+    found = results(kernels, name, CASES[name][0](Draw(*shape, "float64")))
+    assert_equal(found, expected, "float64")
+    (_, blocks), (_, down) = kernels._launcher.launches[0][1:]
+    assert blocks * down < 600 if by_rows else blocks > down
+
+
+@needs_compiler
+@each_type
+def test_every_mask_is_the_reference_s_to_the_last_element(dtype):
+    case = CASES["dropout"][1](Draw(500, 511, 1, dtype))
+    expected = results(Kernels(np), "dropout", case)
+    assert (case["work"].lanes == case["threshold"]).any()  # neither side of the edge
+    found = results(emulated().kernels, "dropout", CASES["dropout"][1](Draw(500, 511, 1, dtype)))
+    np.testing.assert_array_equal(found["mask"], expected["mask"])
+    np.testing.assert_array_equal(found["out"], expected["out"])
 
 
 @needs_compiler
@@ -336,7 +366,7 @@ def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
     assert (device.uploads, device.hidden_copies) == others
     forward = ["batch_norm", *2 * ["running_average"], "dropout", *4 * ["shift"]]
     backward = [*4 * ["turn_back"], "batch_norm_backward"]
-    names = [name for name, _ in launches]
+    names = [name for name, _, _ in launches]
     assert names == [*forward, "softmax_cross_entropy", *backward, "observe", "adam"]
 
 
@@ -351,6 +381,8 @@ def test_replicas_go_to_the_reference():
 
 # -- the emulation itself ----
 
+FOLDER = Path(_cuda.__file__).parent / "cuda"
+
 SILENT = """
 KERNEL silent(real* x, index n, double factor) {
     real* all = reinterpret_cast<real*>(shared_memory());
@@ -362,7 +394,7 @@ KERNEL silent(real* x, index n, double factor) {
 
 
 def turned(barrier, backwards=False, block=(256, 1), arguments=(1, 2.0)):
-    cuda = source() + SILENT.replace("BARRIER", barrier)
+    cuda = FOLDER.joinpath("common.cu").read_text() + SILENT.replace("BARRIER", barrier)
     x = np.arange(256.0)
     EmulatedLauncher(backwards, cuda)("silent", True, (1, 1), block, x, *arguments)
     return x
@@ -383,7 +415,7 @@ def test_a_missing_barrier_is_noticed(backwards):
 @pytest.mark.parametrize(
     "barrier",
     [
-        "if (place() < 8) return; __syncthreads();",
+        "if (place() < 8) return;\n__syncthreads();",
         "if (place() < 8) __syncthreads();",
         "if (place() < 8) {\n__syncthreads();\n} else {\n__syncthreads();\n}",
     ],
@@ -406,3 +438,65 @@ def test_threads_that_part_at_a_barrier_are_noticed(barrier):
 def test_wrong_launches_are_noticed(given, error, message):
     with pytest.raises(error, match=message):
         turned("__syncthreads();", **given)
+
+
+# -- CuPy's part ----
+
+
+@pytest.fixture
+def launcher(monkeypatch):
+    """CuPy's launcher, with what it takes of CuPy in our hands."""
+    module = pytest.importorskip(
+        "xpnet._cupy", reason="CuPy can't be imported", exc_type=ImportError
+    )
+    stream = SimpleNamespace(ptr=7, is_capturing=lambda: False)
+    launcher = module.CupyLauncher()
+    launcher.stream, launcher.built, launcher.calls = stream, [], []
+
+    def raw_module(code, options):
+        def get_function(name):
+            launcher.built.append((name, options))
+            return SimpleNamespace(kernel=lambda *call: launcher.calls.append((name, *call)))
+
+        return SimpleNamespace(get_function=get_function)
+
+    streams = SimpleNamespace(
+        get_current_stream=lambda: stream, Stream=SimpleNamespace(ptds=SimpleNamespace(ptr=2))
+    )
+    fake = SimpleNamespace(RawModule=raw_module, cuda=streams, zeros=np.zeros)
+    monkeypatch.setattr(module, "cupy", fake)
+    return launcher
+
+
+def test_a_kernel_is_built_once_for_each_type(launcher):
+    for double in (False, True, False):
+        launcher("sgd", double, (1, 1), (256, 1), "x", 3)
+    assert launcher.calls == 3 * [("sgd", (1, 1), (256, 1), ("x", 3))]
+    assert [(name, options[1]) for name, options in launcher.built] == [
+        ("sgd", "-DREAL=float"),
+        ("sgd", "-DREAL=double"),
+    ]
+
+
+def test_each_stream_has_a_workspace_of_its_own(launcher):
+    first = launcher.workspace()
+    assert first.nbytes == _cuda.WORKSPACE
+    assert launcher.workspace() is first
+    launcher.stream.ptr = 8
+    assert launcher.workspace() is not first
+    launcher.stream.ptr = 2  # the handle of every thread's own default stream
+    found = [launcher.workspace()]
+    other = threading.Thread(target=lambda: found.append(launcher.workspace()))
+    other.start()
+    other.join()
+    assert found[0] is not found[1]
+
+
+def test_a_workspace_is_not_made_by_a_graph(launcher):
+    launcher.stream.is_capturing = lambda: True
+    with pytest.raises(RuntimeError, match="has to have run on this stream"):
+        launcher.workspace()
+    launcher.stream.is_capturing = lambda: False
+    made = launcher.workspace()
+    launcher.stream.is_capturing = lambda: True
+    assert launcher.workspace() is made

@@ -117,7 +117,7 @@ template <class T> __device__ T sum_in_block(T value, int width) {
     }
     __syncthreads();
     value = all[place() % width];
-    __syncthreads();
+    __syncthreads();  // the memory is free again
     return value;
 }
 
