@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from emulator import KERNELS, EmulatedLauncher, emulated, why_no_compiler
 from strict import StrictBackend
-from test_kernels import CASES, ULPS, Draw, results
+from test_kernels import CASES, ULPS, Draw, results, squared_error
 
 import xpnet as xn
 from xpnet import _cuda
@@ -127,6 +127,36 @@ def test_the_source_is_plain_text():
     # CuPy writes it to a file in the locale's encoding.
     assert source().isascii()
     assert len(KERNELS.findall(source())) > 15
+
+
+# -- how threads lie over a matrix ----
+
+SIZES = (0, 1, 2, 3, 10, 128, 257, 4096, 65_537, 2**20, 2**33 + 1)
+
+
+@pytest.mark.parametrize("m", SIZES)
+@pytest.mark.parametrize("n", SIZES)
+def test_tiles_are_what_a_gpu_and_the_workspace_can_take(n, m):
+    for itemsize in (4, 8):
+        shapes = [
+            _cuda.tiles(n, m, itemsize),
+            _cuda.tiles_to_add_up(n, m, itemsize),
+            _cuda.rows_of(n, m),
+            _cuda.flat(n * m, itemsize),
+        ]
+        for (over, rows), (across, down), _ in shapes:
+            assert 1 <= over < 2**31
+            assert 1 <= rows < 2**16
+            assert across * down == _cuda.THREADS
+            assert across & (across - 1) == 0
+        for (over, rows), (across, _), _ in shapes[1:3]:
+            assert rows == 1 or over * rows <= MOST_BLOCKS
+            assert rows == 1 or 4 * MOST_BLOCKS + over * rows * left_by(across) <= _cuda.WORKSPACE
+
+
+def left_by(across):
+    """Return how much a block may leave in the workspace: a loss takes a number from each."""
+    return 40 * across if across <= 32 else 8
 
 
 # -- run on the host ----
@@ -300,6 +330,25 @@ def test_rows_of_any_type_are_gathered(shape, dtype):
         out = askew(np.zeros((7, *shape[1:]), dtype))
         emulated().kernels.gather(given, indices, out)
         np.testing.assert_array_equal(out, rows[indices])
+
+
+@needs_compiler
+def test_what_the_kernels_do_not_take_goes_to_the_reference():
+    kernels, d = emulated().kernels, Draw(5, 4, 3, "float32")
+    rows, order = d(8, 4), np.array([3, 1])
+    out = np.zeros((2, 2), np.float32)
+    kernels.gather(rows[:, ::2], order, out)
+    np.testing.assert_array_equal(out, rows[[3, 1], ::2])
+    kernels.gather(rows[:, :2].copy(), order.astype(np.int32), out)
+    np.testing.assert_array_equal(out, rows[[3, 1], :2])
+    arguments = squared_error(d, 0.2)
+    expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
+    found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
+    np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
+    x, total = d(6, 8)[:, ::2], d.empty(1, 4)
+    kernels.sum_examples(x, total)
+    np.testing.assert_allclose(total, x.sum(axis=0, keepdims=True), rtol=1e-5)
+    assert kernels._launcher.launches == []
 
 
 @needs_compiler

@@ -377,7 +377,7 @@ def on_device(backend, value):
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, np.ndarray) and not backend.owns(value):
-        return backend.asarray(value)
+        return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis
     return value
 
 

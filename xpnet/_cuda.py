@@ -90,7 +90,7 @@ def _columns(n: int, m: int, itemsize: int) -> tuple[int, int, int]:
     wide = m % width == 0 and n * m >= LARGE
     columns = m // width if wide else m
     across = _power_of_two(columns, 32)
-    return columns, across, int(wide)
+    return max(columns, 1), across, int(wide)
 
 
 @lru_cache(4096)

@@ -30,9 +30,10 @@ def _is_dense(x: Array) -> bool:
     return bool(x.dtype.char in "fd" and x.flags.c_contiguous)
 
 
-def _is_matrix(x: Array) -> bool:
-    """Return whether the fused kernels take x as a matrix."""
-    return bool(x.ndim == 2 and _is_dense(x))
+def _is_matrix(x: Array, *others: Array) -> bool:
+    """Return whether the fused kernels take x as a matrix, and others of its type beside it."""
+    alike = all(y.dtype.char == x.dtype.char and y.flags.c_contiguous for y in others)
+    return bool(alike and x.ndim == 2 and _is_dense(x))
 
 
 @lru_cache
@@ -249,7 +250,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z):
+        if _is_matrix(z, y):
             self._loss("sigmoid_cross_entropy", z, y, share, (), dz, loss)
         else:
             super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
@@ -265,7 +266,7 @@ class CudaKernels(Kernels):
         loss: Array,
     ) -> None:
         """One launch."""
-        if _is_matrix(z):
+        if _is_matrix(z, y):
             self._loss("squared_error", z, y, share, (float(scale),), dz, loss)
         else:
             super().squared_error(z, y, share, scale, work, dz, loss)
@@ -274,7 +275,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z):
+        if _is_matrix(z, y):
             self._loss("poisson", z, y, share, (_tiny(z.dtype),), dz, loss)
         else:
             super().poisson(z, y, share, work, dz, loss)
@@ -366,10 +367,13 @@ class CudaKernels(Kernels):
 
     def gather(self, rows: Array, indices: Array, out: Array) -> None:
         """One pass, in the largest units that a row divides into."""
-        if not (rows.flags.c_contiguous and indices.dtype.char in "lq" and len(rows)):
+        count = len(indices)
+        fits = out.dtype == rows.dtype and out.shape == (count, *rows.shape[1:])
+        dense = rows.flags.c_contiguous and indices.flags.c_contiguous and out.flags.c_contiguous
+        if not (fits and dense and indices.dtype.char in "lq" and rows.size):
             super().gather(rows, indices, out)
             return
-        count, bytes_of_row = len(indices), rows.nbytes // len(rows)
+        bytes_of_row = rows.nbytes // len(rows)
         unit = next(u for u in (16, 8, 4, 2, 1) if bytes_of_row % u == 0)
         units = bytes_of_row // unit
         t = tiles(count, units, 16)
