@@ -100,6 +100,9 @@ class CupyLauncher:
     def workspace(self) -> Array:
         """Return the current stream's workspace: kernels on one stream run one after the other.
 
+        A graph keeps that of the stream it was captured on: its replays may not overlap with other
+        work that uses it.
+
         Raises
         ------
         RuntimeError
