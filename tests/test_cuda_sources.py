@@ -163,14 +163,14 @@ def left_by(across):
 
 
 class Fenced(Draw):
-    """Arrays between NaNs: a kernel that reads or writes beside an array is found out.
+    """Arrays between fences: a kernel that reads beside them gets NaN, or a write is seen.
 
     With a margin that is no multiple of 16 bytes they begin beside the boundaries of 16 bytes.
     """
 
-    def __init__(self, *shape_and_type, margin):
+    def __init__(self, *shape_and_type, margin, fence):
         super().__init__(*shape_and_type)
-        self.margin, self.held = margin, []
+        self.margin, self.fence, self.held = margin, fence, []
 
     def __call__(self, *shape):
         return self._fenced(super().__call__(*shape))
@@ -185,7 +185,7 @@ class Fenced(Draw):
         return self._fenced(super().empty(*shape))
 
     def _fenced(self, x):
-        whole = np.full(x.size + 2 * self.margin, np.nan, x.dtype)
+        whole = np.full(x.size + 2 * self.margin, self.fence, x.dtype)
         inside = whole[self.margin : -self.margin]
         inside[:] = x.ravel()
         self.held.append(whole)
@@ -193,11 +193,9 @@ class Fenced(Draw):
 
     def is_whole(self):
         """Return whether all fences stand."""
-        fences = (whole[part] for whole in self.held for part in self._fences())
-        return all(np.isnan(fence).all() for fence in fences)
-
-    def _fences(self):
-        return slice(self.margin), slice(-self.margin, None)
+        parts = slice(self.margin), slice(-self.margin, None)
+        fences = np.concatenate([whole[part] for whole in self.held for part in parts])
+        return np.array_equal(fences, np.full_like(fences, self.fence), equal_nan=True)
 
 
 def askew(x):
@@ -244,11 +242,11 @@ each_case = pytest.mark.parametrize(
 @needs_compiler
 @each_type
 @pytest.mark.parametrize("shape", [(40, 300, 128), (300, 20, 33), (129, 2, 1)], ids=str)
-@pytest.mark.parametrize("margin", [32, 33])
+@pytest.mark.parametrize(("margin", "fence"), [(32, 77.0), (33, np.nan)])
 @each_case
 @pytest.mark.usefixtures("cramped")
-def test_large_arrays_backwards(name, case, margin, shape, dtype):
-    draw = Fenced(*shape, dtype, margin=margin)
+def test_large_arrays_backwards(name, case, margin, fence, shape, dtype):
+    draw = Fenced(*shape, dtype, margin=margin, fence=fence)
     with np.errstate(all="ignore"):
         expected = results(Kernels(np), name, case(Draw(*shape, dtype)))
         found = results(emulated(backwards=True).kernels, name, case(draw))
