@@ -25,6 +25,10 @@ if ! pip install -qq '.[dev,oracle]'; then
     echo "check.sh: PyTorch can't be installed here: the live comparison with it is skipped"
     pip install -qq '.[dev]'
 fi
+# CuPy and NVRTC compile the CUDA kernels, for which they need no GPU.
+if ! pip install -qq '.[cuda-check]'; then
+    echo "check.sh: NVRTC can't be installed here: the CUDA kernels are not compiled for a GPU"
+fi
 python --version
 pip list --format=freeze | grep -iE '^(xpnet|numpy|cupy|torch|scikit-learn|pytest|mypy|ruff)'
 

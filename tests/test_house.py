@@ -25,6 +25,8 @@ ORDER = [
     "_numpy",
     "_loops",
     "_numba",
+    "_cuda",
+    "_cuda_kernels",
     "_cupy",
     "backend",
     "memory",

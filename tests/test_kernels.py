@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from emulator import emulated, why_no_compiler
 
 import xpnet as xn
 from xpnet._numpy import NumpyBackend
@@ -26,6 +27,8 @@ def overriding():
     found = {"numpy": NumpyBackend()}
     if why_not_compiled() is None:
         found["numba"] = select("cpu")
+    if why_no_compiler() is None:
+        found["emulated"] = emulated()
     if why_no_cuda() is None:
         found["cupy"] = select("cuda")
     return found
@@ -53,6 +56,10 @@ class Draw:
 
     def positive(self, *shape):
         return (self._rng.random(shape) + 0.1).astype(self.dtype)
+
+    def output(self, *shape):
+        """As from an activation: many are exactly zero."""
+        return np.where(self(*shape) < -0.5, 0, self(*shape)).astype(self.dtype)
 
     def whole(self, limit, *shape, dtype=np.int32):
         return self._rng.integers(0, limit, shape).astype(dtype)
@@ -102,7 +109,7 @@ def batch_norm(d, curve):
 def batch_norm_backward(d, curve):
     return {
         "dy": d(d.n, d.m),
-        "y": d(d.n, d.m),
+        "y": d.output(d.n, d.m),
         "x_hat": d(d.n, d.m),
         "gamma": d(1, d.m),
         "inverse_deviation": d.positive(1, d.m),
@@ -141,7 +148,7 @@ def linear(d, curve):
 def linear_backward(d, curve):
     return {
         "dy": d(d.n, d.k),
-        "y": d(d.n, d.k),
+        "y": d.output(d.n, d.k),
         "x": d(d.n, d.m),
         "weight": d(d.k, d.m),
         "d_weight": d.empty(d.k, d.m),
@@ -170,6 +177,17 @@ def log_loss(d, share):
 
 def squared_error(d, share):
     return softmax_cross_entropy(d, share) | {"y": d(d.n, d.m), "scale": 0.5}
+
+
+def poisson(d, share):
+    counts = d.whole(4, d.n, d.m, dtype=d.dtype)
+    return softmax_cross_entropy(d, share) | {"z": d(d.n, d.m), "y": counts}
+
+
+def weigh(d, weights):
+    names = ("total", "safe", "decay")
+    work = SimpleNamespace(share=d.empty(d.n, 1), **{name: d.empty(1, 1) for name in names})
+    return {"weights": weights, "l2": 0.3, "work": work}
 
 
 def moments(d, *names):
@@ -219,6 +237,21 @@ CASES = {
         lambda d: linear_backward(d, Curve("relu")) | {"dx": None},
         lambda d: linear_backward(d, Curve("relu")) | {"d_bias": None},
     ],
+    "bend": [
+        lambda d, c=c, shape=shape: {"curve": c, "z": d(*shape, d.n, d.m)}
+        for c in CURVES
+        for shape in ((), (2,))
+    ],
+    "bend_backward": [
+        lambda d, c=c, shape=shape: {
+            "curve": c,
+            "y": d.output(*shape, d.n, d.m),
+            "dy": d(*shape, d.n, d.m),
+        }
+        for c in CURVES
+        for shape in ((), (2,))
+    ],
+    "softmax": [lambda d: {"z": 3 * d(d.n, d.m), "row": d.empty(d.n, 1), "out": d.empty(d.n, d.m)}],
     "batch_norm": [lambda d, c=c: batch_norm(d, c) for c in CURVES],
     "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES],
     "batch_norm_inference": [lambda d, c=c: batch_norm_inference(d, c) for c in CURVES],
@@ -254,6 +287,14 @@ CASES = {
         lambda d: squared_error(d, 1 / d.n),
         lambda d: squared_error(d, d.positive(d.n, 1)),
     ],
+    "poisson": [
+        lambda d: poisson(d, 1 / d.n),
+        lambda d: poisson(d, d.positive(d.n, 1)),
+    ],
+    "weigh": [
+        lambda d: weigh(d, d.positive(d.n, 1)),
+        lambda d: weigh(d, np.zeros((d.n, 1), d.dtype)),
+    ],
     "add_decay": [
         lambda d: {"g": d(d.m), "p": d(d.m), "factor": 0.3, "scratch": d.empty(d.m)},
         lambda d: {"g": d(d.m), "p": d(d.m), "factor": d(1), "scratch": d.empty(d.m)},
@@ -284,19 +325,24 @@ CASES = {
 }
 
 
+#: What of a kernel's work others read.
+WRITTEN = ("mask", "total", "steps", "finite", "share", "decay")
+
+
 def results(kernels, name, arguments):
     """Return what a kernel has written, by name of the array."""
     getattr(kernels, name)(**arguments)
     found = {k: v for k, v in arguments.items() if isinstance(v, np.ndarray)}
     work = arguments.get("work")
     if work is not None:
-        found |= {k: v for k, v in vars(work).items() if k in ("mask", "total", "steps", "finite")}
+        found |= {k: v for k, v in vars(work).items() if k in WRITTEN}
     # What is used up may be left in any state.
     used_up = {
         "linear_backward": {"dy"},
         "batch_norm_backward": {"dy", "x_hat", "row"},
         "batch_norm_inference": {"row"},
         "running_average": {"row"},
+        "softmax": {"row"},
     }.get(name, set()) | {"scratch"}
     return {k: v for k, v in found.items() if k not in used_up}
 
@@ -336,7 +382,7 @@ def on_device(backend, value):
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, np.ndarray) and not backend.owns(value):
-        return backend.asarray(value)
+        return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis
     return value
 
 

@@ -21,6 +21,11 @@ _log = logging.getLogger(__name__)
 WARM_UP = 2
 
 
+def call(function: Callable[..., Any], *arrays: Array | None) -> Any:
+    """Return function(*arrays): how to repeat what nothing is gained by capturing."""
+    return function(*arrays)
+
+
 class Recorder(Protocol):
     """What captures graphs on a device: a stream, and memory that belongs to the graphs.
 

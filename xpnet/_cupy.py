@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -10,9 +11,14 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ._capture import Repeat
+from ._capture import Repeat, call
+from ._cublas import Cublas, load
+from ._cuda import WORKSPACE, Pair, definitions, source
+from ._cuda_kernels import CudaKernels
 from ._typing import Array
 from .kernels import Kernels
+
+_log = logging.getLogger(__name__)
 
 
 class CupyBackend:
@@ -23,16 +29,20 @@ class CupyBackend:
     ordinal : int
         Which device, counted from 0.
     fused : bool
-        False: the reference kernels alone. (They are all there are so far.)
+        False: the reference kernels alone.
     """
 
     xp = cupy
 
     def __init__(self, ordinal: int = 0, fused: bool = True) -> None:
         self.device = f"cuda:{ordinal}"
-        self.kernels = Kernels(cupy)
         self._device = cupy.cuda.Device(ordinal)
-        self._local = threading.local()
+        self._fused, self._local = fused, threading.local()
+        self.kernels = Kernels(cupy)
+        if fused:
+            cublas = open_cublas()
+            multiply = None if cublas is None else cublas.multiply
+            self.kernels = CudaKernels(cupy, CupyLauncher(), multiply)
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -81,8 +91,11 @@ class CupyBackend:
     def repeater(self) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
-        The graphs of a thread share a recorder: they are launched one after the other.
+        The graphs of a thread share a recorder: they are launched one after the other. The
+        reference is run as it is.
         """
+        if not self._fused:
+            return call
         if not hasattr(self._local, "recorder"):
             self._local.recorder = CupyRecorder()
         return Repeat(self._local.recorder)
@@ -108,6 +121,24 @@ class CupyBackend:
         """Give what the memory pool holds unused back to the device."""
         with self.active():
             cupy.get_default_memory_pool().free_all_blocks()
+
+
+def open_cublas() -> Cublas | None:
+    """Return the products that a graph can capture; None, and a line in the log, without cuBLAS."""
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib  # CuPy finds its libraries by it, too
+
+        library = load(load_nvidia_dynamic_lib("cublas").abs_path)
+    except Exception as error:  # whatever is missing, CuPy's own products remain
+        _log.warning(
+            "products are CuPy's, which no graph can capture: cuBLAS is not found (%s)", error
+        )
+        return None
+
+    def stream() -> int:
+        return int(cupy.cuda.get_current_stream().ptr)
+
+    return Cublas(library, stream, lambda size: cupy.empty(size, np.uint8))
 
 
 class CupyRecorder:
@@ -177,6 +208,49 @@ class Launch:
     def __call__(self) -> None:
         """Launch it."""
         self._graph.launch()
+
+
+class CupyLauncher:
+    """Compiles the CUDA program by NVRTC when it is first needed, and launches its kernels.
+
+    CuPy keeps what it has compiled on disk. A launcher belongs to one device.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str, bool], Any] = {}
+        self._workspaces: dict[tuple[int, int], Array] = {}
+
+    def __call__(self, name: str, double: bool, grid: Pair, block: Pair, *arguments: Any) -> None:
+        """Launch a kernel on the current stream."""
+        function = self._functions.get((name, double))
+        if function is None:
+            module = cupy.RawModule(code=source(), options=("-std=c++17", *definitions(double)))
+            # The function itself, as RawKernel's own call would look it up each time.
+            function = self._functions[name, double] = module.get_function(name).kernel
+        function(grid, block, arguments)
+
+    def workspace(self) -> Array:
+        """Return the current stream's workspace: kernels on one stream run one after the other.
+
+        A graph keeps that of the stream it was captured on: its replays may not overlap with other
+        work that uses it.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none yet while the stream is captured: a graph must not be what fills it
+            with zeros.
+        """
+        stream = cupy.cuda.get_current_stream()
+        # Each thread's own default stream has the same handle.
+        own = stream.ptr == cupy.cuda.Stream.ptds.ptr
+        key = stream.ptr, threading.get_ident() if own else 0
+        found = self._workspaces.get(key)
+        if found is None:
+            if stream.is_capturing():
+                raise RuntimeError("what is captured has to have run on this stream once before")
+            found = self._workspaces.setdefault(key, cupy.zeros(WORKSPACE, np.uint8))
+        return found
 
 
 def why_unavailable() -> str | None:

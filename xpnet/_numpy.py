@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._capture import call
 from ._typing import Array, Namespace
 from .kernels import Kernels
 
@@ -97,10 +98,6 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
         np.matmul(a, b, out=out)
 
 
-def _call(function: Callable[..., Any], *arrays: Array | None) -> Any:
-    return function(*arrays)
-
-
 class NumpyBackend:
     """Arrays in host memory, computed on by NumPy.
 
@@ -151,7 +148,7 @@ class NumpyBackend:
 
     def repeater(self) -> Callable[..., Any]:
         """Return what calls a function with arrays: nothing is gained by repeating."""
-        return _call
+        return call
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that memory is used up."""

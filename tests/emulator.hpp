@@ -1,0 +1,136 @@
+// What the CUDA program needs of CUDA, for one core of the host: its threads are coroutines.
+//
+// The threads of a block run one after the other, each up to the next barrier, in an order that can
+// be turned around: what a missing barrier allows to happen does happen. Shared memory is full of
+// ones (NaN) when a block begins. Threads that wait at different barriers, or at one that others
+// never reach, are an error.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+#include <vector>
+
+struct Index3 {
+    unsigned x = 0, y = 0, z = 0;
+};
+
+static Index3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+enum Failure { NONE, UNKNOWN_KERNEL, WRONG_ARGUMENTS, WRONG_BLOCK, DIVERGED };
+
+struct Thread {
+    ucontext_t context;
+    std::vector<unsigned char> stack = std::vector<unsigned char>(1 << 16);
+    int waits_at = 0;  // the line of a barrier
+    bool done = false;
+};
+
+static std::vector<Thread> threads(THREADS);
+static ucontext_t scheduler;
+static Thread* running;
+static const std::function<void()>* body;
+static bool vote, verdict;
+
+inline int barrier(int line, bool here = false) {
+    vote |= here;
+    running->waits_at = line;
+    swapcontext(&running->context, &scheduler);
+    return verdict;
+}
+
+inline void enter() {
+    (*body)();
+    running->done = true;
+    swapcontext(&running->context, &scheduler);
+}
+
+// Run each thread up to the next barrier, or to its end.
+inline Failure stretch(bool backwards) {
+    vote = false;
+    for (int k = 0; k < THREADS; k++) {
+        const int place = backwards ? THREADS - 1 - k : k;
+        running = &threads[place];
+        threadIdx = {place % blockDim.x, place / blockDim.x, 0};
+        swapcontext(&scheduler, &running->context);
+    }
+    verdict = vote;
+    for (const Thread& t : threads)
+        if (t.done != threads[0].done || (!t.done && t.waits_at != threads[0].waits_at))
+            return DIVERGED;
+    return NONE;
+}
+
+extern "C" unsigned char __start_shared_memory, __stop_shared_memory;
+
+inline Failure run_block(bool backwards) {
+    memset(&__start_shared_memory, 0xff, &__stop_shared_memory - &__start_shared_memory);
+    for (Thread& t : threads) {
+        t.done = false;
+        getcontext(&t.context);
+        t.context.uc_stack.ss_sp = t.stack.data();
+        t.context.uc_stack.ss_size = t.stack.size();
+        makecontext(&t.context, enter, 0);
+    }
+    do {
+        const Failure failure = stretch(backwards);
+        if (failure) return failure;
+    } while (!threads[0].done);
+    return NONE;
+}
+
+inline Failure run_grid(const std::function<void()>& kernel, bool backwards) {
+    if (blockDim.x * blockDim.y != THREADS) return WRONG_BLOCK;
+    body = &kernel;
+    const unsigned count = gridDim.x * gridDim.y;
+    for (unsigned k = 0; k < count; k++) {
+        const unsigned block = backwards ? count - 1 - k : k;
+        blockIdx = {block % gridDim.x, block / gridDim.x, 0};
+        const Failure failure = run_block(backwards);
+        if (failure) return failure;
+    }
+    return NONE;
+}
+
+// What a parameter may be given: 'p' a pointer, 'i' an integer, 'd' a floating-point number.
+template <class T> constexpr char code = '?';
+template <class T> constexpr char code<T*> = 'p';
+template <> constexpr char code<long long> = 'i';
+template <> constexpr char code<double> = 'd';
+
+template <class... T, size_t... I>
+Failure call(void (*kernel)(T...), const char* codes, void** arguments, bool backwards,
+             std::index_sequence<I...>) {
+    const char expected[] = {code<T>..., 0};
+    if (strcmp(codes, expected)) return WRONG_ARGUMENTS;
+    return run_grid([=] { kernel(*static_cast<T*>(arguments[I])...); }, backwards);
+}
+
+template <class... T>
+Failure launch(void (*kernel)(T...), const char* codes, void** arguments, bool backwards) {
+    return call(kernel, codes, arguments, backwards, std::index_sequence_for<T...>());
+}
+
+}  // namespace emulator
+
+#define __global__
+#define __device__
+#define __launch_bounds__(threads)
+#define __shared__ static __attribute__((section("shared_memory")))
+#define __syncthreads() emulator::barrier(__LINE__)
+#define __syncthreads_or(vote) emulator::barrier(__LINE__, vote)
+
+inline void __threadfence() {}
+
+inline unsigned atomicInc(unsigned* p, unsigned limit) {
+    const unsigned old = *p;
+    *p = old >= limit ? 0 : old + 1;
+    return old;
+}

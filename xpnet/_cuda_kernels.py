@@ -1,0 +1,418 @@
+"""The kernels of CUDA GPUs: what is launched in place of the reference, with which arguments.
+
+What they compute is in ``cuda/``; `_cuda` says how threads lie over it. The fused kernels take
+contiguous arrays with two axes, examples and features; what has more (replicas) goes to the
+reference, but for what runs over whole buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._cuda import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
+from ._typing import Array, Namespace
+from .kernels import IDENTITY, Curve, Kernels
+
+#: The activations, as the kernels tell them apart.
+KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
+
+
+def _coded(curve: Curve) -> tuple[int, float]:
+    return KINDS[curve.name], float(curve.slope)
+
+
+def _is_dense(x: Array) -> bool:
+    """Return whether x has no gaps and numbers of the kernels' types."""
+    return bool(x.dtype.char in "fd" and x.flags.c_contiguous)
+
+
+def _is_matrix(x: Array, *others: Array) -> bool:
+    """Return whether the fused kernels take x as a matrix, and others of its type beside it."""
+    alike = all(y.dtype.char == x.dtype.char and y.flags.c_contiguous for y in others)
+    return bool(alike and x.ndim == 2 and _is_dense(x))
+
+
+@lru_cache
+def _tiny(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).tiny)
+
+
+class CudaKernels(Kernels):
+    """The reference kernels, but for those that CUDA kernels do in one launch or two.
+
+    Parameters
+    ----------
+    xp : module
+        Where the arrays come from.
+    launcher : Launcher
+        What launches the kernels.
+    multiply : function of (a, b, out), or None
+        Writes the product a b where it can, and says whether it did; what it leaves is the
+        namespace's to do. None: all is.
+    """
+
+    joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+
+    def __init__(
+        self,
+        xp: Namespace,
+        launcher: Launcher,
+        multiply: Callable[[Array, Array, Array], bool] | None = None,
+    ) -> None:
+        super().__init__(xp)
+        self._launcher, self._multiply = launcher, multiply or (lambda a, b, out: False)
+
+    def _launch(self, name: str, t: Tiles, x: Array, *arguments: Any) -> None:
+        """Launch a kernel of x's type."""
+        self._launcher(name, x.dtype.char == "d", t.grid, t.block, *arguments)
+
+    # -- linear layers ----
+
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """Product; then b and f in one pass."""
+        if bias is None or not _is_matrix(out):
+            super().linear(x, weight_t, bias, out, curve)
+            return
+        self.product(x, weight_t, out)
+        self._shift(out, bias, curve)
+
+    def linear_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x: Array,
+        weight: Array,
+        d_weight: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """f' and ∂b in one pass; then the products."""
+        if d_bias is not None and _is_matrix(dy):
+            self._turn_back(dy, y, d_bias, curve)
+            d_bias, curve = None, IDENTITY
+        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
+
+    def product(self, x: Array, weight_t: Array, out: Array) -> None:
+        """X Wᵀ, in a way that a graph can capture."""
+        if not self._multiply(x, weight_t, out):
+            super().product(x, weight_t, out)
+
+    def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
+        """δᵀ X, in a way that a graph can capture."""
+        if not self._multiply(dy.swapaxes(-1, -2), x, out):
+            super().weight_gradient(dy, x, out)
+
+    def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
+        """δ W, in a way that a graph can capture."""
+        if not self._multiply(dy, weight, out):
+            super().input_gradient(dy, weight, out)
+
+    def bend(self, curve: Curve, z: Array) -> None:
+        """One pass."""
+        if curve is not IDENTITY and _is_dense(z):
+            self._shift(z, None, curve)
+        else:
+            super().bend(curve, z)
+
+    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+        """One pass."""
+        if curve is not IDENTITY and _is_dense(dy):
+            self._turn_back(dy, y, None, curve)
+        else:
+            super().bend_backward(curve, y, dy)
+
+    def sum_examples(self, x: Array, out: Array) -> None:
+        """One pass by many blocks, however few the columns."""
+        if _is_matrix(x):
+            self._turn_back(x, None, out, IDENTITY)
+        else:
+            super().sum_examples(x, out)
+
+    def _shift(self, z: Array, bias: Array | None, curve: Curve) -> None:
+        shape = _folded(z)
+        t = tiles(*shape, z.itemsize)
+        self._launch("shift", t, z, z, bias, *shape, t.wide, *_coded(curve))
+
+    def _turn_back(self, dy: Array, y: Array | None, total: Array | None, curve: Curve) -> None:
+        shape = _folded(dy)
+        t = (tiles if total is None else tiles_to_add_up)(*shape, dy.itemsize)
+        work = self._launcher.workspace() if total is not None else None
+        self._launch("turn_back", t, dy, dy, y, total, *shape, t.wide, *_coded(curve), work)
+
+    # -- activations ----
+
+    def softmax(self, z: Array, row: Array, out: Array) -> None:
+        """One pass."""
+        if _is_matrix(z):
+            self._launch("softmax", rows_of(*z.shape), z, z, out, *z.shape)
+        else:
+            super().softmax(z, row, out)
+
+    # -- batch norm ----
+
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        inverse_deviation: Array,
+        x_hat: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One launch for a short batch; else one for the statistics and one for the rest."""
+        if not _is_matrix(x):
+            super().batch_norm(
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
+            )
+            return
+        shape, kind = x.shape, _coded(curve)
+        t, work = tiles_to_add_up(*shape, x.itemsize), self._launcher.workspace()
+        arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, out
+        self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)
+        if t.grid[1] > 1:
+            t = tiles(*shape, x.itemsize)
+            given = x, gamma, beta, mean, inverse_deviation
+            self._launch("normalise", t, x, *given, x_hat, out, *shape, t.wide, *kind)
+
+    def batch_norm_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x_hat: Array,
+        gamma: Array,
+        inverse_deviation: Array,
+        d_gamma: Array,
+        d_beta: Array,
+        row: Array,
+        dx: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One launch for a short batch; else one for f' and the sums and one for ∂x."""
+        arrays = dy, y, x_hat, gamma, inverse_deviation, d_gamma, d_beta
+        if not _is_matrix(dy):
+            super().batch_norm_backward(*arrays, row, dx, curve)
+            return
+        shape, kind = dy.shape, _coded(curve)
+        t, work = tiles_to_add_up(*shape, dy.itemsize), self._launcher.workspace()
+        self._launch("batch_norm_backward", t, dy, *arrays, dx, *shape, t.wide, *kind, work)
+        if t.grid[1] > 1:
+            t = tiles(*shape, dy.itemsize)
+            self._launch("normalise_backward", t, dy, *arrays, dx, *shape, t.wide, *kind)
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        row: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One pass."""
+        if not _is_matrix(x):
+            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, curve)
+            return
+        t = tiles(*x.shape, x.itemsize)
+        numbers = *x.shape, t.wide, float(eps), *_coded(curve)
+        self._launch("standardise", t, x, x, gamma, beta, mean, variance, out, *numbers)
+
+    def running_average(
+        self, average: Array, value: Array, scale: float, fraction: float, row: Array
+    ) -> None:
+        """One pass."""
+        if _is_matrix(average):
+            self._pass("running_average", average, value, float(scale), float(fraction))
+        else:
+            super().running_average(average, value, scale, fraction, row)
+
+    # -- dropout ----
+
+    def dropout(
+        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
+    ) -> None:
+        """One pass, bits included."""
+        if not _is_matrix(x):
+            super().dropout(x, key, threshold, work, out)
+            return
+        (n, words), m = work.counters.shape, x.shape[1]
+        numbers = n, words, m, threshold, 65536 / (65536 - threshold)
+        t = tiles(n, words, 16)  # a thread takes one word
+        self._launch("dropout", t, x, x, work.counters, key, work.mask, out, *numbers)
+
+    # -- losses ----
+
+    def softmax_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if _is_matrix(z) and y.dtype.char == "i":
+            self._loss("softmax_cross_entropy", z, y, share, (), dz, loss)
+        else:
+            super().softmax_cross_entropy(z, y, share, work, dz, loss)
+
+    def sigmoid_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if _is_matrix(z, y):
+            self._loss("sigmoid_cross_entropy", z, y, share, (), dz, loss)
+        else:
+            super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
+
+    def squared_error(
+        self,
+        z: Array,
+        y: Array,
+        share: Any,
+        scale: float,
+        work: SimpleNamespace,
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        """One launch."""
+        if _is_matrix(z, y):
+            self._loss("squared_error", z, y, share, (float(scale),), dz, loss)
+        else:
+            super().squared_error(z, y, share, scale, work, dz, loss)
+
+    def poisson(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if _is_matrix(z, y):
+            self._loss("poisson", z, y, share, (_tiny(z.dtype),), dz, loss)
+        else:
+            super().poisson(z, y, share, work, dz, loss)
+
+    def _loss(
+        self,
+        name: str,
+        z: Array,
+        y: Array,
+        share: Any,
+        numbers: tuple[float, ...],
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        shares = (None, share) if isinstance(share, float) else (share, 1.0)
+        work = self._launcher.workspace()
+        self._launch(name, rows_of(*z.shape), z, z, y, *shares, *numbers, dz, loss, *z.shape, work)
+
+    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+        """One launch."""
+        if not _is_matrix(weights):
+            super().weigh(weights, l2, work)
+            return
+        arrays = weights, work.share, work.total, work.safe, work.decay
+        numbers = len(weights), float(l2), _tiny(weights.dtype)
+        self._launch("weigh", ONE_BLOCK, weights, *arrays, *numbers)
+
+    # -- one update over the flat buffers; several networks' are gone through as one ----
+
+    def _pass(self, name: str, p: Array, *arguments: Any) -> None:
+        self._launch(name, flat(p.size, p.itemsize), p, p, *arguments, p.size)
+
+    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
+        """One pass."""
+        if g.ndim != 1:
+            super().add_decay(g, p, factor, scratch)
+        elif isinstance(factor, float):
+            self._pass("add_decay", g, p, None, factor)
+        else:
+            self._pass("add_decay", g, p, factor, 0.0)
+
+    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
+        """One pass."""
+        self._pass("sgd", p, g, rate)
+
+    def sgd_momentum(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        rate: Array,
+        momentum: float,
+        nesterov: bool,
+        scratch: Array,
+    ) -> None:
+        """One pass."""
+        self._pass("sgd_momentum", p, g, v, rate, float(momentum), int(nesterov))
+
+    def momentum(
+        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
+    ) -> None:
+        """One pass."""
+        self._pass("momentum", p, g, v, rate, float(beta))
+
+    def rmsprop(
+        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
+    ) -> None:
+        """One pass."""
+        self._pass("rmsprop", p, g, s, rate, float(beta), float(eps))
+
+    def adam(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        s: Array,
+        rate: Array,
+        correction: Array,
+        beta_1: float,
+        beta_2: float,
+        eps: float,
+        scratch: Array,
+    ) -> None:
+        """One pass."""
+        numbers = float(beta_1), float(beta_2), float(eps)
+        self._pass("adam", p, g, v, s, rate, correction, *numbers)
+
+    # -- data, and a run's bookkeeping ----
+
+    def gather(self, rows: Array, indices: Array, out: Array) -> None:
+        """One pass, in the largest units that a row divides into."""
+        count = len(indices)
+        fits = out.dtype == rows.dtype and out.shape == (count, *rows.shape[1:])
+        dense = rows.flags.c_contiguous and indices.flags.c_contiguous and out.flags.c_contiguous
+        if not (fits and dense and indices.dtype.char in "lq" and rows.size):
+            super().gather(rows, indices, out)
+            return
+        bytes_of_row = rows.nbytes // len(rows)
+        unit = next(u for u in (16, 8, 4, 2, 1) if bytes_of_row % u == 0)
+        units = bytes_of_row // unit
+        t = tiles(count, units, 16)
+        self._launch("gather", t, rows, rows, indices, out, count, len(rows), units, unit)
+
+    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+        """One launch."""
+        if loss.ndim == 0:
+            arrays = work.total, work.steps, work.finite
+            self._launch("observe", ONE_BLOCK, loss, loss, float(n), *arrays)
+        else:
+            super().observe(loss, n, work)
+
+
+def _folded(x: Array) -> tuple[int, int]:
+    """Return the shape of an array (…, n, m) as one matrix of rows."""
+    m = x.shape[-1]
+    return x.size // max(m, 1), m

@@ -1,0 +1,160 @@
+// What all kernels share: vector loads, activations, the way threads lie over a matrix, and sums.
+//
+// REAL is float or double; THREADS are in a block, always: a power of two. A kernel takes pointers,
+// whole numbers as `index` and all others as `double`, so that a launch needs no conversions.
+// Matrices are contiguous. Nothing here depends on the order in which blocks or threads run.
+
+using real = REAL;
+using index = long long;
+
+// How many numbers one 128-bit access moves.
+constexpr int V = 16 / sizeof(real);
+
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
+
+// -- W neighbours, moved by one access where they lie on a 16-byte boundary ----
+
+template <int W> struct alignas(W * sizeof(real) < 16 ? W * sizeof(real) : 16) Pack {
+    real v[W];
+};
+
+__device__ inline bool aligned(const void* p, int bytes = 16) {
+    return reinterpret_cast<unsigned long long>(p) % bytes == 0;
+}
+
+template <int W> __device__ inline Pack<W> load(const real* p) {
+    Pack<W> pack;
+    if (W * sizeof(real) < 16 || !aligned(p)) {
+        for (int k = 0; k < W; k++) pack.v[k] = p[k];
+        return pack;
+    }
+    return *reinterpret_cast<const Pack<W>*>(p);
+}
+
+template <int W> __device__ inline void store(real* p, const Pack<W>& pack) {
+    if (W * sizeof(real) < 16 || !aligned(p)) {
+        for (int k = 0; k < W; k++) p[k] = pack.v[k];
+        return;
+    }
+    *reinterpret_cast<Pack<W>*>(p) = pack;
+}
+
+// -- activations, numbered as in _cuda_kernels.py ----
+
+struct Curve {
+    index kind;
+    real slope;
+
+    // f(z); NaN stays NaN.
+    __device__ real operator()(real z) const {
+        switch (kind) {
+            case 1: return z < 0 ? real(0) : z;
+            case 2: return z < 0 ? slope * z : z;
+            case 3: return tanh(z);
+            case 4: return real(1) / (real(1) + exp(-z));
+            default: return z;
+        }
+    }
+
+    // dy f'(y), from the output y.
+    __device__ real back(real dy, real y) const {
+        switch (kind) {
+            case 1: return y > 0 ? dy : real(0);
+            case 2: return y > 0 ? dy : slope * dy;
+            case 3: return dy * (real(1) - y * y);
+            case 4: return dy * (y * (real(1) - y));
+            default: return dy;
+        }
+    }
+};
+
+// -- a matrix's columns lie along x; a thread keeps W of them and goes down the rows ----
+
+template <int W> struct Tile {
+    index column, row, step;
+
+    __device__ Tile()
+        : column((blockIdx.x * index(blockDim.x) + threadIdx.x) * W),
+          row(blockIdx.y * index(blockDim.y) + threadIdx.y),
+          step(gridDim.y * index(blockDim.y)) {}
+};
+
+// -- flat buffers: body(width, i) is called once for each stretch of `width` numbers from i ----
+
+template <int W> struct Width {
+    static constexpr int value = W;
+};
+
+template <class Body> __device__ inline void everywhere(index size, Body body) {
+    const index first = blockIdx.x * index(blockDim.x) + threadIdx.x;
+    const index step = gridDim.x * index(blockDim.x), packs = size / V;
+    for (index i = first; i < packs; i += step) body(Width<V>(), i * V);
+    for (index i = packs * V + first; i < size; i += step) body(Width<1>(), i);
+}
+
+// -- sums that come out the same in every run: in pairs within a block, then block by block ----
+
+constexpr int LARGEST = 40;  // bytes of what a thread may bring to a sum
+
+__device__ static unsigned char* shared_memory() {
+    alignas(16) __shared__ unsigned char bytes[THREADS * LARGEST];
+    return bytes;
+}
+
+__device__ inline int place() {
+    return threadIdx.y * blockDim.x + threadIdx.x;
+}
+
+// Add up the values of all threads whose places differ by multiples of `width`, a power of two:
+// each gets the sum.
+template <class T> __device__ T sum_in_block(T value, int width) {
+    static_assert(sizeof(T) <= LARGEST, "shared memory is too small");
+    T* all = reinterpret_cast<T*>(shared_memory());
+    all[place()] = value;
+    for (int half = THREADS / 2; half >= width; half /= 2) {
+        __syncthreads();
+        if (place() < half) all[place()] += all[place() + half];
+    }
+    __syncthreads();
+    value = all[place() % width];
+    __syncthreads();  // the memory is free again
+    return value;
+}
+
+// The same over all blocks of a column of blocks. True in the block that comes last and has the
+// sum, which it adds up in the blocks' order. `work` is zero before and after.
+template <class T> __device__ bool sum_over_blocks(T& value, int width, unsigned char* work) {
+    value = sum_in_block(value, width);
+    if (gridDim.y == 1) return true;
+    unsigned* arrived = reinterpret_cast<unsigned*>(work) + blockIdx.x;
+    T* parts = reinterpret_cast<T*>(work + MOST_BLOCKS * sizeof(unsigned));
+    parts += index(blockIdx.x) * gridDim.y * width;
+    if (place() < width) parts[blockIdx.y * width + place()] = value;
+    __threadfence();
+    __syncthreads();
+    const bool last = place() == 0 && atomicInc(arrived, gridDim.y - 1) == gridDim.y - 1;
+    if (!__syncthreads_or(last)) return false;
+    __threadfence();
+    value = T{};
+    for (unsigned block = place() / width; block < gridDim.y; block += THREADS / width)
+        value += parts[block * width + place() % width];
+    value = sum_in_block(value, width);
+    return true;
+}
+
+// K sums for each of W columns.
+template <int W, int K = 1> struct Sums {
+    real v[K][W];
+
+    __device__ void operator+=(const Sums& other) {
+        for (int k = 0; k < K; k++)
+            for (int w = 0; w < W; w++) v[k][w] += other.v[k][w];
+    }
+};
+
+// A loss is added up in double.
+struct Total {
+    double v;
+
+    __device__ void operator+=(const Total& other) { v += other.v; }
+};

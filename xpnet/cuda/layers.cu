@@ -1,0 +1,341 @@
+// Linear layers, batch norm, dropout: what is left of them beside the products.
+//
+// A matrix has n rows and m columns; `wide` says that a thread takes V columns, else one. Kernels
+// with sums over the rows get `work`, see sum_over_blocks.
+
+// -- linear layers ----
+
+// In place z <- f(z + b); without a bias f(z).
+template <int W>
+__device__ void shift_columns(real* z, const real* bias, index n, index m, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    Pack<W> b = {};
+    if (bias) b = load<W>(bias + t.column);
+    for (index i = t.row; i < n; i += t.step) {
+        Pack<W> p = load<W>(z + i * m + t.column);
+        for (int k = 0; k < W; k++) p.v[k] = f(p.v[k] + b.v[k]);
+        store<W>(z + i * m + t.column, p);
+    }
+}
+
+KERNEL shift(real* z, const real* bias, index n, index m, index wide, index kind, double slope) {
+    const Curve f = {kind, real(slope)};
+    if (wide) shift_columns<V>(z, bias, n, m, f);
+    else shift_columns<1>(z, bias, n, m, f);
+}
+
+// In place dy <- dy f'(y), unless f is the identity; total = the sum of dy, if it is wanted.
+template <int W>
+__device__ void turn_columns(real* dy, const real* y, real* total, index n, index m, Curve f,
+                             unsigned char* work) {
+    const Tile<W> t;
+    Sums<W> sums = {};
+    for (index i = t.row; i < n && t.column < m; i += t.step) {
+        Pack<W> d = load<W>(dy + i * m + t.column);
+        if (f.kind) {
+            const Pack<W> out = load<W>(y + i * m + t.column);
+            for (int k = 0; k < W; k++) d.v[k] = f.back(d.v[k], out.v[k]);
+            store<W>(dy + i * m + t.column, d);
+        }
+        for (int k = 0; k < W; k++) sums.v[0][k] += d.v[k];
+    }
+    if (!total || !sum_over_blocks(sums, blockDim.x, work)) return;
+    if (threadIdx.y || t.column >= m) return;
+    for (int k = 0; k < W; k++) total[t.column + k] = sums.v[0][k];
+}
+
+KERNEL turn_back(real* dy, const real* y, real* total, index n, index m, index wide, index kind,
+                 double slope, unsigned char* work) {
+    const Curve f = {kind, real(slope)};
+    if (wide) turn_columns<V>(dy, y, total, n, m, f, work);
+    else turn_columns<1>(dy, y, total, n, m, f, work);
+}
+
+// -- batch norm ----
+
+// Mean and sum of squared deviations of `count` numbers in each of W columns; += merges two of them
+// (Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+// variances", 1979).
+template <int W> struct Moments {
+    real count, mean[W], squares[W];
+
+    __device__ void operator+=(const Moments& other) {
+        if (other.count == 0) return;
+        const real both = count + other.count, share = other.count / both;
+        for (int k = 0; k < W; k++) {
+            const real delta = other.mean[k] - mean[k];
+            mean[k] += delta * share;
+            squares[k] += other.squares[k] + delta * delta * (count * share);
+        }
+        count = both;
+    }
+};
+
+// Rows that a thread loads before it computes: their moments are exact to rounding.
+constexpr int STRETCH = 8;
+
+template <int W> __device__ Moments<W> moments_of(const real* x, index n, index m) {
+    const Tile<W> t;
+    Moments<W> found = {};
+    for (index i = t.row; i < n && t.column < m; i += STRETCH * t.step) {
+        Pack<W> rows[STRETCH];
+        Moments<W> these = {};
+#pragma unroll
+        for (int r = 0; r < STRETCH; r++) {
+            rows[r] = {};
+            if (i + r * t.step >= n) continue;
+            rows[r] = load<W>(x + (i + r * t.step) * m + t.column);
+            these.count += 1;
+        }
+#pragma unroll
+        for (int r = 0; r < STRETCH; r++)
+            for (int k = 0; k < W; k++) these.mean[k] += rows[r].v[k];
+        for (int k = 0; k < W; k++) these.mean[k] /= these.count;
+#pragma unroll
+        for (int r = 0; r < STRETCH; r++) {
+            if (r >= these.count) continue;
+            for (int k = 0; k < W; k++) {
+                const real d = rows[r].v[k] - these.mean[k];
+                these.squares[k] += d * d;
+            }
+        }
+        found += these;
+    }
+    return found;
+}
+
+// x_hat = (x - mean) inverse, out = f(gamma x_hat + beta).
+template <int W>
+__device__ void normalise_columns(const real* x, const real* gamma, const real* beta,
+                                  Pack<W> mean, Pack<W> inverse, real* x_hat, real* out, index n,
+                                  index m, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    const Pack<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
+    for (index i = t.row; i < n; i += t.step) {
+        Pack<W> p = load<W>(x + i * m + t.column);
+        for (int k = 0; k < W; k++) p.v[k] = (p.v[k] - mean.v[k]) * inverse.v[k];
+        store<W>(x_hat + i * m + t.column, p);
+        for (int k = 0; k < W; k++) p.v[k] = f(g.v[k] * p.v[k] + b.v[k]);
+        store<W>(out + i * m + t.column, p);
+    }
+}
+
+// The statistics; where one block has a column to itself, the rest as well.
+template <int W>
+__device__ void batch_norm_columns(const real* x, const real* gamma, const real* beta, real* mean,
+                                   real* variance, real* inverse, real* x_hat, real* out, index n,
+                                   index m, real eps, Curve f, unsigned char* work) {
+    const Tile<W> t;
+    Moments<W> found = moments_of<W>(x, n, m);
+    if (!sum_over_blocks(found, blockDim.x, work)) return;
+    Pack<W> center, scale;
+    for (int k = 0; k < W; k++) {
+        const real v = found.squares[k] / real(n);
+        center.v[k] = found.mean[k];
+        scale.v[k] = real(1) / sqrt(v + eps);
+        if (threadIdx.y || t.column >= m) continue;
+        mean[t.column + k] = center.v[k];
+        variance[t.column + k] = v;
+        inverse[t.column + k] = scale.v[k];
+    }
+    if (gridDim.y == 1)
+        normalise_columns<W>(x, gamma, beta, center, scale, x_hat, out, n, m, f);
+}
+
+KERNEL batch_norm(const real* x, const real* gamma, const real* beta, real* mean, real* variance,
+                  real* inverse, real* x_hat, real* out, index n, index m, index wide, double eps,
+                  index kind, double slope, unsigned char* work) {
+    const Curve f = {kind, real(slope)};
+    if (wide)
+        batch_norm_columns<V>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
+                              f, work);
+    else
+        batch_norm_columns<1>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
+                              f, work);
+}
+
+template <int W>
+__device__ void normalise_given(const real* x, const real* gamma, const real* beta,
+                                const real* mean, const real* inverse, real* x_hat, real* out,
+                                index n, index m, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    normalise_columns<W>(x, gamma, beta, load<W>(mean + t.column), load<W>(inverse + t.column),
+                         x_hat, out, n, m, f);
+}
+
+KERNEL normalise(const real* x, const real* gamma, const real* beta, const real* mean,
+                 const real* inverse, real* x_hat, real* out, index n, index m, index wide,
+                 index kind, double slope) {
+    const Curve f = {kind, real(slope)};
+    if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f);
+    else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f);
+}
+
+// f(gamma (x - mean) / sqrt(variance + eps) + beta), with given statistics.
+template <int W>
+__device__ void standardise_columns(const real* x, const real* gamma, const real* beta,
+                                    const real* mean, const real* variance, real* out, index n,
+                                    index m, real eps, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    const Pack<W> b = load<W>(beta + t.column), center = load<W>(mean + t.column);
+    Pack<W> g = load<W>(gamma + t.column), v = load<W>(variance + t.column);
+    for (int k = 0; k < W; k++) g.v[k] /= sqrt(v.v[k] + eps);
+    for (index i = t.row; i < n; i += t.step) {
+        Pack<W> p = load<W>(x + i * m + t.column);
+        for (int k = 0; k < W; k++) p.v[k] = f((p.v[k] - center.v[k]) * g.v[k] + b.v[k]);
+        store<W>(out + i * m + t.column, p);
+    }
+}
+
+KERNEL standardise(const real* x, const real* gamma, const real* beta, const real* mean,
+                   const real* variance, real* out, index n, index m, index wide, double eps,
+                   index kind, double slope) {
+    const Curve f = {kind, real(slope)};
+    if (wide) standardise_columns<V>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
+    else standardise_columns<1>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
+}
+
+// dx = gamma inverse (dz - d_beta / n - x_hat d_gamma / n) with dz = dy f'(y).
+template <int W>
+__device__ void turn_normalised(const real* dy, const real* y, const real* x_hat,
+                                const real* gamma, const real* inverse, Pack<W> d_gamma,
+                                Pack<W> d_beta, real* dx, index n, index m, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    Pack<W> scale = load<W>(gamma + t.column);
+    const Pack<W> inv = load<W>(inverse + t.column);
+    const real share = real(1) / real(n);
+    for (int k = 0; k < W; k++) {
+        scale.v[k] *= inv.v[k];
+        d_gamma.v[k] *= share;
+        d_beta.v[k] *= share;
+    }
+    for (index i = t.row; i < n; i += t.step) {
+        const index at = i * m + t.column;
+        Pack<W> d = load<W>(dy + at), out = {};
+        const Pack<W> h = load<W>(x_hat + at);
+        if (f.kind) out = load<W>(y + at);
+        for (int k = 0; k < W; k++) {
+            const real dz = f.back(d.v[k], out.v[k]);
+            d.v[k] = scale.v[k] * (dz - d_beta.v[k] - h.v[k] * d_gamma.v[k]);
+        }
+        store<W>(dx + at, d);
+    }
+}
+
+// d_beta = sum dz, d_gamma = sum dz x_hat; where one block has a column to itself, dx as well.
+template <int W>
+__device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat,
+                                const real* gamma, const real* inverse, real* d_gamma,
+                                real* d_beta, real* dx, index n, index m, Curve f,
+                                unsigned char* work) {
+    const Tile<W> t;
+    Sums<W, 2> sums = {};
+    for (index i = t.row; i < n && t.column < m; i += t.step) {
+        const index at = i * m + t.column;
+        const Pack<W> d = load<W>(dy + at), h = load<W>(x_hat + at);
+        Pack<W> out = {};
+        if (f.kind) out = load<W>(y + at);
+        for (int k = 0; k < W; k++) {
+            const real dz = f.back(d.v[k], out.v[k]);
+            sums.v[0][k] += dz;
+            sums.v[1][k] += dz * h.v[k];
+        }
+    }
+    if (!sum_over_blocks(sums, blockDim.x, work)) return;
+    Pack<W> total, product;
+    for (int k = 0; k < W; k++) {
+        total.v[k] = sums.v[0][k];
+        product.v[k] = sums.v[1][k];
+        if (threadIdx.y || t.column >= m) continue;
+        d_beta[t.column + k] = total.v[k];
+        d_gamma[t.column + k] = product.v[k];
+    }
+    if (gridDim.y == 1)
+        turn_normalised<W>(dy, y, x_hat, gamma, inverse, product, total, dx, n, m, f);
+}
+
+KERNEL batch_norm_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
+                           const real* inverse, real* d_gamma, real* d_beta, real* dx, index n,
+                           index m, index wide, index kind, double slope, unsigned char* work) {
+    const Curve f = {kind, real(slope)};
+    if (wide)
+        batch_norm_back<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
+    else
+        batch_norm_back<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
+}
+
+template <int W>
+__device__ void turn_given(const real* dy, const real* y, const real* x_hat, const real* gamma,
+                           const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
+                           index n, index m, Curve f) {
+    const Tile<W> t;
+    if (t.column >= m) return;
+    turn_normalised<W>(dy, y, x_hat, gamma, inverse, load<W>(d_gamma + t.column),
+                       load<W>(d_beta + t.column), dx, n, m, f);
+}
+
+KERNEL normalise_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
+                          const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
+                          index n, index m, index wide, index kind, double slope) {
+    const Curve f = {kind, real(slope)};
+    if (wide) turn_given<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+    else turn_given<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+}
+
+// In place average <- average + fraction (scale value - average).
+KERNEL running_average(real* average, const real* value, double scale, double fraction,
+                       index size) {
+    const real s = real(scale), f = real(fraction);
+    everywhere(size, [=](auto width, index i) {
+        constexpr int W = decltype(width)::value;
+        Pack<W> a = load<W>(average + i);
+        const Pack<W> v = load<W>(value + i);
+        for (int k = 0; k < W; k++) a.v[k] += f * (s * v.v[k] - a.v[k]);
+        store<W>(average + i, a);
+    });
+}
+
+// -- dropout: the bits are those of Kernels.dropout, four elements to a word ----
+
+__device__ inline unsigned long long mix64(unsigned long long x) {
+    x = (x ^ (x >> 30)) * MULTIPLIER_1;
+    x = (x ^ (x >> 27)) * MULTIPLIER_2;
+    return x ^ (x >> 31);
+}
+
+// Here a column is a word.
+KERNEL dropout(const real* x, const unsigned long long* counters, const unsigned long long* key,
+               real* mask, real* out, index n, index words, index m, index threshold,
+               double scale) {
+    const Tile<1> t;
+    if (t.column >= words) return;
+    const unsigned long long start = *key;
+    const index first = 4 * t.column, count = m - first < 4 ? m - first : 4;
+    for (index i = t.row; i < n; i += t.step) {
+        const unsigned long long bits = mix64(counters[i * words + t.column] + start);
+        const index at = i * m + first;
+        Pack<4> lives, p = {};
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            lives.v[k] = index((bits >> (16 * k)) & 0xffff) >= threshold ? real(scale) : real(0);
+        if (count == 4) {
+            p = load<4>(x + at);
+#pragma unroll
+            for (int k = 0; k < 4; k++) p.v[k] *= lives.v[k];
+            store<4>(mask + at, lives);
+            store<4>(out + at, p);
+            continue;
+        }
+#pragma unroll
+        for (int k = 0; k < 3; k++) {
+            if (k >= count) continue;
+            mask[at + k] = lives.v[k];
+            out[at + k] = x[at + k] * lives.v[k];
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// Losses with their gradients, softmax, and a run's bookkeeping.
+//
+// Threads along x share a row: there are at least as many as columns, or a block's worth. A loss is
+// sum share_i (loss of row i), where share_i is `share`, times shares[i] if there is such an array.
+
+struct Larger {
+    __device__ real operator()(real a, real b) const { return a > b || a != a ? a : b; }
+};
+
+struct Plus {
+    __device__ real operator()(real a, real b) const { return a + b; }
+};
+
+// Combine the values of a row's threads: each gets the result.
+template <class Op> __device__ real across(real value, Op op) {
+    real* all = reinterpret_cast<real*>(shared_memory());
+    all[place()] = value;
+    for (unsigned half = blockDim.x / 2; half; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) all[place()] = op(all[place()], all[place() + half]);
+    }
+    __syncthreads();
+    value = all[threadIdx.y * blockDim.x];
+    __syncthreads();
+    return value;
+}
+
+// The largest number of a row of z and sum exp(z - largest). All threads of the block have to call
+// it; those without a row say so.
+__device__ inline void exponents(const real* row, index m, bool live, real& largest, real& total) {
+    largest = live ? row[0] : real(0);
+    for (index j = threadIdx.x; live && j < m; j += blockDim.x) largest = Larger()(largest, row[j]);
+    largest = across(largest, Larger());
+    total = 0;
+    for (index j = threadIdx.x; live && j < m; j += blockDim.x) total += exp(row[j] - largest);
+    total = across(total, Plus());
+}
+
+// The rows of a block lie together; all its threads go through the same number of stretches.
+#define EACH_STRETCH(first, n)                                        \
+    for (index first = blockIdx.y * index(blockDim.y); first < (n); \
+         first += gridDim.y * index(blockDim.y))
+
+// -- softmax ----
+
+KERNEL softmax(const real* z, real* out, index n, index m) {
+    EACH_STRETCH(first, n) {
+        const index i = first + threadIdx.y;
+        real largest, total;
+        exponents(z + i * m, m, i < n, largest, total);
+        for (index j = threadIdx.x; i < n && j < m; j += blockDim.x)
+            out[i * m + j] = exp(z[i * m + j] - largest) / total;
+    }
+}
+
+// dz = (softmax(z) - onehot(y)) share; loss = sum share (log sum exp(z - max z) - (z_y - max z)).
+KERNEL softmax_cross_entropy(const real* z, const int* y, const real* shares, double share,
+                             real* dz, real* loss, index n, index m, unsigned char* work) {
+    Total cost = {};
+    EACH_STRETCH(first, n) {
+        const index i = first + threadIdx.y;
+        const bool live = i < n;
+        real largest, total;
+        exponents(z + i * m, m, live, largest, total);
+        if (!live) continue;
+        const real part = real(share) * (shares ? shares[i] : real(1)), factor = part / total;
+        const index label = y[i];
+        for (index j = threadIdx.x; j < m; j += blockDim.x) {
+            const real p = exp(z[i * m + j] - largest) * factor;
+            dz[i * m + j] = j == label ? p - part : p;
+        }
+        if (threadIdx.x) continue;
+        const real own = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
+        cost.v += double(part * (log(total) - own));
+    }
+    if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
+}
+
+// -- losses of one output at a time: f gives a term of the loss and its derivative ----
+
+template <class F>
+__device__ void each_output(const real* z, const real* y, const real* shares, double share,
+                            real* dz, real* loss, index n, index m, unsigned char* work, F f) {
+    Total cost = {};
+    EACH_STRETCH(first, n) {
+        const index i = first + threadIdx.y;
+        if (i >= n) continue;
+        const real part = real(share) * (shares ? shares[i] : real(1));
+        for (index j = threadIdx.x; j < m; j += blockDim.x) {
+            real derivative;
+            const real term = f(z[i * m + j], y[i * m + j], derivative);
+            dz[i * m + j] = derivative * part;
+            cost.v += double(term * part);
+        }
+    }
+    if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
+}
+
+// max(z, 0) - z y + log(1 + exp(-|z|)) and sigma(z) - y, from one exponential.
+KERNEL sigmoid_cross_entropy(const real* z, const real* y, const real* shares, double share,
+                             real* dz, real* loss, index n, index m, unsigned char* work) {
+    each_output(z, y, shares, share, dz, loss, n, m, work, [](real z, real y, real& derivative) {
+        const real e = exp(z < 0 ? z : -z);
+        derivative = (z < 0 ? e : real(1)) / (real(1) + e) - y;
+        return (z < 0 ? real(0) : z) - z * y + log1p(e);
+    });
+}
+
+// scale (z - y)^2 and 2 scale (z - y).
+KERNEL squared_error(const real* z, const real* y, const real* shares, double share, double scale,
+                     real* dz, real* loss, index n, index m, unsigned char* work) {
+    const real once = real(scale), twice = real(2 * scale);
+    each_output(z, y, shares, share, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
+        const real d = z - y;
+        derivative = twice * d;
+        return once * (d * d);
+    });
+}
+
+// exp(z) - y z + y log y - y and exp(z) - y; log y from `tiny` up.
+KERNEL poisson(const real* z, const real* y, const real* shares, double share, double tiny,
+               real* dz, real* loss, index n, index m, unsigned char* work) {
+    const real least = real(tiny);
+    each_output(z, y, shares, share, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
+        derivative = exp(z) - y;
+        return (log(y < least ? least : y) - z) * y + derivative;
+    });
+}
+
+// -- weights of examples; a run's losses ----
+
+// share = w / sum w, decay = l2 / sum w, both 0 if all weights are. One block.
+KERNEL weigh(const real* weights, real* share, real* total, real* safe, real* decay, index n,
+             double l2, double tiny) {
+    Sums<1> sums = {};
+    for (index i = place(); i < n; i += THREADS) sums.v[0][0] += weights[i];
+    const real sum = sum_in_block(sums, 1).v[0][0];
+    const real divisor = sum < real(tiny) ? real(tiny) : sum;
+    for (index i = place(); i < n; i += THREADS) share[i] = weights[i] / divisor;
+    if (place()) return;
+    *total = sum;
+    *safe = divisor;
+    const real sign = sum > 0 ? real(1) : sum < 0 ? real(-1) : sum;
+    *decay = sign * real(l2) / divisor;
+}
+
+// total += n loss; finite = whether that is; steps += finite. One thread.
+KERNEL observe(const real* loss, double n, double* total, double* steps, bool* finite) {
+    if (place()) return;
+    const double sum = *total + n * double(*loss);
+    *total = sum;
+    *finite = sum - sum == 0;
+    *steps += *finite ? 1 : 0;
+}
