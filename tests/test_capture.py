@@ -1,13 +1,16 @@
 """Steps that are captured as graphs: what is replayed is what would have been computed."""
 
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
+from emulator import EmulatedLauncher, why_no_compiler
 from strict import StrictBackend
 
 import xpnet as xn
 from xpnet._capture import WARM_UP, Repeat
+from xpnet._cuda_kernels import CudaKernels
 from xpnet.backend import select, why_no_cuda
 
 X = np.random.default_rng(0).standard_normal((203, 12)).astype(np.float32)
@@ -34,9 +37,31 @@ class Eager(StrictBackend):
         return lambda function, *arrays: function(*arrays)
 
 
+class Launcher(EmulatedLauncher):
+    """Launches CUDA kernels on the host, or notes them for the graph that is captured."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __call__(self, *arguments):
+        self.device.launch(arguments[0])
+        self.device.do(lambda: super(Launcher, self).__call__(*arguments))
+
+
+def fused(kind):
+    """Return a stand-in with the kernels of a GPU."""
+    device = kind()
+    device.kernels = CudaKernels(device.xp, Launcher(device))
+    return device
+
+
 def capturing():
     """Return each backend that captures, with one that does the same without."""
     found = [pytest.param(StrictBackend, Eager, id="strict")]
+    if why_no_compiler() is None:
+        pair = partial(fused, StrictBackend), partial(fused, Eager)
+        found.append(pytest.param(*pair, id="fused"))
     if why_no_cuda() is None:
         found.append(pytest.param(lambda: select("cuda"), uncaptured, id="cupy"))
     return found
@@ -79,16 +104,21 @@ def both(fast, slow, train, layers=LAYERS, optimizer=OPTIMIZERS[-1], l2=0.1, **o
     return trainers
 
 
+def epochs(trainer):
+    """Return for how long to train: kernels on the host take their time."""
+    return 2 if isinstance(getattr(trainer.backend.kernels, "_launcher", None), Launcher) else 12
+
+
 @each_pair
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize("weights", [None, W], ids=["", "weighted"])
 def test_a_captured_fit_ends_with_the_bits_of_an_eager_one(fast, slow, optimizer, weights):
     def train(trainer):
         options = {"batch_size": 10, "validation_data": (X[:50], Y[:50])}
-        trainer.fit(X, Y, epochs=12, sample_weight=weights, **options)
+        trainer.fit(X, Y, epochs=epochs(trainer), sample_weight=weights, **options)
 
     trainers = both(fast, slow, train, optimizer=optimizer)
-    assert trainers[0].steps == 12 * 21
+    assert trainers[0].steps == epochs(trainers[0]) * 21
     assert_same(*trainers)
     losses = [trainer.history["train_loss"] for trainer in trainers]
     assert losses[0] == losses[1]
