@@ -19,8 +19,8 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
     """
     stand_in = StrictBackend()
 
-    def found(device: Any = "auto", *, fused: bool = True) -> Backend:
-        return stand_in if device == stand_in.device else select(device, fused=fused)
+    def found(device: Any = "auto", **options: Any) -> Backend:
+        return stand_in if device == stand_in.device else select(device, **options)
 
     monkeypatch.setattr(xpnet.backend, "select", found)
     return stand_in

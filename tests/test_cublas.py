@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import xpnet as xn
 from xpnet._cublas import WORKSPACE, Cublas, CublasError, check, lie, load
+from xpnet.backend import select, why_no_cuda
 
 
 class Array:
@@ -189,3 +191,28 @@ def test_a_library_that_lacks_something_is_refused(tmp_path):
 
 def test_workspaces_are_as_large_as_recommended():
     assert WORKSPACE == 32 * 2**20
+
+
+def test_precision_changes_nothing_on_the_cpu_and_is_checked():
+    assert select("cpu", precision="tf32") is select("cpu")
+    with pytest.raises(ValueError, match="precision is 'half': give one of full, tf32"):
+        select("cpu", precision="half")
+    with pytest.raises(ValueError, match="precision is 'half'"):
+        xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2, precision="half")
+
+
+@pytest.mark.skipif(why_no_cuda() is not None, reason=f"CUDA: {why_no_cuda()}")
+def test_tf32_rounds_factors_and_full_precision_does_not():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((256, 512)), rng.standard_normal((512, 128))
+    errors = {}
+    for precision in ("full", "tf32"):
+        backend = select("cuda", precision=precision)
+        with backend.active():
+            a, b = backend.asarray(x, np.float32), backend.asarray(w, np.float32)
+            out = backend.xp.empty((256, 128), np.float32)
+            backend.kernels.product(a, b, out)
+        difference = backend.to_host(out) - x @ w
+        errors[precision] = np.linalg.norm(difference) / np.linalg.norm(x @ w)
+    assert errors["full"] < 1e-6
+    assert 1e-5 < errors["tf32"] < 1e-3

@@ -29,18 +29,20 @@ class CupyBackend:
     ordinal : int
         Which device, counted from 0.
     fused : bool
-        False: the reference kernels alone.
+        False: the reference kernels alone, whose products CuPy computes.
+    precision : {"full", "tf32"}
+        How the fused kernels multiply float32 numbers.
     """
 
     xp = cupy
 
-    def __init__(self, ordinal: int = 0, fused: bool = True) -> None:
+    def __init__(self, ordinal: int = 0, fused: bool = True, precision: str = "full") -> None:
         self.device = f"cuda:{ordinal}"
         self._device = cupy.cuda.Device(ordinal)
         self._fused, self._local = fused, threading.local()
         self.kernels = Kernels(cupy)
         if fused:
-            cublas = open_cublas()
+            cublas = open_cublas(precision == "tf32")
             multiply = None if cublas is None else cublas.multiply
             self.kernels = CudaKernels(cupy, CupyLauncher(), multiply)
 
@@ -123,7 +125,7 @@ class CupyBackend:
             cupy.get_default_memory_pool().free_all_blocks()
 
 
-def open_cublas() -> Cublas | None:
+def open_cublas(tf32: bool) -> Cublas | None:
     """Return the products that a graph can capture; None, and a line in the log, without cuBLAS."""
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib  # CuPy finds its libraries by it, too
@@ -138,7 +140,7 @@ def open_cublas() -> Cublas | None:
     def stream() -> int:
         return int(cupy.cuda.get_current_stream().ptr)
 
-    return Cublas(library, stream, lambda size: cupy.empty(size, np.uint8))
+    return Cublas(library, stream, lambda size: cupy.empty(size, np.uint8), tf32)
 
 
 class CupyRecorder:

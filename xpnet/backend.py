@@ -96,7 +96,13 @@ class DeviceError(RuntimeError):
 NUMPY = NumpyBackend()
 
 
-def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
+#: How the products of float32 numbers are rounded.
+PRECISIONS = ("full", "tf32")
+
+
+def select(
+    device: str | Backend = "auto", *, fused: bool = True, precision: str = "full"
+) -> Backend:
     """Return the backend of a device.
 
     Parameters
@@ -106,11 +112,14 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
         it is.
     fused : bool
         False: the reference kernels everywhere.
+    precision : {"full", "tf32"}
+        "tf32": a GPU since Ampere may round the factors of float32 products to 10 bits of mantissa
+        and multiply them on its tensor cores; sums stay in float32. Elsewhere it changes nothing.
 
     Raises
     ------
     TypeError, ValueError
-        If the name is not one of those above.
+        If device or precision is not one of those above.
     DeviceError
         If a CUDA device is asked for and there is none.
 
@@ -123,15 +132,17 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
         if not hasattr(device, "kernels"):
             raise TypeError(f"device is {device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:N'")
         return device
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: give one of {', '.join(PRECISIONS)}")
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
     if match is None:
         raise ValueError(f"device is {device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:N'")
     if device == "cpu":
-        return _open("cpu", 0, fused)
+        return _open("cpu", 0, fused, "full")
     why = why_no_cuda()
     if why is not None:
         if device == "auto":
-            return _open("cpu", 0, fused)
+            return _open("cpu", 0, fused, "full")
         raise DeviceError(f"device is {device!r}, but CUDA: {why}. Use device='cpu' or 'auto'")
     ordinal = int(match[1] or 0)
     count = _cupy().device_count()
@@ -139,14 +150,14 @@ def select(device: str | Backend = "auto", *, fused: bool = True) -> Backend:
         raise DeviceError(
             f"device is {device!r}, but there are {count} CUDA devices: 0 to {count - 1}"
         )
-    return _open("cuda", ordinal, fused)
+    return _open("cuda", ordinal, fused, precision)
 
 
 @lru_cache
-def _open(kind: str, ordinal: int, fused: bool) -> Backend:
+def _open(kind: str, ordinal: int, fused: bool, precision: str) -> Backend:
     if kind == "cpu":
         return NumpyBackend(_cpu_kernels() if fused else Kernels(np))
-    backend: Backend = _cupy().CupyBackend(ordinal, fused)
+    backend: Backend = _cupy().CupyBackend(ordinal, fused, precision)
     return backend
 
 

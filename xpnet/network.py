@@ -56,6 +56,9 @@ class Network:
         found in the attribute ``random_state``.
     fused : bool
         False: the reference kernels everywhere.
+    precision : {"full", "tf32"}
+        "tf32": on a GPU, faster products of float32 numbers whose factors are rounded to 10 bits
+        of mantissa. Elsewhere it changes nothing.
     replicas : int or None
         Train so many networks at once, with weights of shape (replicas, out, in) and initial
         weights of their own, on the same mini-batches: `forward`, `backward` and `Trainer.step`
@@ -100,6 +103,7 @@ class Network:
         dtype: Any = "float32",
         random_state: int | None = 0,
         fused: bool = True,
+        precision: str = "full",
         replicas: int | None = None,
     ) -> None:
         self.n_features = check_count(n_features, "n_features")
@@ -108,7 +112,7 @@ class Network:
         self.lead = () if replicas is None else (check_count(replicas, "replicas"),)
         self.loss = _check_loss(loss)
         self.layers = _check_layers(layers, self.loss)
-        self.backend = select(device, fused=fused)
+        self.backend = select(device, fused=fused, precision=precision)
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
             self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
