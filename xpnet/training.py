@@ -19,22 +19,17 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .data import Batches, take_rows
 from .history import DivergedError, History, Meter
+from .last_good import LastGood
 from .measuring import Feeding, choose
 from .network import Network
 from .optimizers import Adam, Optimizer
-from .randomness import Purpose, generator, step_keys
-from .schedules import OwnSchedule, Schedule
+from .randomness import Purpose, generator
+from .schedules import Schedule
+from .step_numbers import StepNumbers
 from .throughput import BatchSize
 from .validation import admit_weights, check_count, check_not_negative
 
 _log = logging.getLogger(__name__)
-
-#: Steps whose numbers are computed at once and moved to the device together.
-PLAN = 1024
-
-#: Every so many steps weights and moments are put by, in case the loss turns NaN.
-PUT_BY = 100
-
 
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
 #: zero, through denormal ones, which a CPU is slow at.
@@ -138,19 +133,14 @@ class Trainer:
         self._scratch = xp.empty_like(net.parameters)
         weights = slice(0, net.n_weights)
         self._decayed = [a[..., weights] for a in (net.gradients, net.parameters, self._scratch)]
-        self._state = [net.parameters, net.statistics, *self.moments]
-        self._put_by = [xp.zeros_like(array) for array in self._state]
-        self._put_by_since = 0
+        self._last_good = LastGood(
+            self.backend, [net.parameters, net.statistics, *self.moments]
+        )
         self._meter = Meter(self.backend, net.lead)
         self._shares = xp.empty((0, 1), net.dtype)
         names = ("total", "safe", "decay")
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), net.dtype) for k in names})
-        width = len(self.optimizer.numbers(0, 0.0))
-        self._row = xp.empty(width, net.dtype)
-        self._numbers = [self._row[i : i + 1] for i in range(width)]
-        self._plan = range(0)
-        # From this step, at this epoch, so many steps make an epoch.
-        self._pace: tuple[int, int, int | None] = (0, 0, None)
+        self._step_numbers = StepNumbers(net, self.optimizer)
 
     # -- the step ----
 
@@ -197,17 +187,17 @@ class Trainer:
     def _update(self, x: Array, y: Array, weights: Array | None = None) -> Array:
         """Make one update: the path of a mini-batch. Returns the loss in a static buffer."""
         net, kernels, n = self.network, self.backend.kernels, x.shape[-2]
-        self._advance()
+        self._step_numbers.advance(self.steps, self.optimizer)
         share, decay = (None, self.l2 / n) if weights is None else self._weigh(weights)
         loss = net.loss_and_gradient(x, y, share)
         if self.l2:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
         self._meter.add(loss, n)
-        if (self.steps - self._put_by_since) % PUT_BY == 0:
-            self._put_state_by()
+        self._last_good.step(self.steps, self._meter.finite)
+        numbers = self._step_numbers.numbers
         self.optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, self._numbers, self._scratch
+            kernels, net.parameters, net.gradients, self.moments, numbers, self._scratch
         )
         self.steps += 1
         return loss
@@ -222,56 +212,15 @@ class Trainer:
         self.backend.kernels.weigh(weights, self.l2, work)
         return work.share, work.decay[0]
 
-    def _advance(self) -> None:
-        """Bring this step's numbers and dropout key to where the kernels read them."""
-        if self.steps not in self._plan:
-            self._make_plan()
-        i = self.steps - self._plan.start
-        self.backend.xp.copyto(self._row, self._table[i])
-        self.backend.xp.copyto(self.network.step_key, self._keys[i])
-
-    def _make_plan(self) -> None:
-        """Compute the numbers of the next steps, and move them to the device together."""
-        plan = range(self.steps, self.steps + self._ahead())
-        numbers = [self.optimizer.numbers(step, self._epoch_at(step)) for step in plan]
-        self._table = self.backend.asarray(np.array(numbers), self.network.dtype)
-        self._keys = self.backend.asarray(step_keys(self.network.random_state, plan))
-        self._plan = plan
-
-    def _ahead(self) -> int:
-        """Return how many steps to plan; the user's own function may not know those after a fit."""
-        start, _, per_epoch = self._pace
-        rate = self.optimizer.learning_rate
-        if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
-            return 1
-        # Longer from plan to plan, for who changes the rate by hand makes a new one each time.
-        ahead = min(PLAN, max(8, 4 * len(self._plan)))
-        return ahead if per_epoch is None else max(1, min(ahead, start + per_epoch - self.steps))
-
-    def _set_pace(self, steps_per_epoch: int | None) -> None:
-        """Say how many steps make an epoch from here on; outside a fit none do."""
-        self._pace = (self.steps, self.epochs, steps_per_epoch)
-        self._plan = range(0)
-
-    def _epoch_at(self, step: int) -> float:
-        """Return how many epochs have been made by a step, with the fraction of the running one."""
-        start, epoch, per_epoch = self._pace
-        return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
-
-    def _put_state_by(self) -> None:
-        """Keep a copy of the state, if the loss it gave is finite: the device decides."""
-        for copy, array in zip(self._put_by, self._state, strict=True):
-            self.backend.xp.copyto(copy, array, where=self._meter.finite[..., None])
-
     @property
     def learning_rate(self) -> float:
         """The rate of the next update; set it to a number or a schedule to change it by hand."""
-        return self.optimizer.rate(self.steps, self._epoch_at(self.steps))
+        return self.optimizer.rate(self.steps, self._step_numbers.epoch_at(self.steps))
 
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
         self.optimizer = replace(self.optimizer, learning_rate=rate)
-        self._plan = range(0)
+        self._step_numbers.forget()
 
     # -- the fit ----
 
@@ -414,7 +363,7 @@ class Trainer:
                 raise
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
                 self._stopping = ""
-                self._set_pace(None)
+                self._step_numbers.set_pace(self.steps, self.epochs, None)
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
@@ -476,8 +425,7 @@ class Trainer:
         judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
         self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
         self._meter.reset()
-        self._put_state_by()
-        self._put_by_since = self.steps
+        self._last_good.begin(self.steps, self._meter.finite)
         for watcher in watchers:
             watcher.on_fit_begin(self, batches, epochs)
         for left in reversed(range(epochs)):
@@ -505,7 +453,7 @@ class Trainer:
 
     def _run_epoch(self, batches: Batches, watchers: Sequence[Callback]) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
-        self._set_pace(len(batches))
+        self._step_numbers.set_pace(self.steps, self.epochs, len(batches))
         self._meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         first, seen, rate = self.steps, 0, self.learning_rate
@@ -545,14 +493,10 @@ class Trainer:
         """Go back to the last good state and raise."""
         self.backend.synchronize()
         bad = first + self._meter.read()[1]
-        since = self._put_by_since
-        good = max(since, since + (bad - 1 - since) // PUT_BY * PUT_BY)
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
-        rate = self.optimizer.rate(culprit, self._epoch_at(culprit))
-        for copy, array in zip(self._put_by, self._state, strict=True):
-            self.backend.xp.copyto(array, copy)
-        self.steps = good
+        rate = self.optimizer.rate(culprit, self._step_numbers.epoch_at(culprit))
+        self.steps = good = self._last_good.bring_back(bad)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
             f"weights are back at those of step {good}. Try a smaller learning rate (it was "

@@ -1,0 +1,62 @@
+"""The last good state of a training: put by every so many steps, in case the loss turns NaN."""
+
+from __future__ import annotations
+
+from ._typing import Array
+from .backend import Backend
+
+#: Every so many steps weights and moments are put by.
+PUT_BY = 100
+
+
+class LastGood:
+    """Copies of a training's arrays, as they were at most `PUT_BY` steps before.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where the arrays live.
+    state : list of array
+        The arrays, which training writes in place.
+
+    Attributes
+    ----------
+    copies : list of array
+        What was put by.
+    since : int
+        The step that the steps of putting by are counted from.
+    """
+
+    def __init__(self, backend: Backend, state: list[Array]) -> None:
+        self._xp, self._state = backend.xp, state
+        self.copies = [self._xp.zeros_like(array) for array in state]
+        self.since = 0
+
+    def begin(self, step: int, finite: Array) -> None:
+        """Count from a step on, and put its state by."""
+        self.since = step
+        self._put_by(finite)
+
+    def step(self, step: int, finite: Array) -> None:
+        """Put the state by if this step is one for it, and if the loss it gave is finite.
+
+        ``finite`` is an array of the device, which decides by itself.
+        """
+        if (step - self.since) % PUT_BY == 0:
+            self._put_by(finite)
+
+    def _put_by(self, finite: Array) -> None:
+        for copy, array in zip(self.copies, self._state, strict=True):
+            self._xp.copyto(copy, array, where=finite[..., None])
+
+    def bring_back(self, bad: int) -> int:
+        """Bring the last good state back; return after how many steps it was.
+
+        Parameters
+        ----------
+        bad : int
+            The first step, counted from 0, whose loss was not finite.
+        """
+        for copy, array in zip(self.copies, self._state, strict=True):
+            self._xp.copyto(array, copy)
+        return max(self.since, self.since + (bad - 1 - self.since) // PUT_BY * PUT_BY)
