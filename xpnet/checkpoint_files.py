@@ -25,8 +25,7 @@ from .serialization import ModelFileError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-#: What a checkpoint after so many steps is called.
-NAME = "step-{:09d}.safetensors"
+#: What a checkpoint is called: `Folder.name`.
 _NAMED = re.compile(r"step-\d{9,}\.safetensors")
 
 #: In the JSON: an array and where it lived, and a number that JSON has no word for.
@@ -162,6 +161,10 @@ class Folder:
         self.path, self._keep = path, keep
         self._damaged: list[Path] = []
 
+    def name(self, step: int) -> str:
+        """Return what the checkpoint after so many steps is called."""
+        return f"step-{step:09d}.safetensors"
+
     def files(self) -> list[Path]:
         """Return the checkpoints, newest first.
 
@@ -236,7 +239,7 @@ class Folder:
         OSError
             If it can't be written: the older ones are then as they were.
         """
-        path = self.path / NAME.format(step)
+        path = self.path / self.name(step)
         durable.write_whole(path, encode(arrays, document))
         self._clear(path, best)
         return path
@@ -246,7 +249,7 @@ class Folder:
         damaged = [path for path in self._damaged if path != newest]
         self._damaged = []
         with contextlib.suppress(OSError):
-            # Later ones than the newest are of this same run: it will come to them, or can use them.
+            # Later ones are of this same run: it will come to them, or can go on from them.
             older = [p for p in self.files() if _step(p) <= _step(newest) and p not in damaged]
             for path in (*damaged, *older[self._keep :]):
                 if path.name != best:

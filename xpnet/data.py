@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -303,8 +303,11 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        """Yield an epoch's batches: rows, labels, weights; the next one writes over the arrays."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield an epoch's batches: rows, labels, weights; the next one writes over the arrays.
+
+        ``first`` is how many of them were made already, and are left out.
+        """
         order = np.arange(self.n)
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
@@ -313,7 +316,7 @@ class Batches:
         if augmentation is not None:
             keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
         views: dict[int, tuple[Array, Array]] = {}
-        for batch, (start, stop) in enumerate(pairwise(self.edges)):
+        for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             size = stop - start
             if size not in views:
                 views[size] = self._rows[:size], self._labels[:size]

@@ -102,6 +102,11 @@ class Meter:
         """Return whether the host has seen a sum that is not finite; it may lag behind a GPU."""
         return not math.isfinite(self._seen.item(0))
 
+    def resume(self, total: float, steps: int) -> None:
+        """Go on in the middle of an epoch, from what `read` returned."""
+        self._record[0, ...] = total
+        self._record[1, ...] = steps
+
     def read(self) -> tuple[float, int]:
         """Return Σ n · loss and the number of finite steps; synchronise the device first."""
         return self._seen.item(0), int(self._seen.item(1))

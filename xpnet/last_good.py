@@ -21,14 +21,14 @@ class LastGood:
 
     Attributes
     ----------
-    copies : list of array
-        What was put by.
+    state, copies : list of array
+        The arrays, and what was put by.
     since : int
         The step that the steps of putting by are counted from.
     """
 
     def __init__(self, backend: Backend, state: list[Array]) -> None:
-        self._xp, self._state = backend.xp, state
+        self._xp, self.state = backend.xp, state
         self.copies = [self._xp.zeros_like(array) for array in state]
         self.since = 0
 
@@ -46,7 +46,7 @@ class LastGood:
             self._put_by(finite)
 
     def _put_by(self, finite: Array) -> None:
-        for copy, array in zip(self.copies, self._state, strict=True):
+        for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(copy, array, where=finite[..., None])
 
     def bring_back(self, bad: int) -> int:
@@ -57,6 +57,6 @@ class LastGood:
         bad : int
             The first step, counted from 0, whose loss was not finite.
         """
-        for copy, array in zip(self.copies, self._state, strict=True):
+        for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(array, copy)
         return max(self.since, self.since + (bad - 1 - self.since) // PUT_BY * PUT_BY)

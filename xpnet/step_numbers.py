@@ -1,4 +1,4 @@
-"""The numbers of each update, and its dropout key: computed ahead, and moved to the device together.
+"""The numbers of each update, and its dropout key: computed ahead, and moved to the device at once.
 
 Both are pure functions of the step's number, so they can be computed before the step is made.
 """

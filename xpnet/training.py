@@ -7,9 +7,10 @@ The path of a mini-batch:
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from ._typing import Array
 from .augmentation import Augmentation
+from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
 from .data import Batches, take_rows
 from .history import DivergedError, History, Meter
 from .last_good import LastGood
@@ -34,6 +36,32 @@ _log = logging.getLogger(__name__)
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
 #: zero, through denormal ones, which a CPU is slow at.
 TINY = 1e-12
+
+
+@dataclass
+class Standing:
+    """Where a fit stands.
+
+    Attributes
+    ----------
+    first : int
+        Epochs that had been made when it began.
+    batch : int
+        Batches that were made of the running epoch; 0 between epochs.
+    seconds, began : float
+        How long the running epoch has taken before this process, and when it then began.
+    stopped : str
+        Why it was stopped, if it was.
+    cut : bool
+        Whether that was in the middle of an epoch.
+    """
+
+    first: int
+    batch: int = 0
+    seconds: float = 0.0
+    began: float = 0.0
+    stopped: str = ""
+    cut: bool = False
 
 
 class Callback:
@@ -62,6 +90,20 @@ class Callback:
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep for this callback to go on exactly.
+
+        Arrays of the device or of NumPy, numbers, strings, booleans, None, lists and dicts of them.
+        What stands under "settings" must be the same when the run goes on; else it is refused.
+        """
+        return {}
+
+    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; called after `on_fit_begin` when a run goes on.
+
+        Arrays come back where they lived, in memory of their own.
+        """
 
 
 class _Function(Callback):
@@ -123,7 +165,9 @@ class Trainer:
         self.l2 = check_not_negative(l2, "l2")
         self.steps = self.epochs = 0
         self.history = History()
-        self._stopping = ""
+        #: Why the running fit is to end, and whether that comes from outside.
+        self._stopping: tuple[str, bool] | None = None
+        self._fit = Standing(0)
         with self.backend.active():
             self._allocate()
 
@@ -133,9 +177,7 @@ class Trainer:
         self._scratch = xp.empty_like(net.parameters)
         weights = slice(0, net.n_weights)
         self._decayed = [a[..., weights] for a in (net.gradients, net.parameters, self._scratch)]
-        self._last_good = LastGood(
-            self.backend, [net.parameters, net.statistics, *self.moments]
-        )
+        self._last_good = LastGood(self.backend, [net.parameters, net.statistics, *self.moments])
         self._meter = Meter(self.backend, net.lead)
         self._shares = xp.empty((0, 1), net.dtype)
         names = ("total", "safe", "decay")
@@ -234,7 +276,20 @@ class Trainer:
         reason : str
             Why; it is found in the attribute ``reason`` of the history.
         """
-        self._stopping = reason
+        self._stopping = reason, False
+
+    def interrupt(self, reason: str = "it was interrupted") -> None:
+        """End the running fit as `stop` does, for a reason that is no part of the training.
+
+        Where checkpoints are written, one is made of where it stands, and a fit that goes on from
+        it knows nothing of the interruption. May be called from a signal handler.
+
+        Parameters
+        ----------
+        reason : str
+            Why; it is found in the attribute ``reason`` of the history.
+        """
+        self._stopping = reason, True
 
     def fit(
         self,
@@ -249,6 +304,8 @@ class Trainer:
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
         sample_weight: Any = None,
+        checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+        resume: bool | str = False,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -279,6 +336,15 @@ class Trainer:
         sample_weight : array-like, shape (n,), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
             (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
+        checkpoint : path, Checkpoints or None
+            A folder for checkpoints, from which the fit can go on after its process has ended,
+            however that came; `Checkpoints` says how often. If one can't be written, a warning says
+            so and the training goes on.
+        resume : bool or "auto"
+            True: go on from the newest whole checkpoint in that folder. The network, the
+            optimiser, the data and all options must be those of its run; ``epochs`` alone may be
+            larger. The end is that of a fit that was never cut off, to the last bit, on the same
+            machine and libraries. "auto": the same if there is one, else begin.
 
         Returns
         -------
@@ -288,7 +354,12 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If X, y or an option is not as it must be, or y has one class only.
+            If X, y or an option is not as it must be, or y has one class only; if the folder holds
+            checkpoints and ``resume`` is False, or they are of another run.
+        OSError
+            If the folder can't be written to, or has no checkpoint to go on from.
+        ModelFileError
+            If none of its checkpoints is whole.
         DivergedError
             If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
             were at most 100 updates before, and training can go on at a smaller rate.
@@ -315,6 +386,8 @@ class Trainer:
                 shuffle=shuffle,
                 monitor=monitor,
                 augmentation=augmentation,
+                checkpoint=checkpoint,
+                resume=resume,
             )
 
     def fit_admitted(
@@ -330,6 +403,8 @@ class Trainer:
         shuffle: bool = True,
         monitor: int = 0,
         augmentation: Augmentation | None = None,
+        checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+        resume: bool | str = False,
     ) -> History:
         """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
         net = self.network
@@ -340,6 +415,9 @@ class Trainer:
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
         with self.backend.active():
+            keeper = make_keeper(checkpoint, resume, self.backend)
+            if batch_size == "auto" and "batch_size" in keeper.run:
+                batch_size = keeper.run["batch_size"]
             if isinstance(batch_size, str):
                 batch_size = self._choose_batch_size(x, labels, batch_size, epochs)
             batches = Batches(
@@ -355,14 +433,18 @@ class Trainer:
             )
             sample = self._sample(x, labels, monitor)
             net.reserve(batches.largest, training=True)
+            stateful = [w for w in watchers if type(w).state is not Callback.state]
+            data = {"X": x, "y": labels, "sample_weight": weights}
+            data["validation X"], data["validation y"] = dev or (None, None)
+            keeper.settle(self._describe(batches, monitor), data, stateful)
             try:
-                return self._run(batches, epochs, dev, sample, watchers)
+                return self._run(batches, epochs, dev, sample, watchers, keeper)
             except DivergedError as error:
                 for watcher in watchers:
                     watcher.on_divergence(self, error)
                 raise
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
-                self._stopping = ""
+                self._stopping = None
                 self._step_numbers.set_pace(self.steps, self.epochs, None)
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
@@ -421,59 +503,85 @@ class Trainer:
         dev: tuple[Array, Array] | None,
         sample: tuple[Array, Array] | None,
         watchers: Sequence[Callback],
+        keeper: NoKeeper,
     ) -> History:
         judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
         self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
         self._meter.reset()
         self._last_good.begin(self.steps, self._meter.finite)
+        self._fit = Standing(self.epochs)
+        keeper.restore(self, epochs)
+        fit = self._fit
+        last = fit.first + epochs
         for watcher in watchers:
-            watcher.on_fit_begin(self, batches, epochs)
-        for left in reversed(range(epochs)):
-            for watcher in watchers:
-                watcher.on_epoch_begin(self)
-            first = self.steps
-            row = self._run_epoch(batches, watchers)
-            cut = self.steps - first < len(batches)
+            watcher.on_fit_begin(self, batches, last - self.epochs)
+        keeper.begin(self)
+        while self.epochs < last and not fit.stopped:
+            if not fit.batch:
+                for watcher in watchers:
+                    watcher.on_epoch_begin(self)
+            row = self._run_epoch(batches, watchers, keeper)
+            fit.cut, fit.batch = fit.batch < len(batches), 0
             for watcher in watchers:
                 watcher.on_evaluation_begin(self)
-            for name, data in judged.items():
-                measured = self.network._evaluate(*data)
-                row[f"{name}_error"] = measured["error"]
-                row.setdefault(f"{name}_loss", measured["loss"])
+            self._judge(judged, row)
             self.history.rows.append(row)
             for watcher in watchers:
                 watcher.on_epoch_end(self, row)
-            if self._stopping:
-                if cut or left > 0:
-                    self.history.stopped, self.history.reason = True, self._stopping
-                break
+            self._end_epoch(keeper, row, last)
+        if fit.stopped and (fit.cut or self.epochs < last):
+            self.history.stopped, self.history.reason = True, fit.stopped
         for watcher in watchers:
             watcher.on_fit_end(self, self.history)
         return self.history
 
-    def _run_epoch(self, batches: Batches, watchers: Sequence[Callback]) -> dict[str, float]:
+    def _judge(self, judged: dict[str, tuple[Array, Array]], row: dict[str, float]) -> None:
+        """Measure loss and error on some parts, as in prediction, for a row of the history."""
+        for name, data in judged.items():
+            measured = self.network._evaluate(*data)
+            row[f"{name}_error"] = measured["error"]
+            row.setdefault(f"{name}_loss", measured["loss"])
+
+    def _end_epoch(self, keeper: NoKeeper, row: dict[str, float], last: int) -> None:
+        """Note whether the fit ends here. A checkpoint does not know of an interruption."""
+        fit = self._fit
+        reason, outside = self._stopping or ("", False)
+        fit.stopped = "" if outside else reason
+        if not (fit.cut and outside):
+            keeper.after_epoch(self, row, final=bool(reason) or self.epochs == last)
+        fit.stopped = reason
+
+    def _run_epoch(
+        self, batches: Batches, watchers: Sequence[Callback], keeper: NoKeeper
+    ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
-        self._step_numbers.set_pace(self.steps, self.epochs, len(batches))
-        self._meter.reset()
+        fit = self._fit
+        first, rate = self.steps - fit.batch, self.learning_rate
+        self._step_numbers.set_pace(first, self.epochs, len(batches))
+        if not fit.batch:
+            self._meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
-        first, seen, rate = self.steps, 0, self.learning_rate
-        began = time.perf_counter()
-        for x, y, weights in batches.epoch(self.epochs):
+        fit.began = time.perf_counter() - fit.seconds
+        for x, y, weights in batches.epoch(self.epochs, fit.batch):
             rate = self.learning_rate
             self._update(x, y, weights)
-            seen += x.shape[0]
+            fit.batch += 1
             if self._meter.diverged():
                 self._give_up(first)
             for watcher in watchers:
                 watcher.on_step_end(self, x.shape[0])
-            if self._stopping:
+            stopping = self._stopping
+            if fit.batch < len(batches):
+                keeper.after_step(self, stopping)
+            if stopping:
                 break
         self.backend.synchronize()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - fit.began
         total, finite_steps = self._meter.read()
         if finite_steps < self.steps - first or not self._is_finite():
             self._give_up(first)
         self.epochs += 1
+        seen, fit.seconds = batches.edges[fit.batch], 0.0
         return {
             "epoch": self.epochs,
             "step": self.steps,
@@ -506,6 +614,69 @@ class Trainer:
             good,
             self.history,
         )
+
+    # -- checkpoints ----
+
+    def _describe(self, batches: Batches, monitor: int) -> dict[str, Any]:
+        """Return what a run must have in common with the one that it goes on from."""
+        return {
+            "network": self.network.config(),
+            "optimizer": describe(self.optimizer),
+            "l2": self.l2,
+            "batch_size": batches.batch_size,
+            "shuffle": batches.shuffle,
+            "monitor": monitor,
+            "augmentation": describe(batches.augmentation),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the further training depends on: see `load_state`."""
+        self.backend.synchronize()
+        fit, rate = self._fit, self.optimizer.learning_rate
+        seconds = time.perf_counter() - fit.began if fit.batch else 0.0
+        return {
+            "arrays": self._last_good.state,
+            "put_by": self._last_good.copies,
+            "put_by_since": self._last_good.since,
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "learning_rate": None if callable(rate) else rate,
+            "epoch_so_far": self._meter.read(),
+            "fit": asdict(replace(fit, seconds=seconds, began=0.0)),
+            "rows": self.history.rows,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Set weights, moments, counters and where the fit stands to what `state` returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not the state of such a trainer.
+        """
+        good = self._last_good
+        pairs = list(
+            zip([*good.state, *good.copies], [*state["arrays"], *state["put_by"]], strict=True)
+        )
+        for array, value in pairs:
+            if value.shape != array.shape or value.dtype != array.dtype:
+                raise ValueError(f"an array is {value.dtype} of shape {value.shape}")
+        self._fit = Standing(**state["fit"])
+        self.history.rows = list(state["rows"])
+        self._meter.resume(*state["epoch_so_far"])
+        self.steps, self.epochs, good.since = (
+            int(state[name]) for name in ("steps", "epochs", "put_by_since")
+        )
+        for array, value in pairs:
+            array[...] = value
+        rate = state["learning_rate"]
+        if rate is not None and rate != self.optimizer.learning_rate:
+            self.learning_rate = rate
+
+    def is_sound(self) -> bool:
+        """Return whether the loss, the parameters and the statistics are finite as far as known."""
+        self.backend.synchronize()
+        return not self._meter.diverged() and self._is_finite()
 
     def _sample(self, x: Array, y: Array, monitor: int) -> tuple[Array, Array] | None:
         """Return the training examples that the training error is measured on."""
