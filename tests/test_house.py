@@ -71,6 +71,7 @@ ORDER = [
     "console",
     "system",
     "options",
+    "cli_checkpoints",
     "cli_train",
     "cli_use",
     "cli_profile",

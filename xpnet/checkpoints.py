@@ -441,7 +441,7 @@ def differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
     Examples
     --------
     >>> list(differences({"a": {"b": 1, "c": [2]}}, {"a": {"b": 3, "c": [2]}}))
-    ['a.b is 1 here and 3 there']
+    ['a.b is 1 here and 3 in the checkpoint']
     """
     if isinstance(here, dict) and isinstance(there, dict):
         for key in dict.fromkeys((*here, *there)):
@@ -451,4 +451,4 @@ def differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
         for i, (mine, other) in enumerate(zip(here, there, strict=True)):
             yield from differences(mine, other, f"{name}[{i}]")
     elif here != there:
-        yield f"{name} is {json.dumps(here)} here and {json.dumps(there)} there"
+        yield f"{name} is {json.dumps(here)} here and {json.dumps(there)} in the checkpoint"
