@@ -91,7 +91,7 @@ def unpack(arrays: Arrays, document: Any, backend: Backend) -> Any:
             return value
         if ARRAY in value:
             array: Array = np.array(arrays[value[ARRAY]])
-            return backend.asarray(array) if value["device"] else array
+            return backend.asarray(array).reshape(array.shape) if value["device"] else array
         if FLOAT in value:
             return float(value[FLOAT])
         return {key: join(inner) for key, inner in value.items()}
@@ -175,6 +175,8 @@ class Folder:
         """
         if not self.path.exists():
             return []
+        if not self.path.is_dir():
+            raise NotADirectoryError(f"{self.path}: is no folder; give one for checkpoints")
         found = [path for path in self.path.iterdir() if _NAMED.fullmatch(path.name)]
         return sorted(found, key=_step, reverse=True)
 

@@ -161,7 +161,7 @@ class NoKeeper:
     def begin(self, trainer: Trained) -> None:
         """Begin, or go on."""
 
-    def after_step(self, trainer: Trained, stopping: tuple[str, bool] | None) -> None:
+    def after_step(self, trainer: Trained, interrupted: bool) -> None:
         """Do something after a step that is not the last of its epoch."""
 
     def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
@@ -312,12 +312,14 @@ class Keeper(NoKeeper):
         if self.tree is None:
             return
         try:
-            made = self.tree["trainer"]["epochs"] - self.tree["trainer"]["fit"]["first"]
-            if made > epochs:
-                raise ValueError(f"epochs is {epochs}, and {self._last} was written after {made}")
-            trainer.load_state(self.tree["trainer"])
-        except (KeyError, TypeError) as error:
+            state = self.tree["trainer"]
+            made = state["epochs"] - state["fit"]["first"]
+            if made <= epochs:
+                trainer.load_state(state)
+        except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(self._last, error) from error
+        if made > epochs:
+            raise ValueError(f"epochs is {epochs}, and {self._last} was written after {made}")
 
     def begin(self, trainer: Trained) -> None:
         """Give the callbacks their states back, or write the first checkpoint.
@@ -337,13 +339,9 @@ class Keeper(NoKeeper):
         except OSError as error:
             raise _refused(self._path, error) from error
 
-    def after_step(self, trainer: Trained, stopping: tuple[str, bool] | None) -> None:
-        """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted.
-
-        If it is to be stopped for good none is due: the epoch ends here.
-        """
-        interrupted = stopping is not None and stopping[1]
-        if interrupted or (stopping is None and self._is_due(trainer.steps)):
+    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+        """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted."""
+        if interrupted or self._is_due(trainer.steps):
             self._try_to_write(trainer)
 
     def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:

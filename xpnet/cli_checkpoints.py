@@ -11,6 +11,7 @@ from typing import Any
 
 from . import checkpoints, readers
 from .checkpoints import Checkpoints
+from .readers import Dataset
 from .serialization import ModelFileError
 from .settings import Settings
 
@@ -74,13 +75,32 @@ class Run:
                 "another folder"
             )
 
-    def fit_options(self, settings: Settings, model_file: Path) -> dict[str, Any]:
+    def read(self) -> Dataset:
+        """Read the data.
+
+        Raises
+        ------
+        OSError, ValueError
+            If that can't be, or they are not those that the run began with.
+        """
+        dataset = readers.read(self.data, self.target, self.drop)
+        if self.begun is not None:
+            here, there = dataset.fingerprint(), self.begun.about.get("fingerprint")
+            if here != there:
+                raise ValueError(
+                    f"{self.begun.file}: is of other data: the fingerprint of {self.data} is "
+                    f"{here}, and in the checkpoint {there}"
+                )
+        return dataset
+
+    def fit_options(self, dataset: Dataset, settings: Settings, model_file: Path) -> dict[str, Any]:
         """Return what `Trainer.fit` is to be told; ``settings`` as they have become."""
         if self.folder is None:
             return {}
         file = Path(self.data).suffix.lower() in readers.FILES
         about = {
             "data": os.path.abspath(self.data) if file else self.data,
+            "fingerprint": dataset.fingerprint(),
             "target": self.target,
             "drop": self.drop,
             "settings": asdict(settings),
@@ -124,17 +144,24 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     begun = checkpoints.newest(folder)
     if "settings" not in begun.about:
         raise ModelFileError(f"{begun.file}: xpnet train did not write it; go on with it in Python")
-    told = dict(begun.about)
+    told = {k: v for k, v in begun.about.items() if k != "fingerprint"}
     try:
         settings = Settings(**{k: _tuple(v) for k, v in told.pop("settings").items()})
-        run = Run(settings=settings, folder=folder, every=begun.every, keep=begun.keep, **told)
-    except TypeError as error:
-        raise ModelFileError(f"{begun.file}: no run can go on from it ({error})") from error
+        output = _near(Path(told.pop("output")))
+        run = Run(
+            settings=settings,
+            output=output,
+            folder=folder,
+            every=begun.every,
+            keep=begun.keep,
+            begun=begun,
+            **told,
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{begun.file}: no run can go on from it ({error!r})") from error
     if "epochs" in given:
-        settings = replace(settings, epochs=options["epochs"])
-    changed = {k: v for k, v in options.items() if k in given and k != "epochs"}
-    output = changed.pop("output", None) or _near(Path(told["output"]))
-    return replace(run, settings=settings, output=output, begun=begun, **changed)
+        run = replace(run, settings=replace(settings, epochs=options["epochs"]))
+    return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
 
 
 def _tuple(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import console, options, plots, readers
+from . import console, options, plots
 from .backend import explain
 from .cli_checkpoints import Run, going_on
 from .experiment import Experiment
@@ -179,7 +179,7 @@ def train(
         run = Run(data, target, names, settings, device, output, checkpoint, every, keep)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
-    dataset = readers.read(run.data, run.target, run.drop)
+    dataset = run.read()
     model_file = run.output or Path(f"{dataset.name}.safetensors")
     options.require_writable(model_file, run.data)
     picture = options.beside(model_file, ".png")
@@ -220,7 +220,7 @@ def _train(
     reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
     try:
         if len(lambdas) == 1:
-            more = run.fit_options(experiment.settings, model_file)
+            more = run.fit_options(experiment.dataset, experiment.settings, model_file)
             experiment.run([reporter, ctrl_c], **more)
             return None
         table = console.SweepTable(out, "λ", "l2", name)

@@ -54,6 +54,8 @@ class Standing:
         Why it was stopped, if it was.
     cut : bool
         Whether that was in the middle of an epoch.
+    cut_off : bool
+        Whether an interruption has cut the epoch: of such a one no checkpoint is made.
     """
 
     first: int
@@ -62,6 +64,7 @@ class Standing:
     began: float = 0.0
     stopped: str = ""
     cut: bool = False
+    cut_off: bool = False
 
 
 class Callback:
@@ -165,8 +168,8 @@ class Trainer:
         self.l2 = check_not_negative(l2, "l2")
         self.steps = self.epochs = 0
         self.history = History()
-        #: Why the running fit is to end, and whether that comes from outside.
-        self._stopping: tuple[str, bool] | None = None
+        #: Why the running fit is to end: the training's own reason, and one from outside.
+        self._stopping = self._interruption = ""
         self._fit = Standing(0)
         with self.backend.active():
             self._allocate()
@@ -276,7 +279,7 @@ class Trainer:
         reason : str
             Why; it is found in the attribute ``reason`` of the history.
         """
-        self._stopping = reason, False
+        self._stopping = reason
 
     def interrupt(self, reason: str = "it was interrupted") -> None:
         """End the running fit as `stop` does, for a reason that is no part of the training.
@@ -289,7 +292,7 @@ class Trainer:
         reason : str
             Why; it is found in the attribute ``reason`` of the history.
         """
-        self._stopping = reason, True
+        self._interruption = reason
 
     def fit(
         self,
@@ -444,7 +447,7 @@ class Trainer:
                     watcher.on_divergence(self, error)
                 raise
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
-                self._stopping = None
+                self._stopping = self._interruption = ""
                 self._step_numbers.set_pace(self.steps, self.epochs, None)
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
@@ -486,7 +489,9 @@ class Trainer:
             return other.step, other
 
         bench = Feeding(copy, x, labels, self.backend)
-        return choose(bench, x.shape[0], epochs, stop=lambda: bool(self._stopping))
+        return choose(
+            bench, x.shape[0], epochs, stop=lambda: bool(self._stopping or self._interruption)
+        )
 
     def _choose_batch_size(self, x: Array, labels: Array, wish: str, epochs: int) -> int:
         """Return the number that "auto" stands for."""
@@ -545,11 +550,11 @@ class Trainer:
     def _end_epoch(self, keeper: NoKeeper, row: dict[str, float], last: int) -> None:
         """Note whether the fit ends here. A checkpoint does not know of an interruption."""
         fit = self._fit
-        reason, outside = self._stopping or ("", False)
-        fit.stopped = "" if outside else reason
-        if not (fit.cut and outside):
-            keeper.after_epoch(self, row, final=bool(reason) or self.epochs == last)
-        fit.stopped = reason
+        if not fit.cut_off:
+            fit.stopped = self._stopping
+            final = bool(self._stopping or self._interruption) or self.epochs == last
+            keeper.after_epoch(self, row, final)
+        fit.stopped = fit.stopped or self._interruption
 
     def _run_epoch(
         self, batches: Batches, watchers: Sequence[Callback], keeper: NoKeeper
@@ -570,10 +575,11 @@ class Trainer:
                 self._give_up(first)
             for watcher in watchers:
                 watcher.on_step_end(self, x.shape[0])
-            stopping = self._stopping
-            if fit.batch < len(batches):
-                keeper.after_step(self, stopping)
-            if stopping:
+            stopping, interruption = self._stopping, self._interruption
+            if fit.batch < len(batches) and not stopping:
+                keeper.after_step(self, interrupted=bool(interruption))
+            if stopping or interruption:
+                fit.cut_off = fit.batch < len(batches) and not stopping
                 break
         self.backend.synchronize()
         seconds = time.perf_counter() - fit.began
