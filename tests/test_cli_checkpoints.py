@@ -221,8 +221,9 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     np.savez("data.npz", X=X, y=y)
     assert run("train", "data.npz", *QUICK[1:], "--checkpoint", "run")[0] == 0
-    X[0, 0] += 1
-    np.savez("data.npz", X=X, y=y)
+    other = X.copy()
+    other[0, 0] += 1
+    np.savez("data.npz", X=other, y=y)
     code, _, err = run("train", "--resume", "run")
     assert code == 2
     # Though the row that is another is in the test set, and nothing is trained on it.
@@ -233,7 +234,6 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     assert (code, len(err.splitlines())) == (2, 1)
     assert "data.npz: no such file" in err
     # It was moved: its new place may be told.
-    X[0, 0] -= 1
     np.savez("moved.npz", X=X, y=y)
     assert run("train", "moved.npz", "--resume", "run")[0] == 0
 
