@@ -743,11 +743,14 @@ def rewritten(path, change):
         lambda d, a: d.update(trainer=3),
         lambda d, a: d["trainer"].pop("steps"),
         lambda d, a: d["trainer"].update(steps="many"),
-        lambda d, a: d["trainer"]["arrays"].pop(),
-        lambda d, a: d["trainer"].update(arrays=None),
+        lambda d, a: d["trainer"].update(epochs=-1),
+        lambda d, a: d["trainer"]["weights"]["now"].insert(0, 3),
+        lambda d, a: a["trainer.weights.now.0"].fill(math.nan),
+        lambda d, a: d["trainer"]["weights"]["now"].pop(),
+        lambda d, a: d["trainer"]["weights"].update(put_by=None),
         lambda d, a: d["trainer"]["fit"].update(more=1),
-        lambda d, a: a.update({"trainer.arrays.0": np.zeros(3, np.float32)}),
-        lambda d, a: d["trainer"]["arrays"][0].update({"$array": "elsewhere"}),
+        lambda d, a: a.update({"trainer.weights.now.0": np.zeros(3, np.float32)}),
+        lambda d, a: d["trainer"]["weights"]["now"][0].update({"$array": "elsewhere"}),
     ],
 )
 def test_a_checkpoint_that_no_trainer_wrote(folder, change):
@@ -758,6 +761,23 @@ def test_a_checkpoint_that_no_trainer_wrote(folder, change):
     with pytest.raises(xn.ModelFileError, match=r"0006\.safetensors: no run can go on from it"):
         fit(epochs=2, checkpoint=folder, resume=True)
     np.testing.assert_array_equal(fit.net.parameters, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, a: d["callbacks"].pop(),
+        lambda d, a: d["callbacks"][1].pop("best"),
+        lambda d, a: a.update({"callbacks.1.weights.0": np.zeros(1, np.float32)}),
+        lambda d, a: a.update({"callbacks.0.own.1": np.zeros(1, np.float32)}),
+        lambda d, a: a.update({"callbacks.0.parameters.arrays.0": np.zeros(1, np.float32)}),
+    ],
+)
+def test_a_state_that_no_callback_wrote(folder, change):
+    Fit()(epochs=1, checkpoint=folder)
+    rewritten(folder / "step-000000006.safetensors", change)
+    with pytest.raises(xn.ModelFileError, match=r"0006\.safetensors: no run can go on from it"):
+        Fit()(epochs=2, checkpoint=folder, resume=True)
 
 
 # -- trees ----

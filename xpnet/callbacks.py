@@ -125,7 +125,7 @@ class EarlyStopping(Callback):
         """Go on from there."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
-        self._state = state["weights"]
+        self._state = _of_this(trainer.network, state["weights"])
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Bring the best weights back, if there are any, and say so."""
@@ -223,9 +223,12 @@ class WeightAverage(Callback):
 
     def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.parameters.load_state(state["parameters"])
-        self.statistics.load_state(state["statistics"])
-        self._own = state["own"]
+        averages = self.parameters, self.statistics
+        for average, name in zip(averages, ("parameters", "statistics"), strict=True):
+            average.load_state(state[name])
+        if self.parameters.count:
+            _of_this(trainer.network, [average.value for average in averages])
+        self._own = _of_this(trainer.network, state["own"])
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Warn if there is no average."""
@@ -237,3 +240,11 @@ class WeightAverage(Callback):
 def _state(network: Network) -> list[Array]:
     """Return what a network computes from: its parameters and running statistics."""
     return [network.parameters, network.statistics]
+
+
+def _of_this(network: Network, arrays: list[Array]) -> list[Array]:
+    """Return arrays from a checkpoint, or raise a ValueError if they are not of the network."""
+    shapes = [array.shape for array in _state(network)]
+    if arrays and [array.shape for array in arrays] != shapes:
+        raise ValueError(f"weights of shapes {[a.shape for a in arrays]}, of a network of {shapes}")
+    return arrays

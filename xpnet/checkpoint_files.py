@@ -190,7 +190,7 @@ class Folder:
         """
         self.path.mkdir(exist_ok=True)
         durable.remove_unfinished(self.path)
-        probe = self.path / ".probe"
+        probe = self.path / f".probe{durable.UNFINISHED}"
         durable.write_whole(probe, b"")
         durable.DISK.remove(probe)
 

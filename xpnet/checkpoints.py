@@ -22,6 +22,9 @@ from .checkpoint_files import Folder, fingerprint, pack, unpack
 from .serialization import ModelFileError
 from .validation import check_count
 
+#: What comes of taking something for a state that is none.
+NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -212,8 +215,6 @@ class Keeper(NoKeeper):
         If it is to begin, and there are some of another run.
     ModelFileError
         If it is to go on, and none is whole.
-    OSError
-        If nothing can be written there.
     """
 
     def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
@@ -225,10 +226,6 @@ class Keeper(NoKeeper):
         self._best: dict[str, Any] | None = None
         self._failing = False
         self._find(resume)
-        try:
-            self._folder.prepare()
-        except OSError as error:
-            raise _refused(self._path, error) from error
 
     def _find(self, resume: bool | str) -> None:
         """Read the checkpoint to go on from, or see that there is none."""
@@ -249,7 +246,7 @@ class Keeper(NoKeeper):
             self.tree = unpack(arrays, document, self._backend)
             self._best = self.tree["best"]
             self.run, self._machine = self.tree["run"], self.tree["machine"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (*NOT_A_STATE, RecursionError) as error:
             raise _unreadable(self._last, error) from error
 
     def settle(
@@ -270,6 +267,8 @@ class Keeper(NoKeeper):
         ------
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
+        OSError
+            If nothing can be written to the folder.
 
         Warns
         -----
@@ -298,6 +297,10 @@ class Keeper(NoKeeper):
                 )
                 warnings.warn(message, UserWarning, stacklevel=2)
         self.run, self._machine = run, machine
+        try:
+            self._folder.prepare()
+        except OSError as error:
+            raise _refused(self._path, error) from error
 
     def restore(self, trainer: Trained, epochs: int) -> None:
         """Bring a trainer to where the checkpoint was made, if there is one to go on from.
@@ -316,7 +319,7 @@ class Keeper(NoKeeper):
             made = state["epochs"] - state["fit"]["first"]
             if made <= epochs:
                 trainer.load_state(state)
-        except (KeyError, TypeError, ValueError) as error:
+        except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
             raise ValueError(f"epochs is {epochs}, and {self._last} was written after {made}")
@@ -326,12 +329,17 @@ class Keeper(NoKeeper):
 
         Raises
         ------
+        ModelFileError
+            If a callback can't take its state.
         OSError
             If it can't be written: better now than when there is something to lose.
         """
         if self.tree is not None:
-            for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
-                callback.load_state(trainer, state)
+            try:
+                for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
+                    callback.load_state(trainer, state)
+            except NOT_A_STATE as error:
+                raise _unreadable(self._last, error) from error
             self.tree = None  # its arrays were copied
             return
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._typing import Array
 from .backend import Backend
 
@@ -60,3 +62,27 @@ class LastGood:
         for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(array, copy)
         return max(self.since, self.since + (bad - 1 - self.since) // PUT_BY * PUT_BY)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the arrays and their copies for a checkpoint."""
+        return {"now": self.state, "put_by": self.copies, "since": self.since}
+
+    def load_tree(self, tree: dict[str, Any]) -> None:
+        """Set the arrays and their copies to what `tree` returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is no such tree; nothing is changed then.
+        """
+        targets = [*self.state, *self.copies]
+        pairs = list(zip(targets, [*tree["now"], *tree["put_by"]], strict=True))
+        for target, array in pairs:
+            if array.shape != target.shape or array.dtype != target.dtype:
+                raise ValueError(
+                    f"an array is {array.dtype} of shape {array.shape}, and should be "
+                    f"{target.dtype} of shape {target.shape}"
+                )
+        self.since = int(tree["since"])
+        for target, array in pairs:
+            self._xp.copyto(target, array)

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
 from .data import Batches, take_rows
-from .history import DivergedError, History, Meter
+from .history import DivergedError, History, Meter, Standing
 from .last_good import LastGood
 from .measuring import Feeding, choose
 from .network import Network
@@ -36,35 +36,6 @@ _log = logging.getLogger(__name__)
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
 #: zero, through denormal ones, which a CPU is slow at.
 TINY = 1e-12
-
-
-@dataclass
-class Standing:
-    """Where a fit stands.
-
-    Attributes
-    ----------
-    first : int
-        Epochs that had been made when it began.
-    batch : int
-        Batches that were made of the running epoch; 0 between epochs.
-    seconds, began : float
-        How long the running epoch has taken before this process, and when it then began.
-    stopped : str
-        Why it was stopped, if it was.
-    cut : bool
-        Whether that was in the middle of an epoch.
-    cut_off : bool
-        Whether an interruption has cut the epoch: of such a one no checkpoint is made.
-    """
-
-    first: int
-    batch: int = 0
-    seconds: float = 0.0
-    began: float = 0.0
-    stopped: str = ""
-    cut: bool = False
-    cut_off: bool = False
 
 
 class Callback:
@@ -638,17 +609,14 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return all that the further training depends on: see `load_state`."""
         self.backend.synchronize()
-        fit, rate = self._fit, self.optimizer.learning_rate
-        seconds = time.perf_counter() - fit.began if fit.batch else 0.0
+        rate = self.optimizer.learning_rate
         return {
-            "arrays": self._last_good.state,
-            "put_by": self._last_good.copies,
-            "put_by_since": self._last_good.since,
+            "weights": self._last_good.tree(),
             "steps": self.steps,
             "epochs": self.epochs,
             "learning_rate": None if callable(rate) else rate,
             "epoch_so_far": self._meter.read(),
-            "fit": asdict(replace(fit, seconds=seconds, began=0.0)),
+            "fit": self._fit.tree(),
             "rows": self.history.rows,
         }
 
@@ -658,24 +626,17 @@ class Trainer:
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it is not the state of such a trainer.
+            If it is not the state of such a trainer; nothing is changed then.
         """
-        good = self._last_good
-        pairs = list(
-            zip([*good.state, *good.copies], [*state["arrays"], *state["put_by"]], strict=True)
-        )
-        for array, value in pairs:
-            if value.shape != array.shape or value.dtype != array.dtype:
-                raise ValueError(f"an array is {value.dtype} of shape {value.shape}")
-        self._fit = Standing(**state["fit"])
-        self.history.rows = list(state["rows"])
-        self._meter.resume(*state["epoch_so_far"])
-        self.steps, self.epochs, good.since = (
-            int(state[name]) for name in ("steps", "epochs", "put_by_since")
-        )
-        for array, value in pairs:
-            array[...] = value
-        rate = state["learning_rate"]
+        fit, rows, rate = Standing(**state["fit"]), list(state["rows"]), state["learning_rate"]
+        steps, epochs = (check_count(state[name], name, 0) for name in ("steps", "epochs"))
+        total, finite_steps = state["epoch_so_far"]
+        for array in state["weights"]["now"][:2]:
+            if not bool(self.backend.xp.isfinite(array).all()):
+                raise ValueError("its weights are NaN or infinite")
+        self._last_good.load_tree(state["weights"])
+        self._meter.resume(total, finite_steps)
+        self._fit, self.history.rows, self.steps, self.epochs = fit, rows, steps, epochs
         if rate is not None and rate != self.optimizer.learning_rate:
             self.learning_rate = rate
 
