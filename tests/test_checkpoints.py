@@ -168,6 +168,16 @@ def test_a_fit_that_goes_on_ends_with_the_same_bits(device, folder, optimizer):
     assert last.bits() == whole.bits()
 
 
+@pytest.mark.parametrize("device", ["lagging"], indirect=True)
+def test_a_host_that_lags_behind_the_device(device, folder):
+    """What is written is what the device has at that step, and not what the host has seen."""
+    whole, resumed = Fit(device), Fit(device)
+    whole()
+    Fit(device)(more=[Interrupt(9)], checkpoint=xn.Checkpoints(folder, every=1))
+    resumed(checkpoint=xn.Checkpoints(folder, every=1), resume=True)
+    assert resumed.bits() == whole.bits()
+
+
 @pytest.mark.filterwarnings("ignore:the fit had fewer than 2 steps")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("step", range(1, 5 * STEPS + 1))
@@ -233,18 +243,27 @@ def test_early_stopping_that_has_stopped_stays_so(folder, kind):
         assert resumed.bits() == whole.bits()
 
 
-def test_a_stop_in_the_middle_of_an_epoch_is_for_good(folder):
+def test_a_stop_in_the_middle_of_an_epoch_is_for_good(folder, monkeypatch):
     class Stop(xn.Callback):
         def on_step_end(self, trainer, n):
             if trainer.steps == 9:
                 trainer.stop("enough")
 
+    written, write = [], checkpoint_files.Folder.write
+
+    def note(self, step, arrays, document, best):
+        written.append((step, document["trainer"]["fit"]["batch"]))
+        return write(self, step, arrays, document, best)
+
+    monkeypatch.setattr(checkpoint_files.Folder, "write", note)
     whole, cut, resumed = Fit(), Fit(), Fit()
     whole(more=[Stop()])
     cut(more=[Stop()], checkpoint=xn.Checkpoints(folder, every=1))
     history = resumed(more=[Stop()], checkpoint=folder, resume=True)
     assert (history.stopped, history.reason, len(history)) == (True, "enough", 2)
     assert resumed.bits() == whole.bits()
+    # Nothing was written from which it would have gone on beyond the stop.
+    assert max(batch for step, batch in written if step == 9) == 0
 
 
 def test_a_later_divergence_leads_back_to_the_same_state(folder):
@@ -429,6 +448,15 @@ def test_callbacks_without_a_state_may_come_and_go(folder):
     resumed(callbacks=[xn.Callback(), resumed.average, resumed.stopping], checkpoint=folder,
             resume=True)  # fmt: skip
     assert resumed.bits() == whole.bits()
+
+
+def test_the_weights_behind_an_average_are_kept_where_they_are_needed_alone(folder):
+    Fit()(more=[Interrupt(14)], checkpoint=xn.Checkpoints(folder, keep=9))
+    kept = {
+        step: len(checkpoint_files.read(path)[1]["callbacks"][0]["own"])
+        for step, path in zip(reversed(steps(folder)), xn.Checkpoints(folder).files(), strict=True)
+    }
+    assert kept == {14: 0, 12: 2, 6: 2, 0: 0}
 
 
 @pytest.mark.parametrize(
