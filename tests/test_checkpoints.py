@@ -668,11 +668,13 @@ def test_other_data_are_refused(folder, changed):
         Fit().trainer.fit(features, labels, resume=True, **options)
 
 
-def test_fewer_epochs_than_were_made_are_refused(folder):
-    Fit()(epochs=3, checkpoint=folder)
+@pytest.mark.parametrize(("step", "epoch"), [(13, 3), (17, 3), (18, 3), (19, 4)])
+def test_fewer_epochs_than_were_begun_are_refused(folder, step, epoch):
+    Fit()(more=[Interrupt(step)], checkpoint=folder)
     fit = Fit()
-    with pytest.raises(ValueError, match=r"epochs is 2, and .*0018\..* was written after 3"):
-        fit(epochs=2, checkpoint=folder, resume=True)
+    message = rf"epochs is {epoch - 1}, and .*{step}\.safetensors was written in epoch {epoch}"
+    with pytest.raises(ValueError, match=message):
+        fit(epochs=epoch - 1, checkpoint=folder, resume=True)
     assert fit.trainer.steps == 0
 
 
@@ -768,6 +770,7 @@ def rewritten(path, change):
     [
         lambda d, a: d.pop("trainer"),
         lambda d, a: d.pop("best"),
+        lambda d, a: d.update(best=[1.0]),
         lambda d, a: d.update(trainer=3),
         lambda d, a: d["trainer"].pop("steps"),
         lambda d, a: d["trainer"].update(steps="many"),
@@ -789,6 +792,13 @@ def test_a_checkpoint_that_no_trainer_wrote(folder, change):
     with pytest.raises(xn.ModelFileError, match=r"0006\.safetensors: no run can go on from it"):
         fit(epochs=2, checkpoint=folder, resume=True)
     np.testing.assert_array_equal(fit.net.parameters, before)
+
+
+def test_a_checkpoint_is_no_model(folder):
+    Fit()(epochs=1, checkpoint=folder)
+    for load in (xn.load, xn.load_model):
+        with pytest.raises(xn.ModelFileError, match="a checkpoint, and no model"):
+            load(folder / "step-000000006.safetensors", device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,9 @@ class Stateful(Protocol):
 class NoKeeper:
     """What a fit without checkpoints calls: nothing comes of it."""
 
-    run: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    def __init__(self) -> None:
+        #: What the run is set to, once that is known.
+        self.run: dict[str, Any] = {}
 
     def settle(
         self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
@@ -204,8 +206,6 @@ class Keeper(NoKeeper):
     ----------
     tree : dict or None
         The checkpoint that the fit goes on from.
-    run : dict
-        What the run is set to.
 
     Raises
     ------
@@ -218,6 +218,7 @@ class Keeper(NoKeeper):
     """
 
     def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
+        super().__init__()
         self._options, self._backend = checkpoints, backend
         self._path = Path(checkpoints.path)
         self._folder = Folder(self._path, checkpoints.keep)
@@ -244,7 +245,8 @@ class Keeper(NoKeeper):
         self._last, arrays, document = found
         try:
             self.tree = unpack(arrays, document, self._backend)
-            self._best = self.tree["best"]
+            if (best := self.tree["best"]) is not None:
+                self._best = {"figure": float(best["figure"]), "file": str(best["file"])}
             self.run, self._machine = self.tree["run"], self.tree["machine"]
         except (*NOT_A_STATE, RecursionError) as error:
             raise _unreadable(self._last, error) from error
@@ -316,13 +318,13 @@ class Keeper(NoKeeper):
             return
         try:
             state = self.tree["trainer"]
-            made = state["epochs"] - state["fit"]["first"]
+            made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
             if made <= epochs:
                 trainer.load_state(state)
         except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
-            raise ValueError(f"epochs is {epochs}, and {self._last} was written after {made}")
+            raise ValueError(f"epochs is {epochs}, and {self._last} was written in epoch {made}")
 
     def begin(self, trainer: Trained) -> None:
         """Give the callbacks their states back, or write the first checkpoint.
