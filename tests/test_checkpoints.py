@@ -266,27 +266,30 @@ def test_a_stop_in_the_middle_of_an_epoch_is_for_good(folder, monkeypatch):
     assert max(batch for step, batch in written if step == 9) == 0
 
 
-def test_a_later_divergence_leads_back_to_the_same_state(folder):
-    def make():
+@pytest.mark.parametrize(("epochs_before", "good_step"), [(0, 100), (2, 112)])
+def test_a_later_divergence_leads_back_to_the_same_state(folder, epochs_before, good_step):
+    """States are put by every hundred steps from a fit's beginning on."""
+    options = {"callbacks": [], "augmentation": None}
+
+    def make(begun=True):
         blow_up = xn.Piecewise(0.01, (30,), (1e30,))  # after 180 steps
         fit = Fit(optimizer=xn.SGD(blow_up), layers=(8, xn.Tanh(), 1))
-        return fit, {"callbacks": [], "augmentation": None}
+        if epochs_before and begun:
+            fit(epochs=epochs_before, **options)
+        return fit
 
-    def diverge(fit, **options):
+    def diverge(fit, **more):
         with pytest.raises(xn.DivergedError) as caught:
-            fit(epochs=40, **options)
+            fit(epochs=40, **options, **more)
         error, trainer = caught.value, fit.trainer
         arrays = [trainer.network.parameters, *trainer.moments]
         told = (error.epoch, error.step, error.good_step, str(error), trainer.steps)
         return told, [array.tobytes() for array in arrays]
 
-    whole, options = make()
-    expected = diverge(whole, **options)
-    assert expected[0][2] == 100  # what was put by long before the checkpoint
-    cut, options = make()
-    cut(epochs=40, checkpoint=folder, **(options | {"callbacks": [Interrupt(150)]}))
-    resumed, options = make()
-    assert diverge(resumed, checkpoint=folder, resume=True, **options) == expected
+    expected = diverge(make())
+    assert expected[0][2] == good_step  # what was put by long before the checkpoint
+    make()(epochs=40, checkpoint=folder, **(options | {"callbacks": [Interrupt(150)]}))
+    assert diverge(make(begun=False), checkpoint=folder, resume=True) == expected
 
 
 def test_a_divergence_in_the_epoch_that_goes_on_is_found_at_its_step(folder):
