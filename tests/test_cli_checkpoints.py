@@ -14,6 +14,8 @@ import pytest
 from test_cli import interrupted, needs_signals, run  # noqa: F401 - a fixture
 
 import xpnet as xn
+from xpnet.cli_checkpoints import going_on
+from xpnet.settings import Settings
 
 #: iris in batches of 20: 5 steps an epoch, the last one of 10.
 QUICK = ["iris", "--hidden", "8", "--epochs", "4", "--batch-size", "20", "--device", "cpu"]
@@ -277,6 +279,14 @@ def test_checkpoints_of_another_program(run):  # noqa: F811
     code, _, err = run("train", "--resume", "run")
     assert code == 2
     assert "step-000000005.safetensors: xpnet train did not write it; go on with it in Py" in err
+
+
+def test_the_settings_come_back_as_they_were(begun):
+    run = going_on(Path("run"), ["output"], {"output": Path("other")})
+    expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule="cosine")
+    assert run.settings == expected
+    assert (run.data, run.target, run.drop, run.device) == ("iris", None, [], "cpu")
+    assert (run.output, run.keep, run.every, run.begun.step) == (Path("other"), 3, None, 20)
 
 
 def test_an_answer_in_json(begun):
