@@ -282,11 +282,11 @@ def test_checkpoints_of_another_program(run):  # noqa: F811
 
 
 def test_the_settings_come_back_as_they_were(begun):
-    run = going_on(Path("run"), ["output"], {"output": Path("other")})
+    found = going_on(Path("run"), ["output"], {"output": Path("other")})
     expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule="cosine")
-    assert run.settings == expected
-    assert (run.data, run.target, run.drop, run.device) == ("iris", None, [], "cpu")
-    assert (run.output, run.keep, run.every, run.begun.step) == (Path("other"), 3, None, 20)
+    assert found.settings == expected
+    assert (found.data, found.target, found.drop, found.device) == ("iris", None, [], "cpu")
+    assert (found.output, found.keep, found.every, found.begun.step) == (Path("other"), 3, None, 20)
 
 
 def test_an_answer_in_json(begun):
