@@ -48,9 +48,9 @@ class History:
     columns : tuple of str
         The keys of each row, known from the fit's beginning on.
     stopped : bool
-        Whether `Trainer.stop` ended the fit before its last epoch was through.
+        Whether `Trainer.stop` or `interrupt` ended the fit before its last epoch was through.
     reason : str
-        Why, as `Trainer.stop` was told.
+        Why, as they were told.
     batch_size : int or None
         Examples in a mini-batch, where "auto" was asked for as well.
     """

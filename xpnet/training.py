@@ -532,8 +532,9 @@ class Trainer:
     ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
         fit = self._fit
-        first, rate = self.steps - fit.batch, self.learning_rate
+        first = self.steps - fit.batch
         self._step_numbers.set_pace(first, self.epochs, len(batches))
+        rate = self.learning_rate
         if not fit.batch:
             self._meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
