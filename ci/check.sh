@@ -45,6 +45,9 @@ python -m pytest  # as a module, for the source tree to come first: doctests wan
 say "scikit-learn's own tests of its MLP, on ours"
 python ci/sklearn_mlp.py
 
+say "a training that is killed fifty times"
+python ci/kills.py --kills 50
+
 say "the benchmarks run (hardly measured)"
 python bench/run.py --quick -o "$work/bench"
 

@@ -18,6 +18,7 @@ from .averages import SimpleMovingAverage as SimpleMovingAverage
 from .backend import DeviceError as DeviceError
 from .callbacks import EarlyStopping as EarlyStopping
 from .callbacks import WeightAverage as WeightAverage
+from .checkpoints import Checkpoints as Checkpoints
 from .data import Rows as Rows
 from .data import partition as partition
 from .diagnosis import Diagnosis as Diagnosis

@@ -55,6 +55,23 @@ class MovingAverage:
             raise ValueError("there is no average yet: call update first")
         return self._average()
 
+    def state(self) -> dict[str, Any]:
+        """Return what was taken in so far, as a checkpoint keeps it: numbers and arrays by name."""
+        return {"count": self.count} | ({"arrays": self._arrays()} if self.count else {})
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; its arrays are then this average's own."""
+        self.count = state["count"]
+        if self.count:
+            self._shape = tuple(state["arrays"][0].shape)
+            self._set_arrays(state["arrays"])
+
+    def _arrays(self) -> list[Array]:
+        raise NotImplementedError
+
+    def _set_arrays(self, arrays: list[Array]) -> None:
+        raise NotImplementedError
+
     def _take_in(self, x: Array) -> None:
         raise NotImplementedError
 
@@ -100,6 +117,12 @@ class SimpleMovingAverage(MovingAverage):
         if self.window < 1:
             raise ValueError(f"window is {self.window}: give 1 or more")
         self._last: deque[Array] = deque(maxlen=int(self.window))
+
+    def _arrays(self) -> list[Array]:
+        return list(self._last)
+
+    def _set_arrays(self, arrays: list[Array]) -> None:
+        self._last.extend(arrays)
 
     def _take_in(self, x: Array) -> None:
         self._last.append(_own(x))
@@ -154,6 +177,13 @@ class ExponentialMovingAverage(MovingAverage):
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta is {self.beta}: give a number in [0, 1)")
         self.raw: Array = None
+
+    def _arrays(self) -> list[Array]:
+        return [self.raw]
+
+    def _set_arrays(self, arrays: list[Array]) -> None:
+        (self.raw,) = arrays
+        self._term = self.raw.copy()
 
     def _take_in(self, x: Array) -> None:
         if self.count == 1:

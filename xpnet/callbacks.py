@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 from ._typing import Array
 from .averages import ExponentialMovingAverage, MovingAverage
+from .checkpoints import describe
 from .data import Batches
 from .history import DivergedError, History
 from .network import Network
@@ -107,6 +109,24 @@ class EarlyStopping(Callback):
             self.stopped_epoch = int(row["epoch"])
             trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
 
+    def state(self) -> dict[str, Any]:
+        """Return what it is set to, what was best so far, and those weights."""
+        names = ("patience", "monitor", "min_improvement", "restore_best")
+        return {
+            "settings": {name: getattr(self, name) for name in names},
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self._waited,
+            "stopped_epoch": self.stopped_epoch,
+            "weights": self._state,
+        }
+
+    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
+        self._state = _of_this(trainer.network, state["weights"])
+
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Bring the best weights back, if there are any, and say so."""
         if self._state:
@@ -165,11 +185,12 @@ class WeightAverage(Callback):
             raise TypeError(f"average is {average!r}: give one as ExponentialMovingAverage(0.999)")
         self.every = check_count(every, "every")
         self.parameters, self.statistics = replace(average), replace(average)
+        self._own: list[Array] = []
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew."""
         self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
-        self._own: list[Array] = []
+        self._own = []
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Take the weights in."""
@@ -189,6 +210,25 @@ class WeightAverage(Callback):
         """Put the weights back in their place, for the training to go on."""
         for array, own in zip(_state(trainer.network), self._own, strict=False):
             array[...] = own
+        self._own = []
+
+    def state(self) -> dict[str, Any]:
+        """Return what it is set to, the averages, and the weights while the average stands in."""
+        return {
+            "settings": {"average": describe(self.parameters), "every": self.every},
+            "parameters": self.parameters.state(),
+            "statistics": self.statistics.state(),
+            "own": self._own,
+        }
+
+    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        averages = self.parameters, self.statistics
+        for average, name in zip(averages, ("parameters", "statistics"), strict=True):
+            average.load_state(state[name])
+        if self.parameters.count:
+            _of_this(trainer.network, [average.value for average in averages])
+        self._own = _of_this(trainer.network, state["own"])
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Warn if there is no average."""
@@ -200,3 +240,11 @@ class WeightAverage(Callback):
 def _state(network: Network) -> list[Array]:
     """Return what a network computes from: its parameters and running statistics."""
     return [network.parameters, network.statistics]
+
+
+def _of_this(network: Network, arrays: list[Array]) -> list[Array]:
+    """Return arrays from a checkpoint, or raise a ValueError if they are not of the network."""
+    shapes = [array.shape for array in _state(network)]
+    if arrays and [array.shape for array in arrays] != shapes:
+        raise ValueError(f"weights of shapes {[a.shape for a in arrays]}, of a network of {shapes}")
+    return arrays

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import console, options, plots, readers
+from . import console, options, plots
 from .backend import explain
+from .cli_checkpoints import Run, going_on
 from .experiment import Experiment
 from .history import DivergedError
-from .options import Data, Device, Drop, Json, Target
+from .options import DATA_HELP, Device, Drop, Json, Target
 from .settings import Settings
 from .sweeps import L2Choice, Watch, check_l2_values
 from .training import Trainer
@@ -21,7 +22,8 @@ _defaults = Settings()
 
 
 def train(
-    data: Data,
+    ctx: typer.Context,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
     target: Target = None,
     drop: Drop = "",
     task: Annotated[
@@ -105,6 +107,30 @@ def train(
             help="Also train on parts of the training set, to see whether more data would help.",
         ),
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write checkpoints there, to go on if the training is cut off."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="N",
+            help="Steps between checkpoints; if not given one after each epoch.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="How many checkpoints stay; if not given 3, and the best.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Go on from the newest checkpoint there; the data and all settings come from it.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
     ] = None,
@@ -117,48 +143,64 @@ def train(
 
     The data is parted into training, development and test set; numbers are standardised, strings
     one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
+    With --checkpoint a training that was cut off, however, goes on by --resume.
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
-    dataset = readers.read(data, target, options.names(drop))
-    model_file = output or Path(f"{dataset.name}.safetensors")
-    options.require_writable(model_file, data)
+    if resume is not None:
+        free = {"data": data, "epochs": epochs, "device": device, "output": output}
+        run = going_on(resume, options.given(ctx), free | {"every": every, "keep": keep})
+    else:
+        if data is None:
+            raise ValueError(
+                "DATA is missing: say what to train on, or what to go on with: --resume"
+            )
+        settings = Settings(
+            hidden=options.hidden(hidden),
+            activation=activation,
+            batch_norm=batch_norm,
+            dropout=tuple(options.numbers("dropout", dropout)),
+            input_dropout=input_dropout,
+            augment=augment,
+            image_shape=options.image_shape(image_shape),
+            patience=patience,
+            l2=lambdas[0],
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            batch_size=options.batch_size(batch_size),
+            epochs=epochs,
+            dtype=dtype,
+            seed=seed,
+            task=task,
+            goal=goal,
+        )
+        names = options.names(drop)
+        run = Run(data, target, names, settings, device, output, checkpoint, every, keep)
+    run.require_alone(lambdas, learning_curve)
+    run.require_unused()
+    dataset = run.read()
+    model_file = run.output or Path(f"{dataset.name}.safetensors")
+    options.require_writable(model_file, run.data)
     picture = options.beside(model_file, ".png")
     curve = options.beside(model_file, ".curve.png")
     for path in (picture, curve) if learning_curve else (picture,):
-        options.require_writable(path, data, str(model_file))
-    settings = Settings(
-        hidden=options.hidden(hidden),
-        activation=activation,
-        batch_norm=batch_norm,
-        dropout=tuple(options.numbers("dropout", dropout)),
-        input_dropout=input_dropout,
-        augment=augment,
-        image_shape=options.image_shape(image_shape),
-        patience=patience,
-        l2=lambdas[0],
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        batch_size=options.batch_size(batch_size),
-        epochs=epochs,
-        dtype=dtype,
-        seed=seed,
-        task=task,
-        goal=goal,
-    )
-    experiment = Experiment(dataset, settings, device)
+        options.require_writable(path, run.data, str(model_file))
+    experiment = Experiment(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
-    _introduce(out, experiment, device)
+    _introduce(out, experiment, run)
     ctrl_c = console.CtrlC()
     with ctrl_c.watched():
-        choice = _train(out, experiment, lambdas, model_file, ctrl_c)
+        choice = _train(out, experiment, lambdas, run, model_file, ctrl_c)
         result = _finish(out, experiment, choice, model_file, picture)
         if learning_curve and not ctrl_c.pressed:
             result |= _learn_on_parts(out, experiment, curve, ctrl_c)
         if ctrl_c.pressed:
             out.print(f"{ctrl_c.REASON}: the rest was left out")
+        if run.folder is not None and ctrl_c.cut(experiment.trainer):
+            result["resume"] = run.command()
+            console.make_console(stderr=quiet or as_json).print(f"go on with: {run.command()}")
         if as_json:
             options.write_json(result | {"interrupted": ctrl_c.pressed})
     if ctrl_c.pressed:
@@ -169,6 +211,7 @@ def _train(
     out: Console,
     experiment: Experiment,
     lambdas: list[float],
+    run: Run,
     model_file: Path,
     ctrl_c: console.CtrlC,
 ) -> L2Choice | None:
@@ -177,7 +220,8 @@ def _train(
     reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
     try:
         if len(lambdas) == 1:
-            experiment.run([reporter, ctrl_c])
+            more = run.fit_options(experiment.dataset, experiment.settings, model_file)
+            experiment.run([reporter, ctrl_c], **more)
             return None
         table = console.SweepTable(out, "λ", "l2", name)
         choice = experiment.choose_l2(lambdas, [reporter, ctrl_c], _adding(table, ctrl_c))
@@ -203,11 +247,11 @@ def _adding(table: console.SweepTable, ctrl_c: console.CtrlC) -> Watch:
     return watch
 
 
-def _introduce(out: Console, experiment: Experiment, device: str) -> None:
+def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
     """Say which device and why, and what is trained on what."""
     model, parts = experiment.model, experiment.parts
     network, target = model.network, model.target
-    out.print(explain(network.backend, device))
+    out.print(explain(network.backend, run.device))
     classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
     inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
     sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in parts.items())
@@ -220,6 +264,8 @@ def _introduce(out: Console, experiment: Experiment, device: str) -> None:
     )
     if experiment.batch_size_reason:
         out.print(experiment.batch_size_reason)
+    if run.begun is not None:
+        out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
     out.print()
 
 

@@ -139,7 +139,7 @@ class CtrlC(Callback):
     def _press(self, number: int, frame: Any) -> None:
         self.pressed = True
         if self._trainer is not None:
-            self._trainer.stop(self.REASON)
+            self._trainer.interrupt(self.REASON)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def cut(self, trainer: Trainer) -> bool:
@@ -150,7 +150,7 @@ class CtrlC(Callback):
         """Learn which fit to stop; it may have been pressed before."""
         self._trainer = trainer
         if self.pressed:
-            trainer.stop(self.REASON)
+            trainer.interrupt(self.REASON)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -304,8 +304,13 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, Array | None, Array | None]]:
-        """Yield, for each of an epoch's batches, what `gather` makes it from."""
+    def epoch(
+        self, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Array, Array | None, Array | None]]:
+        """Yield, for each of an epoch's batches, what `gather` makes it from.
+
+        ``first`` is how many of them were made already, and are left out.
+        """
         order = np.arange(self.n)
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
@@ -313,7 +318,7 @@ class Batches:
         keys = None
         if self.augmentation is not None:
             keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
-        for batch, (start, stop) in enumerate(pairwise(self.edges)):
+        for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             key = None if keys is None else keys[batch]
             rows = self._stream(order[start:stop]) if self._streamed else None
             yield self._order[start:stop], key, rows

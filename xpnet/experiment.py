@@ -15,6 +15,7 @@ import numpy as np
 
 from .backend import Backend
 from .callbacks import EarlyStopping
+from .checkpoints import Checkpoints
 from .data import SMALL, partition_indices
 from .diagnosis import Diagnosis, diagnose
 from .model import Model
@@ -153,11 +154,17 @@ class Experiment:
         """Return how many mini-batches make an epoch."""
         return math.ceil(len(self.parts["train"].labels) / self.batch_size)
 
-    def run(self, callbacks: Sequence[Callback] = ()) -> None:
-        """Train."""
+    def run(
+        self,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: Checkpoints | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Train; checkpoints are as `Trainer.fit` has them."""
         train, dev = (self._data(name) for name in ("train", "dev"))
+        where = {"checkpoint": checkpoint, "resume": resume}
         try:
-            self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks))
+            self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks) | where)
         finally:
             self.best_epoch = self._epoch_kept()
 

@@ -1,10 +1,12 @@
-"""What is told of a run: an epoch's sums, the history of epochs, and how a run went wrong."""
+"""What is told of a run: where it stands, the history of its epochs, and how it went wrong."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -46,9 +48,9 @@ class History:
     columns : tuple of str
         The keys of each row, known from the fit's beginning on.
     stopped : bool
-        Whether `Trainer.stop` ended the fit before its last epoch was through.
+        Whether `Trainer.stop` or `interrupt` ended the fit before its last epoch was through.
     reason : str
-        Why, as `Trainer.stop` was told.
+        Why, as they were told.
     batch_size : int or None
         Examples in a mini-batch, where "auto" was asked for as well.
     """
@@ -102,6 +104,45 @@ class Meter:
         """Return whether the host has seen a sum that is not finite; it may lag behind a GPU."""
         return not math.isfinite(self._seen.item(0))
 
+    def resume(self, total: float, steps: int) -> None:
+        """Go on in the middle of an epoch, from what `read` returned."""
+        self._record[0, ...] = total
+        self._record[1, ...] = steps
+
     def read(self) -> tuple[float, int]:
         """Return Σ n · loss and the number of finite steps; synchronise the device first."""
         return self._seen.item(0), int(self._seen.item(1))
+
+
+@dataclass
+class Standing:
+    """Where a fit stands.
+
+    Attributes
+    ----------
+    first : int
+        Epochs that had been made when it began.
+    batch : int
+        Batches that were made of the running epoch; 0 between epochs.
+    seconds, began : float
+        How long the running epoch has taken before this process, and when it then began.
+    stopped : str
+        Why it was stopped, if it was.
+    cut : bool
+        Whether that was in the middle of an epoch.
+    cut_off : bool
+        Whether an interruption has cut the epoch: of such a one no checkpoint is made.
+    """
+
+    first: int
+    batch: int = 0
+    seconds: float = 0.0
+    began: float = 0.0
+    stopped: str = ""
+    cut: bool = False
+    cut_off: bool = False
+
+    def tree(self) -> dict[str, Any]:
+        """Return this for a checkpoint, from which another process is to go on."""
+        seconds = time.perf_counter() - self.began if self.batch else 0.0
+        return asdict(replace(self, seconds=seconds, began=0.0))

@@ -625,6 +625,8 @@ def from_description(
 ) -> Network:
     """Build a network from a model file's arrays and description."""
     backend = select(device)
+    if "checkpoint" in description:
+        raise ModelFileError(f"{source}: a checkpoint, and no model: fit(resume=True) takes it up")
     try:
         config = dict(description["network"])
         if unknown := sorted(config.keys() - CONFIG):

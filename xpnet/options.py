@@ -104,14 +104,11 @@ def beside(model_file: Path, ending: str) -> Path:
 
 # -- what several commands take, and how they answer ----
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; "
-        "or openml:NAME.",
-    ),
-]
+DATA_HELP = (
+    "digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; or "
+    "openml:NAME."
+)
+Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]
 Target = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")
@@ -121,6 +118,12 @@ Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
+
+
+def given(ctx: typer.Context) -> list[str]:
+    """Return the parameters of a command that are on the command line."""
+    found = ((name, ctx.get_parameter_source(name)) for name in ctx.params)
+    return [name for name, source in found if source is not None and source.name == "COMMANDLINE"]
 
 
 def error_name(model: Model) -> str:

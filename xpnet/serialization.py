@@ -44,12 +44,8 @@ def write(
     OSError
         If the file can't be written.
     """
-    from safetensors.numpy import save
-
     path = Path(path)
-    # One entry: safetensors writes several in any order, and equal models should be equal bytes.
-    document = json.dumps({**description, "version": VERSION}, allow_nan=False)
-    data = save({k: np.asarray(v, order="C") for k, v in arrays.items()}, {FORMAT: document})
+    data = encode(arrays, description)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -61,6 +57,15 @@ def write(
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def encode(arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any]) -> bytes:
+    """Return the content of the file that `write` writes."""
+    from safetensors.numpy import save
+
+    # One entry: safetensors writes several in any order, and equal models should be equal bytes.
+    document = json.dumps({**description, "version": VERSION}, allow_nan=False)
+    return save({k: np.asarray(v, order="C") for k, v in arrays.items()}, {FORMAT: document})
 
 
 def _umask() -> int:

@@ -7,38 +7,29 @@ The path of a mini-batch:
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ._typing import Array
 from .augmentation import Augmentation
+from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
 from .data import Batches, take_rows
-from .history import DivergedError, History, Meter
+from .history import DivergedError, History, Standing
 from .measuring import Feeding, choose
 from .network import Network
 from .optimizers import Adam, Optimizer
-from .randomness import Purpose, generator, step_keys
-from .schedules import OwnSchedule, Schedule
+from .randomness import Purpose, generator
+from .schedules import Schedule
 from .throughput import BatchSize
-from .validation import admit_weights, check_count, check_not_negative
+from .updates import Updates
+from .validation import admit_weights, check_count
 
 _log = logging.getLogger(__name__)
-
-#: Steps whose numbers are computed at once and moved to the device together.
-PLAN = 1024
-
-#: So many batch sizes may be repeated at a time: someone may try every size.
-MOST_REPEATERS = 64
-
-#: Every so many steps weights and moments are put by, in case the loss turns NaN.
-PUT_BY = 100
-
 
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
 #: zero, through denormal ones, which a CPU is slow at.
@@ -71,6 +62,20 @@ class Callback:
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep for this callback to go on exactly.
+
+        Arrays of the device or of NumPy, numbers, strings, booleans, None, lists and dicts of them.
+        What stands under "settings" must be the same when the run goes on; else it is refused.
+        """
+        return {}
+
+    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; called after `on_fit_begin` when a run goes on.
+
+        Arrays come back where they lived, in memory of their own.
+        """
 
 
 class _Function(Callback):
@@ -128,36 +133,13 @@ class Trainer:
             )
         self.network = network
         self.backend = network.backend
-        self._plan = range(0)
-        self.optimizer = optimizer or Adam()
-        self.l2 = l2
         self.steps = self.epochs = 0
         self.history = History()
-        self._stopping = ""
+        #: Why the running fit is to end: the training's own reason, and one from outside.
+        self._stopping = self._interruption = ""
+        self._fit = Standing(0)
         with self.backend.active():
-            self._allocate()
-
-    def _allocate(self) -> None:
-        xp, net = self.backend.xp, self.network
-        self.moments = [xp.zeros_like(net.parameters) for _ in range(self.optimizer.n_moments)]
-        self._scratch = xp.empty_like(net.parameters)
-        weights = slice(0, net.n_weights)
-        self._decayed = [a[..., weights] for a in (net.gradients, net.parameters, self._scratch)]
-        self._state = [net.parameters, net.statistics, *self.moments]
-        self._put_by = [xp.zeros_like(array) for array in self._state]
-        self._put_by_since = 0
-        self._meter = Meter(self.backend, net.lead)
-        self._shares = xp.empty((0, 1), net.dtype)
-        names = ("total", "safe", "decay")
-        self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), net.dtype) for k in names})
-        width = len(self.optimizer.numbers(0, 0.0))
-        self._row = xp.empty(width, net.dtype)
-        self._numbers = [self._row[i : i + 1] for i in range(width)]
-        self._fixed: tuple[float, Optimizer] | None = None
-        self._sources: tuple[Any, Any] | None = None
-        self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
-        # From this step, at this epoch, so many steps make an epoch.
-        self._pace: tuple[int, int, int | None] = (0, 0, None)
+            self.updates = Updates(network, optimizer or Adam(), l2)
 
     # -- the step ----
 
@@ -202,131 +184,37 @@ class Trainer:
         return x, y
 
     def _update(self, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
-        """Make one update with n examples: ``batch(*arrays)`` is rows, labels and weights.
-
-        Returns the loss in a static buffer.
-        """
-        self._advance()
-        puts_by = (self.steps - self._put_by_since) % PUT_BY == 0
-        repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
-        loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
+        loss = self.updates.make(self.steps, n, batch, *arrays)
         self.steps += 1
         return loss
-
-    def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
-        """Compute one update, the path of a mini-batch: all of it is work of the device."""
-        net, kernels = self.network, self.backend.kernels
-        x, y, weights = batch(*arrays)
-        n = x.shape[-2]
-        share, decay = (None, self.l2 / n) if weights is None else self._weigh(weights)
-        loss = net.loss_and_gradient(x, y, share)
-        if self.l2:
-            g, p, scratch = self._decayed
-            kernels.add_decay(g, p, decay, scratch)
-        self._meter.add(loss, n)
-        if puts_by:
-            self._put_state_by()
-        self.optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, self._numbers, self._scratch
-        )
-        return loss
-
-    def _repeater(
-        self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
-    ) -> Callable[..., Array]:
-        """Return what repeats the same update: on the same buffers, from the same data set."""
-        sources = self.network.reserve(n, training=True), batch
-        if sources != self._sources or len(self._repeaters) > MOST_REPEATERS:
-            # What is repeated writes to the old ones, which live as long as it does.
-            self._sources = sources
-            self._repeaters.clear()
-        key = n, puts_by, lacking
-        if key not in self._repeaters:
-            self._repeaters[key] = self.backend.repeater()
-        return self._repeaters[key]
-
-    def _forget(self) -> None:
-        """Let go of what is repeated, and of the data set in it."""
-        self._sources = None
-        self._repeaters.clear()
-
-    def _weigh(self, weights: Array) -> tuple[Array, Array]:
-        """Return the share of each example in the loss, and λ over the sum of the weights."""
-        n, xp = weights.shape[0], self.backend.xp
-        if len(self._shares) < n:
-            self._shares = xp.empty((n, 1), weights.dtype)
-        work = self._weighing
-        work.share = self._shares[:n]
-        self.backend.kernels.weigh(weights, self.l2, work)
-        return work.share, work.decay[0]
-
-    def _advance(self) -> None:
-        """Bring this step's numbers and dropout key to where the kernels read them."""
-        if self.steps not in self._plan:
-            self._make_plan()
-        i = self.steps - self._plan.start
-        self.backend.xp.copyto(self._row, self._table[i])
-        self.backend.xp.copyto(self.network.step_key, self._keys[i])
-
-    def _make_plan(self) -> None:
-        """Compute the numbers of the next steps, and move them to the device together."""
-        fixed = self.l2, replace(self.optimizer, learning_rate=1.0)
-        if fixed != self._fixed:  # what is repeated has them inside
-            self._fixed = fixed
-            self._forget()
-        plan = range(self.steps, self.steps + self._ahead())
-        numbers = [self.optimizer.numbers(step, self._epoch_at(step)) for step in plan]
-        self._table = self.backend.asarray(np.array(numbers), self.network.dtype)
-        self._keys = self.backend.asarray(step_keys(self.network.random_state, plan))
-        self._plan = plan
-
-    def _ahead(self) -> int:
-        """Return how many steps to plan; the user's own function may not know those after a fit."""
-        start, _, per_epoch = self._pace
-        rate = self.optimizer.learning_rate
-        if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
-            return 1
-        # Longer from plan to plan, for who changes the rate by hand makes a new one each time.
-        ahead = min(PLAN, max(8, 4 * len(self._plan)))
-        return ahead if per_epoch is None else max(1, min(ahead, start + per_epoch - self.steps))
-
-    def _set_pace(self, steps_per_epoch: int | None) -> None:
-        """Say how many steps make an epoch from here on; outside a fit none do."""
-        self._pace = (self.steps, self.epochs, steps_per_epoch)
-        self._plan = range(0)
-
-    def _epoch_at(self, step: int) -> float:
-        """Return how many epochs have been made by a step, with the fraction of the running one."""
-        start, epoch, per_epoch = self._pace
-        return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
-
-    def _put_state_by(self) -> None:
-        """Keep a copy of the state, if the loss it gave is finite: the device decides."""
-        for copy, array in zip(self._put_by, self._state, strict=True):
-            self.backend.xp.copyto(copy, array, where=self._meter.finite[..., None])
 
     @property
     def optimizer(self) -> Optimizer:
         """How to update."""
-        return self._optimizer
+        return self.updates.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        self._optimizer, self._plan = optimizer, range(0)
+        self.updates.optimizer = optimizer
 
     @property
     def l2(self) -> float:
         """λ of the L2 term."""
-        return self._l2
+        return self.updates.l2
 
     @l2.setter
     def l2(self, l2: float) -> None:
-        self._l2, self._plan = check_not_negative(l2, "l2"), range(0)
+        self.updates.l2 = l2
+
+    @property
+    def moments(self) -> list[Array]:
+        """The optimiser's moments, each as the network's parameters."""
+        return self.updates.moments
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next update; set it to a number or a schedule to change it by hand."""
-        return self.optimizer.rate(self.steps, self._epoch_at(self.steps))
+        return self.optimizer.rate(self.steps, self.updates.numbers.epoch_at(self.steps))
 
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
@@ -346,6 +234,19 @@ class Trainer:
         """
         self._stopping = reason
 
+    def interrupt(self, reason: str = "it was interrupted") -> None:
+        """End the running fit as `stop` does, for a reason that is no part of the training.
+
+        Where checkpoints are written, one is made of where it stands, and a fit that goes on from
+        it knows nothing of the interruption. May be called from a signal handler.
+
+        Parameters
+        ----------
+        reason : str
+            Why; it is found in the attribute ``reason`` of the history.
+        """
+        self._interruption = reason
+
     def fit(
         self,
         X: Any,
@@ -359,6 +260,8 @@ class Trainer:
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
         sample_weight: Any = None,
+        checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+        resume: bool | str = False,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -389,6 +292,15 @@ class Trainer:
         sample_weight : array-like, shape (n,), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
             (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
+        checkpoint : path, Checkpoints or None
+            A folder for checkpoints, from which the fit can go on after its process has ended,
+            however that came; `Checkpoints` says how often. If one can't be written, a warning says
+            so and the training goes on.
+        resume : bool or "auto"
+            True: go on from the newest whole checkpoint in that folder. The network, the
+            optimiser, the data and all options must be those of its run; ``epochs`` alone may be
+            larger. The end is that of a fit that was never cut off, to the last bit, on the same
+            machine and libraries. "auto": the same if there is one, else begin.
 
         Returns
         -------
@@ -398,7 +310,12 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If X, y or an option is not as it must be, or y has one class only.
+            If X, y or an option is not as it must be, or y has one class only; if the folder holds
+            checkpoints and ``resume`` is False, or they are of another run.
+        OSError
+            If the folder can't be written to, or has no checkpoint to go on from.
+        ModelFileError
+            If none of its checkpoints is whole.
         DivergedError
             If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
             were at most 100 updates before, and training can go on at a smaller rate.
@@ -425,6 +342,8 @@ class Trainer:
                 shuffle=shuffle,
                 monitor=monitor,
                 augmentation=augmentation,
+                checkpoint=checkpoint,
+                resume=resume,
             )
 
     def fit_admitted(
@@ -440,6 +359,8 @@ class Trainer:
         shuffle: bool = True,
         monitor: int = 0,
         augmentation: Augmentation | None = None,
+        checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+        resume: bool | str = False,
     ) -> History:
         """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
         net = self.network
@@ -450,6 +371,9 @@ class Trainer:
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
         with self.backend.active():
+            keeper = make_keeper(checkpoint, resume, self.backend)
+            if batch_size == "auto" and "batch_size" in keeper.run:
+                batch_size = keeper.run["batch_size"]
             if isinstance(batch_size, str):
                 batch_size = self._choose_batch_size(x, labels, batch_size, epochs)
             batches = Batches(
@@ -465,16 +389,20 @@ class Trainer:
             )
             sample = self._sample(x, labels, monitor)
             net.reserve(batches.largest, training=True)
+            stateful = [w for w in watchers if type(w).state is not Callback.state]
+            data = {"X": x, "y": labels, "sample_weight": weights}
+            data["validation X"], data["validation y"] = dev or (None, None)
+            keeper.settle(self._describe(batches, monitor), data, stateful)
             try:
-                return self._run(batches, epochs, dev, sample, watchers)
+                return self._run(batches, epochs, dev, sample, watchers, keeper)
             except DivergedError as error:
                 for watcher in watchers:
                     watcher.on_divergence(self, error)
                 raise
             finally:  # however it ends, the next fit and step must not inherit its stop or its pace
-                self._stopping = ""
-                self._set_pace(None)
-                self._forget()
+                self._stopping = self._interruption = ""
+                self.updates.numbers.set_pace(self.steps, self.epochs, None)
+                self.updates.forget()
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
@@ -515,7 +443,9 @@ class Trainer:
             return other.step, other
 
         bench = Feeding(copy, x, labels, self.backend)
-        return choose(bench, x.shape[0], epochs, stop=lambda: bool(self._stopping))
+        return choose(
+            bench, x.shape[0], epochs, stop=lambda: bool(self._stopping or self._interruption)
+        )
 
     def _choose_batch_size(self, x: Array, labels: Array, wish: str, epochs: int) -> int:
         """Return the number that "auto" stands for."""
@@ -532,60 +462,87 @@ class Trainer:
         dev: tuple[Array, Array] | None,
         sample: tuple[Array, Array] | None,
         watchers: Sequence[Callback],
+        keeper: NoKeeper,
     ) -> History:
         judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
         self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
-        self._meter.reset()
-        self._put_state_by()
-        self._put_by_since = self.steps
+        self.updates.meter.reset()
+        self.updates.last_good.begin(self.steps, self.updates.meter.finite)
+        self._fit = Standing(self.epochs)
+        keeper.restore(self, epochs)
+        fit = self._fit
+        last = fit.first + epochs
         for watcher in watchers:
-            watcher.on_fit_begin(self, batches, epochs)
-        for left in reversed(range(epochs)):
-            for watcher in watchers:
-                watcher.on_epoch_begin(self)
-            first = self.steps
-            row = self._run_epoch(batches, watchers)
-            cut = self.steps - first < len(batches)
+            watcher.on_fit_begin(self, batches, last - self.epochs)
+        keeper.begin(self)
+        while self.epochs < last and not fit.stopped:
+            if not fit.batch:
+                for watcher in watchers:
+                    watcher.on_epoch_begin(self)
+            row = self._run_epoch(batches, watchers, keeper)
+            fit.cut, fit.batch = fit.batch < len(batches), 0
             for watcher in watchers:
                 watcher.on_evaluation_begin(self)
-            for name, data in judged.items():
-                measured = self.network._evaluate(*data)
-                row[f"{name}_error"] = measured["error"]
-                row.setdefault(f"{name}_loss", measured["loss"])
+            self._judge(judged, row)
             self.history.rows.append(row)
             for watcher in watchers:
                 watcher.on_epoch_end(self, row)
-            if self._stopping:
-                if cut or left > 0:
-                    self.history.stopped, self.history.reason = True, self._stopping
-                break
+            self._end_epoch(keeper, row, last)
+        if fit.stopped and (fit.cut or self.epochs < last):
+            self.history.stopped, self.history.reason = True, fit.stopped
         for watcher in watchers:
             watcher.on_fit_end(self, self.history)
         return self.history
 
-    def _run_epoch(self, batches: Batches, watchers: Sequence[Callback]) -> dict[str, float]:
+    def _judge(self, judged: dict[str, tuple[Array, Array]], row: dict[str, float]) -> None:
+        """Measure loss and error on some parts, as in prediction, for a row of the history."""
+        for name, data in judged.items():
+            measured = self.network._evaluate(*data)
+            row[f"{name}_error"] = measured["error"]
+            row.setdefault(f"{name}_loss", measured["loss"])
+
+    def _end_epoch(self, keeper: NoKeeper, row: dict[str, float], last: int) -> None:
+        """Note whether the fit ends here. A checkpoint does not know of an interruption."""
+        fit = self._fit
+        if not fit.cut_off:
+            fit.stopped = self._stopping
+            final = bool(self._stopping or self._interruption) or self.epochs == last
+            keeper.after_epoch(self, row, final)
+        fit.stopped = fit.stopped or self._interruption
+
+    def _run_epoch(
+        self, batches: Batches, watchers: Sequence[Callback], keeper: NoKeeper
+    ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
-        self._set_pace(len(batches))
-        self._meter.reset()
+        fit = self._fit
+        first = self.steps - fit.batch
+        self.updates.numbers.set_pace(first, self.epochs, len(batches))
+        rate = self.learning_rate
+        if not fit.batch:
+            self.updates.meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
-        first, seen, rate = self.steps, 0, self.learning_rate
-        began = time.perf_counter()
-        for arrays in batches.epoch(self.epochs):
+        fit.began = time.perf_counter() - fit.seconds
+        for arrays in batches.epoch(self.epochs, fit.batch):
             rate, n = self.learning_rate, arrays[0].shape[0]
             self._update(n, batches.gather, *arrays)
-            seen += n
-            if self._meter.diverged():
+            fit.batch += 1
+            if self.updates.meter.diverged():
                 self._give_up(first)
             for watcher in watchers:
                 watcher.on_step_end(self, n)
-            if self._stopping:
+            stopping, interruption = self._stopping, self._interruption
+            if fit.batch < len(batches) and not stopping:
+                keeper.after_step(self, interrupted=bool(interruption))
+            if stopping or interruption:
+                fit.cut_off = fit.batch < len(batches) and not stopping
                 break
         self.backend.synchronize()
-        seconds = time.perf_counter() - began
-        total, finite_steps = self._meter.read()
+        seconds = time.perf_counter() - fit.began
+        total, finite_steps = self.updates.meter.read()
         if finite_steps < self.steps - first or not self._is_finite():
             self._give_up(first)
         self.epochs += 1
+        seen, fit.seconds = batches.edges[fit.batch], 0.0
         return {
             "epoch": self.epochs,
             "step": self.steps,
@@ -604,15 +561,11 @@ class Trainer:
     def _give_up(self, first: int) -> None:
         """Go back to the last good state and raise."""
         self.backend.synchronize()
-        bad = first + self._meter.read()[1]
-        since = self._put_by_since
-        good = max(since, since + (bad - 1 - since) // PUT_BY * PUT_BY)
+        bad = first + self.updates.meter.read()[1]
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
-        rate = self.optimizer.rate(culprit, self._epoch_at(culprit))
-        for copy, array in zip(self._put_by, self._state, strict=True):
-            self.backend.xp.copyto(array, copy)
-        self.steps = good
+        rate = self.optimizer.rate(culprit, self.updates.numbers.epoch_at(culprit))
+        self.steps = good = self.updates.last_good.bring_back(bad)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
             f"weights are back at those of step {good}. Try a smaller learning rate (it was "
@@ -622,6 +575,59 @@ class Trainer:
             good,
             self.history,
         )
+
+    # -- checkpoints ----
+
+    def _describe(self, batches: Batches, monitor: int) -> dict[str, Any]:
+        """Return what a run must have in common with the one that it goes on from."""
+        return {
+            "network": self.network.config(),
+            "optimizer": describe(self.optimizer),
+            "l2": self.l2,
+            "batch_size": batches.batch_size,
+            "shuffle": batches.shuffle,
+            "monitor": monitor,
+            "augmentation": describe(batches.augmentation),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the further training depends on: see `load_state`."""
+        self.backend.synchronize()
+        rate = self.optimizer.learning_rate
+        return {
+            "weights": self.updates.last_good.tree(),
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "learning_rate": None if callable(rate) else rate,
+            "epoch_so_far": self.updates.meter.read(),
+            "fit": self._fit.tree(),
+            "rows": self.history.rows,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Set weights, moments, counters and where the fit stands to what `state` returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not the state of such a trainer; nothing is changed then.
+        """
+        fit, rows, rate = Standing(**state["fit"]), list(state["rows"]), state["learning_rate"]
+        steps, epochs = (check_count(state[name], name, 0) for name in ("steps", "epochs"))
+        total, finite_steps = state["epoch_so_far"]
+        for array in state["weights"]["now"][:2]:
+            if not bool(self.backend.xp.isfinite(array).all()):
+                raise ValueError("its weights are NaN or infinite")
+        self.updates.last_good.load_tree(state["weights"])
+        self.updates.meter.resume(total, finite_steps)
+        self._fit, self.history.rows, self.steps, self.epochs = fit, rows, steps, epochs
+        if rate is not None and rate != self.optimizer.learning_rate:
+            self.learning_rate = rate
+
+    def is_sound(self) -> bool:
+        """Return whether the loss, the parameters and the statistics are finite as far as known."""
+        self.backend.synchronize()
+        return not self.updates.meter.diverged() and self._is_finite()
 
     def _sample(self, x: Array, y: Array, monitor: int) -> tuple[Array, Array] | None:
         """Return the training examples that the training error is measured on."""

@@ -1,0 +1,147 @@
+"""The update: the path of a mini-batch, as work of the device that can be repeated.
+
+``batch → Network.forward → Loss.gradient → Network.backward → Optimizer.update → Meter``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from ._typing import Array
+from .history import Meter
+from .last_good import LastGood
+from .network import Network
+from .optimizers import Optimizer
+from .step_numbers import StepNumbers
+from .validation import check_not_negative
+
+#: So many batch sizes may be repeated at a time: someone may try every size.
+MOST_REPEATERS = 64
+
+
+class Updates:
+    """Makes updates of a network, and holds what they write: moments, sums, the last good state.
+
+    Parameters
+    ----------
+    network : Network
+        What is updated.
+    optimizer : Optimizer
+        How.
+    l2 : float
+        λ of the L2 term.
+
+    Attributes
+    ----------
+    moments : list of array
+        The optimiser's, as the network's parameters.
+    meter : Meter
+        Adds up the losses.
+    last_good : LastGood
+        Where to go back to when they are not finite.
+    numbers : StepNumbers
+        What changes from step to step.
+    """
+
+    def __init__(self, network: Network, optimizer: Optimizer, l2: float) -> None:
+        self.network, self.backend, xp = network, network.backend, network.backend.xp
+        self.numbers = StepNumbers(network, optimizer)
+        self.optimizer, self.l2 = optimizer, l2
+        self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
+        self.meter = Meter(self.backend, network.lead)
+        self.last_good = LastGood(
+            self.backend, [network.parameters, network.statistics, *self.moments]
+        )
+        self._scratch = xp.empty_like(network.parameters)
+        weights = slice(0, network.n_weights)
+        decayed = network.gradients, network.parameters, self._scratch
+        self._decayed = [array[..., weights] for array in decayed]
+        self._shares = xp.empty((0, 1), network.dtype)
+        names = ("total", "safe", "decay")
+        self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
+        self._repeated: Any = None
+        self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How to update."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        #: All but the rate is a part of what is repeated.
+        self._fixed = replace(optimizer, learning_rate=1.0)
+        self.numbers.forget()
+
+    @property
+    def l2(self) -> float:
+        """λ of the L2 term."""
+        return self._l2
+
+    @l2.setter
+    def l2(self, l2: float) -> None:
+        self._l2 = check_not_negative(l2, "l2")
+
+    def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
+        """Make an update with n examples: ``batch(*arrays)`` is rows, labels and weights.
+
+        Returns the mean loss before it, in a static buffer.
+        """
+        self.numbers.advance(step, self._optimizer)
+        puts_by = self.last_good.is_due(step)
+        repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
+        loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
+        return loss
+
+    def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
+        """Compute an update: all of it is work of the device."""
+        net, kernels = self.network, self.backend.kernels
+        x, y, weights = batch(*arrays)
+        n = x.shape[-2]
+        share, decay = (None, self._l2 / n) if weights is None else self._weigh(weights)
+        loss = net.loss_and_gradient(x, y, share)
+        if self._l2:
+            g, p, scratch = self._decayed
+            kernels.add_decay(g, p, decay, scratch)
+        self.meter.add(loss, n)
+        if puts_by:
+            self.last_good.put_by(self.meter.finite)
+        numbers = self.numbers.numbers
+        self._optimizer.update(
+            kernels, net.parameters, net.gradients, self.moments, numbers, self._scratch
+        )
+        return loss
+
+    def _weigh(self, weights: Array) -> tuple[Array, Array]:
+        """Return the share of each example in the loss, and λ over the sum of the weights."""
+        n, xp = weights.shape[0], self.backend.xp
+        if len(self._shares) < n:
+            self._shares = xp.empty((n, 1), weights.dtype)
+        work = self._weighing
+        work.share = self._shares[:n]
+        self.backend.kernels.weigh(weights, self._l2, work)
+        return work.share, work.decay[0]
+
+    def _repeater(
+        self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
+    ) -> Callable[..., Array]:
+        """Return what repeats the same update: on the same buffers, from the same data set."""
+        buffers = self.network.reserve(n, training=True)
+        repeated = buffers, batch, self._fixed, self._l2
+        if repeated != self._repeated or len(self._repeaters) > MOST_REPEATERS:
+            self.forget()
+            self._repeated = repeated
+        key = n, puts_by, lacking
+        if key not in self._repeaters:
+            self._repeaters[key] = self.backend.repeater()
+        return self._repeaters[key]
+
+    def forget(self) -> None:
+        """Let go of what is repeated, and of the buffers and the data set in it."""
+        self._repeated = None
+        self._repeaters.clear()
