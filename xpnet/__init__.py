@@ -37,6 +37,7 @@ from .layers import BatchNorm as BatchNorm
 from .layers import Dropout as Dropout
 from .layers import Layer as Layer
 from .layers import Linear as Linear
+from .memory import OutOfMemoryError as OutOfMemoryError
 from .metrics import accuracy as accuracy
 from .metrics import error_rate as error_rate
 from .model import Model as Model

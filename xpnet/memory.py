@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import gc
+import traceback
+from collections.abc import Callable
 
 from .backend import Backend
 
@@ -11,23 +12,23 @@ from .backend import Backend
 class OutOfMemoryError(MemoryError):
     """The device has not enough memory for what was asked; the message says what to try.
 
-    Nothing has been changed by the update or prediction that it was raised in, and what was taken
-    for it is free again.
+    What was taken for it is free again.
     """
 
 
-@contextmanager
-def explained(
-    backend: Backend, what: str, advice: str, let_go: Callable[[], None]
-) -> Iterator[None]:
-    """Turn a device's error about memory into an `OutOfMemoryError`.
+def explain(
+    backend: Backend, error: Exception, what: str, advice: str, let_go: Callable[[], None]
+) -> None:
+    """Raise an `OutOfMemoryError` if an error says that a device's memory is used up.
 
     Parameters
     ----------
     backend : Backend
         Where the memory is.
+    error : Exception
+        What was raised.
     what : str
-        What is being done, as in "training on batches of 64 examples".
+        What was being done, as in "training on batches of 64 examples".
     advice : str
         What to try.
     let_go : function of ()
@@ -36,19 +37,17 @@ def explained(
     Raises
     ------
     OutOfMemoryError
-        If the device's memory is used up; any other error passes as it is.
+        If it says so; for any other error nothing is done.
     """
-    failure = ""
-    try:
-        yield
-    except OutOfMemoryError:
-        raise
-    except Exception as error:
-        if not backend.is_out_of_memory(error):
-            raise
-        failure = " ".join(str(error).split()) or type(error).__name__
-    if failure:
-        # Not within the except clause: the first error would hold on to frames with their arrays.
-        let_go()
-        backend.release_memory()
-        raise OutOfMemoryError(f"{backend.device} ran out of memory in {what}: {failure}. {advice}")
+    if not backend.is_out_of_memory(error):
+        return
+    traceback.clear_frames(error.__traceback__)  # they hold on to arrays
+    let_go()
+    gc.collect()
+    backend.release_memory()
+    if isinstance(error, OutOfMemoryError):  # explained already, further in
+        return
+    failure = " ".join(str(error).split()) or type(error).__name__
+    raise OutOfMemoryError(
+        f"{backend.device} ran out of memory in {what}: {failure}. {advice}"
+    ) from error

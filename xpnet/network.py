@@ -20,6 +20,7 @@ from .buffers import Workspace, lay_out, view
 from .kernels import IDENTITY, Curve
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
+from .memory import explain
 from .randomness import Purpose, generator
 from .serialization import ModelFileError
 from .validation import as_host_array, check_count, check_features, check_lengths
@@ -311,7 +312,15 @@ class Network:
         return max(1, min(8192, 2**22 // widest))
 
     def _logits(self, X: Any) -> Array:
-        x = check_features(X, self.backend, self.n_features, self.dtype)
+        try:
+            x = check_features(X, self.backend, self.n_features, self.dtype)
+            return self._compute_logits(x)
+        except Exception as error:
+            what, advice = "prediction", "Try fewer examples at a time"
+            explain(self.backend, error, what, advice, self.let_go)
+            raise
+
+    def _compute_logits(self, x: Any) -> Array:
         xp, chunk = self.backend.xp, self._chunk()
         z = xp.empty((*self.lead, x.shape[0], self.n_outputs), self.dtype)
         for start in range(0, x.shape[0], chunk):

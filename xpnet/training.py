@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,8 @@ class Trainer:
         ------
         TypeError, ValueError
             If x or y is not as the network needs it.
+        OutOfMemoryError
+            If the device's memory does not suffice; nothing has been updated then.
         """
         with self.backend.active():
             x, y = self._admit(x, y)
@@ -184,7 +187,11 @@ class Trainer:
         return x, y
 
     def _update(self, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
-        loss = self.updates.make(self.steps, n, batch, *arrays)
+        try:
+            loss = self.updates.make(self.steps, n, batch, *arrays)
+        except Exception as error:
+            self.updates.explain(error, n)
+            raise
         self.steps += 1
         return loss
 
@@ -316,6 +323,8 @@ class Trainer:
             If the folder can't be written to, or has no checkpoint to go on from.
         ModelFileError
             If none of its checkpoints is whole.
+        OutOfMemoryError
+            If the device's memory does not suffice.
         DivergedError
             If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
             were at most 100 updates before, and training can go on at a smaller rate.
@@ -376,7 +385,8 @@ class Trainer:
                 batch_size = keeper.run["batch_size"]
             if isinstance(batch_size, str):
                 batch_size = self._choose_batch_size(x, labels, batch_size, epochs)
-            batches = Batches(
+            cut_up = partial(
+                Batches,
                 x,
                 labels,
                 batch_size,
@@ -387,22 +397,39 @@ class Trainer:
                 min_batch=net.min_batch,
                 augmentation=augmentation,
             )
-            sample = self._sample(x, labels, monitor)
-            net.reserve(batches.largest, training=True)
-            stateful = [w for w in watchers if type(w).state is not Callback.state]
-            data = {"X": x, "y": labels, "sample_weight": weights}
-            data["validation X"], data["validation y"] = dev or (None, None)
-            keeper.settle(self._describe(batches, monitor), data, stateful)
             try:
-                return self._run(batches, epochs, dev, sample, watchers, keeper)
-            except DivergedError as error:
-                for watcher in watchers:
-                    watcher.on_divergence(self, error)
+                return self._train(cut_up, epochs, dev, monitor, watchers, keeper)
+            except Exception as error:
+                self.updates.explain(error, batch_size)
                 raise
-            finally:  # however it ends, the next fit and step must not inherit its stop or its pace
-                self._stopping = self._interruption = ""
-                self.updates.numbers.set_pace(self.steps, self.epochs, None)
-                self.updates.forget()
+
+    def _train(
+        self,
+        cut_up: Callable[[], Batches],
+        epochs: int,
+        dev: tuple[Array, Array] | None,
+        monitor: int,
+        watchers: Sequence[Callback],
+        keeper: NoKeeper,
+    ) -> History:
+        """Train on batches, and see to all that may end it. They are made here, and so let go."""
+        batches = cut_up()
+        sample = self._sample(batches.X, batches.y, monitor)
+        self.network.reserve(batches.largest, training=True)
+        stateful = [w for w in watchers if type(w).state is not Callback.state]
+        data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
+        data["validation X"], data["validation y"] = dev or (None, None)
+        keeper.settle(self._describe(batches, monitor), data, stateful)
+        try:
+            return self._run(batches, epochs, dev, sample, watchers, keeper)
+        except DivergedError as error:
+            for watcher in watchers:
+                watcher.on_divergence(self, error)
+            raise
+        finally:  # however it ends, the next fit and step must not inherit its stop or its pace
+            self._stopping = self._interruption = ""
+            self.updates.numbers.set_pace(self.steps, self.epochs, None)
+            self.updates.forget()
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.

@@ -14,6 +14,7 @@ from typing import Any
 from ._typing import Array
 from .history import Meter
 from .last_good import LastGood
+from .memory import explain
 from .network import Network
 from .optimizers import Optimizer
 from .step_numbers import StepNumbers
@@ -97,6 +98,24 @@ class Updates:
         repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
         loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
         return loss
+
+    def explain(self, error: Exception, n: int) -> None:
+        """Raise an OutOfMemoryError if an error with batches of n says so, and free their buffers.
+
+        Raises
+        ------
+        OutOfMemoryError
+            In that case; for any other error nothing is done.
+        """
+        net = self.network
+
+        def let_go() -> None:
+            self.forget()
+            net.let_go()
+
+        size = f"{net.n_parameters:,} parameters, {net.dtype.name}"
+        what = f"training on batches of {n:,} examples ({size})"
+        explain(self.backend, error, what, "Try a smaller batch_size, or dtype='float32'", let_go)
 
     def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
         """Compute an update: all of it is work of the device."""
