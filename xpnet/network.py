@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ._typing import Array
 from .activations import ACTIVATIONS
 from .backend import Backend, adopt, home, select, why_no_cuda
 from .buffers import Workspace, lay_out, view
+from .initializers import resolve
 from .kernels import IDENTITY, Curve
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
@@ -102,6 +103,27 @@ class Network:
         fused: bool = True,
         replicas: int | None = None,
     ) -> None:
+        self._build(layers, loss, n_features, device, dtype, random_state, fused, replicas)
+        self.initialize()
+
+    @classmethod
+    def _blank(cls, layers: Sequence[Layer], device: Backend, **config: Any) -> Network:
+        """Return a network of a description as `config` gives it, with zeros for arrays."""
+        network = cls.__new__(cls)
+        network._build(layers, device=device, **config)
+        return network
+
+    def _build(
+        self,
+        layers: Sequence[Layer],
+        loss: str,
+        n_features: int,
+        device: str | Backend,
+        dtype: Any,
+        random_state: int | None,
+        fused: bool = True,
+        replicas: int | None = None,
+    ) -> None:
         self.n_features = check_count(n_features, "n_features")
         self.dtype = _check_dtype(dtype)
         self.random_state = _check_seed(random_state)
@@ -115,7 +137,6 @@ class Network:
         self.min_batch = max(layer.min_batch for layer in self.layers)
         with self.backend.active():
             self._allocate()
-            self.initialize()
 
     # -- memory ----
 
@@ -536,18 +557,22 @@ class Network:
         return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
 
     def load_state(
-        self, arrays: dict[str, np.ndarray[Any, Any]], source: str = "the given state"
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], source: str = "the given state"
     ) -> None:
         """Set parameters and statistics from host arrays, as `state` returns them.
 
         Raises
         ------
         ModelFileError
-            If names, shapes or dtype are not this network's; nothing is changed then.
+            If names, shapes or dtype are not this network's, a value is not finite, or a variance
+            negative; nothing is changed then.
         """
         named = self._named()
         shapes = {name: tuple(array.shape) for name, array in named.items()}
-        serialization.check_arrays(arrays, shapes, self.dtype, source)
+        arrays = serialization.check_arrays(arrays, shapes, self.dtype, source)
+        for name, array in arrays.items():
+            if name.endswith("running_var") and (array < 0).any():
+                raise ModelFileError(f"{source}: {name} holds negative variances")
         with self.backend.active():
             for name, array in named.items():
                 array[...] = self.backend.asarray(arrays[name])
@@ -602,12 +627,12 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
     ModelFileError
         If it is not a whole model file, or its parts don't fit together.
     """
-    arrays, description = serialization.read(path)
+    arrays, description = serialization.look(path)
     return from_description(arrays, description, device, str(path))
 
 
 def from_description(
-    arrays: dict[str, np.ndarray[Any, Any]],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
     description: dict[str, Any],
     device: str | Backend,
     source: str,
@@ -616,22 +641,52 @@ def from_description(
     backend = select(device)
     try:
         config = dict(description["network"])
-        if unknown := sorted(config.keys() - CONFIG):
-            raise ValueError(f"unknown: {', '.join(unknown)}")
-        layers = []
-        for entry in config.pop("layers"):
-            arguments = dict(entry)
-            layers.append(LAYERS[arguments.pop("type")](**arguments))
+        if config.keys() != CONFIG:
+            odd = ", ".join(map(repr, sorted(config.keys() ^ CONFIG)))
+            raise ValueError(f"missing or unknown: {odd}")
+        layers = _layers(config.pop("layers"))
+        if config["dtype"] not in DTYPES:
+            raise ValueError(f"dtype is {config['dtype']!r}")
+        check_count(config["random_state"], "random_state", least=0)
         # Before anything is allocated: a few bytes of JSON may claim a network of any size.
         shapes = _shapes([replace(layer) for layer in layers], config["n_features"])
-        serialization.check_arrays(arrays, shapes, _check_dtype(config["dtype"]), source)
-        network = Network(layers, device=backend, **config)
+        arrays = serialization.check_arrays(arrays, shapes, np.dtype(config["dtype"]), source)
+        network = Network._blank(layers, backend, **config)
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
-        raise ModelFileError(f"{source}: its network can't be built ({error!r})") from error
+        told = f"{error!r}"
+        raise ModelFileError(f"{source}: its network can't be built ({told:.500})") from error
     network.load_state(arrays, source)
     return network
+
+
+#: Layers that a file may hold: far more than anyone has, and few enough to look at.
+MOST_LAYERS = 10_000
+
+#: What a file may hold for an option of a layer, by the option's annotation.
+_OPTIONS: dict[Any, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool | None": (bool, type(None)),
+    "str | Initializer": (str, dict),
+}
+
+
+def _layers(entries: Any) -> list[Layer]:
+    """Return the layers that a file describes, or raise an error if an option is none of theirs."""
+    if not isinstance(entries, list) or len(entries) > MOST_LAYERS:
+        raise TypeError(f"layers are no list of at most {MOST_LAYERS:,}")
+    layers = []
+    for entry in entries:
+        arguments = dict(entry)
+        kind = LAYERS[arguments.pop("type")]
+        options = {f.name: _OPTIONS[f.type] for f in fields(kind) if f.init}
+        for name, value in arguments.items():
+            if type(value) not in options.get(name, ()):
+                raise TypeError(f"{name} is {value!r}, which no {kind.__name__} takes")
+        layers.append(kind(**arguments))
+    return layers
 
 
 def _revive(
@@ -648,9 +703,20 @@ def _shapes(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]]:
     width = check_count(n_features, "n_features")
     for index, layer in enumerate(layers):
         width = layer.build(index, width, layers[index + 1 :])
+        if isinstance(layer, Linear):
+            _check_init(layer)
         named = layer.weight_shapes() | layer.other_shapes() | layer.statistic_shapes()
         shapes |= {f"{index}.{name}": shape for name, shape in named.items()}
     return shapes
+
+
+def _check_init(layer: Linear) -> None:
+    """Raise an error if a layer's initial weights can't be drawn: it is not done on loading."""
+    init = resolve(layer.init)
+    if any(isinstance(value, bool) for value in vars(init).values()):
+        raise TypeError(f"init is {init!r}")
+    if not math.isfinite(init.standard_deviation(layer.n_inputs, layer.n_outputs)):
+        raise ValueError(f"init is {init!r}: its weights are not finite")
 
 
 def _check_dtype(dtype: Any) -> np.dtype[Any]:
