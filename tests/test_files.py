@@ -9,7 +9,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import safetensors.numpy
-from hostile import rewrite, sign
+from hostile import rewrite
 from oracle import draw_state, on_host
 from safetensors import safe_open
 
@@ -396,6 +396,7 @@ def in_network(**changes):
         (in_layer(0, p=1.5), "p is 1.5"),
         (in_layer(0, p="0.5"), "can't be built"),
         (in_layer(2, eps=-1.0), "eps is -1.0"),
+        (in_layer(2, eps=2**64), "eps is 18446744073709551616, which no BatchNorm takes"),
         (in_layer(6, negative_slope=float("nan")), "it holds NaN"),
         (in_layer(6, negative_slope=float("inf")), "it holds Infinity"),
         (in_layer(6, negative_slope=False), "negative_slope is False, which no LeakyReLU takes"),
@@ -403,6 +404,9 @@ def in_network(**changes):
         (in_layer(1, n_outputs=True), "n_outputs is True"),
         (in_layer(1, init={"name": "normal", "sigma": True}), "sigma=True"),
         (in_layer(1, init={"name": "normal", "sigma": 10**400}), "can't be built"),
+        (in_layer(0, p=...), "an option is missing"),
+        (in_layer(1, bias=None), "an option is missing, or stands there as no file has it"),
+        (in_layer(1, init="he"), "an option is missing"),
         (in_layer(3, p=0.5), "p is 0.5, which no ReLU takes"),
         (in_network(layers=[{"type": "ReLU"}] * 10_001), "no list of at most 10,000"),
         (in_network(dtype="f4,("), "dtype is 'f4,('"),

@@ -106,8 +106,8 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> 
         _require_fit(network, features, target)
         training = _checked(told.get("training", {}))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = f"{error}"
-        raise ModelFileError(f"{path}: no model can be built from it ({reason:.500})") from error
+        why = serialization.short(error)
+        raise ModelFileError(f"{path}: no model can be built from it ({why})") from error
     return Model(network, features, target, training)
 
 

@@ -652,17 +652,20 @@ def from_description(
         shapes = _shapes([replace(layer) for layer in layers], config["n_features"])
         arrays = serialization.check_arrays(arrays, shapes, np.dtype(config["dtype"]), source)
         network = Network._blank(layers, backend, **config)
+        if network.config() != description["network"]:
+            raise ValueError("an option is missing, or stands there as no file has it")
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
-        told = f"{error!r}"
-        raise ModelFileError(f"{source}: its network can't be built ({told:.500})") from error
+        why = serialization.short(repr(error))
+        raise ModelFileError(f"{source}: its network can't be built ({why})") from error
     network.load_state(arrays, source)
     return network
 
 
-#: Layers that a file may hold: far more than anyone has, and few enough to look at.
-MOST_LAYERS = 10_000
+#: Layers that a file may hold: far more than anyone has, and few enough to look at. Its options'
+#: whole numbers go as far as a float knows them apart.
+MOST_LAYERS, LARGEST = 10_000, 2**53
 
 #: What a file may hold for an option of a layer, by the option's annotation.
 _OPTIONS: dict[Any, tuple[type, ...]] = {
@@ -683,7 +686,8 @@ def _layers(entries: Any) -> list[Layer]:
         kind = LAYERS[arguments.pop("type")]
         options = {f.name: _OPTIONS[f.type] for f in fields(kind) if f.init}
         for name, value in arguments.items():
-            if type(value) not in options.get(name, ()):
+            huge = type(value) is int and abs(value) > LARGEST
+            if huge or type(value) not in options.get(name, ()):
                 raise TypeError(f"{name} is {value!r}, which no {kind.__name__} takes")
         layers.append(kind(**arguments))
     return layers

@@ -27,9 +27,9 @@ VERSION = 2
 READABLE = (1, VERSION)
 
 #: The kinds of arrays that there may be, by safetensors' names.
-DTYPES = {
-    **{"BOOL": np.dtype(np.bool_), "F16": np.dtype(np.float16)},
-    **{"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)},
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    **{f"F{8 * n}": np.dtype(f"f{n}") for n in (2, 4, 8)},
     **{f"{k.upper()}{8 * n}": np.dtype(f"{k}{n}") for k in "iu" for n in (1, 2, 4, 8)},
 }
 
@@ -47,6 +47,18 @@ _BLOCK = 2**20
 
 class ModelFileError(ValueError):
     """A model file can't be read: the message says which and why."""
+
+
+def short(value: object) -> str:
+    """Return a value as text for a message, cut where it is long: a file may hold anything.
+
+    Examples
+    --------
+    >>> short([1, 2]), len(short("x" * 10_000))
+    ('[1, 2]', 301)
+    """
+    text = str(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ def encode(arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any])
         if array.dtype.newbyteorder("=") not in DTYPES.values():
             raise ValueError(f"{name} holds {array.dtype}, which model files do not")
     # One entry: safetensors writes several in any order, and equal models should be equal bytes.
-    text = json.dumps({"sha256": _BLANK, "version": VERSION, **description}, allow_nan=False)
+    text = json.dumps({"sha256": _BLANK, **description, "version": VERSION}, allow_nan=False)
     _parse(text, "the model")
     data = save(rows, {FORMAT: text})
     _check_length(int.from_bytes(data[:8], "little"), len(data), "the model")
@@ -194,18 +206,18 @@ def look(path: str | os.PathLike[str]) -> tuple[Stored, dict[str, Any]]:
     try:
         stored, metadata = _look(path)
     except _NotWhole as error:
-        raise ModelFileError(f"{path}: not a whole safetensors file ({error})") from error
+        raise ModelFileError(f"{path}: not a whole safetensors file ({short(error)})") from error
     if FORMAT not in metadata:
         raise ModelFileError(f"{path}: a safetensors file, but not one that xpnet wrote")
     description = _parse(metadata[FORMAT], str(path))
     version = description.pop("version", None)
     if type(version) is not int or version not in READABLE:
         raise ModelFileError(
-            f"{path}: format version {version}, and this xpnet reads {VERSION} and before: "
+            f"{path}: format version {short(version)}, and this xpnet reads {VERSION} and before: "
             "use the xpnet that wrote it, or a newer one"
         )
     digits = description.pop("sha256", None)
-    if (version > 1 or digits is not None) and digits != _checksum(path):
+    if (version > 1 or digits is not None) and (digits is None or digits != _checksum(path)):
         raise ModelFileError(
             f"{path}: altered or damaged since it was written, for its checksum does not fit: "
             "get the file anew"
@@ -281,7 +293,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
         _check_values(document)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{source}: its description is not JSON ({error})") from error
+        raise ModelFileError(f"{source}: its description is not JSON ({short(error)})") from error
     if not isinstance(document, dict):
         raise ModelFileError(f"{source}: its description is not a JSON object")
     return document
@@ -344,7 +356,9 @@ def check_arrays(
     told = arrays.header if isinstance(arrays, Stored) else arrays
     missing, extra = sorted(expected.keys() - told.keys()), sorted(told.keys() - expected.keys())
     if missing or extra:
-        raise ModelFileError(f"{source}: arrays missing: {missing}, not expected: {extra}")
+        raise ModelFileError(
+            f"{source}: arrays missing: {short(missing)}, not expected: {short(extra)}"
+        )
     for name, shape in expected.items():
         array = told[name]
         if array.shape != shape or array.dtype != dtype:
