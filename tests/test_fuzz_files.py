@@ -287,7 +287,7 @@ def _numbers(value):
 def _moderate(document, arrays) -> bool:
     """Return whether predictions have to be finite: no number is very large, or nearly zero."""
     told = {k: document.get(k) for k in ("features", "target")}
-    options = [e for e in document["network"]["layers"]]
+    options = document["network"]["layers"]
     numbers = [*_numbers(told), *_numbers(options)]
     numbers += [float(v) for array in arrays.values() for v in np.abs(array).ravel()]
     eps = [layer["eps"] for layer in options if "eps" in layer]

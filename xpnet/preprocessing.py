@@ -339,7 +339,7 @@ def _scaled(mean: Any, scale: Any) -> int:
     """Return how many means and deviations a file gives, or raise a TypeError or ValueError."""
     for values in (mean, scale):
         numbers = type(values) is list and all(type(v) in (int, float) for v in values)
-        if not (numbers and all(math.isfinite(v) for v in values)):
+        if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
             raise TypeError(f"means and scales are {values!r:.100}")
     if len(mean) != len(scale) or any(v <= 0 for v in scale):
         raise ValueError(f"{len(mean)} means have {len(scale)} scales, or one that is not positive")

@@ -9,16 +9,16 @@ import numpy as np
 
 from ._typing import Array
 from .backend import Backend, adopt, move
-from .streaming import Streamed, is_sparse
+from .streaming import Streamed, is_in_file, is_sparse
 
-#: Rows looked at at once when checking for NaN, so that the check needs little memory.
-CHUNK = 65536
+#: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
+CHUNK, ELEMENTS = 65536, 2**22
 
 
 def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
     """Return features as an array (examples, features) of the backend, in the given dtype.
 
-    Sparse ones become `Streamed`, which stays on the host and can be used alike.
+    Sparse ones and those in a file become `Streamed`, which stays on the host and is used alike.
 
     Raises
     ------
@@ -28,6 +28,8 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         If it has another shape, no rows, or values that are NaN or infinite: which columns and how
         many.
     """
+    if isinstance(X, Streamed) and (X.shape[1], X.dtype) == (n_features, dtype):
+        return X  # it was checked when it was made
     X = adopt(X)
     if not hasattr(X, "dtype"):
         X = as_host_array(X, name)
@@ -45,8 +47,9 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         if not np.isfinite(streamed.values).all():
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
         return streamed
-    array = move(X, backend, dtype)
-    check_finite(array, backend, name)
+    array = Streamed(X, backend, dtype) if is_in_file(X) else move(X, backend, dtype)
+    if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
+        check_finite(array, backend, name)
     return array
 
 
@@ -62,8 +65,9 @@ def check_finite(array: Array, backend: Backend, name: str) -> None:
     """Raise a ValueError that names the columns if an array (rows, columns) is not finite."""
     xp = backend.xp
     counts = np.zeros(array.shape[1], dtype=np.int64)
-    for start in range(0, array.shape[0], CHUNK):
-        bad = xp.logical_not(xp.isfinite(array[start : start + CHUNK]))
+    step = max(1, min(CHUNK, ELEMENTS // max(1, array.shape[1])))
+    for start in range(0, array.shape[0], step):
+        bad = xp.logical_not(xp.isfinite(array[start : start + step]))
         if bool(backend.to_host(xp.any(bad))):
             counts += backend.to_host(xp.sum(bad, axis=0))
     if counts.any():
