@@ -55,9 +55,7 @@ def main() -> None:
         y = (np.asarray(X[:, 0]) > 0).astype(np.int32)
         train, dev, test = xn.partition(X, y)
         layers = [xn.Linear(64), xn.ReLU(), xn.Linear(2)]
-        net = xn.Network(
-            layers, loss="softmax_cross_entropy", n_features=given.width, device="cpu"
-        )
+        net = xn.Network(layers, loss="softmax_cross_entropy", n_features=given.width, device="cpu")
         before = status("RssAnon")
         limit = int(status("VmData") + given.limit * 1e9)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

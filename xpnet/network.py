@@ -23,7 +23,7 @@ from .layers import BatchNorm, Dropout, Layer, Linear
 from .losses import LOSSES, Loss
 from .randomness import Purpose, generator
 from .serialization import ModelFileError
-from .validation import as_host_array, check_count, check_features, check_lengths
+from .validation import as_array, check_count, check_features, check_lengths
 
 DTYPES = ("float32", "float64")
 
@@ -446,9 +446,7 @@ class Network:
             return self._admit(X, y, name)
 
     def _admit(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
-        X, y = adopt(X), adopt(y)
-        X = X if hasattr(X, "shape") else as_host_array(X, f"{name}X")
-        y = y if hasattr(y, "shape") else as_host_array(y, f"{name}y")
+        X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
         check_lengths(X, y, name)
         x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
         host = np.asarray(home(y, self.backend).to_host(y))

@@ -13,15 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .validation import CHUNK, as_host_array, describe_columns
+from .validation import CHUNK, as_array, describe_columns
+from .validation import is_frame as is_frame
 
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
 MOST_CATEGORIES = 1000
-
-
-def is_frame(rows: Any) -> bool:
-    """Return whether the rows are a data frame, with named columns of several kinds."""
-    return hasattr(rows, "columns") and hasattr(rows, "dtypes")
 
 
 class Features:
@@ -127,7 +123,7 @@ class Features:
         return np.concatenate(blocks, axis=1).astype(dtype)
 
     def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
-        rows = rows.to_numpy() if is_frame(rows) else as_host_array(rows, "the data")
+        rows = as_array(rows, "the data")
         _require_finite(rows)
         if rows.shape[1] != len(self.mean):
             raise ValueError(
@@ -149,8 +145,8 @@ class Features:
         TypeError, ValueError
             If it does not fit together.
         """
-        found = cls(**config)
         count = _scaled(config["mean"], config["scale"])
+        found = cls(**config)
         names, gaps, categories = found.names, found.gaps, found.categories
         _require_list(gaps, (int,), "gaps")
         if any(not 0 <= place < count for place in gaps):
@@ -297,13 +293,13 @@ class Target:
         TypeError, ValueError
             If it does not fit together.
         """
+        count = _scaled(config["mean"], config["scale"])
         found = cls(**config)
         classes, task, n_outputs = found.classes, found.task, found.n_outputs
         if type(task) is not str or task not in cls.TASKS:
             raise ValueError(f"its task is {task!r:.100}")
-        count = _scaled(found.mean, found.scale)
-        if type(n_outputs) is not int or n_outputs < 1:
-            raise TypeError(f"it has {n_outputs!r} outputs")
+        if type(n_outputs) is not int or n_outputs < 1 or found.config() != config:
+            raise TypeError(f"it has {config.get('n_outputs')!r:.100} outputs, or an entry lacks")
         if task == "regression":
             if classes is not None or count != n_outputs:
                 raise ValueError(f"{n_outputs} outputs have {count} scales, or classes")
