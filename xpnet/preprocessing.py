@@ -308,7 +308,10 @@ class Target:
         if classes is None or len(classes) < 2 or (task == "binary" and len(classes) > 2):
             raise ValueError(f"there are {len(classes or [])} classes for a {task} task")
         # What becomes other values in an array would be predicted as these.
-        if len({type(c) for c in classes}) > 1 or _plain(np.array(classes)) != classes:
+        array = np.array(classes)
+        if array.dtype.kind not in "biufU" or [*map(type, _plain(array))] != [*map(type, classes)]:
+            raise TypeError(f"classes are {classes!r:.100}: give all of one kind")
+        if _plain(array) != classes:
             raise ValueError(f"classes are {classes!r:.100}: give all of one kind")
         return found
 
