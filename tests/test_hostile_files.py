@@ -178,7 +178,12 @@ def test_the_place_of_an_array_may_not_be_taken_twice(path, whole):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are POSIX's")
 def test_a_pipe_is_not_waited_for(path):
     os.mkfifo(path)
-    refuse(path, "not a whole safetensors file (no plain file)")
+    pipe = os.open(path, os.O_RDWR)
+    try:
+        os.write(pipe, bytes(8))  # what would be read, if it was
+        refuse(path, "not a whole safetensors file (no plain file)")
+    finally:
+        os.close(pipe)
 
 
 # -- the description ----
