@@ -721,8 +721,8 @@ def put_a_model_there(path):
 DAMAGES = {
     cut: "not a whole safetensors file",
     empty: "not a whole safetensors file",
-    flip: "damaged, for its checksum is not that of its content",
-    change_a_figure: "damaged, for its checksum is not that of its content",
+    flip: "altered or damaged since it was written",
+    change_a_figure: "altered or damaged since it was written",
     put_a_model_there: "a model file, and no checkpoint",
 }
 
@@ -847,24 +847,6 @@ def test_a_tree_comes_back(backend):
     # Memory of its own: what comes back may be written to.
     back["host"][0] = 9
     assert tree["host"][0] == 1
-
-
-@pytest.mark.parametrize("what", ["value", "dtype", "shape", "name", "document"])
-def test_the_checksum_sees_every_change(what):
-    arrays, document = {"a": np.arange(4.0), "b": np.zeros(2)}, {"n": 1.0}
-    before = checkpoint_files.checksum(arrays, document)
-    match what:
-        case "value":
-            arrays["a"][2] = np.nextafter(2.0, 3.0)
-        case "dtype":
-            arrays["a"] = arrays["a"].view(np.int64)
-        case "shape":
-            arrays["a"] = arrays["a"].reshape(2, 2)
-        case "name":
-            arrays["c"] = arrays.pop("b")
-        case "document":
-            document["n"] = 1.5
-    assert checkpoint_files.checksum(arrays, document) != before
 
 
 # -- a disk with faults ----

@@ -9,11 +9,12 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import safetensors.numpy
+from hostile import rewrite
 from oracle import draw_state, on_host
 from safetensors import safe_open
 
 import xpnet as xn
-from xpnet import serialization
+from xpnet import durable, serialization
 
 LAYERS = [
     xn.Dropout(0.25),
@@ -185,7 +186,9 @@ def test_the_architecture_is_json_in_the_metadata(backend, path):
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     assert metadata.keys() == {"xpnet"}
-    assert json.loads(metadata["xpnet"]) == {"version": 1, "network": net.config()}
+    document = json.loads(metadata["xpnet"])
+    assert len(document.pop("sha256")) == 64
+    assert document == {"version": 2, "network": net.config()}
 
 
 def test_replicas_are_refused(backend, path):
@@ -244,12 +247,6 @@ def good(path):
     build("cpu").save(path)
     with safe_open(path, framework="numpy") as file:
         return safetensors.numpy.load_file(path), json.loads(file.metadata()["xpnet"]), path
-
-
-def rewrite(path, arrays, description):
-    """Write a file with a description as it is, or as JSON if it is no text."""
-    text = description if isinstance(description, str) else json.dumps(description)
-    safetensors.numpy.save_file(arrays, path, {"xpnet": text})
 
 
 def test_a_missing_file(tmp_path):
@@ -323,13 +320,17 @@ def test_a_safetensors_file_of_others(good, metadata):
     refuse(path, "a safetensors file, but not one that xpnet wrote")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1], ...])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None, [1], ...])
 def test_another_version(good, version):
     arrays, description, path = good
     del description["version"]
     rewrite(path, arrays, description if version is ... else description | {"version": version})
     shown = None if version is ... else version
-    refuse(path, f"format version {shown}, and this xpnet reads 1", "use the xpnet that wrote it")
+    refuse(
+        path,
+        f"format version {shown}, and this xpnet reads 2 and before",
+        "use the xpnet that wrote it",
+    )
 
 
 @pytest.mark.parametrize(
@@ -395,7 +396,23 @@ def in_network(**changes):
         (in_layer(0, p=1.5), "p is 1.5"),
         (in_layer(0, p="0.5"), "can't be built"),
         (in_layer(2, eps=-1.0), "eps is -1.0"),
-        (in_layer(6, negative_slope=float("nan")), "negative_slope is nan"),
+        (in_layer(2, eps=2**64), "eps is 18446744073709551616, which no BatchNorm takes"),
+        (in_layer(6, negative_slope=float("nan")), "it holds NaN"),
+        (in_layer(6, negative_slope=float("inf")), "it holds Infinity"),
+        (in_layer(6, negative_slope=False), "negative_slope is False, which no LeakyReLU takes"),
+        (in_layer(1, bias=1), "bias is 1, which no Linear takes"),
+        (in_layer(1, n_outputs=True), "n_outputs is True"),
+        (in_layer(1, init={"name": "normal", "sigma": True}), "sigma=True"),
+        (in_layer(1, init={"name": "normal", "sigma": 10**400}), "can't be built"),
+        (in_layer(0, p=...), "an option is missing"),
+        (in_layer(1, bias=None), "an option is missing, or stands there as no file has it"),
+        (in_layer(1, init="he"), "an option is missing"),
+        (in_layer(3, p=0.5), "p is 0.5, which no ReLU takes"),
+        (in_network(layers=[{"type": "ReLU"}] * 10_001), "no list of at most 10,000"),
+        (in_network(dtype="f4,("), "dtype is 'f4,('"),
+        (in_network(dtype=">f4"), "dtype is '>f4'"),
+        (in_network(random_state=None), "random_state is None"),
+        (in_network(random_state=...), "random_state"),
         (in_network(layers=...), "layers"),
         (in_network(replicas=2), "replicas"),
         (in_network(layers=[]), "not expected"),
@@ -438,6 +455,7 @@ def replaced(name, array):
         (lambda a: {}, "arrays missing"),
         (replaced("2.bias", np.full(8, np.nan, "f4")), "2.bias holds values that are NaN"),
         (replaced("2.running_var", np.full(8, np.inf, "f4")), "2.running_var holds values"),
+        (replaced("2.running_var", np.full(8, -1.0, "f4")), "2.running_var holds negative"),
     ],
 )
 def test_arrays_that_do_not_fit(good, change, reason):
@@ -477,7 +495,7 @@ def interrupted(*args, **kwargs):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("function", ["fdopen", "fsync", "chmod", "replace"])
+@pytest.mark.parametrize("function", ["create", "write", "sync", "rename"])
 @pytest.mark.parametrize("existing", [True, False], ids=["over a file", "anew"])
 @pytest.mark.parametrize(
     ("failure", "error"), [(broken, OSError), (interrupted, KeyboardInterrupt)]
@@ -491,7 +509,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     other = build("cpu", dtype="float64")
     with monkeypatch.context() as patch:
-        patch.setattr(serialization.os, function, failure)
+        patch.setattr(durable.DISK, function, failure)
         with pytest.raises(error):
             other.save(path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

@@ -263,8 +263,8 @@ def adopt(x: Any) -> Any:
     """
     if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__"):
         return x
-    if type(x).__module__.partition(".")[0] == "cupy":
-        return x
+    if type(x).__module__.partition(".")[0] in ("cupy", "pyarrow"):
+        return x  # Arrow's have gaps, strings and more that DLPack knows nothing of
     kind, _ = x.__dlpack_device__()
     if int(kind) == 1:  # kDLCPU
         return np.from_dlpack(x)

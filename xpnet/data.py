@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
@@ -14,6 +13,7 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .backend import Backend, home, select
 from .randomness import Purpose, augmentation_keys, generator
+from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
 from .validation import as_host_array, check_count, check_lengths
 
@@ -122,74 +122,6 @@ def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
         return array[backend.asarray(indices)]
 
 
-class Rows:
-    """Some rows of a memory-mapped array, read from its file when they are used.
-
-    It has an array's ``shape``, ``dtype``, ``ndim`` and ``size``; indexing it, or handing it to
-    ``np.asarray``, reads.
-
-    Parameters
-    ----------
-    array : numpy.memmap or Rows
-        Where the rows are.
-    indices : array of int, shape (n,), or of bool
-        Which ones, in which order.
-
-    Raises
-    ------
-    TypeError, IndexError
-        If indices are no row numbers, or there are no such rows.
-
-    Examples
-    --------
-    >>> rows = Rows(np.arange(10.0).reshape(5, 2), np.array([4, 0, 2]))
-    >>> rows.shape, rows[1:]
-    ((3, 2), array([[0., 1.], [4., 5.]]))
-    """
-
-    def __init__(self, array: Any, indices: np.ndarray[Any, Any]) -> None:
-        indices = np.asarray(indices)
-        if indices.dtype == np.bool_:
-            indices = np.flatnonzero(indices)
-        if indices.dtype.kind not in "iu" or indices.ndim != 1:
-            raise TypeError(f"indices are {indices.dtype}, {indices.ndim}-D: give row numbers (n,)")
-        if len(indices) and not -len(array) <= indices.min() <= indices.max() < len(array):
-            raise IndexError(
-                f"indices from {indices.min()} to {indices.max()}, of {len(array)} rows"
-            )
-        inner = isinstance(array, Rows)
-        self.array: Any = array.array if inner else array
-        self.indices: np.ndarray[Any, Any] = array.indices[indices] if inner else indices
-        self.shape: tuple[int, ...] = (len(indices), *array.shape[1:])
-        self.dtype, self.ndim = array.dtype, array.ndim
-        self.size = math.prod(self.shape)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.indices)
-
-    def __getitem__(self, key: Any) -> Any:
-        """Read rows: a number, a slice, or an array of numbers or booleans; then what else."""
-        first, *others = key if isinstance(key, tuple) else (key,)
-        chosen = self.indices[first]
-        if chosen.ndim == 0:
-            return self.array[(chosen, *others)]
-        order = np.argsort(chosen, kind="stable")  # files are read fastest from front to back
-        found = np.asarray(self.array[chosen[order]])
-        result = np.empty_like(found)
-        result[order] = found
-        return result[(slice(None), *others)] if others else result
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        """Read them all."""
-        if copy is False:
-            raise ValueError("rows of a file can't become an array without a copy")
-        return np.asarray(self[:], dtype)
-
-    def __repr__(self) -> str:
-        return f"Rows(shape={self.shape}, dtype={self.dtype}, of {type(self.array).__name__})"
-
-
 def partition_indices(
     n: int,
     ratios: str | Sequence[float],
@@ -223,7 +155,8 @@ class Batches:
     """A data set on the device, cut anew into shuffled mini-batches in every epoch.
 
     The notes' chapter 7. Which examples an epoch's batches hold depends on the seed and the epoch's
-    number alone. Each batch is gathered into the same two arrays.
+    number alone. Each batch is gathered into the same two arrays; of what is `Streamed`, from the
+    host.
 
     Parameters
     ----------

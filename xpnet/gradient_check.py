@@ -157,6 +157,7 @@ def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> G
     net._require_single("check_gradients")
     with net.backend.active():
         x, labels = net.admit(X, y)
+        x = x[:]  # all at once, also of what is streamed
         n: int = x.shape[0]
         p = net.parameters
         weights, statistics = p[: net.n_weights], net.statistics.copy()

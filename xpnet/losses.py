@@ -148,11 +148,16 @@ class SoftmaxCrossEntropy(Loss):
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if y.ndim != 1:
+            hint = ": of one-hot rows y.argmax(axis=1)" if y.ndim == 2 else ""
             raise ValueError(
-                f"{name} has shape {y.shape}: {self.name} needs integer labels of shape ({len(y)},)"
+                f"{name} has shape {y.shape}: {self.name} needs integer labels of shape "
+                f"({len(y)},){hint}"
             )
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs integer labels")
+            raise ValueError(
+                f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
+                "numpy.unique(y, return_inverse=True)"
+            )
         if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
             raise ValueError(
                 f"{name} has labels that are not whole numbers: {self.name} needs integers"

@@ -97,27 +97,57 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> 
     ModelFileError
         If it is not a whole model file, or its parts don't fit together.
     """
-    arrays, description = serialization.read(path)
+    arrays, description = serialization.look(path)
     network = from_description(arrays, description, device, str(path))
+    told = description
     try:
-        features = Features(**description["features"]) if "features" in description else None
-        target = Target(**description["target"]) if "target" in description else _plain(network)
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"{path}: no model can be built from it ({error})") from error
+        features = Features.from_config(told["features"]) if "features" in told else None
+        target = Target.from_config(told["target"]) if "target" in told else _plain(network)
+        _require_fit(network, features, target)
+        training = _checked(told.get("training", {}))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        why = serialization.short(error)
+        raise ModelFileError(f"{path}: no model can be built from it ({why})") from error
+    return Model(network, features, target, training)
+
+
+def _require_fit(network: Network, features: Features | None, target: Target) -> None:
+    """Raise a ValueError if a network's inputs and outputs are not those of what is round it."""
     if features is not None and features.n_features != network.n_features:
-        raise ModelFileError(
-            f"{path}: its preprocessing gives {features.n_features} features and its network takes "
+        raise ValueError(
+            f"its preprocessing gives {features.n_features} features and its network takes "
             f"{network.n_features}"
         )
-    return Model(network, features, target, description.get("training"))
+    of_classes = network.loss.of_classes
+    fits = target.loss == network.loss.name if of_classes else target.task == "regression"
+    if not fits or target.n_outputs != network.n_outputs:
+        raise ValueError(
+            f"its target is {target.task} of {target.n_outputs} outputs, and its network has "
+            f"{network.n_outputs} for {network.loss.name}"
+        )
+
+
+def _checked(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file tells of the training, once it is found to be as `evaluate` needs it."""
+    settings = training.get("settings", {})
+    seed = settings.get("seed", 0)
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"its seed is {seed!r}")
+    if "fingerprint" in training and "seed" not in settings:
+        raise ValueError("the data have a fingerprint and no seed")
+    for name in ("data", "target", "fingerprint"):
+        if not isinstance(training.get(name), str | None):
+            raise TypeError(f"its {name} is {training[name]!r}")
+    return training
 
 
 def _plain(network: Network) -> Target:
     """Return a target for a network that was saved without one: its labels stay as they are."""
+    m = network.n_outputs
+    if not network.loss.of_classes:
+        return Target("regression", None, [0.0] * m, [1.0] * m, m)
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
     task = tasks[network.loss.name]
-    if task == "regression":
-        return Target(task, None, [0.0] * network.n_outputs, [1.0] * network.n_outputs)
     if task == "binary" and network.n_outputs > 1:
         raise ValueError(f"it has {network.n_outputs} sigmoid outputs: use xpnet.load in Python")
     return Target(task, list(range(max(network.n_outputs, 2))))

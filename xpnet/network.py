@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,25 +14,16 @@ import numpy as np
 
 from . import serialization
 from ._typing import Array
-from .activations import ACTIVATIONS
 from .backend import Backend, adopt, home, select, why_no_cuda
 from .buffers import Workspace, lay_out, view
+from .descriptions import DTYPES, described, shapes_of
 from .kernels import IDENTITY, Curve
-from .layers import BatchNorm, Dropout, Layer, Linear
+from .layers import Layer, Linear
 from .losses import LOSSES, Loss
 from .memory import explain
 from .randomness import Purpose, generator
 from .serialization import ModelFileError
-from .validation import as_host_array, check_count, check_features, check_lengths
-
-DTYPES = ("float32", "float64")
-
-#: What `Network.config` holds, and a model file may say.
-CONFIG = {"layers", "loss", "n_features", "dtype", "random_state"}
-
-LAYERS: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Linear, BatchNorm, Dropout, *ACTIVATIONS.values())
-}
+from .validation import as_array, check_count, check_features, check_lengths
 
 
 class Network:
@@ -107,20 +98,40 @@ class Network:
         precision: str = "full",
         replicas: int | None = None,
     ) -> None:
+        backend = select(device, fused=fused, precision=precision)
+        self._build(layers, backend, loss, n_features, dtype, random_state, replicas)
+        self.initialize()
+
+    @classmethod
+    def _blank(cls, layers: Sequence[Layer], backend: Backend, **config: Any) -> Network:
+        """Return a network of a description as `config` gives it, with zeros for arrays."""
+        network = cls.__new__(cls)
+        network._build(layers, backend, **config)
+        return network
+
+    def _build(
+        self,
+        layers: Sequence[Layer],
+        backend: Backend,
+        loss: str,
+        n_features: int,
+        dtype: Any,
+        random_state: int | None,
+        replicas: int | None = None,
+    ) -> None:
         self.n_features = check_count(n_features, "n_features")
         self.dtype = _check_dtype(dtype)
         self.random_state = _check_seed(random_state)
         self.lead = () if replicas is None else (check_count(replicas, "replicas"),)
         self.loss = _check_loss(loss)
         self.layers = _check_layers(layers, self.loss)
-        self.backend = select(device, fused=fused, precision=precision)
+        self.backend = backend
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
             self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
         self.min_batch = max(layer.min_batch for layer in self.layers)
         with self.backend.active():
             self._allocate()
-            self.initialize()
 
     # -- memory ----
 
@@ -445,9 +456,7 @@ class Network:
             return self._admit(X, y, name)
 
     def _admit(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
-        X, y = adopt(X), adopt(y)
-        X = X if hasattr(X, "shape") else as_host_array(X, f"{name}X")
-        y = y if hasattr(y, "shape") else as_host_array(y, f"{name}y")
+        X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
         check_lengths(X, y, name)
         x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
         host = np.asarray(home(y, self.backend).to_host(y))
@@ -556,18 +565,22 @@ class Network:
         return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
 
     def load_state(
-        self, arrays: dict[str, np.ndarray[Any, Any]], source: str = "the given state"
+        self, arrays: Mapping[str, np.ndarray[Any, Any]], source: str = "the given state"
     ) -> None:
         """Set parameters and statistics from host arrays, as `state` returns them.
 
         Raises
         ------
         ModelFileError
-            If names, shapes or dtype are not this network's; nothing is changed then.
+            If names, shapes or dtype are not this network's, a value is not finite, or a variance
+            negative; nothing is changed then.
         """
         named = self._named()
         shapes = {name: tuple(array.shape) for name, array in named.items()}
-        serialization.check_arrays(arrays, shapes, self.dtype, source)
+        arrays = serialization.check_arrays(arrays, shapes, self.dtype, source)
+        for name, array in arrays.items():
+            if name.endswith("running_var") and (array < 0).any():
+                raise ModelFileError(f"{source}: {name} holds negative variances")
         with self.backend.active():
             for name, array in named.items():
                 array[...] = self.backend.asarray(arrays[name])
@@ -622,12 +635,12 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
     ModelFileError
         If it is not a whole model file, or its parts don't fit together.
     """
-    arrays, description = serialization.read(path)
+    arrays, description = serialization.look(path)
     return from_description(arrays, description, device, str(path))
 
 
 def from_description(
-    arrays: dict[str, np.ndarray[Any, Any]],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
     description: dict[str, Any],
     device: str | Backend,
     source: str,
@@ -637,21 +650,18 @@ def from_description(
     if "checkpoint" in description:
         raise ModelFileError(f"{source}: a checkpoint, and no model: fit(resume=True) takes it up")
     try:
-        config = dict(description["network"])
-        if unknown := sorted(config.keys() - CONFIG):
-            raise ValueError(f"unknown: {', '.join(unknown)}")
-        layers = []
-        for entry in config.pop("layers"):
-            arguments = dict(entry)
-            layers.append(LAYERS[arguments.pop("type")](**arguments))
+        layers, config = described(description["network"])
         # Before anything is allocated: a few bytes of JSON may claim a network of any size.
-        shapes = _shapes([replace(layer) for layer in layers], config["n_features"])
-        serialization.check_arrays(arrays, shapes, _check_dtype(config["dtype"]), source)
-        network = Network(layers, device=backend, **config)
+        shapes = shapes_of([replace(layer) for layer in layers], config["n_features"])
+        arrays = serialization.check_arrays(arrays, shapes, np.dtype(config["dtype"]), source)
+        network = Network._blank(layers, backend, **config)
+        if network.config() != description["network"]:
+            raise ValueError("an option is missing, or stands there as no file has it")
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
-        raise ModelFileError(f"{source}: its network can't be built ({error!r})") from error
+        why = serialization.short(repr(error))
+        raise ModelFileError(f"{source}: its network can't be built ({why})") from error
     network.load_state(arrays, source)
     return network
 
@@ -662,17 +672,6 @@ def _revive(
     """Build a network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")
     return from_description(arrays, description, backend, "the pickled network")
-
-
-def _shapes(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of what a file with these layers must hold."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    width = check_count(n_features, "n_features")
-    for index, layer in enumerate(layers):
-        width = layer.build(index, width, layers[index + 1 :])
-        named = layer.weight_shapes() | layer.other_shapes() | layer.statistic_shapes()
-        shapes |= {f"{index}.{name}": shape for name, shape in named.items()}
-    return shapes
 
 
 def _check_dtype(dtype: Any) -> np.dtype[Any]:

@@ -6,21 +6,18 @@ takes, and back. Both are learnt from training data alone and travel in the mode
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .validation import CHUNK, as_host_array, describe_columns
+from .validation import CHUNK, as_array, describe_columns
+from .validation import is_frame as is_frame
 
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
 MOST_CATEGORIES = 1000
-
-
-def is_frame(rows: Any) -> bool:
-    """Return whether the rows are a data frame, with named columns of several kinds."""
-    return hasattr(rows, "columns") and hasattr(rows, "dtypes")
 
 
 class Features:
@@ -126,7 +123,7 @@ class Features:
         return np.concatenate(blocks, axis=1).astype(dtype)
 
     def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
-        rows = rows.to_numpy() if is_frame(rows) else as_host_array(rows, "the data")
+        rows = as_array(rows, "the data")
         _require_finite(rows)
         if rows.shape[1] != len(self.mean):
             raise ValueError(
@@ -138,6 +135,33 @@ class Features:
             part = slice(start, start + CHUNK)
             features[part] = (rows[part] - self.mean) / self.scale
         return features
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Features:
+        """Return what `config` was called of, from a file that anybody may have written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit together.
+        """
+        count = _scaled(config["mean"], config["scale"])
+        found = cls(**config)
+        names, gaps, categories = found.names, found.gaps, found.categories
+        _require_list(gaps, (int,), "gaps")
+        if any(not 0 <= place < count for place in gaps):
+            raise ValueError(f"gaps are {gaps!r:.100}, of {count} columns")
+        if names is not None:
+            _require_list(names, (str,), "names")
+        if len(names or []) != (0 if names is None else count):
+            raise ValueError(f"there are {len(names or [])} names of {count} columns")
+        if type(categories) is not dict or categories.keys() & set(names or []):
+            raise TypeError("categories are no dict of further columns")
+        if names is None and (gaps or categories):
+            raise ValueError("an array has neither gaps nor categories")
+        for column, known in categories.items():
+            _require_list(known, (str, type(None)), f"the categories of {column!r}")
+        return found
 
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
@@ -260,6 +284,37 @@ class Target:
             return np.asarray(rows.reshape(predictions.shape))
         return np.asarray(np.array(self.classes)[predictions])
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Target:
+        """Return what `config` was called of, from a file that anybody may have written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit together.
+        """
+        count = _scaled(config["mean"], config["scale"])
+        found = cls(**config)
+        classes, task, n_outputs = found.classes, found.task, found.n_outputs
+        if type(task) is not str or task not in cls.TASKS:
+            raise ValueError(f"its task is {task!r:.100}")
+        if type(n_outputs) is not int or n_outputs < 1 or found.config() != config:
+            raise TypeError(f"it has {config.get('n_outputs')!r:.100} outputs, or an entry lacks")
+        if task == "regression":
+            if classes is not None or count != n_outputs:
+                raise ValueError(f"{n_outputs} outputs have {count} scales, or classes")
+            return found
+        _require_list(classes, (str, int, float, bool), "classes")
+        if classes is None or len(classes) < 2 or (task == "binary" and len(classes) > 2):
+            raise ValueError(f"there are {len(classes or [])} classes for a {task} task")
+        # What becomes other values in an array would be predicted as these.
+        array = np.array(classes)
+        if array.dtype.kind not in "biufU" or [*map(type, _plain(array))] != [*map(type, classes)]:
+            raise TypeError(f"classes are {classes!r:.100}: give all of one kind")
+        if _plain(array) != classes:
+            raise ValueError(f"classes are {classes!r:.100}: give all of one kind")
+        return found
+
     def config(self) -> dict[str, Any]:
         """Return the target for a model file, JSON-ready."""
         return {
@@ -269,6 +324,25 @@ class Target:
             "scale": self.scale,
             "n_outputs": self.n_outputs,
         }
+
+
+def _require_list(values: Any, kinds: tuple[type, ...], what: str) -> None:
+    """Raise a TypeError or ValueError if a file does not give a list of different values."""
+    if type(values) is not list or any(type(value) not in kinds for value in values):
+        raise TypeError(f"{what} are {values!r:.100}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{what} are {values!r:.100}: one stands there twice")
+
+
+def _scaled(mean: Any, scale: Any) -> int:
+    """Return how many means and deviations a file gives, or raise a TypeError or ValueError."""
+    for values in (mean, scale):
+        numbers = type(values) is list and all(type(v) in (int, float) for v in values)
+        if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
+            raise TypeError(f"means and scales are {values!r:.100}")
+    if len(mean) != len(scale) or any(v <= 0 for v in scale):
+        raise ValueError(f"{len(mean)} means have {len(scale)} scales, or one that is not positive")
+    return len(mean)
 
 
 def check_rows(rows: Any) -> None:

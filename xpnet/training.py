@@ -182,6 +182,7 @@ class Trainer:
         net = self.network
         if not net.holds(x, y):
             x, y = net.admit(x, y)
+            x = x[:]  # of what is streamed, all: it is one batch
         if x.shape[0] < net.min_batch:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y

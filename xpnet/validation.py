@@ -9,16 +9,16 @@ import numpy as np
 
 from ._typing import Array
 from .backend import Backend, adopt, move
-from .streaming import Streamed, is_sparse
+from .streaming import Streamed, is_in_file, is_sparse
 
-#: Rows looked at at once when checking for NaN, so that the check needs little memory.
-CHUNK = 65536
+#: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
+CHUNK, ELEMENTS = 65536, 2**22
 
 
 def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
     """Return features as an array (examples, features) of the backend, in the given dtype.
 
-    Sparse ones become `Streamed`, which stays on the host and can be used alike.
+    Sparse ones and those in a file become `Streamed`, which stays on the host and is used alike.
 
     Raises
     ------
@@ -28,13 +28,14 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         If it has another shape, no rows, or values that are NaN or infinite: which columns and how
         many.
     """
-    X = adopt(X)
-    if not hasattr(X, "dtype"):
-        X = as_host_array(X, name)
-    if getattr(X.dtype, "kind", "O") not in "fiub":
-        raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers")
+    if isinstance(X, Streamed) and (X.shape[1], X.dtype) == (n_features, dtype):
+        return X  # it was checked when it was made
+    X = as_array(X, name)
+    if X.dtype.kind not in "fiub":
+        hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
+        raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers{hint}")
     if X.ndim != 2 or X.shape[1] != n_features:
-        hint = f"; one example is {name}.reshape(1, -1)" if X.ndim == 1 else ""
+        hint = "; one example is X.reshape(1, -1)" if X.ndim == 1 else ""
         raise ValueError(
             f"{name} has shape {tuple(X.shape)}: the network takes (examples, {n_features}){hint}"
         )
@@ -45,8 +46,45 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         if not np.isfinite(streamed.values).all():
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
         return streamed
-    array = move(X, backend, dtype)
-    check_finite(array, backend, name)
+    array = Streamed(X, backend, dtype) if is_in_file(X) else move(X, backend, dtype)
+    if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
+        check_finite(array, backend, name)
+    return array
+
+
+def as_array(X: Any, name: str) -> Any:
+    """Return what has NumPy's dtypes as it is, whosever array it is; all else as NumPy's array.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, table or list, or a table's column holds no numbers.
+    ValueError
+        If it has rows of different lengths, or masked values.
+    """
+    X = adopt(X)
+    if isinstance(getattr(X, "dtype", None), np.dtype) and not isinstance(X, np.ma.MaskedArray):
+        return X
+    return _as_numbers(X, name)
+
+
+def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, table or masked array as a NumPy array."""
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} has {np.sum(np.ma.getmaskarray(X))} masked values: remove their rows, or fill "
+            "them with numpy.ma.filled"
+        )
+    if is_frame(X):
+        return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
+    if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
+        columns = [X.column(i) for i in range(X.num_columns)]
+        return _stack(columns, X.column_names, X.num_rows, name)
+    if hasattr(X, "dtype") and not isinstance(X, np.ndarray):  # a column of a frame
+        return _values(X)
+    array = as_host_array(X, name)
+    if array.ndim == 0 and array.dtype.kind in "OUS":
+        raise TypeError(f"{name} is a {type(X).__name__}: give an array, a table, or a list")
     return array
 
 
@@ -55,15 +93,53 @@ def as_host_array(X: Any, name: str) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(X)
     except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from error
+        raise ValueError(
+            f"{name} is not a rectangular array of numbers: give rows of one length ({error})"
+        ) from error
+
+
+def is_frame(X: Any) -> bool:
+    """Return whether something is a data frame, with named columns of several kinds."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarray[Any, Any]:
+    """Return a table's columns side by side, or raise a TypeError if some hold no numbers."""
+    arrays = [_values(column) for column in columns]
+    bad = [
+        f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
+        for i, array in enumerate(arrays)
+        if array.dtype.kind not in "fiub"
+    ]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise TypeError(
+            f"{name} has columns without numbers: {', '.join(bad[:5])}{more}: turn them into "
+            "numbers, as pandas.get_dummies does, or leave them out"
+        )
+    return np.stack(arrays, axis=1) if arrays else np.empty((n, 0))
+
+
+def _values(column: Any) -> np.ndarray[Any, Any]:
+    """Return a column's values as a NumPy array; numbers with gaps as floats, with NaN there."""
+    kind = getattr(getattr(column, "dtype", None), "kind", "")  # Arrow's columns have no dtype
+    if kind and kind in "fiub" and not isinstance(column.dtype, np.dtype):
+        whole = kind in "iu" and not column.isna().any()
+        held = np.dtype(f"{kind}8" if whole else float)
+        return np.asarray(column.to_numpy(dtype=held, na_value=0 if whole else np.nan))
+    values = np.asarray(column)
+    if values.dtype.kind == "O" and str(getattr(column, "type", "")) == "bool":
+        return np.array([np.nan if v is None else v for v in values], np.float64)
+    return values
 
 
 def check_finite(array: Array, backend: Backend, name: str) -> None:
     """Raise a ValueError that names the columns if an array (rows, columns) is not finite."""
     xp = backend.xp
     counts = np.zeros(array.shape[1], dtype=np.int64)
-    for start in range(0, array.shape[0], CHUNK):
-        bad = xp.logical_not(xp.isfinite(array[start : start + CHUNK]))
+    step = max(1, min(CHUNK, ELEMENTS // max(1, array.shape[1])))
+    for start in range(0, array.shape[0], step):
+        bad = xp.logical_not(xp.isfinite(array[start : start + step]))
         if bool(backend.to_host(xp.any(bad))):
             counts += backend.to_host(xp.sum(bad, axis=0))
     if counts.any():
@@ -107,8 +183,7 @@ def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
     ValueError
         If there is not one for each example, one is negative or not finite, or all are 0.
     """
-    if not hasattr(weights, "dtype"):
-        weights = as_host_array(weights, "sample_weight")
+    weights = as_array(weights, "sample_weight")
     if tuple(weights.shape) not in ((n,), (n, 1)):
         raise ValueError(
             f"sample_weight has shape {tuple(weights.shape)}: give one for each of {n}"
