@@ -164,6 +164,12 @@ class StrictBackend:
         self._shared.append((memory, view))
         return StrictArray(self, memory), view
 
+    def stage(self, shape: tuple[int, ...], dtype: Any) -> Stage:
+        return Stage(self, shape, dtype)
+
+    def fits(self, nbytes: int) -> bool:
+        return self.memory is None or 1.25 * nbytes <= self.memory - self.taken
+
     # -- graphs: the stand-in is its own recorder ----
 
     def repeater(self) -> Repeat:
@@ -298,6 +304,25 @@ class StrictBackend:
             apart = x is out or not isinstance(x, StrictArray)
             if not apart and np.may_share_memory(x.data, out.data):
                 self.hidden_copies += 1
+
+
+class Stage:
+    """Two places for batches in turns; what the host writes is poisoned once it has been copied."""
+
+    def __init__(self, backend: StrictBackend, shape: tuple[int, ...], dtype: Any) -> None:
+        self._backend, self._host = backend, np.empty(shape, dtype)
+        self._places = [backend.xp.empty(shape, dtype) for _ in range(2)]
+
+    def send(self, n: int, fill: Callable[[np.ndarray], None]) -> StrictArray:
+        self._backend.outside("an upload")
+        self._backend.uploads += 1
+        self._places.reverse()
+        place = self._places[0]
+        place.data[...] = _poison(place.dtype)
+        fill(self._host[:n])
+        place.data[:n] = self._host[:n]
+        self._host[...] = _poison(self._host.dtype)
+        return place[:n]
 
 
 def _poison(dtype: np.dtype) -> Any:

@@ -5,9 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from oracle import on_host
+from strict import StrictBackend
 
 import xpnet as xn
 from xpnet import Rows
+from xpnet.backend import select
 from xpnet.streaming import Streamed
 
 N, M = 120, 6
@@ -196,3 +198,60 @@ def test_whole_numbers_are_not_read_to_be_checked(tmp_path, monkeypatch, labels)
     network("cpu").admit(file, labels)
     with pytest.raises(AssertionError, match="read"):
         network("cpu").admit(in_file(tmp_path, kinds()["float32"], "f.npy"), labels)
+
+
+# -- arrays that the device has no room for ----
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_an_array_too_large_for_the_device_stays_on_the_host_and_trains_alike(kind, labels):
+    X = np.concatenate([kinds()[kind]] * 100)
+    y = np.concatenate([labels] * 100)
+    found = []
+    for memory in (None, 340_000):
+        device = StrictBackend(memory=memory)
+        net = network(device)
+        admitted, _ = net.admit(X, y)
+        assert isinstance(admitted, Streamed) == (memory is not None)
+        del admitted
+        trainer = xn.Trainer(net)
+        history = trainer.fit(X, y, batch_size=32, epochs=2, monitor=0)
+        trainer.fit(X[:1000], y[:1000], batch_size=32, epochs=1, monitor=0)
+        predicted = net.predict(X[:500])
+        state = [device.to_host(a) for a in (net.parameters, net.statistics, *trainer.moments)]
+        found.append([*state, history["train_loss"], predicted])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_fit_to_an_array_on_the_host_is_captured_as_a_graph(labels):
+    device = StrictBackend(memory=340_000)
+    X, y = (np.concatenate([a] * 100) for a in (kinds()["float32"], labels))
+    xn.Trainer(network(device)).fit(X, y, batch_size=32, epochs=1, monitor=0)
+    assert device.replays > 300
+
+
+def test_a_small_array_is_copied_to_the_device(strict, labels):
+    strict.memory = 10**6
+    assert strict.owns(network(strict).admit(kinds()["float32"], labels)[0])
+
+
+def test_batches_pass_by_two_places_in_turns(device):
+    with device.active():
+        stage = device.stage((5, 2), np.float32)
+        sent = []
+        for i in range(6):
+            rows = stage.send(3 + i % 2, lambda out, i=i: out.fill(i))
+            assert device.owns(rows)
+            assert rows.shape == (3 + i % 2, 2)
+            sent.append(rows * 1.0)
+        for i, rows in enumerate(sent):
+            np.testing.assert_array_equal(device.to_host(rows), np.full(rows.shape, float(i)))
+
+
+@pytest.mark.parametrize("given", [np.float32, np.float64, np.int8])
+def test_rows_of_an_array_are_written_in_the_type_that_is_wanted(given):
+    X = (np.arange(12).reshape(6, 2) * 1.0).astype(given)
+    out = np.empty((3, 2), np.float32)
+    Streamed(X, select("cpu"), np.float32).write(np.array([5, 0, 5]), out)
+    np.testing.assert_array_equal(out, [[10, 11], [0, 1], [10, 11]])

@@ -90,6 +90,17 @@ class CupyBackend:
         with self.active():
             cupy.cuda.get_current_stream().synchronize()
 
+    def stage(self, shape: tuple[int, ...], dtype: Any) -> CupyStage:
+        """Return what copies batches to the device while it is at work on the one before."""
+        with self.active():
+            return CupyStage(shape, np.dtype(dtype))
+
+    def fits(self, nbytes: int) -> bool:
+        """Return whether the device has that, and a quarter of it to work with."""
+        with self.active():
+            free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
+        return bool(1.25 * nbytes <= free)
+
     def repeater(self) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
@@ -123,6 +134,44 @@ class CupyBackend:
         """Give what the memory pool holds unused back to the device."""
         with self.active():
             cupy.get_default_memory_pool().free_all_blocks()
+
+
+class CupyStage:
+    """Two places for batches, filled in turns: page-locked on the host, and on the device.
+
+    While the device is at work on a batch in one of them, the host fills the other, and a stream of
+    its own copies it.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._places = [_Place(shape, dtype) for _ in range(2)]
+
+    def send(self, n: int, fill: Callable[[np.ndarray[Any, Any]], None]) -> Array:
+        """Return n rows on the device that ``fill(rows)`` writes on the host."""
+        current = cupy.cuda.get_current_stream()
+        place, other = self._places
+        self._places.reverse()
+        other.read.record(current)  # by now all work on what it holds has been given to the device
+        place.copied.synchronize()  # or the host would write over what is not copied yet
+        fill(place.host[:n])
+        self._stream.wait_event(place.read)
+        size = n * place.host[0].nbytes
+        place.device.data.copy_from_host_async(place.host.ctypes.data, size, self._stream)
+        place.copied.record(self._stream)
+        current.wait_event(place.copied)
+        return place.device[:n]
+
+
+class _Place:
+    """Memory for a batch on the host and on the device, and what has happened to it."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        size = int(np.prod(shape))
+        self._pinned = cupy.cuda.alloc_pinned_memory(size * dtype.itemsize)
+        self.host = np.frombuffer(self._pinned, dtype, size).reshape(shape)
+        self.device = cupy.empty(shape, dtype)
+        self.read, self.copied = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
 
 def open_cublas(tf32: bool) -> Cublas | None:

@@ -146,6 +146,14 @@ class NumpyBackend:
     def synchronize(self) -> None:
         """Wait until the device has done all it was given: NumPy always has."""
 
+    def stage(self, shape: tuple[int, ...], dtype: Any) -> NumpyStage:
+        """Return what gives batches their place in memory: they are where they are needed."""
+        return NumpyStage(np.empty(shape, dtype))
+
+    def fits(self, nbytes: int) -> bool:
+        """Return True: it is in this memory already."""
+        return True
+
     def repeater(self) -> Callable[..., Any]:
         """Return what calls a function with arrays: nothing is gained by repeating."""
         return call
@@ -171,3 +179,16 @@ class NumpyBackend:
 
     def release_memory(self) -> None:
         """Do nothing: NumPy has no memory pool."""
+
+
+class NumpyStage:
+    """A place for a batch, which the next one takes."""
+
+    def __init__(self, rows: Array) -> None:
+        self._rows = rows
+
+    def send(self, n: int, fill: Callable[[np.ndarray[Any, Any]], None]) -> Array:
+        """Return n rows that ``fill(rows)`` writes."""
+        rows = self._rows[:n]
+        fill(rows)
+        return rows

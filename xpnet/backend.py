@@ -66,6 +66,15 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
 
+    def stage(self, shape: tuple[int, ...], dtype: Any) -> Stage:
+        """Return what brings batches, of so many rows at most, from the host to the device."""
+
+    def fits(self, nbytes: int) -> bool:
+        """Return whether an array of the host, so large, had better be copied here than streamed.
+
+        It fits if it leaves room for the work on it.
+        """
+
     def repeater(self) -> Callable[..., Any]:
         """Return what calls a function of arrays again and again: ``repeat(function, *arrays)``.
 
@@ -86,6 +95,16 @@ class Backend(Protocol):
 
     def release_memory(self) -> None:
         """Give what the memory pool holds unused back to the device."""
+
+
+class Stage(Protocol):
+    """Where batches pass on their way from the host to the device, behind the work on others."""
+
+    def send(self, n: int, fill: Callable[[np.ndarray[Any, Any]], None]) -> Array:
+        """Return n rows on the device that ``fill(rows)`` writes on the host.
+
+        They are the next call's but one to write over.
+        """
 
 
 class DeviceError(RuntimeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
@@ -227,7 +228,11 @@ class Batches:
         self.largest = max(b - a for a, b in pairwise(edges))
         self._order: Array = backend.asarray(np.arange(n))
         self._streamed = isinstance(X, Streamed)
-        self._rows = backend.xp.empty((self.largest, *X.shape[1:]), X.dtype)
+        shape = self.largest, *X.shape[1:]
+        if self._streamed:
+            self._stage = backend.stage(shape, X.dtype)
+        else:
+            self._rows = backend.xp.empty(shape, X.dtype)
         self._labels = backend.xp.empty((self.largest, *y.shape[1:]), y.dtype)
         self.weights = weights
         if weights is not None:
@@ -258,9 +263,7 @@ class Batches:
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""
-        rows = self._rows[: len(indices)]
-        self.X.gather(indices, rows)
-        return rows
+        return self._stage.send(len(indices), partial(self.X.write, indices))
 
     def gather(
         self, chosen: Array, key: Array | None, rows: Array | None

@@ -256,7 +256,7 @@ class Feeding:
 
     def reset(self) -> None:
         """Free the memory of all steps."""
-        self._rows: Array = None
+        self._rows: Any = None
         self._labels: Array = None
         self._made: tuple[Callable[[Array, Array], object], object] | None = None
         self._capacity = 0
@@ -266,21 +266,24 @@ class Feeding:
     def prepare(self, n: int) -> Callable[[], object]:
         """Return a step on a batch of n examples."""
         xp, x, y, gather = self.backend.xp, self._x, self._y, self.backend.kernels.gather
+        streamed = isinstance(x, Streamed)
         if n > self._capacity:
             self._make_room(n)
-            self._rows = xp.empty((n, *x.shape[1:]), x.dtype)
+            shape = n, *x.shape[1:]
+            self._rows = (self.backend.stage if streamed else xp.empty)(shape, x.dtype)
             self._labels = xp.empty((n, *y.shape[1:]), y.dtype)
         if self._made is None:
             self._made = self._make()
-        work, rows, labels = self._made[0], self._rows[:n], self._labels[:n]
+        work, held, labels = self._made[0], self._rows, self._labels[:n]
         # Its own generator: nothing random in a training run comes to depend on a timing.
         order = np.random.default_rng(0).integers(0, x.shape[0], n)
         chosen = self.backend.asarray(order)
 
         def step() -> None:
-            if isinstance(x, Streamed):
-                x.gather(order, rows)
+            if streamed:
+                rows = held.send(n, partial(x.write, order))
             else:
+                rows = held[:n]
                 gather(x, chosen, rows)
             gather(y, chosen, labels)
             work(rows, labels)

@@ -1,7 +1,7 @@
-"""Features that stay on the host, and reach the device batch by batch: sparse ones, and files.
+"""Features that stay on the host, and reach the device batch by batch.
 
-A data set in a memory-mapped file may be larger than memory: of it no more is read at a time than a
-batch, or some megabytes.
+Those are sparse ones, memory-mapped files, and arrays that the device has no room for. A file may
+be larger than memory: of it no more is read at a time than a batch, or some megabytes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Streamed:
 
     Parameters
     ----------
-    X : scipy.sparse matrix or array, numpy.memmap or Rows
+    X : scipy.sparse matrix or array, numpy.memmap, Rows or numpy.ndarray
         The features.
     backend : Backend
         Where parts of it are to go.
@@ -139,7 +139,13 @@ class Streamed:
         rows = self._rows[indices] if self._sparse else Rows(self._rows, indices)
         return Streamed(rows, self._backend, self.dtype)
 
-    def gather(self, indices: np.ndarray[Any, Any], out: Array) -> None:
-        """Write the rows with given indices to an array of the device."""
-        rows = self._rows[indices].toarray() if self._sparse else _in_order(self._rows, indices)
-        out[...] = self._backend.asarray(rows, self.dtype)
+    def write(self, indices: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+        """Write the rows with given indices, dense, to an array of the host."""
+        if self._sparse:
+            out[...] = self._rows[indices].toarray()
+        elif is_in_file(self._rows):
+            out[...] = _in_order(self._rows, indices)
+        elif self._rows.dtype == out.dtype:
+            np.take(self._rows, indices, axis=0, out=out, mode="clip")
+        else:
+            out[...] = self._rows[indices]

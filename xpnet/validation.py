@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._typing import Array
-from .backend import Backend, adopt, move
+from .backend import NUMPY, Backend, adopt, move
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -18,7 +18,8 @@ CHUNK, ELEMENTS = 65536, 2**22
 def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
     """Return features as an array (examples, features) of the backend, in the given dtype.
 
-    Sparse ones and those in a file become `Streamed`, which stays on the host and is used alike.
+    Sparse ones, those in a file, and those that the device has no room for become `Streamed`, which
+    stays on the host and is used alike.
 
     Raises
     ------
@@ -46,9 +47,13 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         if not np.isfinite(streamed.values).all():
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
         return streamed
-    array = Streamed(X, backend, dtype) if is_in_file(X) else move(X, backend, dtype)
+    size = X.shape[0] * n_features * np.dtype(dtype).itemsize
+    large = isinstance(X, np.ndarray) and not backend.fits(size)
+    stays = is_in_file(X) or large
+    array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
     if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
-        check_finite(array, backend, name)
+        checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+        check_finite(checked, where, name)
     return array
 
 
