@@ -205,6 +205,10 @@ class Cases:
         p, g, _ = self._update(0)
         return g, p, 1e-12, self._scratch()
 
+    def clip_norm(self) -> Arguments:  # noqa: D102
+        _, g, _ = self._update(0)
+        return g, 1e9, self.fill(0, 1), self._scratch()
+
     def sgd(self) -> Arguments:  # noqa: D102
         return *self._update(0), self._scratch()
 

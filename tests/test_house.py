@@ -54,6 +54,7 @@ ORDER = [
     "last_good",
     "checkpoints",
     "updates",
+    "divergence",
     "training",
     "callbacks",
     "fitting",

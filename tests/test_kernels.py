@@ -300,6 +300,16 @@ CASES = {
         lambda d: {"g": d(d.m), "p": d(d.m), "factor": d(1), "scratch": d.empty(d.m)},
         lambda d: {"g": d(2, d.m), "p": d(2, d.m), "factor": 0.3, "scratch": d.empty(2, d.m)},
     ],
+    "clip_norm": [
+        lambda d, limit=limit, lead=lead: {
+            "g": d(*lead, d.m * d.k),
+            "limit": limit,
+            "norm": d.empty(*lead, 1),
+            "scratch": d.empty(*lead, d.m * d.k),
+        }
+        for limit in (0.5, 1e6)
+        for lead in ((), (2,))
+    ],
     "sgd": [lambda d: moments(d)],
     "sgd_momentum": [
         lambda d, nesterov=nesterov: moments(d, "v") | {"momentum": 0.9, "nesterov": nesterov}
@@ -343,6 +353,7 @@ def results(kernels, name, arguments):
         "batch_norm_inference": {"row"},
         "running_average": {"row"},
         "softmax": {"row"},
+        "clip_norm": {"norm"},
     }.get(name, set()) | {"scratch"}
     return {k: v for k, v in found.items() if k not in used_up}
 

@@ -543,7 +543,10 @@ def diverging(device, optimizer):
 def test_a_loss_that_is_not_finite_stops_the_fit_and_brings_the_weights_back(device, optimizer):
     trainer, data = diverging(device, optimizer)
     start = trainer.network.state()
-    message = r"NaN or infinite in epoch 1, step [2-5]; the weights are back at those of step 0\."
+    message = (
+        r"NaN or infinite in epoch 1, step [2-5] \(first in .*, (in|by the update of) step \d\); "
+        r"the weights are back at those of step 0\."
+    )
     with pytest.raises(xn.DivergedError, match=message) as caught:
         trainer.fit(*data, batch_size=10, epochs=3)
     assert caught.value.good_step == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -84,6 +85,15 @@ class NumpyKernels(Kernels):
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W."""
         _multiply(dy, weight, out)
+
+    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+        """One pass by BLAS, and one more where something is clipped."""
+        if g.ndim > 1:
+            super().clip_norm(g, limit, norm, scratch)
+            return
+        length = math.sqrt(np.dot(g, g))
+        if not length <= limit:  # NaN too
+            np.multiply(g, limit / length, out=g)
 
     def gather(self, rows: Array, indices: Array, out: Array) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""

@@ -56,6 +56,10 @@ def train(
             "the development set is chosen.",
         ),
     ] = "0",
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(metavar="C", help="Shorten a gradient g to g · min(1, C/‖g‖)."),
+    ] = None,
     augment: Annotated[
         str,
         typer.Option(
@@ -165,6 +169,7 @@ def train(
             image_shape=options.image_shape(image_shape),
             patience=patience,
             l2=lambdas[0],
+            clip_norm=clip_norm,
             optimizer=optimizer,
             learning_rate=learning_rate,
             schedule=schedule,

@@ -129,7 +129,7 @@ class Experiment:
             "settings": asdict(self.settings),
         }
         self.model = Model(network, features, target, training)
-        self.trainer = Trainer(network, optimizer, l2=settings.l2)
+        self.trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
 
     def _batch_size(self, network: Network) -> int:
         """Return how many examples go into a mini-batch; what was measured, settings then hold."""
@@ -138,7 +138,12 @@ class Experiment:
             return min(64, len(self.parts["train"].labels))
         if wish != "auto":
             return check_count(wish, "batch_size")
-        trainer = Trainer(network, settings.make_optimizer(epochs=1, batches=1), settings.l2)
+        trainer = Trainer(
+            network,
+            settings.make_optimizer(epochs=1, batches=1),
+            settings.l2,
+            settings.clip_norm,
+        )
         chosen = trainer.choose_batch_size(*self._data("train"), epochs=settings.epochs or EPOCHS)
         self.batch_size_reason = chosen.reason
         self.settings = replace(settings, batch_size=chosen.batch_size)
@@ -193,6 +198,7 @@ class Experiment:
             self._data("train"),
             self._data("dev"),
             l2=values,
+            clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
             watch=remember,
             **self._fit_options(callbacks),
@@ -219,6 +225,7 @@ class Experiment:
             sizes=self.curve_sizes(),
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
+            clip_norm=self.settings.clip_norm,
             watch=watch,
             **options,
         )

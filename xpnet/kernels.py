@@ -479,6 +479,16 @@ class Kernels:
         self.xp.multiply(p, factor, out=scratch)
         self.xp.add(g, scratch, out=g)
 
+    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 1) is scratch, as g is ``scratch``."""
+        xp = self.xp
+        xp.multiply(g, g, out=scratch)
+        xp.sum(scratch, axis=-1, keepdims=True, out=norm)
+        xp.sqrt(norm, out=norm)
+        xp.maximum(norm, limit, out=norm)
+        xp.divide(limit, norm, out=norm)
+        xp.multiply(g, norm, out=g)
+
     def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
         """p ← p − α g."""
         self.xp.multiply(g, rate, out=scratch)

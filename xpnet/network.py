@@ -295,6 +295,20 @@ class Network:
         for function, buffers in self._trained.backward:
             dz = function(dz, buffers)
 
+    def layer_by_layer(self, n: int) -> SimpleNamespace:
+        """Return a training pass over n examples as its parts, for who looks at each.
+
+        ``forward`` and ``backward`` are lists of (layer, function, buffers): each function takes
+        the result of the one before, the first of them a batch and the loss's gradient; ``loss``
+        are the loss's buffers.
+        """
+        bound = self._pass(n, training=True)
+        run = {
+            way: [(f.__self__, f, b) for f, b in getattr(bound, way)]
+            for way in ("forward", "backward")
+        }
+        return SimpleNamespace(**run, loss=bound.loss)
+
     def loss_and_gradient(self, x: Array, y: Array, share: Array | None = None) -> Array:
         """Run a batch forward and backward: write `gradients`, return the loss.
 

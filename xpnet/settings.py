@@ -63,6 +63,8 @@ class Settings:
         How features make an image, for transforms of images.
     patience : int or None
         Stop after so many epochs without a better development loss; None: don't.
+    clip_norm : float or None
+        The largest norm of a gradient; None: any.
     learning_rate : float or None
         None: the optimiser's own default.
     schedule : str
@@ -87,6 +89,7 @@ class Settings:
     image_shape: tuple[int, ...] | None = None
     patience: int | None = None
     l2: float = 0.0
+    clip_norm: float | None = None
     optimizer: str = "adam"
     learning_rate: float | None = None
     schedule: str = "constant"

@@ -60,6 +60,7 @@ def choose_l2(
     *,
     l2: Sequence[float],
     optimizer: Optimizer | None = None,
+    clip_norm: float | None = None,
     watch: Watch | None = None,
     **fit: Any,
 ) -> L2Choice:
@@ -77,7 +78,7 @@ def choose_l2(
         The parts, as from `partition`.
     l2 : sequence of float
         The values of λ.
-    optimizer : Optimizer or None
+    optimizer, clip_norm
         As for `Trainer`.
     watch : function or None
         Called with (trainer, row) when a λ has been tried. If it returns True, the training was cut
@@ -117,7 +118,7 @@ def choose_l2(
     failure: DivergedError | None = None
     for value in values:
         network.initialize()
-        trainer = Trainer(network, optimizer, l2=value)
+        trainer = Trainer(network, optimizer, value, clip_norm)
         row = {"l2": value}
         try:
             trainer.fit(*train, validation_data=dev, **fit)
@@ -176,6 +177,7 @@ def learning_curve(
     sizes: Sequence[float] = SIZES,
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
+    clip_norm: float | None = None,
     batch_size: int = 128,
     epochs: int = 20,
     watch: Watch | None = None,
@@ -198,7 +200,7 @@ def learning_curve(
         The parts, as from `partition`.
     sizes : sequence of float
         Shares of the training set in (0, 1], rising.
-    optimizer, l2
+    optimizer, l2, clip_norm
         As for `Trainer`.
     batch_size, epochs : int
         As for `Trainer.fit`, on the whole training set.
@@ -248,7 +250,7 @@ def learning_curve(
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
         network.initialize()
-        trainer = Trainer(network, _slowed(optimizer or Adam(), epochs / times), l2=l2)
+        trainer = Trainer(network, _slowed(optimizer or Adam(), epochs / times), l2, clip_norm)
         trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
         row = {"examples": count, "epochs": times} | _measure(network, part, dev)
         if watch is not None and watch(trainer, row):

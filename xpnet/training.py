@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from ._typing import Array
 from .augmentation import Augmentation
 from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
 from .data import Batches, take_rows
+from .divergence import locate
 from .history import DivergedError, History, Standing
 from .measuring import Feeding, choose
 from .network import Network
@@ -101,6 +103,10 @@ class Trainer:
     l2 : float
         λ of the L2 term λ/2n ‖W‖² that is added to a batch's cost, n its examples: weights only,
         no biases, γ or β (notes, chapter 5).
+    clip_norm : float or None
+        A batch's gradient g, of all parameters and with the L2 term, is shortened to
+        g · min(1, c/‖g‖), against explosions: Pascanu et al., "On the difficulty of training
+        recurrent neural networks", ICML 2013. None: it is not.
 
     Attributes
     ----------
@@ -112,7 +118,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If l2 is negative or not finite.
+        If l2 is negative or not finite, or clip_norm not above 0.
 
     Examples
     --------
@@ -126,7 +132,11 @@ class Trainer:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer | None = None, l2: float = 0.0
+        self,
+        network: Network,
+        optimizer: Optimizer | None = None,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
     ) -> None:
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise TypeError(
@@ -140,7 +150,7 @@ class Trainer:
         self._stopping = self._interruption = ""
         self._fit = Standing(0)
         with self.backend.active():
-            self.updates = Updates(network, optimizer or Adam(), l2)
+            self.updates = Updates(network, optimizer or Adam(), l2, clip_norm)
 
     # -- the step ----
 
@@ -213,6 +223,15 @@ class Trainer:
     @l2.setter
     def l2(self, l2: float) -> None:
         self.updates.l2 = l2
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest norm of a gradient, or None."""
+        return self.updates.clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, limit: float | None) -> None:
+        self.updates.clip_norm = limit
 
     @property
     def moments(self) -> list[Array]:
@@ -467,7 +486,7 @@ class Trainer:
     def _measure_batch_sizes(self, x: Array, labels: Array, epochs: int) -> BatchSize:
         def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
             gentle = replace(self.optimizer, learning_rate=TINY)
-            other = Trainer(self.network.twin(), gentle, self.l2)
+            other = Trainer(self.network.twin(), gentle, self.l2, self.clip_norm)
             return other.step, other
 
         bench = Feeding(copy, x, labels, self.backend)
@@ -555,7 +574,7 @@ class Trainer:
             self._update(n, batches.gather, *arrays)
             fit.batch += 1
             if self.updates.meter.diverged():
-                self._give_up(first)
+                self._give_up(batches, first)
             for watcher in watchers:
                 watcher.on_step_end(self, n)
             stopping, interruption = self._stopping, self._interruption
@@ -568,7 +587,7 @@ class Trainer:
         seconds = time.perf_counter() - fit.began
         total, finite_steps = self.updates.meter.read()
         if finite_steps < self.steps - first or not self._is_finite():
-            self._give_up(first)
+            self._give_up(batches, first)
         self.epochs += 1
         seen, fit.seconds = batches.edges[fit.batch], 0.0
         return {
@@ -586,18 +605,24 @@ class Trainer:
         sums = [xp.isfinite(array).all() for array in (net.parameters, net.statistics)]
         return bool(xp.logical_and(*sums))
 
-    def _give_up(self, first: int) -> None:
-        """Go back to the last good state and raise."""
+    def _give_up(self, batches: Batches, first: int) -> None:
+        """Go back to the last good state, find out where it went wrong, and raise."""
         self.backend.synchronize()
         bad = first + self.updates.meter.read()[1]
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
         rate = self.optimizer.rate(culprit, self.updates.numbers.epoch_at(culprit))
-        self.steps = good = self.updates.last_good.bring_back(bad)
+        last_good = self.updates.last_good
+        good = last_good.bring_back(bad)
+        where = ""
+        with suppress(Exception):  # the error that is raised is that of the training
+            where = locate(self.updates, batches, self.epochs, first, good, bad)
+        self.steps = last_good.bring_back(bad)
         raise DivergedError(
-            f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}; the "
-            f"weights are back at those of step {good}. Try a smaller learning rate (it was "
-            f"{rate:g}), standardised features, or batch norm",
+            f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}"
+            f"{f' (first {where})' * bool(where)}; the weights are back at those of step {good}. "
+            f"Try a smaller learning rate (it was {rate:g}), clip_norm=1, standardised features, "
+            "or batch norm",
             self.epochs + 1,
             bad + 1,
             good,
@@ -612,6 +637,7 @@ class Trainer:
             "network": self.network.config(),
             "optimizer": describe(self.optimizer),
             "l2": self.l2,
+            "clip_norm": self.clip_norm,
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
             "monitor": monitor,

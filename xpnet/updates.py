@@ -35,6 +35,8 @@ class Updates:
         How.
     l2 : float
         λ of the L2 term.
+    clip_norm : float or None
+        The largest norm of a gradient; a longer one is shortened.
 
     Attributes
     ----------
@@ -48,10 +50,12 @@ class Updates:
         What changes from step to step.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, l2: float) -> None:
+    def __init__(
+        self, network: Network, optimizer: Optimizer, l2: float, clip_norm: float | None = None
+    ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
         self.numbers = StepNumbers(network, optimizer)
-        self.optimizer, self.l2 = optimizer, l2
+        self.optimizer, self.l2, self.clip_norm = optimizer, l2, clip_norm
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.lead)
         self.last_good = LastGood(
@@ -61,6 +65,7 @@ class Updates:
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
+        self._norm = xp.empty((*network.lead, 1), network.dtype)
         self._shares = xp.empty((0, 1), network.dtype)
         names = ("total", "safe", "decay")
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
@@ -87,6 +92,17 @@ class Updates:
     @l2.setter
     def l2(self, l2: float) -> None:
         self._l2 = check_not_negative(l2, "l2")
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest norm of a gradient, or None."""
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, limit: float | None) -> None:
+        if limit is not None and not check_not_negative(limit, "clip_norm"):
+            raise ValueError("clip_norm is 0: give a number above 0, or None for no clipping")
+        self._clip_norm = None if limit is None else float(limit)
 
     def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
         """Make an update with n examples: ``batch(*arrays)`` is rows, labels and weights.
@@ -122,11 +138,13 @@ class Updates:
         net, kernels = self.network, self.backend.kernels
         x, y, weights = batch(*arrays)
         n = x.shape[-2]
-        share, decay = (None, self._l2 / n) if weights is None else self._weigh(weights)
+        share, decay = (None, self._l2 / n) if weights is None else self.weigh(weights)
         loss = net.loss_and_gradient(x, y, share)
         if self._l2:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
+        if self._clip_norm is not None:
+            kernels.clip_norm(net.gradients, self._clip_norm, self._norm, self._scratch)
         self.meter.add(loss, n)
         if puts_by:
             self.last_good.put_by(self.meter.finite)
@@ -136,7 +154,7 @@ class Updates:
         )
         return loss
 
-    def _weigh(self, weights: Array) -> tuple[Array, Array]:
+    def weigh(self, weights: Array) -> tuple[Array, Array]:
         """Return the share of each example in the loss, and λ over the sum of the weights."""
         n, xp = weights.shape[0], self.backend.xp
         if len(self._shares) < n:
@@ -151,7 +169,7 @@ class Updates:
     ) -> Callable[..., Array]:
         """Return what repeats the same update: on the same buffers, from the same data set."""
         buffers = self.network.reserve(n, training=True)
-        repeated = buffers, batch, self._fixed, self._l2
+        repeated = buffers, batch, self._fixed, self._l2, self._clip_norm
         if repeated != self._repeated or len(self._repeaters) > MOST_REPEATERS:
             self.forget()
             self._repeated = repeated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -214,7 +215,9 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
 
 
 def check_not_negative(value: float, name: str) -> float:
-    """Return a finite number that is 0 or more, or raise a ValueError."""
+    """Return a finite number that is 0 or more, or raise a TypeError or ValueError."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: give a number")
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
     return float(value)
