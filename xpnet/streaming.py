@@ -115,13 +115,15 @@ class Streamed:
     ----------
     shape, ndim, dtype
         As of the array it stands for.
+    backend : Backend
+        Where parts of it go.
     """
 
     ndim = 2
 
     def __init__(self, X: Any, backend: Backend, dtype: Any) -> None:
         self._sparse = is_sparse(X)
-        self._rows, self._backend = X.tocsr() if self._sparse else X, backend
+        self._rows, self.backend = X.tocsr() if self._sparse else X, backend
         self.shape, self.dtype = tuple(X.shape), np.dtype(dtype)
 
     @property
@@ -132,14 +134,14 @@ class Streamed:
     def __getitem__(self, key: slice) -> Array:
         """Return a stretch of rows, dense, on the device."""
         rows = self._rows[key]
-        return self._backend.asarray(rows.toarray() if self._sparse else rows, self.dtype)
+        return self.backend.asarray(rows.toarray() if self._sparse else rows, self.dtype)
 
     def take(self, indices: np.ndarray[Any, Any]) -> Streamed:
         """Return the rows with given indices, still on the host."""
         rows = self._rows[indices] if self._sparse else Rows(self._rows, indices)
-        return Streamed(rows, self._backend, self.dtype)
+        return Streamed(rows, self.backend, self.dtype)
 
     def gather(self, indices: np.ndarray[Any, Any], out: Array) -> None:
         """Write the rows with given indices to an array of the device."""
         rows = self._rows[indices].toarray() if self._sparse else _in_order(self._rows, indices)
-        out[...] = self._backend.asarray(rows, self.dtype)
+        out[...] = self.backend.asarray(rows, self.dtype)
