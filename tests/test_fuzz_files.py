@@ -27,6 +27,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 import xpnet as xn
 from xpnet.preprocessing import Features, Target
 
+try:
+    import pandas as pd
+except ImportError:
+    pd = None
+
 #: What became of the files, by how they were altered.
 COUNTS: Counter[tuple[str, str]] = Counter()
 
@@ -343,8 +348,8 @@ def _check_model(model, document, moderate):
     if model.features is None or model.features.names is None:
         rows = np.linspace(-1, 1, 3 * model.network.n_features).reshape(3, -1)
     else:
-        import pandas as pd
-
+        if pd is None:
+            return
         rows = pd.DataFrame({c: [1.0, np.nan, 2.0] for c in model.features.names})
         for column, known in model.features.categories.items():
             rows[column] = [*known[:1], None, None][:3] if known else None

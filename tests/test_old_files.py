@@ -1,6 +1,6 @@
 """Files of every release so far: they load, and predict what they predicted then.
 
-`tests/data/make.py` says how a release's files are made.
+`tests/data/make_files.py` says how a release's files are made.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def held(folder):
 
 def test_there_are_files_of_this_release():
     names = {folder.name for folder in FOLDERS}
-    assert xn.__version__ in names, "run tests/data/make.py for this release"
+    assert xn.__version__ in names, "run tests/data/make_files.py for this release"
     assert "0.1.0-format-1" in names
 
 

@@ -550,7 +550,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_and_brings_the_weights_back(dev
     with pytest.raises(xn.DivergedError, match=message) as caught:
         trainer.fit(*data, batch_size=10, epochs=3)
     assert caught.value.good_step == 0
-    assert f"step {caught.value.step};" in str(caught.value)
+    assert f"step {caught.value.step} (" in str(caught.value)
     assert caught.value.epoch == 1
     assert caught.value.history.rows == []
     assert_same(trainer.network.state(), start)

@@ -120,17 +120,8 @@ def _in_process(job):
     return os.getpid(), train(name, kind)
 
 
-METHODS = [
-    m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()
-]
-
-
-# Python warns that a fork takes no other threads along, which BLAS may have started.
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["numpy", "numba"])
-def test_processes_give_what_one_gives(method, kind):
-    backend_of(kind)
+def check_processes(method, kind):
+    """Check that workers give what this process gives."""
     alone = {name: train(name, kind) for name in RUNS}  # so what is forked has run before
     jobs = [(name, kind) for name in [*RUNS, "adam"]]
     context = multiprocessing.get_context(method)
@@ -141,11 +132,8 @@ def test_processes_give_what_one_gives(method, kind):
         assert bits == alone[name], name
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif("fork" not in METHODS, reason="there is no fork here")
-@pytest.mark.parametrize("kind", ["numpy", "numba"])
-def test_parent_and_forked_child_train_on_apart(kind):
-    """A child goes on with the parent's trainer, and the parent as if there was no child."""
+def check_fork(kind):
+    """Check that a forked child goes on with a trainer, and its parent as if there was no child."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((100, 5)), rng.integers(3, size=100)
 
@@ -179,24 +167,41 @@ def test_parent_and_forked_child_train_on_apart(kind):
     assert found == expected
 
 
-def test_a_process_of_another_hash_seed_gives_the_same(tmp_path):
+def fresh(code: str, **environment: str) -> str:
+    """Run code in a fresh interpreter, into which no other test has brought threads of its own."""
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", f"from test_workers import *\n{code}"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_processes_give_what_one_gives(method, kind):
+    backend_of(kind)
+    if method == "fork":
+        assert fresh(f"check_processes('fork', {kind!r}); print('done')") == "done\n"
+    else:
+        check_processes(method, kind)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_parent_and_forked_child_train_on_apart(kind):
+    backend_of(kind)
+    assert fresh(f"check_fork({kind!r}); print('done')") == "done\n"
+
+
+def test_a_process_of_another_hash_seed_gives_the_same():
     """Nothing hangs on the order of a set, or on what else a process has done."""
     code = (
-        "import sys, hashlib; from test_workers import train;"
-        "found = train('adam', 'numpy');"
+        "import hashlib; found = train('adam', 'numpy');"
         "print(hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest())"
     )
-    here = Path(__file__).parent
-    told = set()
-    for seed in ("0", "12345"):
-        paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(paths)}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        told.add(done.stdout)
-    assert len(told) == 1
+    assert fresh(code, PYTHONHASHSEED="0") == fresh(code, PYTHONHASHSEED="12345")

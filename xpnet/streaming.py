@@ -115,13 +115,15 @@ class Streamed:
     ----------
     shape, ndim, dtype
         As of the array it stands for.
+    backend : Backend
+        Where parts of it go.
     """
 
     ndim = 2
 
     def __init__(self, X: Any, backend: Backend, dtype: Any) -> None:
         self._sparse = is_sparse(X)
-        self._rows, self._backend = X.tocsr() if self._sparse else X, backend
+        self._rows, self.backend = X.tocsr() if self._sparse else X, backend
         self.shape, self.dtype = tuple(X.shape), np.dtype(dtype)
 
     @property
@@ -132,12 +134,12 @@ class Streamed:
     def __getitem__(self, key: slice) -> Array:
         """Return a stretch of rows, dense, on the device."""
         rows = self._rows[key]
-        return self._backend.asarray(rows.toarray() if self._sparse else rows, self.dtype)
+        return self.backend.asarray(rows.toarray() if self._sparse else rows, self.dtype)
 
     def take(self, indices: np.ndarray[Any, Any]) -> Streamed:
         """Return the rows with given indices, still on the host."""
         rows = self._rows[indices] if self._sparse else Rows(self._rows, indices)
-        return Streamed(rows, self._backend, self.dtype)
+        return Streamed(rows, self.backend, self.dtype)
 
     def write(self, indices: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
         """Write the rows with given indices, dense, to an array of the host."""

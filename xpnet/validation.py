@@ -30,8 +30,9 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         If it has another shape, no rows, or values that are NaN or infinite: which columns and how
         many.
     """
-    if isinstance(X, Streamed) and (X.shape[1], X.dtype) == (n_features, dtype):
-        return X  # it was checked when it was made
+    admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
+    if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
+        return X
     X = as_array(X, name)
     if X.dtype.kind not in "fiub":
         hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
@@ -81,7 +82,10 @@ def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
             f"{name} has {np.sum(np.ma.getmaskarray(X))} masked values: remove their rows, or fill "
             "them with numpy.ma.filled"
         )
-    if is_frame(X):
+    if is_frame(X) and hasattr(X, "iloc"):
+        array = np.asarray(X)  # of numbers of one kind, without a copy
+        if array.dtype.kind in "fiub":
+            return array
         return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
     if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
         columns = [X.column(i) for i in range(X.num_columns)]

@@ -2,7 +2,7 @@
 
 Run it once for each release, with that release of xpnet, and never again for an old one:
 
-    python tests/data/make.py 0.1.0
+    python tests/data/make_files.py 0.1.0
 
 `tests/test_old_files.py` reads every folder for ever. `predictions.npz` holds the inputs and what
 the release itself predicted from them. 0.1.0-format-1 is from before the first release, when files
@@ -11,9 +11,9 @@ had no checksum yet.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 import xpnet as xn
 from xpnet.experiment import Experiment
@@ -21,8 +21,10 @@ from xpnet.readers import Dataset
 from xpnet.settings import Settings
 
 
-def frame(n: int) -> pd.DataFrame:
+def frame(n: int) -> Any:
     """Return rows of a table: numbers with gaps, text with gaps, whole numbers."""
+    import pandas as pd
+
     rng = np.random.default_rng(7)
     rows = pd.DataFrame({"age": rng.normal(40, 10, n).round(1), "fare": rng.integers(5, 90, n)})
     rows["port"] = rng.choice(["Cherbourg", "Queenstown", "Southampton"], n)
