@@ -137,7 +137,10 @@ def _replace(document, path, change):
 
 
 def _alter_document(draw, document):
-    path = draw(st.sampled_from([p for p in _places(document) if p]))
+    places = [p for p in _places(document) if p]
+    if not places:
+        return  # all of it is deleted already
+    path = draw(st.sampled_from(places))
     value = copy.deepcopy(draw(st.sampled_from(HOSTILE)))
     what = draw(st.sampled_from(["set", "set", "set", "delete", "add", "double", "wrap"]))
 
