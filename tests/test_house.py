@@ -53,6 +53,7 @@ ORDER = [
     "step_numbers",
     "last_good",
     "checkpoints",
+    "parts",
     "updates",
     "divergence",
     "training",

@@ -25,7 +25,7 @@ def test_a_batch_that_does_not_fit_is_told_and_a_smaller_one_trains():
     message = (
         r"cuda:0 ran out of memory in training on batches of 4,000 examples "
         r"\(897 parameters, float32\): out of memory allocating [\d,]+ bytes. "
-        r"Try a smaller batch_size, or dtype='float32'"
+        r"Try a smaller batch_size, parts='auto', or dtype='float32'"
     )
     with pytest.raises(xn.OutOfMemoryError, match=message) as raised:
         ours.fit(X, Y, batch_size=4000, epochs=1)
@@ -72,3 +72,109 @@ def test_a_gpu_that_is_full():
     with pytest.raises(xn.OutOfMemoryError, match=r"batches of 1,048,576 examples .* allocating"):
         ours.step(x, np.arange(len(x)) % 2)
     assert np.isfinite(float(ours.step(X[:50], Y[:50])))
+
+
+# -- a batch in parts ----
+
+
+def fitted(device, parts, layers=None, **options):
+    layers = layers or [xn.Linear(16), xn.Tanh(), xn.Linear(3)]
+    net = xn.Network(
+        layers, loss="softmax_cross_entropy", n_features=12, device=device, dtype="float64"
+    )
+    ours = xn.Trainer(net, xn.Adam(0.01), l2=0.3, clip_norm=0.5)
+    labels = (X[:, 0] > 0) + 1 * (X[:, 1] > 0)
+    options = {"batch_size": 64, "epochs": 3, "monitor": 0, **options}
+    ours.fit(X[:300], labels[:300], parts=parts, **options)
+    state = net.parameters, net.statistics, *ours.moments
+    return ours, [np.array(device.to_host(array)) for array in state]
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, 300)], ids=["", "weighted"])
+@pytest.mark.parametrize("parts", [2, 3, 64, 1000])
+def test_parts_make_the_update_of_the_whole(device, parts, weights):
+    whole, state = fitted(device, 1, sample_weight=weights)
+    cut, same = fitted(device, parts, sample_weight=weights)
+    for a, b in zip(state, same, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)
+    losses = (trainer.history["train_loss"] for trainer in (whole, cut))
+    np.testing.assert_allclose(*losses, rtol=1e-10)
+    assert cut.updates.parts.count == 1  # for the next fit
+
+
+def test_parts_of_several_networks(device):
+    nets = [
+        xn.Network(
+            [xn.Linear(1)], loss="mean_squared_error", n_features=12, device=device, replicas=3
+        )
+        for _ in range(2)
+    ]
+    for net, count in zip(nets, (1, 4), strict=True):
+        ours = xn.Trainer(net, xn.SGD(0.01))
+        ours.updates.parts.count = count
+        loss = device.to_host(ours.step(X[:50], Y[:50] * 1.0))
+        assert loss.shape == (3,)
+    found = [device.to_host(net.parameters) for net in nets]
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-7)
+
+
+def test_parts_under_batch_norm_have_two_examples_at_least(device):
+    layers = [xn.Linear(16), xn.BatchNorm(), xn.ReLU(), xn.Linear(3)]
+    ours, state = fitted(device, 1000, layers)
+    ours.updates.parts.count = 1000
+    assert ours.updates.parts.size(64) == 2
+    assert ours.updates.parts.size(65) == 3
+    assert all(np.isfinite(array).all() for array in state)
+
+
+def test_each_part_has_masks_of_its_own(device):
+    ours, _ = fitted(device, 4, [xn.Dropout(0.5), xn.Linear(3)], epochs=1)
+    net, rows = ours.network, np.ones((8, 12))
+    ours.updates.parts.count = 2
+    keys = set()
+    original = net.loss_and_gradient
+    net.loss_and_gradient = lambda *a: (
+        keys.add(int(device.to_host(net.step_key)[0])),
+        original(*a),
+    )[1]
+    ours.step(rows, np.arange(8) % 3)
+    assert len(keys) == 2
+
+
+def test_memory_that_does_not_suffice_is_met_with_parts():
+    small = StrictBackend(memory=1_000_000)
+    ours = trainer(small)
+    with pytest.warns(UserWarning, match="batches of 4,000 examples don't fit: in") as told:
+        ours.fit(X, Y, batch_size=4000, epochs=3, monitor=0, parts="auto")
+    assert ours.steps == 3
+    same = trainer(StrictBackend())
+    same.fit(X, Y, batch_size=4000, epochs=3, monitor=0)
+    np.testing.assert_allclose(
+        small.to_host(ours.network.parameters),
+        same.backend.to_host(same.network.parameters),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    assert [str(w.message).split()[7] for w in told] == [str(2**i) for i in range(1, len(told) + 1)]
+
+
+def test_batch_norm_s_change_of_meaning_is_said():
+    small = StrictBackend(memory=900_000)
+    layers = [xn.Linear(64), xn.BatchNorm(), xn.ReLU(), xn.Linear(1)]
+    net = xn.Network(layers, loss="sigmoid_cross_entropy", n_features=12, device=small)
+    with pytest.warns(UserWarning, match="Batch norm then takes each part's statistics"):
+        xn.Trainer(net).fit(X, Y, batch_size=4000, epochs=1, monitor=0, parts="auto")
+
+
+def test_where_even_parts_do_not_help_it_is_told():
+    small = StrictBackend()
+    ours = trainer(small, width=3000)
+    small.memory = small.taken + 30_000  # the data fit, and not even one example's units
+    with pytest.raises(xn.OutOfMemoryError), pytest.warns(UserWarning, match="parts from now on"):
+        ours.fit(X[:40], Y[:40], batch_size=40, epochs=1, monitor=0, parts="auto")
+
+
+@pytest.mark.parametrize("parts", [0, -1, 1.5, "some", None])
+def test_parts_that_are_none_are_refused(parts):
+    with pytest.raises((TypeError, ValueError), match="parts is"):
+        trainer(select("cpu")).fit(X, Y, parts=parts)

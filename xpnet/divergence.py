@@ -37,7 +37,9 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
     for each in range(epoch + behind, epoch + 1):
         for arrays in batches.epoch(each, at):
             step, n = next(steps, bad), arrays[0].shape[0]
-            found = _weights(updates, step) or _layer(updates, batches.gather(*arrays), step)
+            found = _weights(updates, step)
+            if not found and updates.parts.count == 1:  # else memory has no room for a whole one
+                found = _layer(updates, batches.gather(*arrays), step)
             if found or step == bad:
                 return found
             updates.make(step, n, batches.gather, *arrays)

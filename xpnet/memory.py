@@ -41,13 +41,18 @@ def explain(
     """
     if not backend.is_out_of_memory(error):
         return
-    traceback.clear_frames(error.__traceback__)  # they hold on to arrays
-    let_go()
-    gc.collect()
-    backend.release_memory()
+    free(backend, error, let_go)
     if isinstance(error, OutOfMemoryError):  # explained already, further in
         return
     failure = " ".join(str(error).split()) or type(error).__name__
     raise OutOfMemoryError(
         f"{backend.device} ran out of memory in {what}: {failure}. {advice}"
     ) from error
+
+
+def free(backend: Backend, error: Exception, let_go: Callable[[], None]) -> None:
+    """Free what was taken by work that ended in an error."""
+    traceback.clear_frames(error.__traceback__)  # they hold on to arrays
+    let_go()
+    gc.collect()
+    backend.release_memory()

@@ -149,6 +149,7 @@ class Trainer:
         #: Why the running fit is to end: the training's own reason, and one from outside.
         self._stopping = self._interruption = ""
         self._fit = Standing(0)
+        self._may_split = False
         with self.backend.active():
             self.updates = Updates(network, optimizer or Adam(), l2, clip_norm)
 
@@ -201,6 +202,8 @@ class Trainer:
         try:
             loss = self.updates.make(self.steps, n, batch, *arrays)
         except Exception as error:
+            if self._may_split and self.updates.split(error, n):
+                return self._update(n, batch, *arrays)
             self.updates.explain(error, n)
             raise
         self.steps += 1
@@ -287,6 +290,7 @@ class Trainer:
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
         sample_weight: Any = None,
+        parts: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
     ) -> History:
@@ -319,6 +323,11 @@ class Trainer:
         sample_weight : array-like, shape (n,), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
             (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
+        parts : int or "auto"
+            In how many parts to compute a batch's gradient, which are added up: the same update
+            with less memory. "auto": whole, and in twice as many parts whenever memory does not
+            suffice, with a warning. Dropout then draws other masks, and batch norm takes each
+            part's statistics.
         checkpoint : path, Checkpoints or None
             A folder for checkpoints, from which the fit can go on after its process has ended,
             however that came; `Checkpoints` says how often. If one can't be written, a warning says
@@ -371,6 +380,7 @@ class Trainer:
                 shuffle=shuffle,
                 monitor=monitor,
                 augmentation=augmentation,
+                parts=parts,
                 checkpoint=checkpoint,
                 resume=resume,
             )
@@ -388,6 +398,7 @@ class Trainer:
         shuffle: bool = True,
         monitor: int = 0,
         augmentation: Augmentation | None = None,
+        parts: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
     ) -> History:
@@ -399,6 +410,8 @@ class Trainer:
         watchers = [_as_callback(c) for c in callbacks]
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
+        self._may_split = parts == "auto"
+        self.updates.parts.count = 1 if self._may_split else check_count(parts, "parts")
         with self.backend.active():
             keeper = make_keeper(checkpoint, resume, self.backend)
             if batch_size == "auto" and "batch_size" in keeper.run:
@@ -435,7 +448,7 @@ class Trainer:
         """Train on batches, and see to all that may end it. They are made here, and so let go."""
         batches = cut_up()
         sample = self._sample(batches.X, batches.y, monitor)
-        self.network.reserve(batches.largest, training=True)
+        self.network.reserve(self.updates.parts.size(batches.largest), training=True)
         stateful = [w for w in watchers if type(w).state is not Callback.state]
         data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
         data["validation X"], data["validation y"] = dev or (None, None)
@@ -450,6 +463,7 @@ class Trainer:
             self._stopping = self._interruption = ""
             self.updates.numbers.set_pace(self.steps, self.epochs, None)
             self.updates.forget()
+            self.updates.parts.count, self._may_split = 1, False
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
@@ -641,6 +655,7 @@ class Trainer:
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
             "monitor": monitor,
+            "parts": self.updates.parts.count,
             "augmentation": describe(batches.augmentation),
         }
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,9 +15,10 @@ from typing import Any
 from ._typing import Array
 from .history import Meter
 from .last_good import LastGood
-from .memory import explain
+from .memory import explain, free
 from .network import Network
 from .optimizers import Optimizer
+from .parts import Parts
 from .step_numbers import StepNumbers
 from .validation import check_not_negative
 
@@ -48,6 +50,8 @@ class Updates:
         Where to go back to when they are not finite.
     numbers : StepNumbers
         What changes from step to step.
+    parts : Parts
+        In how many parts a batch's gradient is computed.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Updates:
         self._shares = xp.empty((0, 1), network.dtype)
         names = ("total", "safe", "decay")
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
+        self.parts = Parts(network)
         self._repeated: Any = None
         self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
 
@@ -115,6 +120,28 @@ class Updates:
         loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
         return loss
 
+    def split(self, error: Exception, n: int) -> bool:
+        """Take twice as many parts if an error says that memory does not suffice for batches of n.
+
+        Returns
+        -------
+        bool
+            Whether to try again: False for another error, and where a part is as small as may be.
+        """
+        parts, least = self.parts, self.network.min_batch
+        if not self.backend.is_out_of_memory(error) or 2 * parts.count * least > n:
+            return False
+        free(self.backend, error, self._let_go)
+        parts.count *= 2
+        norm = " Batch norm then takes each part's statistics." if least > 1 else ""
+        message = f"batches of {n:,} examples don't fit: in {parts.count} parts from now on.{norm}"
+        warnings.warn(message, UserWarning, stacklevel=2)
+        return True
+
+    def _let_go(self) -> None:
+        self.forget()
+        self.network.let_go()
+
     def explain(self, error: Exception, n: int) -> None:
         """Raise an OutOfMemoryError if an error with batches of n says so, and free their buffers.
 
@@ -124,14 +151,10 @@ class Updates:
             In that case; for any other error nothing is done.
         """
         net = self.network
-
-        def let_go() -> None:
-            self.forget()
-            net.let_go()
-
         size = f"{net.n_parameters:,} parameters, {net.dtype.name}"
         what = f"training on batches of {n:,} examples ({size})"
-        explain(self.backend, error, what, "Try a smaller batch_size, or dtype='float32'", let_go)
+        advice = "Try a smaller batch_size, parts='auto', or dtype='float32'"
+        explain(self.backend, error, what, advice, self._let_go)
 
     def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
         """Compute an update: all of it is work of the device."""
@@ -139,7 +162,7 @@ class Updates:
         x, y, weights = batch(*arrays)
         n = x.shape[-2]
         share, decay = (None, self._l2 / n) if weights is None else self.weigh(weights)
-        loss = net.loss_and_gradient(x, y, share)
+        loss = self.parts.loss_and_gradient(x, y, share)
         if self._l2:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
@@ -168,8 +191,9 @@ class Updates:
         self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
     ) -> Callable[..., Array]:
         """Return what repeats the same update: on the same buffers, from the same data set."""
-        buffers = self.network.reserve(n, training=True)
-        repeated = buffers, batch, self._fixed, self._l2, self._clip_norm
+        buffers = self.network.reserve(self.parts.size(n), training=True)
+        fixed = self._fixed, self._l2, self._clip_norm, self.parts.count
+        repeated = buffers, batch, fixed
         if repeated != self._repeated or len(self._repeaters) > MOST_REPEATERS:
             self.forget()
             self._repeated = repeated
