@@ -376,6 +376,61 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
 
 
 @needs_compiler
+@pytest.mark.parametrize(
+    ("name", "case", "gaps"),
+    [
+        ("linear", 1, "bias"),
+        ("linear_backward", 1, "y"),
+        ("bend_backward", 2, "y"),
+        ("softmax_cross_entropy", 0, "y"),
+        ("sigmoid_cross_entropy", 0, "y"),
+        ("squared_error", 0, "z"),
+        ("batch_norm", 0, "x"),
+        ("batch_norm_backward", 0, "dy"),
+        ("batch_norm_inference", 0, "x"),
+        ("dropout", 1, "x"),
+        ("softmax", 0, "z"),
+        ("weigh", 0, "weights"),
+    ],
+)
+def test_arrays_with_gaps_go_to_the_reference(name, case, gaps):
+    def arguments():
+        return CASES[name][case](Draw(6, 5, 3, "float64"))
+
+    expected = results(Kernels(np), name, arguments())
+    given = arguments()
+    given[gaps] = np.repeat(given[gaps], 2, axis=-1)[..., ::2]
+    assert not given[gaps].flags.c_contiguous
+    assert_equal(results(emulated().kernels, name, given), expected, "float64")
+
+
+@needs_compiler
+@each_type
+@pytest.mark.parametrize("number", [0.25, np.float32(0.25), np.float64(0.25), 1, np.int64(1)])
+def test_a_number_of_any_type_is_a_number(number, dtype):
+    kernels, d = emulated().kernels, Draw(6, 4, 3, dtype)
+    arguments = squared_error(d, number)
+    expected = results(Kernels(np), "squared_error", squared_error(Draw(6, 4, 3, dtype), number))
+    assert_equal(results(kernels, "squared_error", arguments), expected, dtype)
+    g, p = d(20), d(20)
+    expected = g + p * p.dtype.type(number)
+    kernels.add_decay(g, p, number, d.empty(20))
+    np.testing.assert_allclose(g, expected, rtol=1e-6, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("cramped")
+def test_moments_of_numbers_whose_squares_are_infinite():
+    kernels, d = emulated().kernels, Draw(70, 20, 3, "float32")
+    arguments = CASES["batch_norm"][0](d)
+    arguments["x"][...] = 1e25
+    found = results(kernels, "batch_norm", arguments)
+    np.testing.assert_allclose(found["mean"], 1e25, rtol=1e-6)
+    np.testing.assert_allclose(found["variance"], 0, atol=1e38)
+    assert np.isfinite(found["out"]).all()
+
+
+@needs_compiler
 def test_beyond_the_reach_of_32_bits():
     rows = np.zeros((2**31 + 8, 1), np.uint8)  # memory that is touched nowhere else
     rows[-3:, 0] = 1, 2, 3
@@ -539,6 +594,16 @@ def launcher(monkeypatch):
     fake = SimpleNamespace(RawModule=raw_module, cuda=streams, zeros=np.zeros)
     monkeypatch.setattr(module, "cupy", fake)
     return launcher
+
+
+def test_numbers_have_the_widths_that_kernels_expect():
+    scalar = pytest.importorskip(
+        "cupy._core._scalar", reason="CuPy can't be imported", exc_type=ImportError
+    )
+    # What CuPy makes of Python's numbers on the way to a kernel: `index` and double.
+    assert scalar.CScalar(3).dtype == np.int64
+    assert scalar.CScalar(2**40).dtype == np.int64
+    assert scalar.CScalar(0.5).dtype == np.float64
 
 
 def test_a_kernel_is_built_once_for_each_type(launcher):
