@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from emulator import KERNELS, EmulatedLauncher, emulated, why_no_compiler
 from strict import StrictBackend
-from test_kernels import CASES, ULPS, Draw, results, squared_error
+from test_kernels import CASES, ULPS, Draw, results, softmax_cross_entropy, squared_error
 
 import xpnet as xn
 from xpnet import _cuda
@@ -121,6 +121,20 @@ def test_memory_is_moved_in_128_bits(dtype):
     vector = {"float32": "v4.f32|v4.b32", "float64": "v2.f64|v2.b64"}[dtype]
     assert len(re.findall(rf"ld\.global\.({vector})", adam)) >= 4
     assert len(re.findall(rf"st\.global\.({vector})", adam)) >= 3
+
+
+@needs_nvrtc
+@each_type
+def test_sums_over_blocks_are_counted_between_fences(dtype):
+    # By one thread, between barriers of its block: the host can't show what a GPU does without.
+    ptx = built(source(), "sm_90", definitions(dtype == "float64")).ptx
+    found = re.findall(r"\b(bar|barrier|membar|fence|atom)\.\w", ptx)
+    counts = [i for i, name in enumerate(found) if name == "atom"]
+    assert len(counts) >= 7
+    for i in counts:
+        before, fence, _, another, after = found[i - 2 : i + 3]
+        assert {before, after} <= {"bar", "barrier"}
+        assert {fence, another} <= {"membar", "fence"}
 
 
 def test_the_source_is_plain_text():
@@ -345,6 +359,16 @@ def gathering(d):
 
 
 @needs_compiler
+@pytest.mark.parametrize("width", [1, 3, 4])
+def test_rows_are_never_gathered_from_beside_the_array(width):
+    draw = Fenced(5, width, 1, "float32", margin=64, fence=np.nan)
+    rows, out = draw(5, width), draw.empty(4, width)
+    emulated().kernels.gather(rows, np.array([5, -1, 2**40, 2]), out)
+    np.testing.assert_array_equal(out, rows[[4, 0, 4, 2]])
+    assert draw.is_whole()
+
+
+@needs_compiler
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "f8", "i8", "c16"])
 @pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 3), (9, 4), (9, 16)], ids=str)
 def test_rows_of_any_type_are_gathered(shape, dtype):
@@ -368,6 +392,11 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     arguments = squared_error(d, 0.2)
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
+    np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
+    arguments = softmax_cross_entropy(d, 0.2)
+    expected = results(Kernels(np), "softmax_cross_entropy", arguments)["dz"].copy()
+    arguments["y"] = arguments["y"].astype(np.int64)
+    found = results(kernels, "softmax_cross_entropy", arguments)
     np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
     x, total = d(6, 8)[:, ::2], d.empty(1, 4)
     kernels.sum_examples(x, total)
@@ -521,6 +550,14 @@ KERNEL silent(real* x, index n, double factor) {
 """
 
 
+READS = """
+KERNEL reads(const real* p, real* out, index n) {
+    const Pack<2> found = *reinterpret_cast<const Pack<2>*>(p + n);
+    if (place() == 0) out[0] = found.v[0] + found.v[1];
+}
+"""
+
+
 def turned(barrier, backwards=False, block=(256, 1), arguments=(1, 2.0)):
     cuda = FOLDER.joinpath("common.cu").read_text() + SILENT.replace("BARRIER", barrier)
     x = np.arange(256.0)
@@ -551,6 +588,22 @@ def test_a_missing_barrier_is_noticed(backwards):
 def test_threads_that_part_at_a_barrier_are_noticed(barrier):
     with pytest.raises(RuntimeError, match="silent: threads of a block wait at different"):
         turned(barrier)
+
+
+@needs_compiler
+@pytest.mark.parametrize("start", [0, 1, 2, 4])
+def test_a_misaligned_access_is_noticed(start):
+    cuda = FOLDER.joinpath("common.cu").read_text() + READS
+    x, out = np.zeros(64), np.zeros(1)
+    x = x[x.ctypes.data // 8 % 2 :]  # from a boundary of 16 bytes
+    x[start : start + 2] = 1, 2
+    launch = EmulatedLauncher(cuda=cuda)
+    if start % 2:
+        with pytest.raises(RuntimeError, match="reads: memory is accessed beside the boundary"):
+            launch("reads", True, (1, 1), (256, 1), x, out, start)
+    else:
+        launch("reads", True, (1, 1), (256, 1), x, out, start)
+        assert out[0] == 3
 
 
 @needs_compiler
