@@ -59,6 +59,9 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
         help="run everything so often, and keep each benchmark's calmest pass (default: 1)",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: all there are")
+    parser.add_argument(
+        "-k", dest="cases", metavar="EXPRESSION", help="only the cases that pytest -k would choose"
+    )
     parser.add_argument("--note", default="", help="what else to say of the machine")
     parser.add_argument(
         "-o", "--out", type=Path, default=BENCH / "results", metavar="DIR", help="where to write"
@@ -93,6 +96,7 @@ def run_suite(suite: str, options: argparse.Namespace) -> tuple[int, dict[str, A
         command += [f"bench/bench_{suite}.py", "--benchmark-quiet", f"--benchmark-json={json_file}"]
         command += ["--quick"] * options.quick
         command += [f"--device={options.device}"] if options.device else []
+        command += ["-k", options.cases] if options.cases else []
         process = subprocess.Popen(
             command,
             cwd=BENCH.parent,
@@ -142,6 +146,8 @@ def stem(saved: dict[str, Any], options: argparse.Namespace) -> str:
     parts = [name, f"{options.threads} thread{'s' * (options.threads > 1)}"]
     if options.only != SUITES:
         parts += options.only
+    if options.cases:
+        parts.append(options.cases)
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts + ["quick"] * options.quick).lower())
 
 

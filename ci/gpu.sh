@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # For a machine with CuPy and a CUDA GPU: runs the tests on both backends, then the benchmarks on
 # both, rivals last, and keeps their results as JSON and Markdown in bench/results/, or $OUT if set.
-# Arguments go to bench/run.py: `ci/gpu.sh --device cuda --only step,rivals` takes a few minutes.
+# Arguments go to bench/run.py: `ci/gpu.sh --device cuda --only ceilings,step` takes a few minutes,
+# `ci/gpu.sh --device cuda --only rivals -k 4096` the races of one net.
+# Of the tests those that need a GPU run; with TESTS=all every one.
 # Installs nothing: python3 (or $PYTHON) has to bring pytest, pytest-benchmark and CuPy, and may
 # bring PyTorch and JAX.
 set -euo pipefail
@@ -25,7 +27,9 @@ E_PYTHON
 
 # A failing test is no reason to lose the measurements: the exit status tells of it.
 status=0
-"$python" -m pytest --junitxml="$tests" || status=$?
+chosen=(-k "cupy or gpu or tf32")
+[ "${TESTS:-}" = all ] && chosen=()
+"$python" -m pytest --junitxml="$tests" ${chosen[@]+"${chosen[@]}"} || status=$?
 "$python" - "$tests" <<'E_PYTHON' || status=1
 import sys
 from xml.etree import ElementTree

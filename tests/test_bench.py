@@ -299,6 +299,11 @@ def test_a_gpu_gives_the_files_their_name(suites, tmp_path):
     assert "a-gpu-2-threads-step-quick.json" in _files(tmp_path)
 
 
+def test_chosen_cases_are_in_the_files_name(suites, tmp_path):
+    assert run.main(["--only", "step", "-k", "64 and not norm", "-o", str(tmp_path)]) == 0
+    assert "a-processor-r-3000-1-thread-step-64-and-not-norm.json" in _files(tmp_path)
+
+
 def test_a_failed_benchmark_keeps_the_others_and_shows_in_the_status(suites, tmp_path):
     suites["kernels"] = run.FAILED, suites["kernels"][1]
     assert run.main(["-o", str(tmp_path)]) == 1
