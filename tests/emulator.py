@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from strict import StrictArray
+from strict import StrictArray, StrictBackend
 
 from xpnet._cuda import WORKSPACE, definitions, source
 from xpnet._cuda_kernels import CudaKernels
@@ -144,3 +144,22 @@ def passed(argument):
 def emulated(**options):
     """Return a backend over NumPy whose kernels are those of a CUDA GPU."""
     return NumpyBackend(CudaKernels(np, EmulatedLauncher(**options)))
+
+
+class CapturedLauncher(EmulatedLauncher):
+    """Launches kernels on a stand-in, or notes them for the graph that is captured there."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __call__(self, *arguments):
+        self.device.launch(arguments[0])
+        self.device.do(lambda: super(CapturedLauncher, self).__call__(*arguments))
+
+
+def stand_in(kind=StrictBackend):
+    """Return CuPy's stand-in with the kernels of a CUDA GPU."""
+    device = kind()
+    device.kernels = CudaKernels(device.xp, CapturedLauncher(device))
+    return device

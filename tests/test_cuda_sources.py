@@ -12,8 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from emulator import KERNELS, EmulatedLauncher, emulated, why_no_compiler
-from strict import StrictBackend
+from emulator import KERNELS, EmulatedLauncher, emulated, stand_in, why_no_compiler
 from test_kernels import CASES, ULPS, Draw, results, softmax_cross_entropy, squared_error
 
 import xpnet as xn
@@ -505,8 +504,7 @@ def test_a_network_learns_the_same(loss, outputs, optimizer):
 
 @needs_compiler
 def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
-    device = StrictBackend()
-    device.kernels = CudaKernels(device.xp, EmulatedLauncher())
+    device = stand_in()
     draw = np.random.default_rng(0)
     layers = [*LAYERS, xn.Linear(3)]
     net = xn.Network(layers, loss="softmax_cross_entropy", n_features=5, device=device)
