@@ -3,7 +3,8 @@
 // The threads of a block run one after the other, each up to the next barrier, in an order that can
 // be turned around: what a missing barrier allows to happen does happen. Shared memory is full of
 // ones (NaN) when a block begins. Threads that wait at different barriers, or at one that others
-// never reach, are an error.
+// never reach, are an error; so is an access to memory beside the boundary that its width asks for,
+// which the compiler is told to report.
 #pragma once
 
 #include <math.h>
@@ -24,7 +25,7 @@ static Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-enum Failure { NONE, UNKNOWN_KERNEL, WRONG_ARGUMENTS, WRONG_BLOCK, DIVERGED };
+enum Failure { NONE, UNKNOWN_KERNEL, WRONG_ARGUMENTS, WRONG_BLOCK, DIVERGED, MISALIGNED };
 
 struct Thread {
     ucontext_t context;
@@ -37,7 +38,7 @@ static std::vector<Thread> threads(THREADS);
 static ucontext_t scheduler;
 static Thread* running;
 static const std::function<void()>* body;
-static bool vote, verdict;
+static bool vote, verdict, misaligned;
 
 inline int barrier(int line, bool here = false) {
     vote |= here;
@@ -68,6 +69,8 @@ inline Failure stretch(bool backwards) {
     return NONE;
 }
 
+// Shared memory is a section, with at least this in it; the linker says where it lies.
+static unsigned char something __attribute__((section("shared_memory"), used));
 extern "C" unsigned char __start_shared_memory, __stop_shared_memory;
 
 inline Failure run_block(bool backwards) {
@@ -89,6 +92,7 @@ inline Failure run_block(bool backwards) {
 inline Failure run_grid(const std::function<void()>& kernel, bool backwards) {
     if (blockDim.x * blockDim.y != THREADS) return WRONG_BLOCK;
     body = &kernel;
+    misaligned = false;
     const unsigned count = gridDim.x * gridDim.y;
     for (unsigned k = 0; k < count; k++) {
         const unsigned block = backwards ? count - 1 - k : k;
@@ -96,7 +100,7 @@ inline Failure run_grid(const std::function<void()>& kernel, bool backwards) {
         const Failure failure = run_block(backwards);
         if (failure) return failure;
     }
-    return NONE;
+    return misaligned ? MISALIGNED : NONE;
 }
 
 // What a parameter may be given: 'p' a pointer, 'i' an integer, 'd' a floating-point number.
@@ -119,6 +123,9 @@ Failure launch(void (*kernel)(T...), const char* codes, void** arguments, bool b
 }
 
 }  // namespace emulator
+
+// What -fsanitize=alignment calls.
+extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) { emulator::misaligned = true; }
 
 #define __global__
 #define __device__

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from strict import StrictArray
+from strict import StrictArray, StrictBackend
 
 from xpnet._cuda import WORKSPACE, definitions, source
 from xpnet._cuda_kernels import CudaKernels
@@ -25,7 +25,7 @@ from xpnet._numpy import NumpyBackend
 KERNELS = re.compile(r"^KERNEL (\w+)\(", re.MULTILINE)
 
 #: -O1 is enough: what takes time is going from thread to thread.
-OPTIONS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing")
+OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-fno-strict-aliasing", "-fsanitize=alignment")
 
 #: What the C++ side returns.
 FAILURES = (
@@ -34,6 +34,7 @@ FAILURES = (
     "these are not the kernel's arguments",
     "the block has not the number of threads that it must have",
     "threads of a block wait at different barriers, or some are done",
+    "memory is accessed beside the boundary that the width of the access asks for",
 )
 
 ENTRY = """
@@ -71,12 +72,16 @@ def program(cuda):
 def compiled(cuda, double):
     """Return the entry of the CUDA program, compiled."""
     with tempfile.TemporaryDirectory() as folder:
-        cpp, library = Path(folder, "program.cpp"), Path(folder, "program.so")
+        cpp, made, library = (Path(folder, f"program.{end}") for end in ("cpp", "o", "so"))
         cpp.write_text(program(cuda))
-        command = ["g++", *OPTIONS, *definitions(double), "-o", library, cpp]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"g++ refuses the CUDA program:\n{done.stderr}")
+        # In two steps, for no sanitiser's library to be linked: the header does what it would.
+        for command in (
+            ["g++", *OPTIONS, *definitions(double), "-c", cpp, "-o", made],
+            ["g++", "-shared", made, "-o", library],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"g++ refuses the CUDA program:\n{done.stderr}")
         return ctypes.CDLL(str(library)).launch
 
 
@@ -139,3 +144,22 @@ def passed(argument):
 def emulated(**options):
     """Return a backend over NumPy whose kernels are those of a CUDA GPU."""
     return NumpyBackend(CudaKernels(np, EmulatedLauncher(**options)))
+
+
+class CapturedLauncher(EmulatedLauncher):
+    """Launches kernels on a stand-in, or notes them for the graph that is captured there."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __call__(self, *arguments):
+        self.device.launch(arguments[0])
+        self.device.do(lambda: super(CapturedLauncher, self).__call__(*arguments))
+
+
+def stand_in(kind=StrictBackend):
+    """Return CuPy's stand-in with the kernels of a CUDA GPU."""
+    device = kind()
+    device.kernels = CudaKernels(device.xp, CapturedLauncher(device))
+    return device

@@ -5,12 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from emulator import EmulatedLauncher, why_no_compiler
+from emulator import CapturedLauncher, stand_in, why_no_compiler
 from strict import StrictBackend
 
 import xpnet as xn
 from xpnet._capture import WARM_UP, Repeat
-from xpnet._cuda_kernels import CudaKernels
 from xpnet.backend import select, why_no_cuda
 
 X = np.random.default_rng(0).standard_normal((203, 12)).astype(np.float32)
@@ -37,30 +36,11 @@ class Eager(StrictBackend):
         return lambda function, *arrays: function(*arrays)
 
 
-class Launcher(EmulatedLauncher):
-    """Launches CUDA kernels on the host, or notes them for the graph that is captured."""
-
-    def __init__(self, device):
-        super().__init__()
-        self.device = device
-
-    def __call__(self, *arguments):
-        self.device.launch(arguments[0])
-        self.device.do(lambda: super(Launcher, self).__call__(*arguments))
-
-
-def fused(kind):
-    """Return a stand-in with the kernels of a GPU."""
-    device = kind()
-    device.kernels = CudaKernels(device.xp, Launcher(device))
-    return device
-
-
 def capturing():
     """Return each backend that captures, with one that does the same without."""
     found = [pytest.param(StrictBackend, Eager, id="strict")]
     if why_no_compiler() is None:
-        pair = partial(fused, StrictBackend), partial(fused, Eager)
+        pair = stand_in, partial(stand_in, Eager)
         found.append(pytest.param(*pair, id="fused"))
     if why_no_cuda() is None:
         found.append(pytest.param(lambda: select("cuda"), uncaptured, id="cupy"))
@@ -106,7 +86,8 @@ def both(fast, slow, train, layers=LAYERS, optimizer=OPTIMIZERS[-1], l2=0.1, **o
 
 def epochs(trainer):
     """Return for how long to train: kernels on the host take their time."""
-    return 2 if isinstance(getattr(trainer.backend.kernels, "_launcher", None), Launcher) else 12
+    launcher = getattr(trainer.backend.kernels, "_launcher", None)
+    return 2 if isinstance(launcher, CapturedLauncher) else 12
 
 
 @each_pair

@@ -12,9 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from emulator import KERNELS, EmulatedLauncher, emulated, why_no_compiler
-from strict import StrictBackend
-from test_kernels import CASES, ULPS, Draw, results, squared_error
+from emulator import KERNELS, EmulatedLauncher, emulated, stand_in, why_no_compiler
+from test_kernels import CASES, ULPS, Draw, results, softmax_cross_entropy, squared_error
 
 import xpnet as xn
 from xpnet import _cuda
@@ -121,6 +120,20 @@ def test_memory_is_moved_in_128_bits(dtype):
     vector = {"float32": "v4.f32|v4.b32", "float64": "v2.f64|v2.b64"}[dtype]
     assert len(re.findall(rf"ld\.global\.({vector})", adam)) >= 4
     assert len(re.findall(rf"st\.global\.({vector})", adam)) >= 3
+
+
+@needs_nvrtc
+@each_type
+def test_sums_over_blocks_are_counted_between_fences(dtype):
+    # By one thread, between barriers of its block: the host can't show what a GPU does without.
+    ptx = built(source(), "sm_90", definitions(dtype == "float64")).ptx
+    found = re.findall(r"\b(bar|barrier|membar|fence|atom)\.\w", ptx)
+    counts = [i for i, name in enumerate(found) if name == "atom"]
+    assert len(counts) >= 7
+    for i in counts:
+        before, fence, _, another, after = found[i - 2 : i + 3]
+        assert {before, after} <= {"bar", "barrier"}
+        assert {fence, another} <= {"membar", "fence"}
 
 
 def test_the_source_is_plain_text():
@@ -345,6 +358,16 @@ def gathering(d):
 
 
 @needs_compiler
+@pytest.mark.parametrize("width", [1, 3, 4])
+def test_rows_are_never_gathered_from_beside_the_array(width):
+    draw = Fenced(5, width, 1, "float32", margin=64, fence=np.nan)
+    rows, out = draw(5, width), draw.empty(4, width)
+    emulated().kernels.gather(rows, np.array([5, -1, 2**40, 2]), out)
+    np.testing.assert_array_equal(out, rows[[4, 0, 4, 2]])
+    assert draw.is_whole()
+
+
+@needs_compiler
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "f8", "i8", "c16"])
 @pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 3), (9, 4), (9, 16)], ids=str)
 def test_rows_of_any_type_are_gathered(shape, dtype):
@@ -369,10 +392,70 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
     np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
+    arguments = softmax_cross_entropy(d, 0.2)
+    expected = results(Kernels(np), "softmax_cross_entropy", arguments)["dz"].copy()
+    arguments["y"] = arguments["y"].astype(np.int64)
+    found = results(kernels, "softmax_cross_entropy", arguments)
+    np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
     x, total = d(6, 8)[:, ::2], d.empty(1, 4)
     kernels.sum_examples(x, total)
     np.testing.assert_allclose(total, x.sum(axis=0, keepdims=True), rtol=1e-5)
     assert kernels._launcher.launches == []
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("name", "case", "gaps"),
+    [
+        ("linear", 1, "bias"),
+        ("linear_backward", 1, "y"),
+        ("bend_backward", 2, "y"),
+        ("softmax_cross_entropy", 0, "y"),
+        ("sigmoid_cross_entropy", 0, "y"),
+        ("squared_error", 0, "z"),
+        ("batch_norm", 0, "x"),
+        ("batch_norm_backward", 0, "dy"),
+        ("batch_norm_inference", 0, "x"),
+        ("dropout", 1, "x"),
+        ("softmax", 0, "z"),
+        ("weigh", 0, "weights"),
+    ],
+)
+def test_arrays_with_gaps_go_to_the_reference(name, case, gaps):
+    def arguments():
+        return CASES[name][case](Draw(6, 5, 3, "float64"))
+
+    expected = results(Kernels(np), name, arguments())
+    given = arguments()
+    given[gaps] = np.repeat(given[gaps], 2, axis=-1)[..., ::2]
+    assert not given[gaps].flags.c_contiguous
+    assert_equal(results(emulated().kernels, name, given), expected, "float64")
+
+
+@needs_compiler
+@each_type
+@pytest.mark.parametrize("number", [0.25, np.float32(0.25), np.float64(0.25), 1, np.int64(1)])
+def test_a_number_of_any_type_is_a_number(number, dtype):
+    kernels, d = emulated().kernels, Draw(6, 4, 3, dtype)
+    arguments = squared_error(d, number)
+    expected = results(Kernels(np), "squared_error", squared_error(Draw(6, 4, 3, dtype), number))
+    assert_equal(results(kernels, "squared_error", arguments), expected, dtype)
+    g, p = d(20), d(20)
+    expected = g + p * p.dtype.type(number)
+    kernels.add_decay(g, p, number, d.empty(20))
+    np.testing.assert_allclose(g, expected, rtol=1e-6, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("cramped")
+def test_moments_of_numbers_whose_squares_are_infinite():
+    kernels, d = emulated().kernels, Draw(70, 20, 3, "float32")
+    arguments = CASES["batch_norm"][0](d)
+    arguments["x"][...] = 1e25
+    found = results(kernels, "batch_norm", arguments)
+    np.testing.assert_allclose(found["mean"], 1e25, rtol=1e-6)
+    np.testing.assert_allclose(found["variance"], 0, atol=1e38)
+    assert np.isfinite(found["out"]).all()
 
 
 @needs_compiler
@@ -421,8 +504,7 @@ def test_a_network_learns_the_same(loss, outputs, optimizer):
 
 @needs_compiler
 def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
-    device = StrictBackend()
-    device.kernels = CudaKernels(device.xp, EmulatedLauncher())
+    device = stand_in()
     draw = np.random.default_rng(0)
     layers = [*LAYERS, xn.Linear(3)]
     net = xn.Network(layers, loss="softmax_cross_entropy", n_features=5, device=device)
@@ -466,6 +548,14 @@ KERNEL silent(real* x, index n, double factor) {
 """
 
 
+READS = """
+KERNEL reads(const real* p, real* out, index n) {
+    const Pack<2> found = *reinterpret_cast<const Pack<2>*>(p + n);
+    if (place() == 0) out[0] = found.v[0] + found.v[1];
+}
+"""
+
+
 def turned(barrier, backwards=False, block=(256, 1), arguments=(1, 2.0)):
     cuda = FOLDER.joinpath("common.cu").read_text() + SILENT.replace("BARRIER", barrier)
     x = np.arange(256.0)
@@ -496,6 +586,22 @@ def test_a_missing_barrier_is_noticed(backwards):
 def test_threads_that_part_at_a_barrier_are_noticed(barrier):
     with pytest.raises(RuntimeError, match="silent: threads of a block wait at different"):
         turned(barrier)
+
+
+@needs_compiler
+@pytest.mark.parametrize("start", [0, 1, 2, 4])
+def test_a_misaligned_access_is_noticed(start):
+    cuda = FOLDER.joinpath("common.cu").read_text() + READS
+    x, out = np.zeros(64), np.zeros(1)
+    x = x[x.ctypes.data // 8 % 2 :]  # from a boundary of 16 bytes
+    x[start : start + 2] = 1, 2
+    launch = EmulatedLauncher(cuda=cuda)
+    if start % 2:
+        with pytest.raises(RuntimeError, match="reads: memory is accessed beside the boundary"):
+            launch("reads", True, (1, 1), (256, 1), x, out, start)
+    else:
+        launch("reads", True, (1, 1), (256, 1), x, out, start)
+        assert out[0] == 3
 
 
 @needs_compiler
@@ -539,6 +645,16 @@ def launcher(monkeypatch):
     fake = SimpleNamespace(RawModule=raw_module, cuda=streams, zeros=np.zeros)
     monkeypatch.setattr(module, "cupy", fake)
     return launcher
+
+
+def test_numbers_have_the_widths_that_kernels_expect():
+    scalar = pytest.importorskip(
+        "cupy._core._scalar", reason="CuPy can't be imported", exc_type=ImportError
+    )
+    # What CuPy makes of Python's numbers on the way to a kernel: `index` and double.
+    assert scalar.CScalar(3).dtype == np.int64
+    assert scalar.CScalar(2**40).dtype == np.int64
+    assert scalar.CScalar(0.5).dtype == np.float64
 
 
 def test_a_kernel_is_built_once_for_each_type(launcher):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from numbers import Real
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -26,15 +27,20 @@ def _coded(curve: Curve) -> tuple[int, float]:
     return KINDS[curve.name], float(curve.slope)
 
 
-def _is_dense(x: Array) -> bool:
-    """Return whether x has no gaps and numbers of the kernels' types."""
-    return bool(x.dtype.char in "fd" and x.flags.c_contiguous)
+def _is_dense(x: Array, *others: Array) -> bool:
+    """Return whether x has no gaps and numbers of the kernels' types, as have others beside it."""
+    kind = x.dtype.char
+    return kind in "fd" and all(y.dtype.char == kind and y.flags.c_contiguous for y in (x, *others))
 
 
 def _is_matrix(x: Array, *others: Array) -> bool:
     """Return whether the fused kernels take x as a matrix, and others of its type beside it."""
-    alike = all(y.dtype.char == x.dtype.char and y.flags.c_contiguous for y in others)
-    return bool(alike and x.ndim == 2 and _is_dense(x))
+    return x.ndim == 2 and _is_dense(x, *others)
+
+
+def _factor(x: Any) -> tuple[Array | None, float]:
+    """Return an array and a number, of which kernels take the array where there is one."""
+    return (None, float(x)) if isinstance(x, Real) else (x, 1.0)
 
 
 @lru_cache
@@ -82,7 +88,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """Product; then b and f in one pass."""
-        if bias is None or not _is_matrix(out):
+        if bias is None or not _is_matrix(out, bias):
             super().linear(x, weight_t, bias, out, curve)
             return
         self.product(x, weight_t, out)
@@ -100,7 +106,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and _is_matrix(dy):
+        if d_bias is not None and _is_matrix(dy, y):
             self._turn_back(dy, y, d_bias, curve)
             d_bias, curve = None, IDENTITY
         super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
@@ -129,7 +135,7 @@ class CudaKernels(Kernels):
 
     def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
         """One pass."""
-        if curve is not IDENTITY and _is_dense(dy):
+        if curve is not IDENTITY and _is_dense(dy, y):
             self._turn_back(dy, y, None, curve)
         else:
             super().bend_backward(curve, y, dy)
@@ -265,7 +271,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z) and y.dtype.char == "i":
+        if _is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
             self._loss("softmax_cross_entropy", z, y, share, (), dz, loss)
         else:
             super().softmax_cross_entropy(z, y, share, work, dz, loss)
@@ -314,9 +320,9 @@ class CudaKernels(Kernels):
         dz: Array,
         loss: Array,
     ) -> None:
-        shares = (None, share) if isinstance(share, float) else (share, 1.0)
         work = self._launcher.workspace()
-        self._launch(name, rows_of(*z.shape), z, z, y, *shares, *numbers, dz, loss, *z.shape, work)
+        arguments = z, y, *_factor(share), *numbers, dz, loss, *z.shape, work
+        self._launch(name, rows_of(*z.shape), z, *arguments)
 
     def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
         """One launch."""
@@ -336,10 +342,8 @@ class CudaKernels(Kernels):
         """One pass."""
         if g.ndim != 1:
             super().add_decay(g, p, factor, scratch)
-        elif isinstance(factor, float):
-            self._pass("add_decay", g, p, None, factor)
         else:
-            self._pass("add_decay", g, p, factor, 0.0)
+            self._pass("add_decay", g, p, *_factor(factor))
 
     def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
         """One pass."""

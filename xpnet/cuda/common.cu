@@ -79,6 +79,51 @@ template <int W> struct Tile {
           step(gridDim.y * index(blockDim.y)) {}
 };
 
+// How many rows a thread loads before it computes: so their ways from memory overlap.
+constexpr int STRETCH = 4;
+
+// W columns of a stretch of rows.
+template <int W> struct Rows {
+    Pack<W> v[STRETCH];
+};
+
+// A tile's rows from `row` on, of n.
+template <int W> struct Stretch {
+    index row, step, n, first, pitch;
+
+    __device__ bool has(int r) const { return row + r * step < n; }
+
+    // Rows that there are not are zero.
+    __device__ Rows<W> load_from(const real* p) const {
+        Rows<W> rows = {};
+#pragma unroll
+        for (int r = 0; r < STRETCH; r++)
+            if (has(r)) rows.v[r] = load<W>(p + first + r * pitch);
+        return rows;
+    }
+
+    __device__ void store_to(real* p, const Rows<W>& rows) const {
+#pragma unroll
+        for (int r = 0; r < STRETCH; r++)
+            if (has(r)) store<W>(p + first + r * pitch, rows.v[r]);
+    }
+};
+
+// Call body(stretch) down the rows of a matrix with n rows and m columns.
+template <int W, class Body>
+__device__ inline void each_stretch(const Tile<W>& t, index n, index m, Body body) {
+    if (t.column >= m) return;
+    for (index i = t.row; i < n; i += STRETCH * t.step)
+        body(Stretch<W>{i, t.step, n, i * m + t.column, t.step * m});
+}
+
+// Call body(r, k) for each number of a stretch: row r, column k.
+template <int W, class Body> __device__ inline void each_number(Body body) {
+#pragma unroll
+    for (int r = 0; r < STRETCH; r++)
+        for (int k = 0; k < W; k++) body(r, k);
+}
+
 // -- flat buffers: body(width, i) is called once for each stretch of `width` numbers from i ----
 
 template <int W> struct Width {
@@ -130,11 +175,14 @@ template <class T> __device__ bool sum_over_blocks(T& value, int width, unsigned
     T* parts = reinterpret_cast<T*>(work + MOST_BLOCKS * sizeof(unsigned));
     parts += index(blockIdx.x) * gridDim.y * width;
     if (place() < width) parts[blockIdx.y * width + place()] = value;
-    __threadfence();
     __syncthreads();
-    const bool last = place() == 0 && atomicInc(arrived, gridDim.y - 1) == gridDim.y - 1;
+    bool last = false;
+    if (place() == 0) {
+        __threadfence();  // this block's part lies there before it is counted,
+        last = atomicInc(arrived, gridDim.y - 1) == gridDim.y - 1;
+        __threadfence();  // and the others' parts are read after
+    }
     if (!__syncthreads_or(last)) return false;
-    __threadfence();
     value = T{};
     for (unsigned block = place() / width; block < gridDim.y; block += THREADS / width)
         value += parts[block * width + place() % width];

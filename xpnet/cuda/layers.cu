@@ -12,11 +12,11 @@ __device__ void shift_columns(real* z, const real* bias, index n, index m, Curve
     if (t.column >= m) return;
     Pack<W> b = {};
     if (bias) b = load<W>(bias + t.column);
-    for (index i = t.row; i < n; i += t.step) {
-        Pack<W> p = load<W>(z + i * m + t.column);
-        for (int k = 0; k < W; k++) p.v[k] = f(p.v[k] + b.v[k]);
-        store<W>(z + i * m + t.column, p);
-    }
+    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+        Rows<W> rows = s.load_from(z);
+        each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k] + b.v[k]); });
+        s.store_to(z, rows);
+    });
 }
 
 KERNEL shift(real* z, const real* bias, index n, index m, index wide, index kind, double slope) {
@@ -31,15 +31,15 @@ __device__ void turn_columns(real* dy, const real* y, real* total, index n, inde
                              unsigned char* work) {
     const Tile<W> t;
     Sums<W> sums = {};
-    for (index i = t.row; i < n && t.column < m; i += t.step) {
-        Pack<W> d = load<W>(dy + i * m + t.column);
+    each_stretch(t, n, m, [&](const Stretch<W>& s) {
+        Rows<W> d = s.load_from(dy);
         if (f.kind) {
-            const Pack<W> out = load<W>(y + i * m + t.column);
-            for (int k = 0; k < W; k++) d.v[k] = f.back(d.v[k], out.v[k]);
-            store<W>(dy + i * m + t.column, d);
+            const Rows<W> out = s.load_from(y);
+            each_number<W>([&](int r, int k) { d.v[r].v[k] = f.back(d.v[r].v[k], out.v[r].v[k]); });
+            s.store_to(dy, d);
         }
-        for (int k = 0; k < W; k++) sums.v[0][k] += d.v[k];
-    }
+        each_number<W>([&](int r, int k) { sums.v[0][k] += d.v[r].v[k]; });
+    });
     if (!total || !sum_over_blocks(sums, blockDim.x, work)) return;
     if (threadIdx.y || t.column >= m) return;
     for (int k = 0; k < W; k++) total[t.column + k] = sums.v[0][k];
@@ -62,6 +62,10 @@ template <int W> struct Moments {
 
     __device__ void operator+=(const Moments& other) {
         if (other.count == 0) return;
+        if (count == 0) {
+            *this = other;
+            return;
+        }
         const real both = count + other.count, share = other.count / both;
         for (int k = 0; k < W; k++) {
             const real delta = other.mean[k] - mean[k];
@@ -72,36 +76,20 @@ template <int W> struct Moments {
     }
 };
 
-// Rows that a thread loads before it computes: their moments are exact to rounding.
-constexpr int STRETCH = 8;
-
 template <int W> __device__ Moments<W> moments_of(const real* x, index n, index m) {
-    const Tile<W> t;
     Moments<W> found = {};
-    for (index i = t.row; i < n && t.column < m; i += STRETCH * t.step) {
-        Pack<W> rows[STRETCH];
+    each_stretch(Tile<W>(), n, m, [&](const Stretch<W>& s) {
+        const Rows<W> rows = s.load_from(x);
         Moments<W> these = {};
-#pragma unroll
-        for (int r = 0; r < STRETCH; r++) {
-            rows[r] = {};
-            if (i + r * t.step >= n) continue;
-            rows[r] = load<W>(x + (i + r * t.step) * m + t.column);
-            these.count += 1;
-        }
-#pragma unroll
-        for (int r = 0; r < STRETCH; r++)
-            for (int k = 0; k < W; k++) these.mean[k] += rows[r].v[k];
+        for (int r = 0; r < STRETCH; r++) these.count += s.has(r) ? real(1) : real(0);
+        each_number<W>([&](int r, int k) { these.mean[k] += rows.v[r].v[k]; });
         for (int k = 0; k < W; k++) these.mean[k] /= these.count;
-#pragma unroll
-        for (int r = 0; r < STRETCH; r++) {
-            if (r >= these.count) continue;
-            for (int k = 0; k < W; k++) {
-                const real d = rows[r].v[k] - these.mean[k];
-                these.squares[k] += d * d;
-            }
-        }
+        each_number<W>([&](int r, int k) {
+            const real d = rows.v[r].v[k] - these.mean[k];
+            these.squares[k] += s.has(r) ? d * d : real(0);
+        });
         found += these;
-    }
+    });
     return found;
 }
 
@@ -113,13 +101,17 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
     const Tile<W> t;
     if (t.column >= m) return;
     const Pack<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
-    for (index i = t.row; i < n; i += t.step) {
-        Pack<W> p = load<W>(x + i * m + t.column);
-        for (int k = 0; k < W; k++) p.v[k] = (p.v[k] - mean.v[k]) * inverse.v[k];
-        store<W>(x_hat + i * m + t.column, p);
-        for (int k = 0; k < W; k++) p.v[k] = f(g.v[k] * p.v[k] + b.v[k]);
-        store<W>(out + i * m + t.column, p);
-    }
+    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+        Rows<W> rows = s.load_from(x);
+        each_number<W>([&](int r, int k) {
+            rows.v[r].v[k] = (rows.v[r].v[k] - mean.v[k]) * inverse.v[k];
+        });
+        s.store_to(x_hat, rows);
+        each_number<W>([&](int r, int k) {
+            rows.v[r].v[k] = f(g.v[k] * rows.v[r].v[k] + b.v[k]);
+        });
+        s.store_to(out, rows);
+    });
 }
 
 // The statistics; where one block has a column to itself, the rest as well.
@@ -184,11 +176,13 @@ __device__ void standardise_columns(const real* x, const real* gamma, const real
     const Pack<W> b = load<W>(beta + t.column), center = load<W>(mean + t.column);
     Pack<W> g = load<W>(gamma + t.column), v = load<W>(variance + t.column);
     for (int k = 0; k < W; k++) g.v[k] /= sqrt(v.v[k] + eps);
-    for (index i = t.row; i < n; i += t.step) {
-        Pack<W> p = load<W>(x + i * m + t.column);
-        for (int k = 0; k < W; k++) p.v[k] = f((p.v[k] - center.v[k]) * g.v[k] + b.v[k]);
-        store<W>(out + i * m + t.column, p);
-    }
+    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+        Rows<W> rows = s.load_from(x);
+        each_number<W>([&](int r, int k) {
+            rows.v[r].v[k] = f((rows.v[r].v[k] - center.v[k]) * g.v[k] + b.v[k]);
+        });
+        s.store_to(out, rows);
+    });
 }
 
 KERNEL standardise(const real* x, const real* gamma, const real* beta, const real* mean,
@@ -214,17 +208,16 @@ __device__ void turn_normalised(const real* dy, const real* y, const real* x_hat
         d_gamma.v[k] *= share;
         d_beta.v[k] *= share;
     }
-    for (index i = t.row; i < n; i += t.step) {
-        const index at = i * m + t.column;
-        Pack<W> d = load<W>(dy + at), out = {};
-        const Pack<W> h = load<W>(x_hat + at);
-        if (f.kind) out = load<W>(y + at);
-        for (int k = 0; k < W; k++) {
-            const real dz = f.back(d.v[k], out.v[k]);
-            d.v[k] = scale.v[k] * (dz - d_beta.v[k] - h.v[k] * d_gamma.v[k]);
-        }
-        store<W>(dx + at, d);
-    }
+    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+        Rows<W> d = s.load_from(dy), out = {};
+        const Rows<W> h = s.load_from(x_hat);
+        if (f.kind) out = s.load_from(y);
+        each_number<W>([&](int r, int k) {
+            const real dz = f.back(d.v[r].v[k], out.v[r].v[k]);
+            d.v[r].v[k] = scale.v[k] * (dz - d_beta.v[k] - h.v[r].v[k] * d_gamma.v[k]);
+        });
+        s.store_to(dx, d);
+    });
 }
 
 // d_beta = sum dz, d_gamma = sum dz x_hat; where one block has a column to itself, dx as well.
@@ -235,17 +228,16 @@ __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat
                                 unsigned char* work) {
     const Tile<W> t;
     Sums<W, 2> sums = {};
-    for (index i = t.row; i < n && t.column < m; i += t.step) {
-        const index at = i * m + t.column;
-        const Pack<W> d = load<W>(dy + at), h = load<W>(x_hat + at);
-        Pack<W> out = {};
-        if (f.kind) out = load<W>(y + at);
-        for (int k = 0; k < W; k++) {
-            const real dz = f.back(d.v[k], out.v[k]);
+    each_stretch(t, n, m, [&](const Stretch<W>& s) {
+        const Rows<W> d = s.load_from(dy), h = s.load_from(x_hat);
+        Rows<W> out = {};
+        if (f.kind) out = s.load_from(y);
+        each_number<W>([&](int r, int k) {
+            const real dz = f.back(d.v[r].v[k], out.v[r].v[k]);
             sums.v[0][k] += dz;
-            sums.v[1][k] += dz * h.v[k];
-        }
-    }
+            sums.v[1][k] += dz * h.v[r].v[k];
+        });
+    });
     if (!sum_over_blocks(sums, blockDim.x, work)) return;
     Pack<W> total, product;
     for (int k = 0; k < W; k++) {

@@ -36,15 +36,15 @@ __device__ inline void exponents(const real* row, index m, bool live, real& larg
     total = across(total, Plus());
 }
 
-// The rows of a block lie together; all its threads go through the same number of stretches.
-#define EACH_STRETCH(first, n)                                        \
+// The rows of a block lie together; all its threads go through the same number of bands.
+#define EACH_BAND(first, n)                                           \
     for (index first = blockIdx.y * index(blockDim.y); first < (n); \
          first += gridDim.y * index(blockDim.y))
 
 // -- softmax ----
 
 KERNEL softmax(const real* z, real* out, index n, index m) {
-    EACH_STRETCH(first, n) {
+    EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
         real largest, total;
         exponents(z + i * m, m, i < n, largest, total);
@@ -57,7 +57,7 @@ KERNEL softmax(const real* z, real* out, index n, index m) {
 KERNEL softmax_cross_entropy(const real* z, const int* y, const real* shares, double share,
                              real* dz, real* loss, index n, index m, unsigned char* work) {
     Total cost = {};
-    EACH_STRETCH(first, n) {
+    EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
         const bool live = i < n;
         real largest, total;
@@ -82,7 +82,7 @@ template <class F>
 __device__ void each_output(const real* z, const real* y, const real* shares, double share,
                             real* dz, real* loss, index n, index m, unsigned char* work, F f) {
     Total cost = {};
-    EACH_STRETCH(first, n) {
+    EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
         if (i >= n) continue;
         const real part = real(share) * (shares ? shares[i] : real(1));
