@@ -1,5 +1,6 @@
 """One harness: the same tests on every backend there is."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,13 @@ from strict import StrictBackend
 import xpnet.backend
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard_interrupts() -> None:
+    """Let Ctrl-C be heard where the shell ignores it: for what runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
