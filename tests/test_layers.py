@@ -599,6 +599,17 @@ def test_given_layers_stay_plain_and_serve_two_networks(backend):
         np.testing.assert_array_equal(value, kept[name])
 
 
+@each_layer
+def test_a_setting_is_fixed_once_the_layer_is_in_a_network(layer):
+    net = network("cpu", [layer, xn.Linear(3)])
+    before = net.config()
+    for name in layer.config().keys() - {"type"}:
+        with pytest.raises(AttributeError, match=f"{name} of a .* can't be changed within a net"):
+            setattr(net.layers[0], name, 0.3)
+    net.layers[0].note = "what is no setting can be"
+    assert net.config() == before
+
+
 def test_one_layer_object_twice_in_a_network_is_two_layers(backend):
     layer = xn.Linear(4)
     net = network(backend, [layer, xn.Tanh(), layer])

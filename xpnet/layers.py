@@ -13,6 +13,7 @@ The contract, for whoever adds a layer:
   input, or None where nobody needs it. It may use up ``dy``.
 - A layer with a ``curve`` is an elementwise activation; the layer before it may compute it, if that
   ``takes_curve``: it then finds it as ``b.curve`` in its buffers, which is `IDENTITY` otherwise.
+- What its constructor takes is fixed once it is in a network.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
 """
@@ -95,6 +96,15 @@ class Layer:
         for name in ("curve", "takes_curve"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change a setting once the layer is at work: buffers and graphs hold it."""
+        if "kernels" in vars(self) and name in {f.name for f in fields(self) if f.init}:
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} can't be changed within a network: "
+                "build another network, and give its load_state this one's state()"
+            )
+        super().__setattr__(name, value)
 
     @property
     def curve(self) -> Curve | None:
