@@ -155,7 +155,9 @@ class CapturedLauncher(EmulatedLauncher):
 
     def __call__(self, *arguments):
         self.device.launch(arguments[0])
-        self.device.do(lambda: super(CapturedLauncher, self).__call__(*arguments))
+        # A graph knows addresses: it does not keep the arrays alive.
+        bare = [x.data if isinstance(x, StrictArray) else x for x in arguments]
+        self.device.do(lambda: super(CapturedLauncher, self).__call__(*bare))
 
 
 def stand_in(kind=StrictBackend):

@@ -75,6 +75,10 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+class FreedMemoryError(RuntimeError):
+    """A graph was launched that uses memory which has been freed."""
+
+
 class WrongDeviceError(RuntimeError):
     """Something was computed while the array's device was not the current one."""
 
@@ -115,7 +119,9 @@ class StrictBackend:
     -----
     While a graph is captured nothing is computed: what would be is noted, with the memory that it
     reads and writes and with Python's numbers as they are, and done when the graph is launched.
-    Copies to the host, uploads and waits are refused then, as CUDA refuses them.
+    Copies to the host, uploads and waits are refused then, as CUDA refuses them. A graph holds the
+    memory that was allocated while it was captured; launching it is refused if other memory that it
+    uses has been freed.
     """
 
     device = "cuda:0"
@@ -126,7 +132,7 @@ class StrictBackend:
         self.captures = self.replays = 0
         self.told: set[str] = set()
         self.captures_products = captures_products
-        self._graph: list[Callable[[], Any]] | None = None
+        self._graph: Graph | None = None
         self.xp = Namespace(self)
         self.kernels = Kernels(self.xp)
         self.transfers = self.uploads = self.waits = self.allocations = self.hidden_copies = 0
@@ -162,7 +168,7 @@ class StrictBackend:
         memory = np.zeros(shape, dtype)
         view = memory.copy() if self._late else memory
         self._shared.append((memory, view))
-        return StrictArray(self, memory), view
+        return StrictArray(self, memory, Memory()), view
 
     def stage(self, shape: tuple[int, ...], dtype: Any) -> Stage:
         return Stage(self, shape, dtype)
@@ -179,8 +185,7 @@ class StrictBackend:
         return function(*arrays)
 
     def capture(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        graph: list[Callable[[], Any]] = []
-        self._graph = graph
+        graph = self._graph = Graph()
         try:
             result = function(*arrays)
         finally:
@@ -188,10 +193,12 @@ class StrictBackend:
         self.captures += 1
         return partial(self._replay, graph), result
 
-    def _replay(self, graph: list[Callable[[], Any]]) -> None:
+    def _replay(self, graph: Graph) -> None:
         self.launch("a graph")
         self.replays += 1
-        for operation in graph:
+        if any(memory() is None for memory in graph.used):
+            raise FreedMemoryError("a graph uses memory that has been freed since")
+        for operation in graph.operations:
             operation()
 
     def hold(self, array: StrictArray) -> StrictArray:
@@ -199,6 +206,8 @@ class StrictBackend:
 
     def copy(self, out: StrictArray, array: StrictArray) -> None:
         self.launch("a copy")
+        if not (out.flags.c_contiguous and array.flags.c_contiguous):
+            raise ValueError("bytes are copied one after the other: there must be no gaps")
         np.copyto(out.data, array.data, casting="no")
 
     def do(self, operation: Callable[[], Any]) -> None:
@@ -206,7 +215,7 @@ class StrictBackend:
         if self._graph is None:
             operation()
         else:
-            self._graph.append(operation)
+            self._graph.operations.append(operation)
 
     def outside(self, what: str) -> None:
         """Raise if a graph is being captured."""
@@ -258,7 +267,8 @@ class StrictBackend:
         array = self.new(function())
         if self._graph is not None:
             target = array.data
-            target[...] = _poison(target.dtype)  # nothing is computed yet
+            # Nothing is computed yet; integers may be indices, which have to be within bounds.
+            target[...] = np.nan if target.dtype.kind == "f" else 0
             self.do(lambda: np.copyto(target, function(), casting="no"))
         return array
 
@@ -272,7 +282,10 @@ class StrictBackend:
                 raise MemoryError(f"out of memory allocating {array.nbytes:,} bytes")
         self.taken += array.nbytes
         weakref.finalize(array, self._free, array.nbytes)
-        return StrictArray(self, array)
+        memory = Memory()
+        if self._graph is not None:
+            self._graph.held.append(memory)
+        return StrictArray(self, array, memory)
 
     def _free(self, nbytes: int) -> None:
         self.taken -= nbytes
@@ -304,6 +317,19 @@ class StrictBackend:
             apart = x is out or not isinstance(x, StrictArray)
             if not apart and np.may_share_memory(x.data, out.data):
                 self.hidden_copies += 1
+
+
+class Memory:
+    """Memory of the device: it is free again when no array over it is left."""
+
+
+class Graph:
+    """Operations to repeat, the memory that belongs to them, and what else they read and write."""
+
+    def __init__(self) -> None:
+        self.operations: list[Callable[[], Any]] = []
+        self.held: list[Memory] = []
+        self.used: set[weakref.ref[Memory]] = set()
 
 
 class Stage:
@@ -406,7 +432,8 @@ class Namespace:
         return a if a.data.flags.c_contiguous else a.copy()
 
     def _broadcast_to(self, array: Any, shape: Any) -> StrictArray:
-        return StrictArray(self._backend, np.broadcast_to(self._backend.bare(array), shape))
+        data = np.broadcast_to(self._backend.bare(array), shape)
+        return StrictArray(self._backend, data, array.memory)
 
     def _concatenate(self, tup: Any, axis: int = 0) -> StrictArray:
         data = [self._backend.bare(x) for x in tup]
@@ -475,7 +502,7 @@ class Namespace:
 
 
 def _attribute(name: str) -> property:
-    return property(lambda array: getattr(array.data, name))
+    return property(lambda array: getattr(array._data, name))
 
 
 def _unary(name: str) -> Callable[..., StrictArray]:
@@ -504,7 +531,7 @@ def _method(name: str) -> Callable[..., StrictArray]:
 class StrictArray:
     """The stand-in's array. ``data`` is the device's memory: it is not for library code."""
 
-    __slots__ = ("backend", "data")
+    __slots__ = ("_data", "backend", "memory")
 
     #: By this, and by `device`, `xpnet.backend.home` knows where CuPy's arrays lie.
     __module__ = "cupy"
@@ -513,8 +540,14 @@ class StrictArray:
     #: over; library code should not lean on that.)
     __array_ufunc__ = None
 
-    def __init__(self, backend: StrictBackend, data: np.ndarray) -> None:
-        self.backend, self.data = backend, data
+    def __init__(self, backend: StrictBackend, data: np.ndarray, memory: Memory) -> None:
+        self.backend, self._data, self.memory = backend, data, memory
+
+    @property
+    def data(self) -> np.ndarray:
+        if self.backend._graph is not None:
+            self.backend._graph.used.add(weakref.ref(self.memory))
+        return self._data
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
@@ -591,63 +624,67 @@ class StrictArray:
     def __getitem__(self, key: Any) -> StrictArray:
         key, picks = self._key(key)
         if not picks:
-            return StrictArray(self.backend, self.data[key])
+            return StrictArray(self.backend, self._data[key], self.memory)
         self.backend.launch("indexing")
         if any(isinstance(k, np.ndarray) and k.dtype == np.bool_ for k in key):
             self.backend.outside("an index of booleans")
             self.backend.transfers += 1  # the host has to know how many there are
-        return self.backend.made(lambda: self.data[key])
+        data = self.data
+        return self.backend.made(lambda: data[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.backend.launch("assignment")
         key, picks = self._key(key)
+        data = self.data
         if not isinstance(value, StrictArray):
             if np.ndim(value):
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-            self.backend.do(lambda: self.data.__setitem__(key, value))
+            self.backend.do(lambda: data.__setitem__(key, value))
             return
         source = self.backend.bare(value)
         if not picks:
-            target = self.data[key]
+            target = data[key]
             same = target.__array_interface__ == source.__array_interface__
             shared = np.may_share_memory(target, source)
             self.backend.hidden_copies += shared and not same
-        self.backend.do(lambda: self.data.__setitem__(key, source))
+        self.backend.do(lambda: data.__setitem__(key, source))
 
     # -- other shapes and types of the same memory, and copies ----
 
-    def _view(self, function: Callable[[], np.ndarray]) -> StrictArray:
+    def _view(self, name: str, *arguments: Any) -> StrictArray:
         """Return what should be a view; where NumPy has to copy, CuPy has to as well."""
-        data = function()
-        if np.may_share_memory(self.data, data) or not data.size:
-            return StrictArray(self.backend, data)
+        function = partial(getattr(np.ndarray, name), self._data, *arguments)
+        found = function()
+        if np.may_share_memory(self._data, found) or not found.size:
+            return StrictArray(self.backend, found, self.memory)
         self.backend.launch("a copy")
+        self.backend.bare(self)
         return self.backend.made(function)
 
     def reshape(self, *shape: Any) -> StrictArray:
-        return self._view(lambda: self.data.reshape(*shape))
+        return self._view("reshape", *shape)
 
     def ravel(self) -> StrictArray:
-        return self._view(lambda: self.data.ravel())
+        return self._view("ravel")
 
     def view(self, dtype: Any = None) -> StrictArray:
-        return self._view(lambda: self.data.view(dtype or self.dtype))
+        return self._view("view", dtype or self.dtype)
 
     def swapaxes(self, axis1: int, axis2: int) -> StrictArray:
-        return self._view(lambda: self.data.swapaxes(axis1, axis2))
+        return self._view("swapaxes", axis1, axis2)
 
     def squeeze(self, axis: Any = None) -> StrictArray:
-        return self._view(lambda: self.data.squeeze(axis))
+        return self._view("squeeze", axis)
 
     @property
     def T(self) -> StrictArray:
-        return self._view(lambda: self.data.T)
+        return self._view("transpose")
 
     def astype(self, dtype: Any, copy: bool = True) -> StrictArray:
         if self.dtype == dtype and not copy:
             return self
         self.backend.launch("astype")
-        return self.backend.made(lambda: self.data.astype(dtype))
+        return self.backend.made(partial(self.data.astype, dtype))
 
     def copy(self) -> StrictArray:
         self.backend.launch("a copy")

@@ -165,18 +165,71 @@ def test_a_second_fit_on_other_data_counts(fast, slow):
 
 
 @each_pair
-@pytest.mark.parametrize("features", ["augmented", "sparse"])
-def test_features_that_are_made_for_each_batch(fast, slow, features):
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [xn.GaussianNoise(0.1), xn.Mixup(0.2)],
+        [xn.Rotation(10), xn.Shift(1), xn.HorizontalFlip()],
+        [xn.Zoom(0.1), xn.Cutout(2)],
+    ],
+    ids=str,
+)
+def test_features_that_are_augmented(fast, slow, transforms):
+    augmentation = xn.Augmentation(transforms, image_shape=(3, 4))
+
+    def train(trainer):
+        trainer.fit(X, Y, batch_size=20, epochs=3, augmentation=augmentation)
+
+    trainers = both(fast, slow, train)
+    assert_same(*trainers)
+    assert getattr(trainers[0].backend, "captures", 1)
+
+
+@each_pair
+def test_features_that_are_streamed(fast, slow):
     sparse = pytest.importorskip("scipy.sparse")
 
     def train(trainer):
-        if features == "sparse":
-            trainer.fit(sparse.csr_array(np.maximum(X, 0)), Y, batch_size=20, epochs=3)
-        else:
-            noise = xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])
-            trainer.fit(X, Y, batch_size=20, epochs=3, augmentation=noise)
+        trainer.fit(sparse.csr_array(np.maximum(X, 0)), Y, batch_size=20, epochs=3)
 
     assert_same(*both(fast, slow, train))
+
+
+@each_pair
+@pytest.mark.parametrize("weights", [None, W], ids=["", "weighted"])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("n", [203, 201])
+def test_a_graph_s_memory_stays_when_a_batch_of_another_size_comes(fast, slow, weights, parts, n):
+    """The last batch has 3 examples, or 11: one left over would not do for batch norm."""
+
+    def train(trainer):
+        w = None if weights is None else weights[:n]
+        trainer.fit(X[:n], Y[:n], batch_size=10, epochs=4, sample_weight=w, parts=parts)
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+def test_single_steps_of_sizes_that_grow(fast, slow):
+    def train(trainer):
+        trainer.network.reserve(100, training=True)
+        for i in range(12):
+            n = 50 if i == 8 else 20
+            trainer.step(X[i : i + n], Y[i : i + n], W[i : i + n])
+
+    assert_same(*both(fast, slow, train))
+
+
+@each_pair
+def test_labels_with_gaps(fast, slow):
+    def train(trainer):
+        with trainer.backend.active():
+            x, y = trainer.network.admit(X[:20], Y[:20])
+            y = trainer.backend.xp.stack([y, y * 0], 1)[:, 0]
+        trainer.told = [float(trainer.step(x, y)) for _ in range(6)]
+
+    trainers = both(fast, slow, train)
+    assert trainers[0].told == trainers[1].told
 
 
 @each_pair
@@ -245,6 +298,49 @@ def test_what_can_t_be_captured_runs_as_ever_and_says_so_once(caplog):
     assert len(caplog.messages) == 1
     assert "runs kernel by kernel" in caplog.messages[0]
     assert "when stream is capturing" in caplog.messages[0]
+
+
+def test_parts_of_what_can_t_be_captured():
+    found = []
+    for backend in (StrictBackend(captures_products=False), Eager()):
+        trainer = xn.Trainer(network(backend))
+        trainer.fit(X, Y, batch_size=110, epochs=6, parts=2)
+        found.append(trainer)
+    assert_same(*found)
+
+
+class Interrupted(StrictBackend):
+    """Ctrl-C comes in the first capture."""
+
+    def capture(self, function, *arrays):
+        if not self.captures:
+            self.captures += 1
+            raise KeyboardInterrupt
+        return super().capture(function, *arrays)
+
+
+class Full(StrictBackend):
+    """There is no room for what a graph reads."""
+
+    def hold(self, array):
+        raise MemoryError("no room")
+
+
+@pytest.mark.parametrize(
+    ("kind", "captures"), [(Interrupted, 2), (Full, 0)], ids=["interrupted", "full"]
+)
+def test_a_capture_that_does_not_come_about_harms_nothing(kind, captures):
+    trainers = []
+    for backend in (kind(), Eager()):
+        trainer = xn.Trainer(network(backend))
+        for i in range(10):
+            try:
+                trainer.step(X[i : i + 20], Y[i : i + 20])
+            except KeyboardInterrupt:
+                trainer.step(X[i : i + 20], Y[i : i + 20])
+        trainers.append(trainer)
+    assert_same(*trainers)
+    assert trainers[0].backend.captures == captures
 
 
 def test_an_error_in_what_is_captured_is_raised_as_it_is():

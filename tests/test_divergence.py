@@ -7,6 +7,7 @@ import pytest
 from strict import StrictBackend
 
 import xpnet as xn
+import xpnet.divergence
 from xpnet.backend import select
 
 X = np.random.default_rng(0).standard_normal((90, 4))
@@ -84,6 +85,37 @@ def test_what_was_found_does_not_depend_on_the_last_good_state(device):
         assert error.step - error.good_step <= 101
         found.append(str(error))
     assert len(found) == 2
+
+
+def test_steps_that_can_t_be_made_again_are_not_searched(device):
+    """A rate that a callback set is no function of the step."""
+    ours = trainer(device, optimizer=xn.SGD(1e-3))
+
+    def leap(trainer, row):
+        if row["epoch"] == 3:
+            trainer.learning_rate = 1e30
+
+    with pytest.raises(xn.DivergedError) as raised:
+        ours.fit(X, Y, batch_size=10, epochs=20, callbacks=[leap])
+    assert raised.value.step > 27
+    assert "(first" not in str(raised.value)
+
+
+def test_ctrl_c_in_the_search_leaves_the_good_state(device, monkeypatch):
+    def press(*arguments):
+        if found:
+            raise KeyboardInterrupt
+        found.append(original(*arguments))
+        return found[-1]
+
+    original, found = xpnet.divergence._weights, []
+    ours = trainer(device, optimizer=xn.SGD(1e30))
+    before = np.array(device.to_host(ours.network.parameters))
+    monkeypatch.setattr(xpnet.divergence, "_weights", press)
+    with pytest.raises(KeyboardInterrupt):
+        ours.fit(X, Y, batch_size=10, epochs=9)
+    assert ours.steps == 0
+    np.testing.assert_array_equal(device.to_host(ours.network.parameters), before)
 
 
 def test_the_weights_are_those_of_the_good_step(device):
@@ -165,11 +197,21 @@ def test_clipping_keeps_a_training_that_would_explode():
     assert kept["train_loss"][-1] < kept["train_loss"][0]
 
 
-def test_a_gradient_whose_norm_overflows_changes_nothing(device):
+@pytest.mark.parametrize("scale", [1e15, 1e18, 1e25, 1e37])
+def test_a_gradient_is_clipped_whose_squares_overflow(device, scale):
     ours = trainer(device, [xn.Linear(1)], xn.SGD(1.0), clip_norm=1.0)
     before = np.array(device.to_host(ours.network.parameters))
-    ours.step(X[:10], Y[:10] * 1e25)
-    np.testing.assert_array_equal(device.to_host(ours.network.parameters), before)
+    ours.step(X[:10], Y[:10] * scale)
+    moved = device.to_host(ours.network.parameters) - before
+    assert np.linalg.norm(moved) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_is_not_hidden(device):
+    ours = trainer(device, [xn.Linear(1)], xn.SGD(1.0), clip_norm=1.0)
+    with device.active():
+        ours.network.parameters[...] = 3e38
+    ours.step(X[:10], Y[:10])
+    assert np.isnan(device.to_host(ours.network.parameters)).any()
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, np.nan, np.inf, "1"])

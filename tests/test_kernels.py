@@ -323,7 +323,7 @@ CASES = {
         lambda d, limit=limit, lead=lead: {
             "g": d(*lead, d.m * d.k),
             "limit": limit,
-            "norm": d.empty(*lead, 1),
+            "norm": d.empty(*lead, 2),
             "scratch": d.empty(*lead, d.m * d.k),
         }
         for limit in (0.5, 1e6)

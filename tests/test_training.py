@@ -1,8 +1,10 @@
 """Training on every backend: its numbers, its costs, its randomness, and what it refuses."""
 
+import copy
+import pickle
 import re
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -1398,3 +1400,59 @@ def test_a_larger_workspace_takes_the_place_of_the_smaller_one():
     with pytest.raises(RuntimeError, match="backward without a forward pass"):
         trainer.network.backward(None)
     trainer.step(X[:100], y[:100])
+
+
+# -- what a trainer does not take ----
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (xn.SGD(0.1), xn.Adam()),
+        (xn.SGD(0.1), xn.Momentum()),
+        (xn.SGD(0.1), xn.SGD(0.1, momentum=0.9)),
+        (xn.Adam(), xn.SGD()),
+        (xn.Adam(), "adam"),
+    ],
+    ids=str,
+)
+def test_an_optimiser_of_another_kind_is_refused(backend, first, second):
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device=backend)
+    trainer = xn.Trainer(net, first)
+    with pytest.raises(TypeError, match="give one that goes on with the moments of"):
+        trainer.optimizer = second
+    assert trainer.optimizer is first
+    trainer.optimizer = replace(first, learning_rate=0.3)
+    trainer.step(np.ones((4, 3)), np.arange(4.0))
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_trainer_is_not_copied(way):
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device="cpu")
+    with pytest.raises(TypeError, match="a Trainer can't be copied or pickled: copy or pickle its"):
+        way(xn.Trainer(net))
+
+
+def test_a_fit_s_augmentation_is_fixed(backend):
+    class Switch(xn.Callback):
+        def on_fit_begin(self, trainer, batches, epochs):
+            batches.augmentation = None
+
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device=backend)
+    noise = xn.Augmentation([xn.GaussianNoise(0.1)])
+    with pytest.raises(AttributeError, match="augmentation"):
+        xn.Trainer(net).fit(
+            np.ones((4, 3)),
+            np.arange(4.0),
+            batch_size=2,
+            augmentation=noise,
+            callbacks=[Switch()],
+        )
+
+
+def test_data_for_which_there_is_no_memory_are_told_in_a_step(strict):
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device=strict)
+    trainer = xn.Trainer(net)
+    strict.memory = strict.taken
+    with pytest.raises(xn.OutOfMemoryError, match="training on batches of 400 examples"):
+        trainer.step(np.ones((400, 3)), np.arange(400.0))

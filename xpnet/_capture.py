@@ -84,10 +84,11 @@ class Repeat:
             self._bring(arrays)
             self._replay()
             return self._result
-        self._calls += 1
-        if self._calls <= WARM_UP:
-            return self._recorder.run(function, *arrays)
-        if self._calls == WARM_UP + 1 and self._capture(function, arrays):
+        if self._calls < WARM_UP:
+            result = self._recorder.run(function, *arrays)
+            self._calls += 1  # one that was broken off has not warmed up
+            return result
+        if self._calls == WARM_UP and self._capture(function, arrays):
             return self(function, *arrays)
         return function(*arrays)
 
@@ -99,9 +100,9 @@ class Repeat:
 
     def _capture(self, function: Callable[..., Any], arrays: tuple[Array | None, ...]) -> bool:
         """Capture the function; return whether that went well."""
-        own = [None if array is None else self._recorder.hold(array) for array in arrays]
         try:
-            self._replay, self._result = self._recorder.capture(function, *own)
+            own = [None if array is None else self._recorder.hold(array) for array in arrays]
+            replay, result = self._recorder.capture(function, *own)
         except Exception as error:  # CUDA, cuBLAS and CuPy each raise their own
             why = " ".join(str(error).split()) or type(error).__name__
             if why not in self._recorder.told:
@@ -111,6 +112,7 @@ class Repeat:
                     "slower for small batches (%s)",
                     why,
                 )
+            self._calls += 1
             return False
-        self._own = own
+        self._own, self._result, self._replay = own, result, replay
         return True

@@ -97,7 +97,8 @@ class Cublas:
     ) -> None:
         self._library, self._stream, self._allocate = library, stream, allocate
         self._kinds = {**KINDS, "f": TF32} if tf32 else KINDS
-        self._local = threading.local()  # a handle is for one thread at a time
+        # A handle is for one thread at a time. None is let go: graphs read its workspace.
+        self._handles: dict[tuple[int, int], Handle] = {}
 
     def multiply(self, a: Array, b: Array, out: Array) -> bool:
         """Write a b, of matrices or of stacks of them; return False if cuBLAS can't take them.
@@ -138,10 +139,10 @@ class Cublas:
     def _handle(self) -> ctypes.c_void_p:
         """Return the handle of the current stream in this thread."""
         stream = self._stream()
-        handles: dict[int, Handle] = self._local.__dict__.setdefault("handles", {})
-        if stream not in handles:
-            handles[stream] = Handle(self._library, stream, self._allocate(WORKSPACE))
-        return handles[stream].value
+        key = threading.get_ident(), stream
+        if key not in self._handles:
+            self._handles[key] = Handle(self._library, stream, self._allocate(WORKSPACE))
+        return self._handles[key].value
 
 
 class Handle:

@@ -119,7 +119,7 @@ class CupyBackend:
         CuPy's allocator raises a MemoryError of its own; CUDA and cuBLAS, which allocate too,
         report it by a status.
         """
-        texts = ("cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED")
+        texts = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "STATUS_ALLOC_FAILED")
         return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
     def memory_free(self) -> int | None:

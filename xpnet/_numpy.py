@@ -92,6 +92,10 @@ class NumpyKernels(Kernels):
             super().clip_norm(g, limit, norm, scratch)
             return
         length = math.sqrt(np.dot(g, g))
+        if length == math.inf:
+            largest = float(np.abs(g, out=scratch).max())
+            np.divide(g, largest, out=scratch)
+            length = largest * math.sqrt(np.dot(scratch, scratch))
         if not length <= limit:  # NaN too
             np.multiply(g, limit / length, out=g)
 

@@ -219,7 +219,7 @@ class Batches:
             )
             warnings.warn(message, UserWarning, stacklevel=5)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
-        self.n, self.augmentation = n, augmentation
+        self.n, self._augmentation = n, augmentation
         self.batch_size = batch_size
         edges = [*range(0, n, batch_size), n]
         if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
@@ -238,6 +238,11 @@ class Batches:
         if weights is not None:
             self._weights = backend.xp.empty((self.largest, 1), weights.dtype)
 
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What changes the features of each batch."""
+        return self._augmentation
+
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
@@ -254,7 +259,7 @@ class Batches:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
             self._order = self.backend.asarray(order)
         keys = None
-        if self.augmentation is not None:
+        if self._augmentation is not None:
             keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
         for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             key = None if keys is None else keys[batch]
@@ -291,6 +296,6 @@ class Batches:
         if self.weights is not None:
             weights = self._weights[:size]
             gather(self.weights, chosen, weights)
-        if self.augmentation is not None:
-            rows = self.augmentation.change(rows, key, self.backend)
+        if self._augmentation is not None:
+            rows = self._augmentation.change(rows, key, self.backend)
         return rows, labels, weights

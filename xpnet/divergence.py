@@ -18,7 +18,8 @@ from .updates import Updates
 def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int, bad: int) -> str:
     """Return in words where the first value arose that is not finite; nothing if it is not found.
 
-    The steps from a good state on are made again; the weights are changed by that.
+    The steps from a good state on are made again, which changes the weights; not if the optimiser
+    was set anew since: they would be other steps.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
         How many steps the good state has seen; and which step, from 0, had a loss that is not
         finite.
     """
+    if updates.changed_at > good:
+        return ""
     behind, at = divmod(good - first, len(batches))
     steps = iter(range(good, bad + 1))
     for each in range(epoch + behind, epoch + 1):

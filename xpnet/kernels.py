@@ -480,14 +480,23 @@ class Kernels:
         self.xp.add(g, scratch, out=g)
 
     def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
-        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 1) is scratch, as g is ``scratch``."""
+        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
+
+        ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
+        """
         xp = self.xp
-        xp.multiply(g, g, out=scratch)
-        xp.sum(scratch, axis=-1, keepdims=True, out=norm)
-        xp.sqrt(norm, out=norm)
-        xp.maximum(norm, limit, out=norm)
-        xp.divide(limit, norm, out=norm)
-        xp.multiply(g, norm, out=g)
+        largest, factor = norm[..., :1], norm[..., 1:]
+        xp.abs(g, out=scratch)
+        xp.max(scratch, axis=-1, keepdims=True, out=largest)
+        xp.maximum(largest, float(np.finfo(g.dtype).tiny), out=largest)
+        xp.divide(g, largest, out=scratch)
+        xp.multiply(scratch, scratch, out=scratch)
+        xp.sum(scratch, axis=-1, keepdims=True, out=factor)
+        xp.sqrt(factor, out=factor)
+        xp.divide(limit, factor, out=factor)  # infinite where g = 0
+        xp.divide(factor, largest, out=factor)
+        xp.minimum(factor, 1.0, out=factor)
+        xp.multiply(g, factor, out=g)
 
     def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
         """p ← p − α g."""

@@ -491,6 +491,7 @@ class Network:
             and x.flags.c_contiguous
             and y.shape == self.loss.target_shape(x.shape[0], self.n_outputs)
             and y.dtype == self.loss.target_dtype(self.dtype)
+            and y.flags.c_contiguous
         )
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from ._typing import Array
 from .network import Network
 from .randomness import GAMMA
+from .validation import check_count
 
 
 class Parts:
@@ -23,12 +26,24 @@ class Parts:
     ----------
     count : int
         How many parts; 1 is the whole batch.
+    splits : bool
+        Whether there may be more of them where memory does not suffice.
     """
 
     def __init__(self, network: Network) -> None:
-        self._network, self.count = network, 1
+        self._network, self.count, self.splits = network, 1, False
         self._sum: Array = None
         self._shares: dict[int, Array] = {}
+
+    @contextmanager
+    def wished(self, parts: int | str) -> Iterator[None]:
+        """Compute in so many parts meanwhile; "auto": whole, and in more where that doesn't fit."""
+        splits = parts == "auto"
+        self.count, self.splits = 1 if splits else check_count(parts, "parts"), splits
+        try:
+            yield
+        finally:
+            self.count, self.splits = 1, False
 
     def size(self, n: int) -> int:
         """Return the examples in the largest part of a batch of n."""
@@ -64,8 +79,11 @@ class Parts:
         return self._loss
 
     def _even(self, n: int) -> Array:
-        """Return equal shares (n, 1) of n examples."""
+        """Return equal shares (n, 1) of n examples, which graphs go on reading."""
         if n not in self._shares:
-            self._shares.clear()
             self._shares[n] = self._network.backend.xp.full((n, 1), 1.0 / n, self._network.dtype)
         return self._shares[n]
+
+    def forget(self) -> None:
+        """Let go of what graphs read, once they are gone."""
+        self._shares.clear()

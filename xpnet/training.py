@@ -92,7 +92,7 @@ class _Function(Callback):
 
 
 class Trainer:
-    """Trains a network: `step` for one update, `fit` for epochs.
+    """Trains a network: `step` for one update, `fit` for epochs. It is for one thread at a time.
 
     Parameters
     ----------
@@ -149,7 +149,6 @@ class Trainer:
         #: Why the running fit is to end: the training's own reason, and one from outside.
         self._stopping = self._interruption = ""
         self._fit = Standing(0)
-        self._may_split = False
         with self.backend.active():
             self.updates = Updates(network, optimizer or Adam(), l2, clip_norm)
 
@@ -179,14 +178,18 @@ class Trainer:
         TypeError, ValueError
             If x or y is not as the network needs it.
         OutOfMemoryError
-            If the device's memory does not suffice; nothing has been updated then.
+            If the device's memory does not suffice; no parameter has been updated then.
         """
         with self.backend.active():
-            x, y = self._admit(x, y)
             weights = None
-            if sample_weight is not None:
-                self.network._require_single("sample_weight")
-                weights = admit_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+            try:
+                x, y = self._admit(x, y)
+                if sample_weight is not None:
+                    self.network._require_single("sample_weight")
+                    weights = admit_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+            except MemoryError as error:
+                self.updates.explain(error, len(x))
+                raise
             return self._update(x.shape[0], _as_it_is, x, y, weights).copy()
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
@@ -202,16 +205,22 @@ class Trainer:
         try:
             loss = self.updates.make(self.steps, n, batch, *arrays)
         except Exception as error:
-            if self._may_split and self.updates.split(error, n):
+            if self.updates.split(error, n):
                 return self._update(n, batch, *arrays)
             self.updates.explain(error, n)
             raise
         self.steps += 1
         return loss
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "a Trainer can't be copied or pickled: copy or pickle its network, or write "
+            "checkpoints with fit(..., checkpoint=FOLDER)"
+        )
+
     @property
     def optimizer(self) -> Optimizer:
-        """How to update."""
+        """How to update; set to another one of its kind, it goes on with the moments."""
         return self.updates.optimizer
 
     @optimizer.setter
@@ -410,9 +419,7 @@ class Trainer:
         watchers = [_as_callback(c) for c in callbacks]
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
-        self._may_split = parts == "auto"
-        self.updates.parts.count = 1 if self._may_split else check_count(parts, "parts")
-        with self.backend.active():
+        with self.backend.active(), self.updates.parts.wished(parts):
             keeper = make_keeper(checkpoint, resume, self.backend)
             if batch_size == "auto" and "batch_size" in keeper.run:
                 batch_size = keeper.run["batch_size"]
@@ -463,7 +470,6 @@ class Trainer:
             self._stopping = self._interruption = ""
             self.updates.numbers.set_pace(self.steps, self.epochs, None)
             self.updates.forget()
-            self.updates.parts.count, self._may_split = 1, False
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
@@ -600,7 +606,7 @@ class Trainer:
         self.backend.synchronize()
         seconds = time.perf_counter() - fit.began
         total, finite_steps = self.updates.meter.read()
-        if finite_steps < self.steps - first or not self._is_finite():
+        if finite_steps < self.steps - first or not self.updates.is_finite():
             self._give_up(batches, first)
         self.epochs += 1
         seen, fit.seconds = batches.edges[fit.batch], 0.0
@@ -613,12 +619,6 @@ class Trainer:
             "samples_per_second": seen / seconds,
         }
 
-    def _is_finite(self) -> bool:
-        """Return whether parameters and statistics are finite: the last update has no loss yet."""
-        xp, net = self.backend.xp, self.network
-        sums = [xp.isfinite(array).all() for array in (net.parameters, net.statistics)]
-        return bool(xp.logical_and(*sums))
-
     def _give_up(self, batches: Batches, first: int) -> None:
         """Go back to the last good state, find out where it went wrong, and raise."""
         self.backend.synchronize()
@@ -629,9 +629,11 @@ class Trainer:
         last_good = self.updates.last_good
         good = last_good.bring_back(bad)
         where = ""
-        with suppress(Exception):  # the error that is raised is that of the training
-            where = locate(self.updates, batches, self.epochs, first, good, bad)
-        self.steps = last_good.bring_back(bad)
+        try:
+            with suppress(Exception):  # the error that is raised is that of the training
+                where = locate(self.updates, batches, self.epochs, first, good, bad)
+        finally:  # after Ctrl-C as well
+            self.steps = last_good.bring_back(bad)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}"
             f"{f' (first {where})' * bool(where)}; the weights are back at those of step {good}. "
@@ -696,7 +698,7 @@ class Trainer:
     def is_sound(self) -> bool:
         """Return whether the loss, the parameters and the statistics are finite as far as known."""
         self.backend.synchronize()
-        return not self.updates.meter.diverged() and self._is_finite()
+        return not self.updates.meter.diverged() and self.updates.is_finite()
 
     def _sample(self, x: Array, y: Array, monitor: int) -> tuple[Array, Array] | None:
         """Return the training examples that the training error is measured on."""

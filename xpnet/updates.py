@@ -52,6 +52,8 @@ class Updates:
         What changes from step to step.
     parts : Parts
         In how many parts a batch's gradient is computed.
+    changed_at : int
+        The first step since the optimiser, its rate, λ or the largest norm was last set anew.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Updates:
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
-        self._norm = xp.empty((*network.lead, 1), network.dtype)
-        self._shares = xp.empty((0, 1), network.dtype)
+        self._norm = xp.empty((*network.lead, 2), network.dtype)
+        self._shares: dict[int, Array] = {}
         names = ("total", "safe", "decay")
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
         self.parts = Parts(network)
+        self._statistics_before = xp.empty_like(network.statistics)
+        self.changed_at, self._has_changed = 0, False
         self._repeated: Any = None
         self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
 
@@ -84,6 +88,13 @@ class Updates:
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
+        old = getattr(self, "_optimizer", optimizer)
+        if type(optimizer) is not type(old) or optimizer.n_moments != old.n_moments:
+            raise TypeError(
+                f"optimizer is {optimizer!r}: give one that goes on with the moments of {old!r}, "
+                "or make a new Trainer of this network"
+            )
+        self._has_changed = True
         self._optimizer = optimizer
         #: All but the rate is a part of what is repeated.
         self._fixed = replace(optimizer, learning_rate=1.0)
@@ -97,6 +108,7 @@ class Updates:
     @l2.setter
     def l2(self, l2: float) -> None:
         self._l2 = check_not_negative(l2, "l2")
+        self._has_changed = True
 
     @property
     def clip_norm(self) -> float | None:
@@ -108,12 +120,17 @@ class Updates:
         if limit is not None and not check_not_negative(limit, "clip_norm"):
             raise ValueError("clip_norm is 0: give a number above 0, or None for no clipping")
         self._clip_norm = None if limit is None else float(limit)
+        self._has_changed = True
 
     def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
         """Make an update with n examples: ``batch(*arrays)`` is rows, labels and weights.
 
         Returns the mean loss before it, in a static buffer.
         """
+        if self._has_changed:
+            self.changed_at, self._has_changed = step, False
+        if self.parts.splits:
+            self.backend.xp.copyto(self._statistics_before, self.network.statistics)
         self.numbers.advance(step, self._optimizer)
         puts_by = self.last_good.is_due(step)
         repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
@@ -129,9 +146,11 @@ class Updates:
             Whether to try again: False for another error, and where a part is as small as may be.
         """
         parts, least = self.parts, self.network.min_batch
-        if not self.backend.is_out_of_memory(error) or 2 * parts.count * least > n:
+        too_small = 2 * parts.count * least > n
+        if not parts.splits or too_small or not self.backend.is_out_of_memory(error):
             return False
         free(self.backend, error, self._let_go)
+        self.backend.xp.copyto(self.network.statistics, self._statistics_before)
         parts.count *= 2
         norm = " Batch norm then takes each part's statistics." if least > 1 else ""
         message = f"batches of {n:,} examples don't fit: in {parts.count} parts from now on.{norm}"
@@ -153,8 +172,21 @@ class Updates:
         net = self.network
         size = f"{net.n_parameters:,} parameters, {net.dtype.name}"
         what = f"training on batches of {n:,} examples ({size})"
-        advice = "Try a smaller batch_size, parts='auto', or dtype='float32'"
-        explain(self.backend, error, what, advice, self._let_go)
+        ways = ["a smaller batch_size"]
+        if not self.parts.splits:
+            ways.append("parts='auto'")
+        if net.dtype.itemsize > 4:
+            ways.append("dtype='float32'")
+        explain(self.backend, error, what, f"Try {' or '.join(ways)}", self._let_go)
+
+    def is_finite(self) -> bool:
+        """Return whether parameters and statistics are: what the last update made has no loss yet.
+
+        No memory is taken that grows with the network.
+        """
+        xp, net = self.backend.xp, self.network
+        xp.multiply(net.parameters, 0.0, out=self._scratch)  # NaN where one is not finite
+        return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
 
     def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
         """Compute an update: all of it is work of the device."""
@@ -180,10 +212,10 @@ class Updates:
     def weigh(self, weights: Array) -> tuple[Array, Array]:
         """Return the share of each example in the loss, and λ over the sum of the weights."""
         n, xp = weights.shape[0], self.backend.xp
-        if len(self._shares) < n:
-            self._shares = xp.empty((n, 1), weights.dtype)
+        if n not in self._shares:  # a graph reads it: none may be let go before the graphs are
+            self._shares[n] = xp.empty((n, 1), weights.dtype)
         work = self._weighing
-        work.share = self._shares[:n]
+        work.share = self._shares[n]
         self.backend.kernels.weigh(weights, self._l2, work)
         return work.share, work.decay[0]
 
@@ -206,3 +238,5 @@ class Updates:
         """Let go of what is repeated, and of the buffers and the data set in it."""
         self._repeated = None
         self._repeaters.clear()
+        self._shares.clear()
+        self.parts.forget()
