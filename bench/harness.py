@@ -31,6 +31,9 @@ NETS = {
 LARGE_NETS = {"4096-4096-4096-1000": ((4096, 4096, 4096, 1000), False)}
 LARGE_BATCHES = (65536,)
 
+#: How a GPU may round the factors of products.
+ROUNDED = ("tf32", "bfloat16")
+
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_device = pytest.mark.parametrize("device", BACKENDS)
 
@@ -85,11 +88,11 @@ def threads() -> int:
     return int(said) if said.isdecimal() and said != "0" else os.cpu_count() or 1
 
 
-def open_backend(device: str) -> Backend:
+def open_backend(device: str, precision: str = "full") -> Backend:
     """Return the backend of a device; skip the test if there is none."""
     if device == "cuda" and why_no_cuda() is not None:
         pytest.skip(f"CUDA: {why_no_cuda()}")
-    return select(device)
+    return select(device, precision=precision)
 
 
 def note(benchmark: Any, backend: Backend, suite: str, **about: Any) -> None:

@@ -1,7 +1,10 @@
-/* A stand-in for cuBLAS on the host: as strict about its arguments, in float32 and float64. */
+/* A stand-in for cuBLAS on the host: as strict about its arguments, for products of float32, of
+   float64, and of bfloat16 with a float32 result. */
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     void *stream, *workspace;
@@ -44,9 +47,18 @@ int cublasSetWorkspace_v2(Handle *handle, void *workspace, size_t size)
 
 static int largest(int a, int b) { return a > b ? a : b; }
 
+enum { FLOAT32 = 0, FLOAT64 = 1, BFLOAT16 = 14 };
+
 static double element(const void *x, int type, size_t i)
 {
-    return type ? ((const double *)x)[i] : ((const float *)x)[i];
+    if (type == FLOAT64)
+        return ((const double *)x)[i];
+    if (type == FLOAT32)
+        return ((const float *)x)[i];
+    uint32_t bits = (uint32_t)((const uint16_t *)x)[i] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 int cublasGemmStridedBatchedEx(Handle *handle, int transa, int transb, int m, int n, int k,
@@ -62,9 +74,11 @@ int cublasGemmStridedBatchedEx(Handle *handle, int transa, int transb, int m, in
     if (lda < largest(1, transa ? k : m) || ldb < largest(1, transb ? n : k) ||
         ldc < largest(1, m))
         return INVALID_VALUE;
-    if (atype != btype || atype != ctype || atype > 1 || algorithm != -1)
+    if (atype != btype || algorithm != -1)
         return NOT_SUPPORTED;
-    if (atype ? compute != 70 : compute != 68 && compute != 77)
+    if (ctype != (atype == BFLOAT16 ? FLOAT32 : atype) || ctype > FLOAT64)
+        return NOT_SUPPORTED;
+    if (ctype == FLOAT64 ? compute != 70 : compute != 68 && (compute != 77 || atype != FLOAT32))
         return NOT_SUPPORTED;
     if (element(alpha, ctype, 0) != 1.0 || element(beta, ctype, 0) != 0.0)
         return INVALID_VALUE;
@@ -78,7 +92,7 @@ int cublasGemmStridedBatchedEx(Handle *handle, int transa, int transb, int m, in
                     sum += element(a, atype, pa) * element(b, btype, pb);
                 }
                 size_t pc = s * stride_c + i + (size_t)j * ldc;
-                if (ctype)
+                if (ctype == FLOAT64)
                     ((double *)c)[pc] = sum;
                 else
                     ((float *)c)[pc] = sum;

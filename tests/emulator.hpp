@@ -17,6 +17,12 @@
 #include <utility>
 #include <vector>
 
+inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 struct Index3 {
     unsigned x = 0, y = 0, z = 0;
 };

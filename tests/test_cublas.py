@@ -109,6 +109,8 @@ def test_a_part_of_a_result_is_written_and_nothing_else(cublas):
         (np.ones((4, 3)), np.ones((3, 2), "f4"), np.ones((4, 2))),
         (np.ones((4, 3), int), np.ones((3, 2), int), np.ones((4, 2), int)),
         (np.ones((4, 3), "f2"), np.ones((3, 2), "f2"), np.ones((4, 2), "f2")),
+        (np.ones((4, 3), "u2"), np.ones((3, 2), "u2"), np.ones((4, 2), "f8")),
+        (np.ones((4, 3), "u2"), np.ones((3, 2), "f4"), np.ones((4, 2), "f4")),
         (np.ones((4, 0)), np.ones((0, 2)), np.ones((4, 2))),
         (np.ones((2, 2, 4, 3)), np.ones((2, 2, 3, 2)), np.ones((2, 2, 4, 2))),
         (np.broadcast_to(np.ones(3), (4, 3)), np.ones((3, 2)), np.ones((4, 2))),
@@ -116,6 +118,7 @@ def test_a_part_of_a_result_is_written_and_nothing_else(cublas):
     ],
     ids=[
         *("gaps", "gaps in both axes", "columns out", "two dtypes", "integers", "halves"),
+        *("bfloat16 for float64", "bfloat16 and float32"),
         *("nothing", "two leading axes", "one row for all", "upside down"),
     ],
 )
@@ -196,7 +199,7 @@ def test_workspaces_are_as_large_as_recommended():
 
 def test_precision_changes_nothing_on_the_cpu_and_is_checked():
     assert select("cpu", precision="tf32") is select("cpu")
-    with pytest.raises(ValueError, match="precision is 'half': give one of full, tf32"):
+    with pytest.raises(ValueError, match="precision is 'half': give one of full, tf32, b"):
         select("cpu", precision="half")
     with pytest.raises(ValueError, match="precision is 'half'"):
         xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2, precision="half")

@@ -27,6 +27,7 @@ ORDER = [
     "_numba",
     "_cuda",
     "_cuda_kernels",
+    "_bfloat16",
     "_cupy",
     "backend",
     "memory",

@@ -24,18 +24,24 @@ WORKSPACE = 32 * 2**20
 
 
 class Kind(NamedTuple):
-    """How cuBLAS computes with a dtype: its number for the type, for the sums, and C's number."""
+    """How cuBLAS computes: its numbers for the factors' type, the result's, the sums', C's type."""
 
-    type: int
+    factors: int
+    result: int
     sums: int
     number: Callable[[float], Any]
 
 
-#: CUDA_R_32F with CUBLAS_COMPUTE_32F, CUDA_R_64F with CUBLAS_COMPUTE_64F.
-KINDS = {"f": Kind(0, 68, ctypes.c_float), "d": Kind(1, 70, ctypes.c_double)}
+#: By the characters of the factors' dtype and the result's: CUDA_R_32F with CUBLAS_COMPUTE_32F,
+#: CUDA_R_64F with CUBLAS_COMPUTE_64F; 16-bit integers hold the bits of CUDA_R_16BF.
+KINDS = {
+    "ff": Kind(0, 0, 68, ctypes.c_float),
+    "dd": Kind(1, 1, 70, ctypes.c_double),
+    "Hf": Kind(14, 0, 68, ctypes.c_float),
+}
 
 #: CUBLAS_COMPUTE_32F_FAST_TF32: factors rounded to 10 bits, sums in float32.
-TF32 = Kind(0, 77, ctypes.c_float)
+TF32 = Kind(0, 0, 77, ctypes.c_float)
 
 
 class CublasError(RuntimeError):
@@ -96,20 +102,23 @@ class Cublas:
         tf32: bool = False,
     ) -> None:
         self._library, self._stream, self._allocate = library, stream, allocate
-        self._kinds = {**KINDS, "f": TF32} if tf32 else KINDS
+        self._kinds = {**KINDS, "ff": TF32} if tf32 else KINDS
         # A handle is for one thread at a time. None is let go: graphs read its workspace.
         self._handles: dict[tuple[int, int], Handle] = {}
 
     def multiply(self, a: Array, b: Array, out: Array) -> bool:
         """Write a b, of matrices or of stacks of them; return False if cuBLAS can't take them.
 
+        All are of one dtype, float32 or float64; or the factors are bfloat16, their bits as
+        unsigned integers, and the result float32.
+
         Raises
         ------
         CublasError
             If cuBLAS reports a failure.
         """
-        kind = self._kinds.get(out.dtype.char)
-        if kind is None or not a.dtype == b.dtype == out.dtype or out.ndim > 3:
+        kind = self._kinds.get(a.dtype.char + out.dtype.char)
+        if kind is None or a.dtype != b.dtype or out.ndim > 3:
             return False
         la, lb, lo = lie(a), lie(b), lie(out)
         if la is None or lb is None or lo is None or lo.operation == TRANSPOSED:
@@ -128,9 +137,10 @@ class Cublas:
         else:
             function, stack = self._library.cublasGemmStridedBatchedEx, (out.shape[0],)
             steps = [(lb.step,), (la.step,), (lo.step,)]
+        types = kind.factors, kind.factors, kind.result
         x, y, z = (
-            (array.data.ptr, kind.type, how.pitch, *step)
-            for array, how, step in zip((b, a, out), (lb, la, lo), steps, strict=True)
+            (array.data.ptr, code, how.pitch, *step)
+            for array, code, how, step in zip((b, a, out), types, (lb, la, lo), steps, strict=True)
         )
         status = function(*start, *x, *y, zero, *z, *stack, kind.sums, DEFAULT_ALGORITHM)
         check(status, "a product")

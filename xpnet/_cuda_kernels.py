@@ -111,19 +111,23 @@ class CudaKernels(Kernels):
             d_bias, curve = None, IDENTITY
         super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
 
+    def multiply(self, a: Array, b: Array, out: Array) -> bool:
+        """Write a b in a way that a graph can capture; return False where that can't be done."""
+        return self._multiply(a, b, out)
+
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
         """X Wᵀ, in a way that a graph can capture."""
-        if not self._multiply(x, weight_t, out):
+        if not self.multiply(x, weight_t, out):
             super().product(x, weight_t, out)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X, in a way that a graph can capture."""
-        if not self._multiply(dy.swapaxes(-1, -2), x, out):
+        if not self.multiply(dy.swapaxes(-1, -2), x, out):
             super().weight_gradient(dy, x, out)
 
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W, in a way that a graph can capture."""
-        if not self._multiply(dy, weight, out):
+        if not self.multiply(dy, weight, out):
             super().input_gradient(dy, weight, out)
 
     def bend(self, curve: Curve, z: Array) -> None:

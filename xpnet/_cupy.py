@@ -11,6 +11,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from ._bfloat16 import Bfloat16Kernels
 from ._capture import Repeat, call
 from ._cublas import Cublas, load
 from ._cuda import WORKSPACE, Pair, definitions, source
@@ -30,7 +31,7 @@ class CupyBackend:
         Which device, counted from 0.
     fused : bool
         False: the reference kernels alone, whose products CuPy computes.
-    precision : {"full", "tf32"}
+    precision : {"full", "tf32", "bfloat16"}
         How the fused kernels multiply float32 numbers.
     """
 
@@ -44,7 +45,8 @@ class CupyBackend:
         if fused:
             cublas = open_cublas(precision == "tf32")
             multiply = None if cublas is None else cublas.multiply
-            self.kernels = CudaKernels(cupy, CupyLauncher(), multiply)
+            kind = Bfloat16Kernels if precision == "bfloat16" else CudaKernels
+            self.kernels = kind(cupy, CupyLauncher(), multiply)
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -326,6 +328,11 @@ def from_dlpack(x: Any) -> Array:
 def device_count() -> int:
     """Return how many CUDA devices there are."""
     return int(cupy.cuda.runtime.getDeviceCount())
+
+
+def compute_capability(ordinal: int) -> int:
+    """Return a device's compute capability, times ten."""
+    return int(cupy.cuda.Device(ordinal).compute_capability)
 
 
 def describe_devices() -> list[dict[str, Any]]:

@@ -116,7 +116,10 @@ NUMPY = NumpyBackend()
 
 
 #: How the products of float32 numbers are rounded.
-PRECISIONS = ("full", "tf32")
+PRECISIONS = ("full", "tf32", "bfloat16")
+
+#: The compute capability, times ten, from which on there are tensor cores for bfloat16: Ampere.
+BFLOAT16_NEEDS = 80
 
 
 def select(
@@ -131,9 +134,11 @@ def select(
         it is.
     fused : bool
         False: the reference kernels everywhere.
-    precision : {"full", "tf32"}
+    precision : {"full", "tf32", "bfloat16"}
         "tf32": a GPU since Ampere may round the factors of float32 products to 10 bits of mantissa
-        and multiply them on its tensor cores; sums stay in float32. Elsewhere it changes nothing.
+        and multiply them on its tensor cores. "bfloat16": they are rounded to 7 bits, which the
+        tensor cores multiply twice as fast; it takes wide layers and large batches to pay for the
+        rounding. Sums, parameters and all else stay in float32. On the CPU both change nothing.
 
     Raises
     ------
@@ -168,6 +173,12 @@ def select(
     if ordinal >= count:
         raise DeviceError(
             f"device is {device!r}, but there are {count} CUDA devices: 0 to {count - 1}"
+        )
+    capability = _cupy().compute_capability(ordinal)
+    if precision == "bfloat16" and capability < BFLOAT16_NEEDS:
+        raise DeviceError(
+            f"precision is 'bfloat16', for which {device!r} is too old (compute capability "
+            f"{capability / 10}, not {BFLOAT16_NEEDS / 10}): give 'full'"
         )
     return _open("cuda", ordinal, fused, precision)
 

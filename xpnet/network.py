@@ -48,9 +48,9 @@ class Network:
         found in the attribute ``random_state``.
     fused : bool
         False: the reference kernels everywhere.
-    precision : {"full", "tf32"}
-        "tf32": on a GPU, faster products of float32 numbers whose factors are rounded to 10 bits
-        of mantissa. Elsewhere it changes nothing.
+    precision : {"full", "tf32", "bfloat16"}
+        On a GPU, faster products of float32 numbers whose factors are rounded, to 10 bits of
+        mantissa or to 7; see `select`. Elsewhere it changes nothing.
     replicas : int or None
         Train so many networks at once, with weights of shape (replicas, out, in) and initial
         weights of their own, on the same mini-batches: `forward`, `backward` and `Trainer.step`

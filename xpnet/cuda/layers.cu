@@ -5,6 +5,28 @@
 
 // -- linear layers ----
 
+template <int W> struct alignas(2 * W) Halves {
+    unsigned short v[W];
+};
+
+// bfloat16 is the upper half of a float: rounded to the nearest, from the middle to the even one.
+__device__ inline unsigned short to_half(float x) {
+    const unsigned bits = __float_as_uint(x);
+    if (x != x) return bits >> 16 | 0x40;  // what is kept of a NaN must not be that of infinity
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// out <- x, rounded; out lies on a boundary of 16 bytes.
+KERNEL to_bfloat16(const real* x, unsigned short* out, index size) {
+    everywhere(size, [=](auto width, index i) {
+        constexpr int W = decltype(width)::value;
+        const Pack<W> a = load<W>(x + i);
+        Halves<W> halves;
+        for (int k = 0; k < W; k++) halves.v[k] = to_half(float(a.v[k]));
+        *reinterpret_cast<Halves<W>*>(out + i) = halves;
+    });
+}
+
 // In place z <- f(z + b); without a bias f(z).
 template <int W>
 __device__ void shift_columns(real* z, const real* bias, index n, index m, Curve f) {
