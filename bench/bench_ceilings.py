@@ -33,11 +33,8 @@ def _time_product(
     benchmark: Any, pace: Pace, dtype: str, device: str, precision: str = "full"
 ) -> None:
     backend, n = open_backend(device, precision), SIZE[device]
-    about = {
-        "flops": 2.0 * n**3,
-        "bytes": 0.0,
-        "dtype": dtype if precision == "full" else precision,
-    }
+    kind = dtype if precision == "full" else precision
+    about = {"flops": 2.0 * n**3, "bytes": 0.0, "dtype": kind}
     note(benchmark, backend, "ceilings", kernel="product", batch=n, samples=1, **about)
     with backend.active():
         xp, product = backend.xp, backend.kernels.product

@@ -207,7 +207,7 @@ class Cases:
 
     def clip_norm(self) -> Arguments:  # noqa: D102
         _, g, _ = self._update(0)
-        return g, 1e9, self.fill(0, 1), self._scratch()
+        return g, 1e9, self.fill(0, 2), self._scratch()
 
     def sgd(self) -> Arguments:  # noqa: D102
         return *self._update(0), self._scratch()

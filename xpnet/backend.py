@@ -137,8 +137,8 @@ def select(
     precision : {"full", "tf32", "bfloat16"}
         "tf32": a GPU since Ampere may round the factors of float32 products to 10 bits of mantissa
         and multiply them on its tensor cores. "bfloat16": they are rounded to 7 bits, which the
-        tensor cores multiply twice as fast; it takes wide layers and large batches to pay for the
-        rounding. Sums, parameters and all else stay in float32. On the CPU both change nothing.
+        tensor cores take twice as many of by NVIDIA's data sheets; it needs wide layers and large
+        batches for that to outweigh the rounding. Sums, parameters and all else stay in float32. On the CPU both change nothing.
 
     Raises
     ------
