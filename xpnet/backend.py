@@ -138,7 +138,8 @@ def select(
         "tf32": a GPU since Ampere may round the factors of float32 products to 10 bits of mantissa
         and multiply them on its tensor cores. "bfloat16": they are rounded to 7 bits, which the
         tensor cores take twice as many of by NVIDIA's data sheets; it needs wide layers and large
-        batches for that to outweigh the rounding. Sums, parameters and all else stay in float32. On the CPU both change nothing.
+        batches for that to outweigh the rounding. Sums, parameters and all else stay in float32.
+        On the CPU both change nothing.
 
     Raises
     ------
