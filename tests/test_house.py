@@ -16,6 +16,7 @@ PACKAGE = Path(xn.__file__).parent
 #: The modules from the ground up: each may import only from those before it.
 ORDER = [
     "_typing",
+    "interrupts",
     "randomness",
     "initializers",
     "schedules",

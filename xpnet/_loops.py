@@ -17,6 +17,7 @@ import numba
 import numpy as np
 
 from ._typing import Array
+from .interrupts import unbroken
 from .randomness import MULTIPLIER_1, MULTIPLIER_2
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
@@ -40,6 +41,8 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
         kept: Callable[..., Any] = numba.njit(function, cache=True, **options)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         kept = numba.njit(function, **options)
+    # What Numba calls when it meets arguments of new types, which costs no later call anything.
+    kept._compile_for_args = unbroken(kept._compile_for_args)  # type: ignore[attr-defined]
     return kept
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ._numpy import NumpyBackend, NumpyKernels
 from ._typing import Array, Namespace
+from .interrupts import held_back
 from .kernels import Kernels
 
 
@@ -201,7 +202,8 @@ def _cpu_kernels() -> Kernels:
 
 @lru_cache
 def _numba() -> Any:
-    return importlib.import_module("xpnet._numba")
+    with held_back():
+        return importlib.import_module("xpnet._numba")
 
 
 @lru_cache
@@ -216,7 +218,8 @@ def why_not_compiled() -> str | None:
 
 @lru_cache
 def _cupy() -> Any:
-    return importlib.import_module("xpnet._cupy")
+    with held_back():
+        return importlib.import_module("xpnet._cupy")
 
 
 @lru_cache
