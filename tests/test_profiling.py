@@ -129,6 +129,14 @@ def test_noise_in_small_batches_does_not_hide_that_they_are_launch_bound():
     assert launch_bound([timing(8, 1e-3, host=1e-4)]) == 0
 
 
+def test_a_disturbed_large_batch_is_not_taken_for_launch_bound():
+    times = [timing(n, 1e-4 + 1e-6 * n) for n in POWERS]
+    large = times[-1]
+    times[-1] = replace(large, q1=0.99 * large.seconds, q3=4 * large.seconds, rounds=15)
+    assert times[-1].least == times[-1].q1
+    assert launch_bound(times) == 32
+
+
 @pytest.mark.parametrize(
     ("n", "expected"),
     [(1, [1]), (7, [7]), (319, [8]), (320, [8, 16]), (10**6, [8, 16, 32, 64, 128, 256, 512, 1024])],

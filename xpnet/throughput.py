@@ -68,14 +68,19 @@ class Timing:
         """The lower end of what the median may be, in seconds: its notch.
 
         1.57 interquartile ranges over √rounds on either side: about a 95 % interval for comparing
-        medians (McGill, Tukey & Larsen, "Variations of box plots", 1978).
+        medians (McGill, Tukey & Larsen, "Variations of box plots", 1978). It ends at the quartile:
+        a few disturbed rounds say nothing of how fast a step may be.
         """
-        return max(self.seconds - 1.57 * (self.q3 - self.q1) / math.sqrt(self.rounds), 1e-12)
+        return max(self.seconds - self._notch, self.q1)
 
     @property
     def most(self) -> float:
         """The upper end of what the median may be, in seconds."""
-        return self.seconds + 1.57 * (self.q3 - self.q1) / math.sqrt(self.rounds)
+        return min(self.seconds + self._notch, self.q3)
+
+    @property
+    def _notch(self) -> float:
+        return 1.57 * (self.q3 - self.q1) / math.sqrt(self.rounds)
 
 
 def fastest(timings: Sequence[Timing]) -> Timing:
