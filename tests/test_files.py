@@ -402,7 +402,7 @@ def in_network(**changes):
         (in_layer(6, negative_slope=False), "negative_slope is False, which no LeakyReLU takes"),
         (in_layer(1, bias=1), "bias is 1, which no Linear takes"),
         (in_layer(1, n_outputs=True), "n_outputs is True"),
-        (in_layer(1, init={"name": "normal", "sigma": True}), "sigma=True"),
+        (in_layer(1, init={"name": "normal", "sigma": True}), "sigma is True"),
         (in_layer(1, init={"name": "normal", "sigma": 10**400}), "can't be built"),
         (in_layer(0, p=...), "an option is missing"),
         (in_layer(1, bias=None), "an option is missing, or stands there as no file has it"),

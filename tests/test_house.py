@@ -17,6 +17,7 @@ PACKAGE = Path(xn.__file__).parent
 ORDER = [
     "_typing",
     "interrupts",
+    "checks",
     "randomness",
     "initializers",
     "schedules",

@@ -1173,12 +1173,12 @@ REFUSED = {
     "a layer's class": (
         lambda: network([xn.Linear(6), xn.ReLU, xn.Linear(3)]),
         TypeError,
-        "is not a layer; did you mean to call it",
+        "is not a layer: did you mean to call it",
     ),
     "a layer's name": (
         lambda: network([xn.Linear(3), "relu"]),
         TypeError,
-        "'relu' is not a layer$",
+        "'relu' is not a layer: give one such as ReLU",
     ),
     "no layers": (lambda: network([]), ValueError, "has no Linear layer"),
     "nothing to train": (lambda: network([xn.ReLU()]), ValueError, "has no Linear layer"),

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ._typing import Array
+from .checks import check_fields
 from .initializers import He, Initializer
 from .kernels import Curve
 from .layers import Allocator, Layer
@@ -124,6 +125,7 @@ class LeakyReLU(Activation):
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.negative_slope < 1:
             raise ValueError(f"negative_slope is {self.negative_slope}: give a number in [0, 1)")
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from ._typing import Array, Namespace
 from .backend import Backend, home, select
+from .checks import check_count, check_fields, check_not_negative
 from .randomness import GAMMA, Purpose, augmentation_keys, mix64, word
-from .validation import check_count, check_not_negative
 
 #: Into so many equal parts mixup's distribution is cut.
 QUANTILES = 4096
@@ -127,6 +127,7 @@ class HorizontalFlip(Geometric):
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.p <= 1:
             raise ValueError(f"p is {self.p}: give the probability of a flip, in [0, 1]")
 
@@ -175,6 +176,7 @@ class Rotation(Geometric):
     degrees: float = 10.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.degrees <= 180:
             raise ValueError(f"degrees is {self.degrees}: give a number in (0, 180]")
 
@@ -199,6 +201,7 @@ class Zoom(Geometric):
     amount: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.amount < 1:
             raise ValueError(f"amount is {self.amount}: give a number in (0, 1)")
 
@@ -226,6 +229,7 @@ class Cutout(Transform):
     fill: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_count(self.size, "size")
         if not math.isfinite(self.fill):
             raise ValueError(f"fill is {self.fill}: give a finite number")
@@ -285,6 +289,7 @@ class Mixup(Transform):
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ValueError(f"alpha is {self.alpha}: give a finite number above 0")
 

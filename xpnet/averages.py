@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._typing import Array
+from .checks import check_count, check_fields
 
 
 @dataclass
@@ -112,10 +113,7 @@ class SimpleMovingAverage(MovingAverage):
     window: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.window, bool) or not isinstance(self.window, (int, np.integer)):
-            raise TypeError(f"window is {self.window!r}: give a whole number")
-        if self.window < 1:
-            raise ValueError(f"window is {self.window}: give 1 or more")
+        check_count(self.window, "window")
         self._last: deque[Array] = deque(maxlen=int(self.window))
 
     def _arrays(self) -> list[Array]:
@@ -174,6 +172,7 @@ class ExponentialMovingAverage(MovingAverage):
     bias_correction: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta is {self.beta}: give a number in [0, 1)")
         self.raw: Array = None

@@ -10,11 +10,11 @@ from typing import Any
 from ._typing import Array
 from .averages import ExponentialMovingAverage, MovingAverage
 from .checkpoints import describe
+from .checks import check_count, check_flag, check_not_negative
 from .data import Batches
 from .history import DivergedError, History
 from .network import Network
 from .training import Callback, Trainer
-from .validation import check_count, check_not_negative
 
 
 class EarlyStopping(Callback):
@@ -77,7 +77,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self.patience = check_count(patience, "patience")
         self.min_improvement = check_not_negative(min_improvement, "min_improvement")
-        self.monitor, self.restore_best = monitor, restore_best
+        self.monitor, self.restore_best = monitor, check_flag(restore_best, "restore_best")
         self._forget()
 
     def _forget(self) -> None:

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from .backend import Backend
 from .checkpoint_files import Folder, fingerprint, pack, unpack
+from .checks import check_count
 from .serialization import ModelFileError
-from .validation import check_count
 
 #: What comes of taking something for a state that is none.
 NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)

@@ -13,13 +13,17 @@ import numpy as np
 from ._typing import Array
 from .augmentation import Augmentation
 from .backend import Backend, home, select
+from .checks import check_count
 from .randomness import Purpose, augmentation_keys, generator
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
-from .validation import as_host_array, check_count, check_lengths
+from .validation import as_host_array, check_lengths
 
 #: Up to so many examples the notes part a data set 60/20/20, above it 98/1/1.
 SMALL = 10_000
+
+#: The batch size of a fit that names none.
+USUAL = 128
 
 
 def partition_sizes(n: int, ratios: str | Sequence[float] = "auto") -> list[int]:
@@ -106,6 +110,8 @@ def partition(
     labels = np.asarray(home(y, cpu).to_host(y)) if stratify else None
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
+    if labels is not None and labels.dtype.kind == "f" and (labels % 1 != 0).any():
+        raise ValueError("y holds fractions: to stratify give labels of classes, or stratify=False")
     parts = partition_indices(len(X), ratios, labels, random_state)
     return [(take_rows(X, part), take_rows(y, part)) for part in parts]
 
@@ -186,7 +192,8 @@ class Batches:
     Warns
     -----
     UserWarning
-        If batch_size is above the number of examples: then there is one batch of all.
+        If batch_size is above the number of examples: then there is one batch of all. Not at
+        `USUAL`, which nobody may have asked for.
     """
 
     def __init__(
@@ -213,7 +220,7 @@ class Batches:
                 else f"there is {n} example, 1 sample alone"
             )
             raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
-        if batch_size > n:
+        if batch_size > n and batch_size != USUAL:
             message = (
                 f"batch_size is {batch_size} and there are {n} examples: training on one batch"
             )

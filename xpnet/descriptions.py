@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from .activations import ACTIVATIONS
+from .checks import check_count
 from .initializers import resolve
 from .layers import BatchNorm, Dropout, Layer, Linear
-from .validation import check_count
 
 #: The precisions that a network may have.
 DTYPES = ("float32", "float64")

@@ -16,6 +16,7 @@ import numpy as np
 from .backend import Backend
 from .callbacks import EarlyStopping
 from .checkpoints import Checkpoints
+from .checks import check_count
 from .data import SMALL, partition_indices
 from .diagnosis import Diagnosis, diagnose
 from .model import Model
@@ -34,7 +35,6 @@ from .sweeps import (
     smallest_part,
 )
 from .training import Callback, Trainer
-from .validation import check_count
 
 PARTS = ("train", "dev", "test")
 

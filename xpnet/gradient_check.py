@@ -10,8 +10,8 @@ import numpy as np
 
 from ._typing import Array
 from .backend import home, select
+from .checks import check_not_negative
 from .network import Network
-from .validation import check_not_negative
 
 
 class GradientCheck(float):

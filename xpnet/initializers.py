@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check_fields
+
 
 @dataclass(frozen=True)
 class Initializer:
@@ -52,6 +54,7 @@ class Normal(Initializer):
     sigma: float = 0.01
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma is {self.sigma}: give a finite number, 0 or more")
 
@@ -81,6 +84,7 @@ class He(Initializer):
     slope: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not math.isfinite(self.slope):
             raise ValueError(f"slope is {self.slope}: give a finite number")
 
@@ -160,7 +164,7 @@ def resolve(init: str | dict[str, Any] | Initializer) -> Initializer:
         return init
     arguments = dict(init) if isinstance(init, dict) else {"name": init}
     name = arguments.pop("name", None)
-    if name not in INITIALIZERS:
+    if not isinstance(name, str) or name not in INITIALIZERS:
         known = ", ".join(["auto", *INITIALIZERS])
         raise ValueError(f"init is {name!r}: give one of {known}, or an initialiser as Normal(0.1)")
     return INITIALIZERS[name](**arguments)

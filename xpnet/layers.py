@@ -30,6 +30,7 @@ import numpy as np
 
 from . import initializers
 from ._typing import Array
+from .checks import check_count, check_fields
 from .initializers import Initializer
 from .kernels import Curve, Kernels
 from .randomness import GAMMA, Purpose, word
@@ -225,14 +226,10 @@ class Linear(Layer):
     init: str | Initializer = "auto"
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_outputs, bool) or not isinstance(self.n_outputs, (int, np.integer)):
-            raise TypeError(f"n_outputs is {self.n_outputs!r}: give a whole number")
-        if self.bias not in (None, True, False):
+        self.n_outputs = check_count(self.n_outputs, "n_outputs")
+        if self.bias is not None and not isinstance(self.bias, (bool, np.bool_)):
             raise TypeError(f"bias is {self.bias!r}: give True, False or None")
-        self.n_outputs = int(self.n_outputs)
-        if self.n_outputs < 1:
-            raise ValueError(f"n_outputs is {self.n_outputs}: give 1 or more")
-        if self.init != "auto":
+        if not (isinstance(self.init, str) and self.init == "auto"):
             self.init = initializers.resolve(self.init)
 
     def config(self) -> dict[str, Any]:
@@ -337,6 +334,7 @@ class BatchNorm(Layer):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.momentum <= 1:
             raise ValueError(f"momentum is {self.momentum}: give a number in (0, 1]")
         if not (math.isfinite(self.eps) and self.eps > 0):
@@ -461,6 +459,7 @@ class Dropout(Layer):
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.p < 1:
             raise ValueError(
                 f"dropout's p is {self.p}: give the probability of dropping, in [0, 1)"

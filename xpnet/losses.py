@@ -63,7 +63,8 @@ class Loss:
             If they don't fit the loss or the number of outputs; the message says why.
         """
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs numbers")
+            hint = ": numpy.unique(y, return_inverse=True)[1]" if self.of_classes else ""
+            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs numbers{hint}")
         rows = y.reshape(len(y), 1) if y.ndim == 1 else y
         if rows.ndim != 2 or rows.shape[1] != n_outputs:
             raise ValueError(
@@ -75,6 +76,11 @@ class Loss:
             stored = np.ascontiguousarray(rows, dtype=dtype)
         bad = ~np.isfinite(stored)
         if bad.any():
+            if np.isfinite(rows).all():
+                raise ValueError(
+                    f"{name} has values up to {np.abs(rows).max():g}, too large for {dtype}: scale "
+                    "them, or give dtype='float64'"
+                )
             raise ValueError(
                 f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
@@ -165,7 +171,12 @@ class SoftmaxCrossEntropy(Loss):
         if len(y) and (y.min() < 0 or y.max() >= n_outputs):
             raise ValueError(
                 f"{name} has labels from {y.min():g} to {y.max():g}: a network with {n_outputs} "
-                f"outputs needs labels 0 to {n_outputs - 1}: numpy.unique(y, return_inverse=True)"
+                f"outputs needs labels 0 to {n_outputs - 1}: "
+                + (
+                    "give Linear(2), or loss='sigmoid_cross_entropy'"
+                    if n_outputs == 1
+                    else "numpy.unique(y, return_inverse=True)"
+                )
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 

@@ -16,6 +16,7 @@ from . import serialization
 from ._typing import Array
 from .backend import Backend, adopt, home, select, why_no_cuda
 from .buffers import Workspace, lay_out, view
+from .checks import check_count
 from .descriptions import DTYPES, described, shapes_of
 from .kernels import IDENTITY, Curve
 from .layers import Layer, Linear
@@ -23,7 +24,7 @@ from .losses import LOSSES, Loss
 from .memory import explain
 from .randomness import Purpose, generator
 from .serialization import ModelFileError
-from .validation import as_array, check_count, check_features, check_lengths
+from .validation import as_array, check_features, check_lengths
 
 
 class Network:
@@ -712,10 +713,13 @@ def _check_loss(loss: str) -> Loss:
 
 
 def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
+    if not hasattr(layers, "__iter__"):
+        raise TypeError(f"layers is {layers!r}: give a list such as [Linear(9), ReLU(), Linear(1)]")
     for layer in layers:
         if not isinstance(layer, Layer):
-            hint = "; did you mean to call it?" if isinstance(layer, type) else ""
-            raise TypeError(f"{layer!r} is not a layer{hint}")
+            is_class = isinstance(layer, type)
+            hint = "did you mean to call it?" if is_class else "give one such as ReLU()"
+            raise TypeError(f"{layer!r} is not a layer: {hint}")
     if not any(isinstance(layer, Linear) for layer in layers):
         raise ValueError("the network has no Linear layer: there is nothing to train")
     if type(layers[-1]).__name__ == loss.doubled_by:

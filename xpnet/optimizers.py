@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._typing import Array
+from .checks import check_fields, check_number
 from .kernels import Kernels
 from .schedules import Schedule
 
@@ -24,7 +25,7 @@ def _require_fraction(name: str, value: float, whole: bool = False) -> None:
 
 
 def _require_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+    if not (math.isfinite(check_number(value, name)) and value > 0):
         raise ValueError(f"{name} is {value}: give a number above 0")
 
 
@@ -46,6 +47,7 @@ class Optimizer:
         return 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not callable(self.learning_rate):
             _require_positive("learning_rate", self.learning_rate)
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from ._typing import Array
+from .checks import check_count
 from .network import Network
 from .randomness import GAMMA
-from .validation import check_count
 
 
 class Parts:

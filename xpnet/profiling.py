@@ -13,12 +13,12 @@ import numpy as np
 from . import throughput
 from ._typing import Array
 from .backend import Backend, every, select
+from .checks import check_count
 from .measuring import Clock, Feeding, Sweep, product_rate, sweep
 from .network import Network
 from .optimizers import Adam, Optimizer
 from .profile_result import Profile, Row, Series, advise, crossover
 from .training import TINY, Trainer
-from .validation import check_count
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
 ROWS, ELEMENTS = 4096, 2**22
@@ -99,6 +99,8 @@ def profile(
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
+    if not isinstance(network, Network):
+        raise TypeError(f"profile takes a Network, not {network!r}")
     network._require_single("profile")
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds is {seconds}: give a finite number above 0")

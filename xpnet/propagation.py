@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .activations import ReLU, Tanh
+from .checks import check_count
 from .initializers import He, Initializer, Normal, Xavier
 from .layers import Layer, Linear
 from .network import Network
-from .validation import check_count
 
 
 def activation_scales(network: Network, X: Any) -> list[float]:

@@ -14,12 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
+from .checks import check_fields, check_not_negative
+
 Schedule: TypeAlias = Callable[[int, float], float]
-
-
-def _require_rate(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,8 @@ class OwnSchedule:
     initial: float
 
     def __post_init__(self) -> None:
-        _require_rate("initial", self.initial)
+        check_fields(self)
+        check_not_negative(self.initial, "initial")
         per = getattr(self, "per", "epoch")
         if per not in ("epoch", "step"):
             raise ValueError(f"per is {per!r}: give 'epoch' or 'step'")
@@ -84,7 +82,7 @@ class InverseTime(OwnSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_rate("decay", self.decay)
+        check_not_negative(self.decay, "decay")
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
@@ -154,7 +152,7 @@ class InverseSquareRoot(OwnSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_rate("scale", self.scale)
+        check_not_negative(self.scale, "scale")
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
@@ -191,8 +189,11 @@ class Piecewise(OwnSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("boundaries", "rates"):
+            if isinstance(getattr(self, name), str) or not hasattr(getattr(self, name), "__len__"):
+                raise TypeError(f"{name} is {getattr(self, name)!r}: give a list of numbers")
         for rate in self.rates:
-            _require_rate("a rate", rate)
+            check_not_negative(rate, "a rate")
         if len(self.boundaries) != len(self.rates):
             raise ValueError(
                 f"{len(self.boundaries)} boundaries and {len(self.rates)} rates: "
@@ -244,8 +245,8 @@ class Cosine(OwnSchedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_rate("final", self.final)
-        _require_rate("warm_up", self.warm_up)
+        check_not_negative(self.final, "final")
+        check_not_negative(self.warm_up, "warm_up")
         if not self.total > self.warm_up:
             raise ValueError(
                 f"total is {self.total}, warm_up {self.warm_up}: give a total above the warm-up"

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .checks import check_count
 from .randomness import Purpose, generator
-from .validation import check_count
 
 #: The largest end of an interval: what is computed from it stays finite.
 LARGEST = 1e300

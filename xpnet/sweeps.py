@@ -13,13 +13,13 @@ import numpy as np
 from . import plots
 from ._typing import Array
 from .backend import NUMPY, home
+from .checks import check_count, check_not_negative
 from .data import proportional_order, take_rows
 from .history import DivergedError
 from .network import Network
 from .optimizers import Adam, Optimizer
 from .randomness import Purpose, generator
 from .training import Trainer
-from .validation import check_count, check_not_negative
 
 #: The shares of the training set that a learning curve is measured at.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)

@@ -20,7 +20,8 @@ import numpy as np
 from ._typing import Array
 from .augmentation import Augmentation
 from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
-from .data import Batches, take_rows
+from .checks import check_count, check_flag
+from .data import USUAL, Batches, take_rows
 from .divergence import locate
 from .history import DivergedError, History, Standing
 from .measuring import Feeding, choose
@@ -30,7 +31,7 @@ from .randomness import Purpose, generator
 from .schedules import Schedule
 from .throughput import BatchSize
 from .updates import Updates
-from .validation import admit_weights, check_count
+from .validation import admit_weights
 
 _log = logging.getLogger(__name__)
 
@@ -138,6 +139,8 @@ class Trainer:
         l2: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"network is {network!r}: give a Network")
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise TypeError(
                 f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001)"
@@ -291,7 +294,7 @@ class Trainer:
         X: Any,
         y: Any,
         *,
-        batch_size: int | str = 128,
+        batch_size: int | str = USUAL,
         epochs: int = 20,
         validation_data: tuple[Any, Any] | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
@@ -414,6 +417,9 @@ class Trainer:
         """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
         net = self.network
         epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
+        if not isinstance(batch_size, str):
+            batch_size = check_count(batch_size, "batch_size")
+        shuffle = check_flag(shuffle, "shuffle")
         if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
             raise TypeError(f"callbacks is {callbacks!r}: give a list")
         watchers = [_as_callback(c) for c in callbacks]

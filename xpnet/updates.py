@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ._typing import Array
+from .checks import check_not_negative
 from .history import Meter
 from .last_good import LastGood
 from .memory import explain, free
@@ -20,7 +21,6 @@ from .network import Network
 from .optimizers import Optimizer
 from .parts import Parts
 from .step_numbers import StepNumbers
-from .validation import check_not_negative
 
 #: So many batch sizes may be repeated at a time: someone may try every size.
 MOST_REPEATERS = 64

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ._typing import Array
-from .backend import NUMPY, Backend, adopt, move
+from .backend import NUMPY, Backend, adopt, home, move
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -55,7 +54,12 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
     if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
         checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
-        check_finite(checked, where, name)
+        try:
+            check_finite(checked, where, name)
+        except ValueError:
+            if not stays:
+                _check_reach(X, dtype, name)
+            raise
     return array
 
 
@@ -156,6 +160,16 @@ def check_finite(array: Array, backend: Backend, name: str) -> None:
         raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
 
 
+def _check_reach(X: Array, dtype: Any, name: str) -> None:
+    """Raise a ValueError if finite numbers are too large for a dtype."""
+    xp = home(X, NUMPY).xp
+    if X.dtype.itemsize > np.dtype(dtype).itemsize and bool(xp.isfinite(X).all()):
+        raise ValueError(
+            f"{name} has values up to {float(abs(X).max()):g}, too large for {np.dtype(dtype)}: "
+            "scale them, or give dtype='float64'"
+        )
+
+
 def describe_columns(counts: np.ndarray[Any, Any], names: list[str] | None = None) -> str:
     """Return in words how many values are NaN or infinite, and in which columns.
 
@@ -207,21 +221,3 @@ def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
             f"sample_weight has values from {low} to {high}: give finite ones, 0 or more"
         )
     return array
-
-
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """Return a whole number that is at least ``least``, or raise a TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}: give a whole number")
-    if value < least:
-        raise ValueError(f"{name} is {value}: give {least} or more")
-    return int(value)
-
-
-def check_not_negative(value: float, name: str) -> float:
-    """Return a finite number that is 0 or more, or raise a TypeError or ValueError."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}: give a number")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
-    return float(value)

@@ -1,0 +1,67 @@
+"""Numbers and flags that a user gives: what is none is refused, with what to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+
+def check_number(value: Any, name: str) -> float:
+    """Return a number, or raise a TypeError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: give a number")
+    return float(value)
+
+
+def check_not_negative(value: float, name: str) -> float:
+    """Return a finite number that is 0 or more, or raise a TypeError or ValueError."""
+    if not (math.isfinite(check_number(value, name)) and value >= 0):
+        raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
+    return float(value)
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Return a whole number that is at least ``least``, or raise a TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}: give a whole number")
+    if value < least:
+        raise ValueError(f"{name} is {value}: give {least} or more")
+    return int(value)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Return True or False, or raise a TypeError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}: give True or False")
+    return bool(value)
+
+
+#: What a dataclass's field is checked by, as its annotation says.
+CHECKS: dict[str, Callable[[Any, str], Any]] = {"float": check_number, "bool": check_flag}
+
+
+def check_fields(instance: Any) -> None:
+    """Raise a TypeError if a dataclass's argument is no number, or no flag, where it has to be.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Spring:
+    ...     length: float
+    ...     def __post_init__(self):
+    ...         check_fields(self)
+    >>> Spring("long")
+    Traceback (most recent call last):
+    TypeError: length is 'long': give a number
+    """
+    for field in fields(instance):
+        annotation: Any = field.type  # a class, or its name where annotations are not evaluated
+        check = CHECKS.get(getattr(annotation, "__name__", annotation))
+        if check is not None and field.init:
+            check(getattr(instance, field.name), field.name)
