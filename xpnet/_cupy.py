@@ -174,6 +174,7 @@ class _Place:
         self.host = np.frombuffer(self._pinned, dtype, size).reshape(shape)
         self.device = cupy.empty(shape, dtype)
         self.read, self.copied = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+        self.read.record()  # who had this memory before may still be at work on it
 
 
 def open_cublas(tf32: bool) -> Cublas | None:
