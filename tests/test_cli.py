@@ -482,6 +482,7 @@ GOOD = RNG.normal(size=(40, 3)), RNG.integers(0, 3, 40)
 HOLES = GOOD[0].copy()
 HOLES[1, 2] = np.nan
 HOLES[2, 2] = np.inf
+HUGE = GOOD[0] * [1, 1e200, 1]
 
 
 @pytest.mark.parametrize(
@@ -492,6 +493,7 @@ HOLES[2, 2] = np.inf
         ((GOOD[0], GOOD[1] * 0), [], "one class only"),
         ((GOOD[0].astype(str), GOOD[1]), [], "text where numbers belong"),
         ((GOOD[0], GOOD[1][:9]), [], "X has 40 rows and y 9"),
+        ((HUGE, GOOD[1]), [], "column 1 of "),
         ((GOOD[0][:2], np.array([0, 9])), [], "leave a part empty"),
         (GOOD, ["--batch-size", "0"], "batch_size is 0"),
         (GOOD, ["--batch-size", "-4"], "batch_size is -4"),
