@@ -120,14 +120,14 @@ def newest(path: str | os.PathLike[str]) -> Newest:
     file, _, document = found
     try:
         counters, told = document["trainer"], document["written"]
-        found = Newest(file, counters["steps"], counters["epochs"], **told)
+        newest = Newest(file, counters["steps"], counters["epochs"], **told)
         for name in ("step", "epoch", "keep"):
-            check_count(getattr(found, name), name, least=0)
-        if type(found.about) is not dict:
-            raise TypeError(f"about is {found.about!r:.100}")
+            check_count(getattr(newest, name), name, least=0)
+        if type(newest.about) is not dict:
+            raise TypeError(f"about is {newest.about!r:.100}")
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(file, error) from error
-    return found
+    return newest
 
 
 class Trained(Protocol):
