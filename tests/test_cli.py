@@ -272,7 +272,7 @@ def test_the_bar_moves_in_epochs_that_are_shorter_than_a_glance(monkeypatch):
     net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device="cpu")
     figures = {"train_error": 0.0, "dev_error": 0.0, "dev_loss": 0.0}
     monkeypatch.setattr(console, "_figures", lambda row: str(row | figures))
-    xn.Trainer(net).fit(GOOD[0], GOOD[0][:, 0], epochs=3, callbacks=[reporter, look])
+    xn.Trainer(net).fit(GOOD[0], GOOD[0][:, 0], batch_size=40, epochs=3, callbacks=[reporter, look])
     assert seen == [40, 80, 120]
 
 

@@ -91,9 +91,10 @@ def _read_again(model: Model, data: str, target: str | None, drop: list[str]) ->
     if target is None and readers.has_columns(data):
         target = model.training.get("target")
     dataset = readers.read(data, target, drop)
-    if is_frame(dataset.rows):
-        used = {*features.names, *features.categories}
-        dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
+    if not is_frame(dataset.rows):
+        raise TypeError("the model was trained on a table with named columns: give such a table")
+    used = {*features.names, *features.categories}
+    dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
     return dataset
 
 
