@@ -249,8 +249,25 @@ def test_ctrl_c_that_ends_at_once_says_so(run, monkeypatch, presses):
     assert os.listdir() == []
 
 
+def test_ctrl_c_while_the_options_are_read(run, monkeypatch):
+    monkeypatch.setattr(cli, "__version__", Pressed())
+    code, out, err = run("--version")
+    assert (code, out) == (130, "")
+    assert err == "stopped at once by Ctrl-C: what was not saved is lost\n"
+
+
+class Pressed:
+    """Presses Ctrl-C when it is shown."""
+
+    def __format__(self, how):
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+
 def test_ctrl_c_while_the_command_line_is_imported(tmp_path):
-    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / "typer.py").write_text(
+        "import signal; signal.raise_signal(signal.SIGINT); raise ImportError"
+    )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
     command = [sys.executable, "-m", "xpnet", "info"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -2,11 +2,14 @@
 
 import sys
 
+from .interrupts import held_back
+
 
 def main() -> None:
     """Run the command line; Ctrl-C while that is imported is told in a line, not in a traceback."""
     try:
-        from .cli import main as run
+        with held_back():
+            from .cli import main as run
     except KeyboardInterrupt:
         print("stopped at once by Ctrl-C", file=sys.stderr)
         sys.exit(130)

@@ -82,7 +82,10 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _note  # type: ignore[assignment]
-            sys.exit(app(args=sys.argv[1:] or ["--help"], standalone_mode=False))
+            code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        if code == console.CtrlC.exit_code:  # the commands' own end otherwise: it came before them
+            raise KeyboardInterrupt
+        sys.exit(code)
     except KeyboardInterrupt as stop:
         _stop_at_once(stop)
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,7 @@ def profile(
         )
     _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
     if ctrl_c.pressed:
-        raise typer.Exit(ctrl_c.exit_code)
+        sys.exit(ctrl_c.exit_code)
 
 
 def _show_profile(

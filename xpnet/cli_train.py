@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,7 +211,7 @@ def train(
     if failure is not None:
         raise failure
     if ctrl_c.pressed:
-        raise typer.Exit(ctrl_c.exit_code)
+        sys.exit(ctrl_c.exit_code)
 
 
 class Files(NamedTuple):
