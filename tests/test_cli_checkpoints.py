@@ -281,6 +281,7 @@ def test_a_checkpoint_that_says_nothing_of_itself(begun):
 
 
 def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full):  # noqa: F811
+    expected = undisturbed(run, *QUICK)
     full(".safetensors", but="step-")
     code, out, err = run("train", *QUICK, "--checkpoint", "run")
     assert code == 2
@@ -289,6 +290,9 @@ def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full):  # noqa:
         "error: iris.safetensors: the model can't be saved (No space left on device). Go on with: "
         "xpnet train --resume run -o ANOTHER\n"
     )
+    full()
+    assert run("train", "--resume", "run", "-o", "another.safetensors")[0] == 0
+    assert Path("another.safetensors").read_bytes() == expected
 
 
 def test_ctrl_c_at_once_says_how_to_go_on(run, monkeypatch):  # noqa: F811
