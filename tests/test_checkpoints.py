@@ -593,6 +593,8 @@ def test_auto_begins_and_goes_on(folder):
         ({"resume": "yes"}, ValueError, "resume is 'yes': give True, False or 'auto'"),
         ({"checkpoint": None, "resume": True}, ValueError, "give checkpoint, the folder"),
         ({"checkpoint": 3}, TypeError, "checkpoint is 3: give a folder, or Checkpoints"),
+        ({"checkpoint": ""}, ValueError, "the folder for checkpoints is '': give its name"),
+        ({"checkpoint": "", "resume": True}, ValueError, "the folder for checkpoints is ''"),
     ],
 )
 def test_what_makes_no_sense_is_refused(folder, options, error, message):
@@ -609,11 +611,12 @@ def test_what_makes_no_sense_is_refused(folder, options, error, message):
         ({"every": 0}, ValueError, "every is 0: give 1 or more"),
         ({"every": 2.5}, TypeError, "every is 2.5: give a whole number"),
         ({"keep": 0}, ValueError, "keep is 0: give 1 or more"),
+        ({"path": ""}, ValueError, "the folder for checkpoints is '': give its name"),
     ],
 )
 def test_bad_options(options, error, message):
     with pytest.raises(error, match=message):
-        xn.Checkpoints("run", **options)
+        xn.Checkpoints(**{"path": "run"} | options)
 
 
 X, Y = data()
@@ -675,7 +678,10 @@ def test_other_data_are_refused(folder, changed):
 def test_fewer_epochs_than_were_begun_are_refused(folder, step, epoch):
     Fit()(more=[Interrupt(step)], checkpoint=folder)
     fit = Fit()
-    message = rf"epochs is {epoch - 1}, and .*{step}\.safetensors was written in epoch {epoch}"
+    message = (
+        rf"epochs is {epoch - 1}, and .*{step}\.safetensors was written in epoch {epoch}: give "
+    )
+    message += f"{epoch} or more"
     with pytest.raises(ValueError, match=message):
         fit(epochs=epoch - 1, checkpoint=folder, resume=True)
     assert fit.trainer.steps == 0
@@ -797,6 +803,43 @@ def test_a_checkpoint_that_no_trainer_wrote(folder, change):
     np.testing.assert_array_equal(fit.net.parameters, before)
 
 
+def without_checksum(path):
+    """Write a checkpoint anew as a file of the first version, which had no checksum."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(path, framework="numpy") as file:
+        description = json.loads(file.metadata()["xpnet"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del description["sha256"]
+    save_file(arrays, path, {"xpnet": json.dumps(description | {"version": 1})})
+
+
+def test_a_checkpoint_without_a_checksum_is_none(folder):
+    Fit()(epochs=1, checkpoint=folder)
+    for path in folder.iterdir():
+        without_checksum(path)
+    with pytest.raises(xn.ModelFileError, match="format version 1, and files of its kind have 2"):
+        Fit()(epochs=2, checkpoint=folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, a: d["written"].update(about=None),
+        lambda d, a: d["written"].update(about="settings"),
+        lambda d, a: d["written"].update(keep="\x1b[2J"),
+        lambda d, a: d["trainer"].update(epochs="\x1b[2J"),
+        lambda d, a: d["trainer"].update(steps=-1),
+    ],
+)
+def test_what_newest_is_told_must_be_as_it_is_written(folder, change):
+    Fit()(epochs=1, checkpoint=folder)
+    rewritten(folder / "step-000000006.safetensors", change)
+    with pytest.raises(xn.ModelFileError, match=r"0006\.safetensors: no run can go on from it"):
+        checkpoints.newest(folder)
+
+
 def test_a_checkpoint_is_no_model(folder):
     Fit()(epochs=1, checkpoint=folder)
     for load in (xn.load, xn.load_model):
@@ -892,7 +935,7 @@ def test_a_file_that_can_t_be_written_leaves_the_old_one(tmp_path, disk, operati
     path = tmp_path / "a"
     path.write_bytes(b"old")
     disk(lambda n, name: name == operation)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=re.escape(f"No space left on device: {str(path)!r}")):
         durable.write_whole(path, b"new" * 100)
     expected = b"new" * 100 if operation == "sync_folder" else b"old"
     assert path.read_bytes() == expected

@@ -1,8 +1,10 @@
 """The command line as a user meets it: what it writes, what it says, and with which exit code."""
 
 import csv
+import errno
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import xpnet as xn
-from xpnet import cli, experiment, settings
+from xpnet import cli, console, durable, experiment, readers, settings
 from xpnet.backend import why_no_cuda
 
 QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
@@ -205,7 +208,7 @@ def test_augmentation_changes_the_training_alone(run):
     assert losses[1] > losses[0]
 
 
-def interrupted(folder, arguments, line, delay=0.0, command="train"):
+def interrupted(folder, arguments, line, delay=0.0, command="train", sent=signal.SIGINT):
     """Run a command, press Ctrl-C when a line comes that begins so; return code, output, errors."""
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
@@ -222,12 +225,72 @@ def interrupted(folder, arguments, line, delay=0.0, command="train"):
         if " ".join(text.split()).startswith(line):
             break
     time.sleep(delay)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate()
     return process.returncode, "".join(before) + out, err
 
 
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_that_ends_at_once_says_so(run, monkeypatch, presses):
+    """A second one in the training, or one before it."""
+
+    def press(*_, **__):
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(
+        *((readers, "read") if presses == 1 else (experiment.Experiment, "run")), press
+    )
+    code, _, err = run("train", "iris", *QUICK)
+    assert (code, err) == (130, "stopped at once by Ctrl-C: what was not saved is lost\n")
+    assert os.listdir() == []
+
+
+def test_ctrl_c_while_the_options_are_read(run, monkeypatch):
+    monkeypatch.setattr(cli, "__version__", Pressed())
+    code, out, err = run("--version")
+    assert (code, out) == (130, "")
+    assert err == "stopped at once by Ctrl-C: what was not saved is lost\n"
+
+
+class Pressed:
+    """Presses Ctrl-C when it is shown."""
+
+    def __format__(self, how):
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+
+def test_ctrl_c_while_the_command_line_is_imported(tmp_path):
+    (tmp_path / "typer.py").write_text(
+        "import signal; signal.raise_signal(signal.SIGINT); raise ImportError"
+    )
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    command = [sys.executable, "-m", "xpnet", "info"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "stopped at once by Ctrl-C\n"
+
+
+def test_the_bar_moves_in_epochs_that_are_shorter_than_a_glance(monkeypatch):
+    monkeypatch.setattr(console, "GLANCE", math.inf)
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    reporter = console.Reporter(terminal, "error")
+    seen = []
+
+    def look(trainer, row):
+        (task,) = reporter._progress.tasks
+        seen.append(task.completed)
+        assert task.fields["speed"] == row["samples_per_second"]
+
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device="cpu")
+    figures = {"train_error": 0.0, "dev_error": 0.0, "dev_loss": 0.0}
+    monkeypatch.setattr(console, "_figures", lambda row: str(row | figures))
+    xn.Trainer(net).fit(GOOD[0], GOOD[0][:, 0], batch_size=40, epochs=3, callbacks=[reporter, look])
+    assert seen == [40, 80, 120]
 
 
 @needs_signals
@@ -358,6 +421,7 @@ def test_schedules_are_shown_with_formula_and_picture(run):
     assert (code, err) == (0, "")
     for name in settings.SCHEDULES:
         assert re.search(rf"^{name}.*α", out, re.MULTILINE)
+    assert out.endswith("\nsaved schedules.png\n")
     assert Path("schedules.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     rows = json.loads(run("info", "--schedules", "--json")[1])["schedules"]
     assert rows[2]["rates"][:2] == [0.1, 0.095]
@@ -482,6 +546,7 @@ GOOD = RNG.normal(size=(40, 3)), RNG.integers(0, 3, 40)
 HOLES = GOOD[0].copy()
 HOLES[1, 2] = np.nan
 HOLES[2, 2] = np.inf
+HUGE = GOOD[0] * [1, 1e200, 1]
 
 
 @pytest.mark.parametrize(
@@ -492,6 +557,7 @@ HOLES[2, 2] = np.inf
         ((GOOD[0], GOOD[1] * 0), [], "one class only"),
         ((GOOD[0].astype(str), GOOD[1]), [], "text where numbers belong"),
         ((GOOD[0], GOOD[1][:9]), [], "X has 40 rows and y 9"),
+        ((HUGE, GOOD[1]), [], "column 1 of "),
         ((GOOD[0][:2], np.array([0, 9])), [], "leave a part empty"),
         (GOOD, ["--batch-size", "0"], "batch_size is 0"),
         (GOOD, ["--batch-size", "-4"], "batch_size is -4"),
@@ -518,12 +584,16 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--l2", "0,-1"], "a value of l2 is -1"),
         (GOOD, ["--patience", "0"], "patience is 0"),
         (GOOD, ["--augment", "blur"], "augment has 'blur': give flip, shift"),
-        (GOOD, ["--augment", "shift:1"], "give image_shape"),
+        (GOOD, ["--augment", "shift:1"], "give --image-shape, as 28x28"),
         (GOOD, ["--augment", "shift:1.5", "--image-shape", "3x1"], "augment has 'shift:1.5'"),
         (GOOD, ["--augment", "shift:1", "--image-shape", "2x2"], "and X has 3"),
         (GOOD, ["--augment", "shift:1", "--image-shape", "3"], "--image-shape is '3'"),
         (GOOD, ["--image-shape", "0x3"], "--image-shape is '0x3'"),
-        (GOOD, ["--image-shape", "3x1"], "nothing is augmented: leave it out"),
+        (
+            GOOD,
+            ["--image-shape", "3x1"],
+            "--image-shape is 3x1, and nothing is augmented: leave it out",
+        ),
         (GOOD, ["--augment", ","], "augment has ''"),
         (
             GOOD,
@@ -533,9 +603,19 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--patience", "1.5"], "--patience"),
         (GOOD, ["--nosuch"], "No such option"),
         (GOOD, ["--l2", "-1"], "l2 is -1"),
-        (GOOD, ["--goal", "0"], "target is 0"),
+        (GOOD, ["--goal", "0"], "--goal is 0: give an error above 0 and below 1"),
+        (GOOD, ["--goal", "2"], "--goal is 2"),
+        (GOOD, ["--goal", "nan"], "--goal is nan"),
+        (GOOD, ["--hidden", ""], "--hidden is '': give sizes such as 128,64, or none"),
+        (GOOD, ["--clip-norm", "0"], "--clip-norm is 0: give a number above 0, or leave it out"),
+        (GOOD, ["--clip-norm", "-1"], "--clip-norm is -1"),
+        (GOOD, ["--checkpoint", ""], "--checkpoint is '': give a folder's name"),
+        (GOOD, ["--schedule", "exponential:foo=1"], "foo is no option of it; there are decay, per"),
+        (GOOD, ["--schedule", "constant:decay=1"], "decay is no option of it; there are none"),
+        (GOOD, ["--epochs", "x"], "--epochs is 'x': "),
+        (GOOD, ["--epochs", "4", "--goal=much"], "--goal is 'much': "),
         (GOOD, ["--dtype", "float16"], "give one of float32"),
-        (GOOD, ["--seed", "-1"], "random_state is -1"),
+        (GOOD, ["--seed", "-1"], "--seed is -1: give 0 or more"),
         (GOOD, ["--task", "ranking"], "give one of binary"),
         (GOOD, ["--device", "tpu"], "give 'auto'"),
         (GOOD, ["--target", "y"], "no named columns"),
@@ -578,9 +658,79 @@ def test_wrong_files(run, command, message):
     assert message in err
 
 
+def test_a_model_of_a_table_says_that_it_takes_one(run, table):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    run("train", table, "--target", "kind", "-q", *QUICK)
+    _save(X=GOOD[0], y=GOOD[1])
+    for command in (["evaluate"], ["predict"], ["profile", "--device", "cpu"]):
+        code, out, err = run(command[0], "table.safetensors", "d.npz", *command[1:])
+        assert (code, out) == (2, "")
+        assert "trained on a table with named columns: give such a table" in err
+
+
 def test_usage_errors_end_with_two(run):
     assert run("train", "iris", "--epochs", "many")[0] == 2
     assert run("fly")[0] == 2
+
+
+class Full(durable.Disk):
+    """Has no room for files with some ending, but those whose names begin in a way."""
+
+    def __init__(self, *endings, but=None):
+        self._endings, self._but = endings, but
+
+    def rename(self, old, new):
+        spared = self._but is not None and new.name.startswith(self._but)
+        if new.suffix in self._endings and not spared:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().rename(old, new)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Fill the disk, for files with some ending."""
+
+    def fill(*endings, but=None):
+        monkeypatch.setattr(durable, "DISK", Full(*endings, but=but))
+
+    return fill
+
+
+def test_results_come_before_a_model_that_can_t_be_saved(run, full):
+    full(".safetensors")
+    why = "error: iris.safetensors: the model can't be saved (No space left on device)\n"
+    code, out, err = run("train", "iris", *QUICK)
+    assert (code, err) == (2, why)
+    assert "verdict:" in out
+    assert "saved" not in out
+    code, out, err = run("train", "iris", "--json", *QUICK)
+    assert (code, err) == (2, why)
+    told = json.loads(out)
+    assert (told["model"], told["picture"]) == (None, None)
+    assert set(told["results"]) == {"train", "dev", "test"}
+    assert os.listdir() == []
+
+
+def test_without_a_picture_there_is_a_note(run, full):
+    full(".png")
+    code, out, err = run("train", "wine", *QUICK, "--learning-curve")
+    assert code == 0
+    reason = "can't be written (No space left on device): there is none"
+    names = ["wine.png", "wine.curve.png"]
+    assert err.splitlines() == [f"note: the picture {name} {reason}" for name in names]
+    assert "saved wine.safetensors\n" in out
+    assert os.listdir() == ["wine.safetensors"]
+    result = json.loads(run("train", "wine", *QUICK, "--learning-curve", "--json")[1])
+    assert (result["picture"], result["curve_picture"]) == (None, None)
+
+
+def test_predictions_that_can_t_be_written_leave_the_old_ones(run, full):
+    run("train", "iris", *QUICK, "-q")
+    Path("o.csv").write_text("old")
+    full(".csv")
+    code, out, err = run("predict", "iris.safetensors", "iris", "-o", "o.csv")
+    assert (code, out, err) == (2, "", "error: o.csv: No space left on device\n")
+    assert Path("o.csv").read_text() == "old"
 
 
 def test_read_only_folder_is_found_before_training(run, monkeypatch):
@@ -880,6 +1030,8 @@ def test_profile_of_a_network_that_no_model_can_be(run):
         (["--layers", "4-3", "--dropout", "0.1"], "no hidden layer to drop from"),
         (["--layers", "4-8-3", "--activation", "gelu"], "give one of relu"),
         (["--layers", "4-3", "--seconds", "0"], "seconds is 0.0"),
+        (["--layers", "4-3", "--target", "x"], "--target and --drop are for DATA, and none is"),
+        (["iris.safetensors", "--drop", "x"], "--target and --drop are for DATA, and none is"),
         (["--layers", "4-3", "--max-batch", "0"], "max_batch is 0: give 1 or more"),
         (["--layers", "4-3", "--device", "tpu"], "give 'auto'"),
         (["--layers", "4-3", "--picture", "p.jpg"], "pictures are written as .png"),

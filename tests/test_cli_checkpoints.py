@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import interrupted, needs_signals, run  # noqa: F401 - a fixture
+from test_cli import full, interrupted, needs_signals, run  # noqa: F401 - fixtures
 
 import xpnet as xn
+from xpnet import checkpoints
 from xpnet.cli_checkpoints import going_on
 from xpnet.settings import Settings
 
@@ -186,12 +187,14 @@ def begun(run):  # noqa: F811
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--resume", "run", "--hidden", "9"], "--hidden can't be changed by --resume: the check"),
-        (["--resume", "run", "--seed", "0", "--l2", "1"], "--l2, --seed can't be changed by"),
-        (["--resume", "run", "--checkpoint", "run"], "--checkpoint can't be changed by --resume"),
-        (["--resume", "run", "--learning-curve"], "--learning-curve can't be changed by"),
-        (["--resume", "run", "--epochs", "9"], "optimizer.learning_rate.total is 9.0 here and 4.0"),
-        (["--resume", "run", "--epochs", "2"], "optimizer.learning_rate.total is 2.0 here and 4.0"),
+        (["--resume", "run", "--hidden", "9"], "--hidden can't be given with --resume: the check"),
+        (["--resume", "run", "--seed", "0", "--l2", "1"], "--l2, --seed can't be given with"),
+        (["--resume", "run", "--checkpoint", "run"], "--checkpoint can't be given with --res"),
+        (["--resume", "run", "--learning-curve"], "--learning-curve can't be given"),
+        (["--resume", "run", "--epochs", "9"], "--epochs can't be changed: the schedule, cosine, "),
+        (["--resume", "run", "--epochs", "2"], "--epochs can't be changed: the schedule, cosine, "),
+        (["--resume", ""], "--resume is '': give a folder's name"),
+        ([*QUICK, "--checkpoint", ""], "--checkpoint is '': give a folder's name"),
         (["wine", "--resume", "run"], "0020.safetensors: is of other data: the fingerprint of"),
         (["--resume", "nowhere"], "nowhere: there is no checkpoint to go on from"),
         (["--resume", "iris.png"], "iris.png: is no folder; give one for checkpoints"),
@@ -201,8 +204,8 @@ def begun(run):  # noqa: F811
         ([*QUICK, "--checkpoint", "iris.png"], "iris.png: is no folder; give one for checkpoi"),
         ([*QUICK, "--checkpoint", "x", "--l2", "0,1"], "--l2 has 2 values: --checkpoint goes with"),
         ([*QUICK, "--checkpoint", "x", "--learning-curve"], "--learning-curve trains many times"),
-        ([*QUICK, "--keep", "2"], "--keep is 2, and there are no checkpoints: --checkpoint"),
-        ([*QUICK, "--checkpoint-every", "2"], "--checkpoint-every is 2, and there are no"),
+        ([*QUICK, "--keep", "2"], "--keep goes with --checkpoint FOLDER"),
+        ([*QUICK, "--checkpoint-every", "2"], "--checkpoint-every goes with --check"),
         ([*QUICK, "--checkpoint", "x", "--keep", "0"], "--keep is 0: give 1 or more"),
         ([*QUICK, "--checkpoint", "x", "--checkpoint-every", "-1"], "--checkpoint-every is -1: g"),
         ([], "DATA is missing: say what to train on, or what to go on with: --resume"),
@@ -234,10 +237,97 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     Path("data.npz").unlink()
     code, _, err = run("train", "--resume", "run")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "data.npz: no such file" in err
+    assert "data.npz: no such file; if it was moved: xpnet train DATA --resume run\n" in err
     # It was moved: its new place may be told.
     np.savez("moved.npz", X=X, y=y)
     assert run("train", "moved.npz", "--resume", "run")[0] == 0
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential:decay=0.9"])
+def test_of_a_finished_run_nothing_is_left_to_make(run, schedule):  # noqa: F811
+    run("train", *QUICK, "--schedule", schedule, "--checkpoint", "run")
+    code, out, err = run("train", "--resume", "run")
+    assert (code, err) == (0, "")
+    more = "" if schedule == "cosine" else "; --epochs may be larger"
+    assert f"all 4 epochs are made{more}\n" in out
+    assert "samples/s" not in out
+    if more:
+        code, _, err = run("train", "--resume", "run", "--epochs", "2")
+        assert code == 2
+        assert re.search(r"epochs is 2, and .* was written in epoch 4: give 4 or more\n$", err)
+
+
+def forge(change):
+    """Change all checkpoints in "run", and give them the checksums that go with them."""
+    for path in Path("run").iterdir():
+        arrays, document = xn.checkpoint_files.read(path)
+        change(document)
+        path.write_bytes(xn.checkpoint_files.encode(arrays, document))
+
+
+def test_nothing_in_a_checkpoint_steers_the_terminal(begun):
+    forge(lambda document: document.update(machine="\x1b[2Jthe abacus"))
+    code, out, err = begun("train", "--resume", "run")
+    assert code == 0
+    assert "was written by \\x1b[2Jthe abacus, and this is" in err
+    assert "\x1b" not in out + err
+
+
+def test_a_checkpoint_that_says_nothing_of_itself(begun):
+    forge(lambda document: document["written"].update(about=None))
+    code, _, err = begun("train", "--resume", "run")
+    assert code == 2
+    assert "no run can go on from it (TypeError('about is None'))\n" in err
+
+
+def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full):  # noqa: F811
+    expected = undisturbed(run, *QUICK)
+    full(".safetensors", but="step-")
+    code, out, err = run("train", *QUICK, "--checkpoint", "run")
+    assert code == 2
+    assert "verdict:" in out
+    assert err == (
+        "error: iris.safetensors: the model can't be saved (No space left on device). Go on with: "
+        "xpnet train --resume run -o ANOTHER\n"
+    )
+    full()
+    assert run("train", "--resume", "run", "-o", "another.safetensors")[0] == 0
+    assert Path("another.safetensors").read_bytes() == expected
+
+
+def test_ctrl_c_at_once_says_how_to_go_on(run, monkeypatch):  # noqa: F811
+    def press(self, trainer):
+        begin(self, trainer)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    begin = checkpoints.Keeper.begin
+    monkeypatch.setattr(checkpoints.Keeper, "begin", press)
+    code, _, err = run("train", *QUICK, "--checkpoint", "run")
+    assert (code, err) == (
+        130,
+        "stopped at once by Ctrl-C: what was not saved is lost; go on with: xpnet train --resume "
+        "run\n",
+    )
+
+
+@needs_signals
+def test_sigterm_writes_a_checkpoint_and_ends(tmp_path):
+    options = ["digits", "--epochs", "300", "--checkpoint", "run", "--checkpoint-every", "100000"]
+    code, out, err = interrupted(tmp_path, options, "2 ", sent=signal.SIGTERM)
+    assert (code, err) == (128 + signal.SIGTERM, "")
+    assert re.search(r"stopped in epoch \d+: SIGTERM came", out)
+    assert "go on with: xpnet train --resume run\n" in out
+    assert xn.Checkpoints(tmp_path / "run").files()[0].name != "step-000000000.safetensors"
+    assert (tmp_path / "digits.safetensors").exists()
+
+
+@needs_signals
+def test_sigterm_without_checkpoints_ends_at_once(tmp_path):
+    options = ["digits", "--epochs", "300"]
+    code, out, _ = interrupted(tmp_path, options, "2 ", sent=signal.SIGTERM)
+    assert code == -signal.SIGTERM
+    assert "saved" not in out
 
 
 def test_a_damaged_checkpoint_is_told_of(begun):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from contextlib import suppress
 from copy import deepcopy
@@ -532,14 +533,17 @@ def test_a_description_that_is_no_json_leaves_the_old_file(good, description):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_where_nothing_can_be_written(tmp_path):
-    net = build("cpu")
-    with pytest.raises(FileNotFoundError):
-        net.save(tmp_path / "no such folder" / "model.safetensors")
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("no such folder/model.safetensors", FileNotFoundError), ("folder", IsADirectoryError)],
+)
+def test_where_nothing_can_be_written(tmp_path, name, error):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
-        net.save(tmp_path / "folder")
-    assert os.listdir(tmp_path) == ["folder"]
+    path = str(tmp_path / name)
+    with pytest.raises(error, match=re.escape(repr(path))) as caught:
+        build("cpu").save(path)
+    assert (caught.value.filename, caught.value.filename2) == (path, None)
+    assert sorted(os.listdir(tmp_path)) == ["folder"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

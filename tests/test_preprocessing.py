@@ -1,6 +1,7 @@
 """From raw columns to features, and from labels to what a loss takes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -129,6 +130,35 @@ def test_rows_of_another_kind(frame, change, error, message):
 def test_bad_arrays(rows, error, message):
     with pytest.raises(error, match=message):
         Features.learn(rows)
+
+
+@pytest.mark.parametrize("value", [1e200, -1e308])
+def test_what_is_too_large_to_standardise_is_refused(pd, value):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    rows[:2, 1] = value
+    message = f"has values up to {re.escape(f'{abs(value):g}')}, too large to standardise: scale it"
+    with pytest.raises(ValueError, match=rf"column 1 of X {message}"):
+        Features.learn(rows)
+    with pytest.raises(ValueError, match=rf"column 'b' of the data {message}"):
+        Features.learn(pd.DataFrame(rows, columns=["a", "b", "c"]))
+    target = Target.learn(rows, "regression")
+    with pytest.raises(ValueError, match=rf"column 1 of the target {message}"):
+        target.standardise(rows)
+    assert np.isfinite(Features.learn(rows / abs(value)).scale).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_lies_too_far_from_the_training_is_refused(pd):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    far = rows.copy()
+    far[4, 2] = 1e39  # more than a float32 holds
+    message = r"has values up to 1e\+39, too far from those of the training"
+    with pytest.raises(ValueError, match=f"column 2 of the data {message}"):
+        Features.learn(rows).transform(far, np.float32)
+    first, other = (pd.DataFrame(r, columns=["a", "b", "c"]) for r in (rows, far))
+    with pytest.raises(ValueError, match=f"column 'c' of the data {message}"):
+        Features.learn(first).transform(other, np.float32)
+    assert np.isfinite(Features.learn(rows).transform(far, np.float64)).all()
 
 
 def test_dates_are_refused(pd):

@@ -1,5 +1,7 @@
 """Reading data sets: each source, and each way in which it can be wrong."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -118,9 +120,41 @@ def _truncated(folder):
     (folder / "d.npz").write_bytes(whole[: len(whole) // 2])
 
 
+def _headed(folder, change):
+    """Write an array whose header is another."""
+    np.save(folder / "dX.npy", X)
+    whole = (folder / "dX.npy").read_bytes()
+    (folder / "dX.npy").write_bytes(change(whole))
+
+
+def _unclosed(folder):
+    _headed(folder, lambda whole: whole.replace(b"}", b" ", 1))
+
+
+def _not_python(folder):
+    _headed(folder, lambda whole: whole.replace(b"'shape': (", b"'shape': $(", 1))
+
+
+def _unclosed_inside(folder):
+    _unclosed(folder)
+    with zipfile.ZipFile(folder / "d.npz", "w") as archive:
+        archive.write("dX.npy", "X.npy")
+
+
+def _long_header(folder):
+    header = str({"descr": "<f8", "fortran_order": False, "shape": (2, 2)}).encode()
+    header = header.ljust(60_000) + b"\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (folder / "dX.npy").write_bytes(start + header + bytes(32))
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
+        ("dX.npy", _unclosed, r"dX\.npy: can't be read as \.npy"),
+        ("dX.npy", _not_python, r"dX\.npy: can't be read as \.npy"),
+        ("d.npz", _unclosed_inside, r"d\.npz: can't be read as \.npz"),
+        ("dX.npy", _long_header, "its header is longer than that of any array of numbers"),
         (*_content("d.npz", b""), "empty"),
         (*_content("d.npz", b"hello"), "can't be read as .npz"),
         (*_content("dX.npy", b"hello"), "can't be read as .npy"),
@@ -154,7 +188,10 @@ def test_broken_arrays(folder, name, write, message):
         ("d.csv", b"a,b\n1,2\n", {"target": "b", "drop": ["d"]}, "no column 'd'"),
         ("d.csv", b"b\n1\n", {"target": "b"}, "no columns are left"),
         ("d.csv", b"a,b\n1,2,3\n4\n5,6,7,8,9\n", {"target": "b"}, "can't be read as .csv"),
-        ("d.csv", bytes(range(128, 256)), {"target": "b"}, "can't be read as .csv"),
+        ("d.csv", bytes(range(128, 256)), {"target": "b"}, "is no text in UTF-8 .*: save it as U"),
+        ("d.csv", "a,b\n1,2\n".encode("utf-16"), {"target": "b"}, "d.csv: .*: save it as UTF-8"),
+        ("d.csv", "a,b\n1,2\n".encode("utf-16-le"), {"target": "b"}, "zero byte.*: save it as U"),
+        ("d.csv", b"a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "'b' is the column to be pred"),
         ("d.parquet", b"hello", {"target": "b"}, "can't be read as .parquet"),
     ],
 )
@@ -204,6 +241,16 @@ def test_openml(monkeypatch, pd):
 def test_openml_needs_a_name(source):
     with pytest.raises(DataError, match="openml"):
         read(source)
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_what_openml_does_not_give_is_named(monkeypatch, error):
+    def refuse(*_, **__):
+        raise error("unreachable")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
+    with pytest.raises(DataError, match=r"openml:zzz: can't be fetched \(unreachable\)"):
+        read("openml:zzz")
 
 
 def test_openml_target_that_is_not_one_column(monkeypatch, pd):

@@ -1,5 +1,20 @@
 """``python -m xpnet`` is ``xpnet``."""
 
-from .cli import main
+import sys
 
-main()
+from .interrupts import held_back
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while that is imported is told in a line, not in a traceback."""
+    try:
+        with held_back():
+            from .cli import main as run
+    except KeyboardInterrupt:
+        print("stopped at once by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

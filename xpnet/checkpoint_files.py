@@ -27,6 +27,9 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 #: What a checkpoint is called: `Folder.name`.
 _NAMED = re.compile(r"step-\d{9,}\.safetensors")
 
+#: The first version of model files in which a checksum is a must: no checkpoint is older.
+WITH_CHECKSUM = 2
+
 #: In the JSON: an array and where it lived, and a number that JSON has no word for.
 ARRAY, FLOAT = "$array", "$float"
 
@@ -124,7 +127,7 @@ def read(path: Path) -> tuple[Arrays, Any]:
     ModelFileError
         If it is not a whole checkpoint.
     """
-    arrays, description = serialization.read(path)
+    arrays, description = serialization.read(path, oldest=WITH_CHECKSUM)
     if "checkpoint" not in description:
         raise ModelFileError(f"{path}: a model file, and no checkpoint")
     return arrays, description["checkpoint"]

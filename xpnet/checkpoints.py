@@ -48,7 +48,7 @@ class Checkpoints:
     Raises
     ------
     TypeError, ValueError
-        If `every` or `keep` is no whole number above 0.
+        If `every` or `keep` is no whole number above 0, or `path` empty.
 
     Examples
     --------
@@ -78,6 +78,8 @@ class Checkpoints:
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not os.fspath(self.path):
+            raise ValueError("the folder for checkpoints is '': give its name")
         if self.every is not None:
             check_count(self.every, "every")
         check_count(self.keep, "keep")
@@ -118,9 +120,14 @@ def newest(path: str | os.PathLike[str]) -> Newest:
     file, _, document = found
     try:
         counters, told = document["trainer"], document["written"]
-        return Newest(file, counters["steps"], counters["epochs"], **told)
-    except (KeyError, TypeError) as error:
+        newest = Newest(file, counters["steps"], counters["epochs"], **told)
+        for name in ("step", "epoch", "keep"):
+            check_count(getattr(newest, name), name, least=0)
+        if type(newest.about) is not dict:
+            raise TypeError(f"about is {newest.about!r:.100}")
+    except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(file, error) from error
+    return newest
 
 
 class Trained(Protocol):
@@ -324,7 +331,10 @@ class Keeper(NoKeeper):
         except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
-            raise ValueError(f"epochs is {epochs}, and {self._last} was written in epoch {made}")
+            raise ValueError(
+                f"epochs is {epochs}, and {self._last} was written in epoch {made}: give {made} or "
+                "more"
+            )
 
     def begin(self, trainer: Trained) -> None:
         """Give the callbacks their states back, or write the first checkpoint.

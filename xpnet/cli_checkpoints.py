@@ -58,7 +58,7 @@ class Run:
             if value is not None and value < 1:
                 raise ValueError(f"{option} is {value}: give 1 or more")
             if value is not None and self.folder is None:
-                raise ValueError(f"{option} is {value}, and there are no checkpoints: --checkpoint")
+                raise ValueError(f"{option} goes with --checkpoint FOLDER")
 
     def require_alone(self, lambdas: list[float], learning_curve: bool) -> None:
         """Raise a ValueError where several trainings would share the folder of checkpoints."""
@@ -83,7 +83,13 @@ class Run:
         OSError, ValueError
             If that can't be, or they are not those that the run began with.
         """
-        dataset = readers.read(self.data, self.target, self.drop)
+        try:
+            dataset = readers.read(self.data, self.target, self.drop)
+        except FileNotFoundError as error:
+            if self.begun is None:
+                raise
+            moved = f"if it was moved: xpnet train DATA --resume {self.quoted_folder()}"
+            raise FileNotFoundError(f"{error}; {moved}") from error
         if self.begun is not None:
             here, there = dataset.fingerprint(), self.begun.about.get("fingerprint")
             if here != there:
@@ -113,7 +119,15 @@ class Run:
 
     def command(self) -> str:
         """Return the command that goes on with it."""
-        return f"xpnet train --resume {shlex.quote(str(self.folder))}"
+        return f"xpnet train --resume {self.quoted_folder()}"
+
+    def quoted_folder(self) -> str:
+        """Return the folder of checkpoints as one types it."""
+        return shlex.quote(str(self.folder))
+
+    def has_checkpoints(self) -> bool:
+        """Return whether there is something to go on from, if this process ends now."""
+        return self.folder is not None and bool(Checkpoints(self.folder).files())
 
 
 def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run:
@@ -140,7 +154,7 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     given = set(given)
     if others := sorted(given - set(FREE)):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise ValueError(f"{named} can't be changed by --resume: the checkpoint has all settings")
+        raise ValueError(f"{named} can't be given with --resume: the checkpoint has all settings")
     begun = checkpoints.newest(folder)
     if "settings" not in begun.about:
         raise ModelFileError(f"{begun.file}: xpnet train did not write it; go on with it in Python")
@@ -160,8 +174,23 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     except (AttributeError, KeyError, TypeError) as error:
         raise ModelFileError(f"{begun.file}: no run can go on from it ({error!r})") from error
     if "epochs" in given:
+        if options["epochs"] != settings.epochs and schedule_ends_with_the_run(settings):
+            raise ValueError(
+                f"--epochs can't be changed: the schedule, {settings.schedule}, depends on it"
+            )
         run = replace(run, settings=replace(settings, epochs=options["epochs"]))
     return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
+
+
+def schedule_ends_with_the_run(settings: Settings) -> bool:
+    """Return whether the rates depend on how many epochs there are.
+
+    Examples
+    --------
+    >>> [schedule_ends_with_the_run(Settings(schedule=s)) for s in ("cosine", "inverse-time")]
+    [True, False]
+    """
+    return settings.make_optimizer(1, 1) != settings.make_optimizer(2, 1)
 
 
 def _tuple(value: Any) -> Any:

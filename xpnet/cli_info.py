@@ -39,6 +39,8 @@ def info(
         _show_schedules(picture, as_json)
     if initializers:
         _show_initializers(picture, as_json)
+    if picture is not None:
+        console.make_console(quiet=as_json).print(f"\nsaved {picture}")
     if schedules or initializers:
         return
     found = system.describe()

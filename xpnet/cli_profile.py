@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from . import console, options, profile_subject, system
+from . import console, durable, options, profile_subject, system
 from .backend import every, why_no_cuda
 from .options import Drop, Target
 from .profile_result import Profile
@@ -68,6 +69,8 @@ def profile(
     Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
     """
     out = console.make_console(quiet=json_file == "-")
+    if (target is not None or drop) and (data if layers is None else model) is None:
+        raise ValueError("--target and --drop are for DATA, and none is given: leave them out")
     _check_outputs(picture, json_file, [name for name in (model, data) if name])
     described = {
         "activation": activation,
@@ -99,7 +102,7 @@ def profile(
         )
     _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
     if ctrl_c.pressed:
-        raise typer.Exit(ctrl_c.EXIT_CODE)
+        sys.exit(ctrl_c.exit_code)
 
 
 def _show_profile(
@@ -113,7 +116,7 @@ def _show_profile(
     """Show a profile, draw it and write it, as asked for."""
     console.print_profile(out, found)
     if ctrl_c.pressed:
-        out.print(f"\n{ctrl_c.REASON}: the rest was left out")
+        out.print(f"\n{ctrl_c.reason}: the rest was left out")
     saved = []
     document = found.as_dict() | {
         "subject": name,
@@ -123,7 +126,8 @@ def _show_profile(
     if json_file == "-":
         options.write_json(document)
     elif json_file is not None:
-        Path(json_file).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        durable.write_whole(Path(json_file), text.encode())
         saved.append(json_file)
     if picture is not None and any(series.rows for series in found.series):
         found.plot(picture, name)

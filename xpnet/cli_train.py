@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
 
-from . import console, options, plots
+from . import console, durable, options, plots
 from .backend import explain
-from .cli_checkpoints import Run, going_on
+from .cli_checkpoints import Run, going_on, schedule_ends_with_the_run
 from .experiment import Experiment
 from .history import DivergedError
 from .options import DATA_HELP, Device, Drop, Json, Target
+from .readers import Dataset
 from .settings import Settings
 from .sweeps import L2Choice, Watch, check_l2_values
 from .training import Trainer
@@ -112,7 +119,7 @@ def train(
         ),
     ] = False,
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FOLDER", help="Write checkpoints there, to go on if the training is cut off."
         ),
@@ -129,7 +136,7 @@ def train(
         int | None, typer.Option(help="How many checkpoints stay; if not given 3, and the best.")
     ] = None,
     resume: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FOLDER",
             help="Go on from the newest checkpoint there; the data and all settings come from it.",
@@ -147,13 +154,16 @@ def train(
 
     The data is parted into training, development and test set; numbers are standardised, strings
     one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
-    With --checkpoint a training that was cut off, however, goes on by --resume.
+    With --checkpoint SIGTERM does as Ctrl-C, and a training that was cut off, however, goes on by
+    --resume.
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
-    if resume is not None:
+    _check(clip_norm, seed, goal)
+    begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
+    if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
-        run = going_on(resume, options.given(ctx), free | {"every": every, "keep": keep})
+        run = going_on(begun, options.given(ctx), free | {"every": every, "keep": keep})
     else:
         if data is None:
             raise ValueError(
@@ -181,35 +191,90 @@ def train(
             goal=goal,
         )
         names = options.names(drop)
-        run = Run(data, target, names, settings, device, output, checkpoint, every, keep)
+        run = Run(data, target, names, settings, device, output, folder, every, keep)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     dataset = run.read()
-    model_file = run.output or Path(f"{dataset.name}.safetensors")
-    options.require_writable(model_file, run.data)
-    picture = options.beside(model_file, ".png")
-    curve = options.beside(model_file, ".curve.png")
-    for path in (picture, curve) if learning_curve else (picture,):
-        options.require_writable(path, run.data, str(model_file))
+    files = _files(run, dataset, learning_curve)
     experiment = Experiment(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
     _introduce(out, experiment, run)
     ctrl_c = console.CtrlC()
-    with ctrl_c.watched():
-        choice = _train(out, experiment, lambdas, run, model_file, ctrl_c)
-        result = _finish(out, experiment, choice, model_file, picture)
-        if learning_curve and not ctrl_c.pressed:
-            result |= _learn_on_parts(out, experiment, curve, ctrl_c)
-        if ctrl_c.pressed:
-            out.print(f"{ctrl_c.REASON}: the rest was left out")
+    with _telling_how_to_go_on(run), ctrl_c.watched(terminated=run.folder is not None):
+        result, failure = _carry_out(out, experiment, lambdas, run, files, ctrl_c)
         if run.folder is not None and ctrl_c.cut(experiment.trainer):
             result["resume"] = run.command()
             console.make_console(stderr=quiet or as_json).print(f"go on with: {run.command()}")
         if as_json:
             options.write_json(result | {"interrupted": ctrl_c.pressed})
+    if failure is not None:
+        raise failure
     if ctrl_c.pressed:
-        raise typer.Exit(ctrl_c.EXIT_CODE)
+        sys.exit(ctrl_c.exit_code)
+
+
+class Files(NamedTuple):
+    """What a training writes; without a learning curve there is no picture of one."""
+
+    model: Path
+    picture: Path
+    curve: Path | None
+
+
+def _files(run: Run, dataset: Dataset, learning_curve: bool) -> Files:
+    """Return what is to be written, once it is found that it can be."""
+    model_file = run.output or Path(f"{dataset.name}.safetensors")
+    options.require_writable(model_file, run.data)
+    picture = options.beside(model_file, ".png")
+    curve = options.beside(model_file, ".curve.png") if learning_curve else None
+    for path in filter(None, (picture, curve)):
+        options.require_writable(path, run.data, str(model_file))
+    return Files(model_file, picture, curve)
+
+
+def _check(clip_norm: float | None, seed: int, goal: float) -> None:
+    """Raise a ValueError of numbers that can't be, in the words of the command line."""
+    if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
+        raise ValueError(f"--clip-norm is {clip_norm:g}: give a number above 0, or leave it out")
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}: give 0 or more")
+    if not 0 < goal < 1:
+        raise ValueError(f"--goal is {goal:g}: give an error above 0 and below 1, as 0.01 for 1 %")
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Run) -> Iterator[None]:
+    """Return a context in which a Ctrl-C that ends all at once says how to go on, if one can."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not run.has_checkpoints():
+            raise
+        raise KeyboardInterrupt(f"go on with: {run.command()}") from stop
+
+
+def _carry_out(
+    out: Console,
+    experiment: Experiment,
+    lambdas: list[float],
+    run: Run,
+    files: Files,
+    ctrl_c: console.CtrlC,
+) -> tuple[dict[str, Any], OSError | None]:
+    """Train, show the results, save; return what came of it, and why no model could be saved."""
+    choice = _train(out, experiment, lambdas, run, files.model, ctrl_c)
+    result = _finish(out, experiment, choice)
+    try:
+        _save_model(experiment, run, files.model)
+    except OSError as error:
+        return result | {"model": None, "picture": None}, error
+    result |= _draw_history(out, experiment, result, files)
+    if files.curve is not None and not ctrl_c.pressed:
+        result |= _learn_on_parts(out, experiment, files.curve, ctrl_c)
+    if ctrl_c.pressed:
+        out.print(f"{ctrl_c.reason}: the rest was left out")
+    return result, None
 
 
 def _train(
@@ -231,12 +296,12 @@ def _train(
         table = console.SweepTable(out, "λ", "l2", name)
         choice = experiment.choose_l2(lambdas, [reporter, ctrl_c], _adding(table, ctrl_c))
         if len(choice.rows) < len(lambdas):
-            out.print(f"{ctrl_c.REASON}: {len(choice.rows)} of {len(lambdas)} values were tried")
+            out.print(f"{ctrl_c.reason}: {len(choice.rows)} of {len(lambdas)} values were tried")
         return choice
     except DivergedError as error:
         reporter.close()
         every = "the training diverged for every λ; the last one: " if len(lambdas) > 1 else ""
-        raise _saved_what_was_good(error, experiment, model_file, every) from error
+        raise _saved_what_was_good(error, experiment, run, model_file, every) from error
     finally:
         reporter.close()
 
@@ -271,19 +336,16 @@ def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
         out.print(experiment.batch_size_reason)
     if run.begun is not None:
         out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
+        if run.begun.epoch == experiment.epochs:
+            fixed = schedule_ends_with_the_run(experiment.settings)
+            more = "" if fixed else "; --epochs may be larger"
+            out.print(f"all {experiment.epochs} epochs are made{more}")
     out.print()
 
 
-def _finish(
-    out: Console,
-    experiment: Experiment,
-    choice: L2Choice | None,
-    model_file: Path,
-    picture: Path,
-) -> dict[str, Any]:
-    """Evaluate, save, draw, show the results and return them."""
+def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> dict[str, Any]:
+    """Evaluate, show the results and return them."""
     model, history = experiment.model, experiment.trainer.history
-    model.save(model_file)
     errors = experiment.evaluate()
     verdict = experiment.diagnose(errors)
     name = options.error_name(model)
@@ -300,15 +362,6 @@ def _finish(
     out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
-    plots.training_history(
-        history,
-        picture,
-        experiment.dataset.name + (f", λ = {choice.l2:g}" if choice is not None else ""),
-        name,
-        errors["test"]["error"],
-        experiment.best_epoch,
-    )
-    out.print(f"\nsaved {model_file} and {picture}")
     return {
         "data": experiment.dataset.name,
         "device": model.network.backend.device,
@@ -324,9 +377,51 @@ def _finish(
         "reason": history.reason,
         "best_epoch": experiment.best_epoch,
         "l2_choice": None if choice is None else choice.rows,
-        "model": str(model_file),
-        "picture": str(picture),
     }
+
+
+def _draw_history(
+    out: Console, experiment: Experiment, result: dict[str, Any], files: Files
+) -> dict[str, Any]:
+    """Draw the training; say and return what is saved."""
+    l2 = "" if result["l2_choice"] is None else f", λ = {result['settings']['l2']:g}"
+    drawn = _draw(
+        files.picture,
+        lambda file: plots.training_history(
+            experiment.trainer.history,
+            file,
+            experiment.dataset.name + l2,
+            options.error_name(experiment.model),
+            result["results"]["test"]["error"],
+            experiment.best_epoch,
+        ),
+    )
+    saved = [str(files.model), *([str(files.picture)] if drawn else [])]
+    out.print(f"\nsaved {' and '.join(saved)}")
+    return {"model": str(files.model), "picture": str(files.picture) if drawn else None}
+
+
+def _save_model(experiment: Experiment, run: Run, model_file: Path) -> None:
+    """Save the model, or say why not and what may be done."""
+    try:
+        experiment.model.save(model_file)
+    except OSError as error:
+        why = f"{model_file}: the model can't be saved ({error.strerror or error})"
+        go_on = f". Go on with: {run.command()} -o ANOTHER" if run.has_checkpoints() else ""
+        raise type(error)(f"{why}{go_on}") from error
+
+
+def _draw(picture: Path, draw: Callable[[Any], None]) -> bool:
+    """Write a picture, whole or not at all; return whether it could be: what matters is safe."""
+    content = io.BytesIO()
+    draw(content)
+    try:
+        durable.write_whole(picture, content.getvalue())
+    except OSError as error:
+        why = f"the picture {picture} can't be written ({error.strerror or error})"
+        warnings.warn(f"{why}: there is none", UserWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _learn_on_parts(
@@ -346,15 +441,16 @@ def _learn_on_parts(
         reporter.close()
     if not curve.rows:
         return {"learning_curve": []}
-    curve.plot(picture, experiment.dataset.name, name)
-    out.print(f"\nsaved {picture}")
-    return {"learning_curve": curve.rows, "curve_picture": str(picture)}
+    drawn = _draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
+    if drawn:
+        out.print(f"\nsaved {picture}")
+    return {"learning_curve": curve.rows, "curve_picture": str(picture) if drawn else None}
 
 
 def _saved_what_was_good(
-    error: DivergedError, experiment: Experiment, model_file: Path, prefix: str
+    error: DivergedError, experiment: Experiment, run: Run, model_file: Path, prefix: str
 ) -> ValueError:
     if error.good_step == 0 and not experiment.best_epoch:
         return ValueError(f"{prefix}{error} (nothing was learnt by then, and nothing is saved)")
-    experiment.model.save(model_file)
+    _save_model(experiment, run, model_file)
     return ValueError(f"{prefix}{error}. They are saved in {model_file}")

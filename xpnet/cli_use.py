@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from . import console, options, readers
+from . import console, durable, options, readers
 from .experiment import PARTS, part_dataset
 from .model import Model, load_model
 from .options import Data, Device, Drop, Json, ModelFile, Target
@@ -44,8 +45,9 @@ def predict(
     if output is None:
         _write_csv(sys.stdout, columns)
         return
-    with output.open("w", newline="", encoding="utf-8") as file:
-        _write_csv(file, columns)
+    text = io.StringIO(newline="")
+    _write_csv(text, columns)
+    durable.write_whole(output, text.getvalue().encode())
     console.make_console().print(f"wrote {len(predictions):,} predictions to {output}")
 
 
@@ -86,10 +88,13 @@ def _read_again(model: Model, data: str, target: str | None, drop: list[str]) ->
     features = model.features
     if features is None or features.names is None:
         return readers.read(data, target, drop)
-    dataset = readers.read(data, target or model.training.get("target"), drop)
-    if is_frame(dataset.rows):
-        used = {*features.names, *features.categories}
-        dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
+    if target is None and readers.has_columns(data):
+        target = model.training.get("target")
+    dataset = readers.read(data, target, drop)
+    if not is_frame(dataset.rows):
+        raise TypeError("the model was trained on a table with named columns: give such a table")
+    used = {*features.names, *features.categories}
+    dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
     return dataset
 
 

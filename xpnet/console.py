@@ -36,6 +36,19 @@ def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0
     return console
 
 
+def printable(text: str) -> str:
+    r"""Return a text in which nothing can steer a terminal: a file may have brought it along.
+
+    Examples
+    --------
+    >>> print(printable("λ = 1\x1b[2J"))
+    λ = 1\x1b[2J
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class Reporter(Callback):
     """Shows a fit: a progress bar with samples/s in a terminal, and a row per epoch everywhere.
 
@@ -63,7 +76,7 @@ class Reporter(Callback):
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Write the heading and start the bar."""
-        if self._rows:
+        if self._rows and epochs:
             self._console.print(
                 f"{'epoch':>5}  {_headings(self._error_name)}  {'rate':>9}  {'samples/s':>11}"
             )
@@ -90,7 +103,8 @@ class Reporter(Callback):
             self._glanced = now
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Write the epoch's row."""
+        """Write the epoch's row, and move the bar: an epoch may be shorter than a glance."""
+        self._progress.update(self._bar, completed=self._seen, speed=row["samples_per_second"])
         if self._rows:
             self._console.print(
                 f"{row['epoch']:>5.0f}  {_figures(row)}  "
@@ -110,47 +124,57 @@ class Reporter(Callback):
 class CtrlC(Callback):
     """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
 
-    What was learnt is then evaluated and saved as ever; no further training begins.
+    What was learnt is then evaluated and saved as ever; no further training begins. SIGTERM, by
+    which a batch system or a service manager ends a process, may do the same.
 
     Attributes
     ----------
     pressed : bool
         Whether it was pressed.
+    reason : str
+        Which of the two it was, in words.
+    exit_code : int
+        What a shell expects of a command that was ended so: 128 and the signal's number.
     """
 
-    REASON = "Ctrl-C was pressed"
-
-    #: What a shell expects of a command that was ended so.
-    EXIT_CODE = 130
+    reason = "Ctrl-C was pressed"
+    exit_code = 128 + signal.SIGINT
 
     def __init__(self) -> None:
         self.pressed = False
         self._trainer: Trainer | None = None
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Return a context in which Ctrl-C does so."""
-        before = signal.signal(signal.SIGINT, self._press)
+    def watched(self, terminated: bool = False) -> Iterator[None]:
+        """Return a context in which Ctrl-C does so, and SIGTERM if ``terminated``."""
+        numbers = (signal.SIGINT, signal.SIGTERM) if terminated else (signal.SIGINT,)
+        before = {number: signal.signal(number, self._press) for number in numbers}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _press(self, number: int, frame: Any) -> None:
+        terminated = number == signal.SIGTERM
+        signal.signal(number, signal.SIG_DFL if terminated else signal.default_int_handler)
+        if self.pressed:  # the other one came before
+            signal.raise_signal(number)
         self.pressed = True
+        if terminated:
+            self.reason, self.exit_code = "SIGTERM came", 128 + signal.SIGTERM
         if self._trainer is not None:
-            self._trainer.interrupt(self.REASON)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._trainer.interrupt(self.reason)
 
     def cut(self, trainer: Trainer) -> bool:
         """Return whether it ended a training before its time."""
-        return trainer.history.reason == self.REASON
+        return trainer.history.reason == self.reason
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Learn which fit to stop; it may have been pressed before."""
         self._trainer = trainer
         if self.pressed:
-            trainer.interrupt(self.REASON)
+            trainer.interrupt(self.reason)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ then the old file or the new one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -73,7 +74,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises
     ------
     OSError
-        If it can't be written.
+        If it can't be written; it names ``path``.
 
     Examples
     --------
@@ -83,17 +84,24 @@ def write_whole(path: Path, data: bytes) -> None:
     >>> [path.read_bytes() for path in folder.iterdir()]
     [b'whole']
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        with DISK.create(beside) as file:
-            DISK.write(file, data)
-            DISK.sync(file)
-        DISK.rename(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            DISK.remove(beside)
-        raise
-    DISK.sync_folder(path.parent)
+        try:
+            with DISK.create(beside) as file:
+                DISK.write(file, data)
+                DISK.sync(file)
+            DISK.rename(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                DISK.remove(beside)
+            raise
+        DISK.sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -21,12 +21,19 @@ def names(text: str) -> list[str]:
 
 def hidden(text: str) -> tuple[int, ...]:
     """Return the sizes in ``128,64``; none for ``none``."""
-    if text.strip().lower() in ("", "none"):
+    if text.strip().lower() == "none":
         return ()
     sizes = text.split(",")
     if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none")
     return tuple(map(int, sizes))
+
+
+def folder(option: str, text: str | None) -> Path | None:
+    """Return the folder that an option names, if it is given."""
+    if text is not None and not text.strip():
+        raise ValueError(f"--{option} is {text!r}: give a folder's name")
+    return None if text is None else Path(text)
 
 
 def layers(text: str) -> tuple[int, ...]:

@@ -63,7 +63,8 @@ class Features:
         TypeError
             If an array holds no numbers, or a frame's column neither numbers nor strings.
         ValueError
-            If values are NaN (in an array) or infinite, or a column has too many categories.
+            If values are NaN (in an array) or infinite, or too large to standardise, or a column
+            has too many categories.
         """
         if not is_frame(rows):
             _require_finite(rows)
@@ -71,18 +72,21 @@ class Features:
                 whole = np.ones(rows.shape[1])
                 mean, scale = float(rows.mean()), float(rows.std()) or 1.0
                 return cls(None, mean * whole, scale * whole, [], {})
-            return cls(None, rows.mean(axis=0, dtype=np.float64), _deviation(rows), [], {})
+            return cls(None, *_mean_and_deviation(rows, "X"), [], {})
         rows = _with_names(rows)
         names = [c for c in rows.columns if _is_number(rows[c])]
         numbers = _numbers(rows, names)
         known = np.where(np.isnan(numbers), 0.0, numbers)
         counts = np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
-        mean = known.sum(axis=0) / counts
+        with np.errstate(over="ignore"):
+            mean = known.sum(axis=0) / counts
         filled = np.where(np.isnan(numbers), mean, numbers)
         gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers).any(axis=0))]
         others = [c for c in rows.columns if not _is_number(rows[c])]
         categories = {c: _categories(rows[c]) for c in others}
-        return cls(names, mean, _deviation(filled), gaps, categories)
+        deviation = _deviation(filled)
+        _require_standardisable(filled, mean, deviation, "the data", names)
+        return cls(names, mean, deviation, gaps, categories)
 
     @property
     def n_features(self) -> int:
@@ -120,7 +124,10 @@ class Features:
         blocks = [(np.where(absent, self.mean, numbers) - self.mean) / self.scale]
         blocks.append(absent[:, self.gaps].astype(np.float64))
         blocks += [_one_hot(rows[c], c, known) for c, known in self.categories.items()]
-        return np.concatenate(blocks, axis=1).astype(dtype)
+        with np.errstate(over="ignore"):
+            features = np.concatenate(blocks, axis=1).astype(dtype)
+        self._require_no_overflow(features, numbers)
+        return features
 
     def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
         rows = as_array(rows, "the data")
@@ -133,8 +140,31 @@ class Features:
         # In float64, if only by parts: a mean may dwarf what varies round it.
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
-            features[part] = (rows[part] - self.mean) / self.scale
+            with np.errstate(over="ignore"):
+                features[part] = (rows[part] - self.mean) / self.scale
+            self._require_no_overflow(features[part], rows[part])
         return features
+
+    def _require_no_overflow(
+        self, features: np.ndarray[Any, Any], numbers: np.ndarray[Any, Any]
+    ) -> None:
+        """Raise a ValueError if numbers lie so far from those learnt from that they are infinite.
+
+        Parameters
+        ----------
+        features : array
+            What they became; columns beyond theirs are 0 and 1.
+        numbers : array
+            The raw ones, with NaN where one was missing.
+        """
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=0))
+        if len(bad):
+            column, largest = bad[0], float(np.nanmax(np.abs(numbers[:, bad[0]])))
+            raise ValueError(
+                f"column {_called(column, self.names)} of the data has values up to "
+                f"{largest:.3g}, too far from those of the training: correct them, or leave them "
+                "out"
+            )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Features:
@@ -235,10 +265,15 @@ class Target:
         return cls(task, classes)
 
     def standardise(self, y: np.ndarray[Any, Any]) -> None:
-        """Take mean and scale from a regression's training labels."""
-        rows = y.reshape(len(y), -1)
-        self.mean = rows.mean(axis=0, dtype=np.float64).tolist()
-        self.scale = _deviation(rows).tolist()
+        """Take mean and scale from a regression's training labels.
+
+        Raises
+        ------
+        ValueError
+            If they are too large for that.
+        """
+        mean, scale = _mean_and_deviation(y.reshape(len(y), -1), "the target")
+        self.mean, self.scale = mean.tolist(), scale.tolist()
 
     @property
     def loss(self) -> str:
@@ -482,10 +517,43 @@ def _require_finite(rows: Any) -> None:
 
 def _deviation(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return each column's standard deviation, and 1 for a constant one."""
-    scale = rows.std(axis=0, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = rows.std(axis=0, dtype=np.float64)
     # A constant column's deviation need not come out as 0: its mean is rounded.
     size = np.abs(rows).max(axis=0) if len(rows) else scale
     return np.where(scale <= 1e-12 * size, 1.0, scale)
+
+
+def _mean_and_deviation(
+    rows: np.ndarray[Any, Any], what: str
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return each column's mean and standard deviation, once they are found to be finite."""
+    with np.errstate(over="ignore"):
+        mean, scale = rows.mean(axis=0, dtype=np.float64), _deviation(rows)
+    _require_standardisable(rows, mean, scale, what)
+    return mean, scale
+
+
+def _require_standardisable(
+    rows: np.ndarray[Any, Any],
+    mean: np.ndarray[Any, Any],
+    scale: np.ndarray[Any, Any],
+    what: str,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Raise a ValueError if a column's values are so large that its mean or scale is not finite."""
+    bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)))
+    if len(bad):
+        column, largest = bad[0], float(np.abs(rows[:, bad[0]]).max())
+        raise ValueError(
+            f"column {_called(column, names)} of {what} has values up to {largest:.3g}, too large "
+            "to standardise: scale it, or leave it out"
+        )
+
+
+def _called(column: int, names: Sequence[str] | None) -> str:
+    """Return what a column is called, by its name where it has one."""
+    return str(column) if names is None else repr(names[column])
 
 
 def _as_numbers(column: Any) -> Any:

@@ -80,7 +80,9 @@ def of_model(path: str, data: str | None, target: str | None, drop: list[str]) -
     if data is None:
         return Subject(Path(path).name, load(path, device="cpu"))
     model = load_model(path, device="cpu")
-    dataset = readers.read(data, target or model.training.get("target"), drop)
+    if target is None and readers.has_columns(data):
+        target = model.training.get("target")
+    dataset = readers.read(data, target, drop)
     X = model.prepare(dataset.rows)
     y = model.target.encode(np.asarray(dataset.target))
     return Subject(f"{Path(path).name} on {dataset.name}", model.network, X, y)

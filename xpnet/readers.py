@@ -7,6 +7,7 @@ they are. What becomes of them is `preprocessing`'s business.
 from __future__ import annotations
 
 import hashlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -22,6 +23,22 @@ from .preprocessing import is_frame
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 
 FILES = (".npz", ".npy", ".csv", ".parquet")
+
+#: What NumPy raises of a damaged file: its headers are read as Python's own words are.
+DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class DataError(ValueError):
@@ -127,6 +144,17 @@ def read(
     return _table(path.stem, _read_table(path), target, drop, labels, str(path))
 
 
+def has_columns(source: str) -> bool:
+    """Return whether a source is a table with named columns, by its name.
+
+    Examples
+    --------
+    >>> has_columns("t.csv"), has_columns("openml:titanic"), has_columns("d.npz")
+    (True, True, False)
+    """
+    return source.startswith("openml:") or Path(source).suffix.lower() in (".csv", ".parquet")
+
+
 def _only_arrays(found: Dataset, target: str | None, drop: Sequence[str]) -> Dataset:
     if target is not None or drop:
         raise DataError(f"{found.name} has no named columns: leave --target and --drop out")
@@ -153,9 +181,11 @@ def _load(path: Path) -> Any:
             if isinstance(loaded, np.lib.npyio.NpzFile):
                 return {name: loaded[name] for name in loaded.files}
             return loaded
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         text = str(error)
-        if "pickle" in text:
+        if "max_header_size" in text:
+            text = "its header is longer than that of any array of numbers"
+        elif "pickle" in text:
             text = "it holds Python objects, or is no NumPy file; save plain arrays of numbers"
         raise DataError(f"{path}: can't be read as {path.suffix} ({text})") from error
 
@@ -225,13 +255,26 @@ def _read_table(path: Path) -> Any:
         import pandas as pd
     except ImportError as error:
         raise ImportError(f"{path}: tables need pandas: pip install 'xpnet[files]'") from error
+    csv = path.suffix.lower() == ".csv"
     try:
-        return pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        if csv:
+            _require_text(path)
+        return pd.read_csv(path) if csv else pd.read_parquet(path)
     except ImportError as error:
         raise ImportError(f"{path}: Parquet needs pyarrow: pip install 'xpnet[files]'") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text in UTF-8 ({error}): save it as UTF-8") from error
     except (ValueError, OSError, KeyError) as error:  # pandas' and Arrow's errors derive from these
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: can't be read as {path.suffix} ({reason})") from error
+
+
+def _require_text(path: Path) -> None:
+    """Raise a UnicodeDecodeError if a file begins as UTF-16 or as no text at all."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if (place := start.find(0)) >= 0:
+        raise UnicodeDecodeError("utf-8", start, place, place + 1, "a zero byte")
 
 
 def _table(
@@ -250,6 +293,8 @@ def _table(
     for column in (*drop, *([target] if target and labels else [])):
         if column not in frame.columns:
             raise DataError(f"{source}: there is no column {column!r}; there are {known}")
+    if labels and target in drop:
+        raise DataError(f"{source}: {target!r} is the column to be predicted: don't leave it out")
     y = frame[target].to_numpy() if target in frame.columns else None
     gone = [*drop, *([target] if y is not None else [])]
     rows = frame.drop(columns=gone)
@@ -264,9 +309,11 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
     name, _, version = source.removeprefix("openml:").partition("@")
     if not name or (version and not version.isdecimal()):
         raise DataError(f"{source}: give a name and if need be a version, as openml:titanic@1")
-    bunch = fetch_openml(
-        name, version=int(version) if version else "active", as_frame=True, parser="auto"
-    )
+    which = int(version) if version else "active"
+    try:
+        bunch = fetch_openml(name, version=which, as_frame=True, parser="auto")
+    except (ValueError, OSError) as error:
+        raise DataError(f"{source}: can't be fetched ({error})") from error
     frame = bunch.frame
     own = getattr(bunch.target, "name", None)  # several targets are a frame, and have none
     return _table(name, frame, target or own, drop, labels, source)

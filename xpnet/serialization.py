@@ -151,9 +151,16 @@ def encode(arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any])
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], oldest: int = READABLE[0]
 ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
     """Read what `write` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    oldest : int
+        The first version that is taken.
 
     Returns
     -------
@@ -169,11 +176,11 @@ def read(
     ModelFileError
         If it is not a whole model file of this library, or was altered since it was written.
     """
-    stored, description = look(path)
+    stored, description = look(path, oldest)
     return dict(stored), description
 
 
-def look(path: str | os.PathLike[str]) -> tuple[Stored, dict[str, Any]]:
+def look(path: str | os.PathLike[str], oldest: int = READABLE[0]) -> tuple[Stored, dict[str, Any]]:
     """Read a file's description, while its arrays stay there: `read`, for who checks them first.
 
     Raises
@@ -198,6 +205,10 @@ def look(path: str | os.PathLike[str]) -> tuple[Stored, dict[str, Any]]:
         raise ModelFileError(
             f"{path}: format version {short(version)}, and this xpnet reads {VERSION} and before: "
             "use the xpnet that wrote it, or a newer one"
+        )
+    if version < oldest:
+        raise ModelFileError(
+            f"{path}: format version {version}, and files of its kind have {oldest} at least"
         )
     digits = description.pop("sha256", None)
     if (version > 1 or digits is not None) and (digits is None or digits != _checksum(path)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from . import augmentation, optimizers, schedules
@@ -185,6 +185,9 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> sch
             steps = options.get("per") == "step"
             options.setdefault("total", float(epochs * batches if steps else epochs))
         kind: Any = SCHEDULES[name]
+        known = [field.name for field in fields(kind) if field.name != "initial"]
+        for other in options.keys() - set(known):
+            raise ValueError(f"{other} is no option of it; there are {', '.join(known) or 'none'}")
         schedule: schedules.Schedule = kind(rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
@@ -215,7 +218,8 @@ def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmen
     Augmentation([Shift(pixels=1), GaussianNoise(sigma=0.2)], image_shape=(8, 8))
     """
     if image_shape is not None and not text:
-        raise ValueError(f"image_shape is {image_shape}, and nothing is augmented: leave it out")
+        shape = "x".join(map(str, image_shape))
+        raise ValueError(f"--image-shape is {shape}, and nothing is augmented: leave it out")
     transforms = []
     for item in map(str.strip, text.split(",") if text else ()):
         name, _, value = item.partition(":")
@@ -226,6 +230,8 @@ def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmen
             transforms.append(kind(*([_number(value)] if value else [])))
         except (TypeError, ValueError) as error:
             raise ValueError(f"augment has {item!r}: {error}") from error
+        if kind.of_images and image_shape is None:
+            raise ValueError(f"augment has {item!r}, for images: give --image-shape, as 28x28")
     return Augmentation(transforms, image_shape) if transforms else None
 
 
