@@ -6,7 +6,7 @@ import pytest
 import xpnet as xn
 from xpnet.evaluation import measure
 from xpnet.model import Model
-from xpnet.preprocessing import Target
+from xpnet.targets import Target
 
 
 def passes_on(n, loss):

@@ -25,7 +25,8 @@ from hostile import pack, sign, unpack
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 import xpnet as xn
-from xpnet.preprocessing import Features, Target
+from xpnet.preprocessing import Features
+from xpnet.targets import Target
 
 try:
     import pandas as pd

@@ -14,8 +14,9 @@ from hostile import BEFORE, DIGITS, pack, rewrite, sign, unpack
 import xpnet as xn
 from xpnet import cli, serialization
 from xpnet.network import Network
-from xpnet.preprocessing import Features, Target
+from xpnet.preprocessing import Features
 from xpnet.serialization import MOST_BYTES, MOST_LEVELS, MOST_VALUES, Stored
+from xpnet.targets import Target
 
 
 def model(task="multiclass"):

@@ -74,6 +74,8 @@ ORDER = [
     "profile_result",
     "profiling",
     "propagation",
+    "scaling",
+    "targets",
     "preprocessing",
     "readers",
     "model",

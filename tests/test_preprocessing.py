@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from xpnet.preprocessing import MOST_CATEGORIES, Features, Target, infer_task, share_a_unit
+from xpnet.preprocessing import MOST_CATEGORIES, Features
+from xpnet.scaling import share_a_unit
+from xpnet.targets import Target, infer_task
 
 
 @pytest.fixture

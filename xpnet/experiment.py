@@ -21,7 +21,7 @@ from .data import SMALL, partition_indices
 from .diagnosis import Diagnosis, diagnose
 from .model import Model
 from .network import Network
-from .preprocessing import Features, Target, check_rows, is_frame
+from .preprocessing import Features, check_rows, is_frame
 from .readers import Dataset
 from .settings import Settings, parse_augmentation
 from .sweeps import (
@@ -34,6 +34,7 @@ from .sweeps import (
     nested_order,
     smallest_part,
 )
+from .targets import Target
 from .training import Callback, Trainer
 
 PARTS = ("train", "dev", "test")

@@ -10,8 +10,9 @@ import numpy as np
 from . import serialization
 from .backend import Backend
 from .network import Network, from_description
-from .preprocessing import Features, Target
+from .preprocessing import Features
 from .serialization import ModelFileError
+from .targets import Target
 
 
 class Model:

@@ -1,18 +1,24 @@
-"""What is learnt from the training rows before the network sees them, and undone after it.
+"""From raw columns to numbers of a common scale.
 
-`Features` turns raw columns into numbers of a common scale; `Target` turns labels into what a loss
-takes, and back. Both are learnt from training data alone and travel in the model file.
+How is learnt from the training part alone, and travels in the model file.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from .scaling import (
+    called,
+    check_scales,
+    deviation,
+    mean_and_deviation,
+    require_list,
+    require_standardisable,
+    share_a_unit,
+)
 from .validation import CHUNK, as_array, describe_columns
 from .validation import is_frame as is_frame
 
@@ -72,7 +78,7 @@ class Features:
                 whole = np.ones(rows.shape[1])
                 mean, scale = float(rows.mean()), float(rows.std()) or 1.0
                 return cls(None, mean * whole, scale * whole, [], {})
-            return cls(None, *_mean_and_deviation(rows, "X"), [], {})
+            return cls(None, *mean_and_deviation(rows, "X"), [], {})
         rows = _with_names(rows)
         names = [c for c in rows.columns if _is_number(rows[c])]
         numbers = _numbers(rows, names)
@@ -84,9 +90,9 @@ class Features:
         gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers).any(axis=0))]
         others = [c for c in rows.columns if not _is_number(rows[c])]
         categories = {c: _categories(rows[c]) for c in others}
-        deviation = _deviation(filled)
-        _require_standardisable(filled, mean, deviation, "the data", names)
-        return cls(names, mean, deviation, gaps, categories)
+        spread = deviation(filled)
+        require_standardisable(filled, mean, spread, "the data", names)
+        return cls(names, mean, spread, gaps, categories)
 
     @property
     def n_features(self) -> int:
@@ -161,7 +167,7 @@ class Features:
         if len(bad):
             column, largest = bad[0], float(np.nanmax(np.abs(numbers[:, bad[0]])))
             raise ValueError(
-                f"column {_called(column, self.names)} of the data has values up to "
+                f"column {called(column, self.names)} of the data has values up to "
                 f"{largest:.3g}, too far from those of the training: correct them, or leave them "
                 "out"
             )
@@ -175,14 +181,14 @@ class Features:
         TypeError, ValueError
             If it does not fit together.
         """
-        count = _scaled(config["mean"], config["scale"])
+        count = check_scales(config["mean"], config["scale"])
         found = cls(**config)
         names, gaps, categories = found.names, found.gaps, found.categories
-        _require_list(gaps, (int,), "gaps")
+        require_list(gaps, (int,), "gaps")
         if any(not 0 <= place < count for place in gaps):
             raise ValueError(f"gaps are {gaps!r:.100}, of {count} columns")
         if names is not None:
-            _require_list(names, (str,), "names")
+            require_list(names, (str,), "names")
         if len(names or []) != (0 if names is None else count):
             raise ValueError(f"there are {len(names or [])} names of {count} columns")
         if type(categories) is not dict or categories.keys() & set(names or []):
@@ -190,7 +196,7 @@ class Features:
         if names is None and (gaps or categories):
             raise ValueError("an array has neither gaps nor categories")
         for column, known in categories.items():
-            _require_list(known, (str, type(None)), f"the categories of {column!r}")
+            require_list(known, (str, type(None)), f"the categories of {column!r}")
         return found
 
     def config(self) -> dict[str, Any]:
@@ -202,182 +208,6 @@ class Features:
             "gaps": self.gaps,
             "categories": self.categories,
         }
-
-
-class Target:
-    """From labels to what a loss takes, and from predictions back to labels.
-
-    Attributes
-    ----------
-    task : {"binary", "multiclass", "regression"}
-        What is to be predicted.
-    classes : list or None
-        The labels in order, for classification.
-    mean, scale : list of float
-        For regression: of each column of the training labels, which are standardised by them.
-    """
-
-    TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
-    LOSSES: ClassVar[dict[str, str]] = {
-        "binary": "sigmoid_cross_entropy",
-        "multiclass": "softmax_cross_entropy",
-        "regression": "mean_squared_error",
-    }
-
-    def __init__(
-        self,
-        task: str,
-        classes: list[Any] | None = None,
-        mean: Sequence[float] = (0.0,),
-        scale: Sequence[float] = (1.0,),
-        n_outputs: int = 1,
-    ) -> None:
-        self.task, self.classes = task, classes
-        self.mean, self.scale = list(mean), list(scale)
-        self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
-
-    @classmethod
-    def learn(cls, y: np.ndarray[Any, Any], task: str | None = None) -> Target:
-        """Infer the task, if none is given, and learn the classes.
-
-        Raises
-        ------
-        ValueError
-            If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
-        """
-        y = _labels(y)
-        task = task or infer_task(y)
-        if task not in cls.TASKS:
-            raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
-        if task == "regression":
-            if y.dtype.kind not in "fiub":
-                raise ValueError("the target holds text: a regression needs numbers")
-            if (y == y[0]).all():
-                raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
-            return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
-        if y.ndim != 1:
-            raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
-        classes = _plain(np.unique(y))
-        if len(classes) == 1:
-            raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
-        if task == "binary" and len(classes) != 2:
-            raise ValueError(f"the task is binary and the target has {len(classes)} classes")
-        return cls(task, classes)
-
-    def standardise(self, y: np.ndarray[Any, Any]) -> None:
-        """Take mean and scale from a regression's training labels.
-
-        Raises
-        ------
-        ValueError
-            If they are too large for that.
-        """
-        mean, scale = _mean_and_deviation(y.reshape(len(y), -1), "the target")
-        self.mean, self.scale = mean.tolist(), scale.tolist()
-
-    @property
-    def loss(self) -> str:
-        """The loss that fits the task."""
-        return self.LOSSES[self.task]
-
-    def encode(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return labels as the loss takes them.
-
-        Raises
-        ------
-        ValueError
-            If y has labels that training did not know.
-        """
-        y = _labels(y)
-        if self.classes is None:
-            if y.dtype.kind not in "fiub":
-                raise ValueError("the target holds text: the model predicts numbers")
-            rows = y.reshape(len(y), -1)
-            if rows.shape[1] != self.n_outputs:
-                raise ValueError(
-                    f"the target has {rows.shape[1]} columns and the model predicts "
-                    f"{self.n_outputs}: give as many"
-                )
-            rows = (rows - np.array(self.mean)) / np.array(self.scale)
-            return np.asarray(rows.reshape(y.shape))
-        codes = {label: code for code, label in enumerate(self.classes)}
-        labels = _plain(y)
-        unknown = sorted({str(label) for label in labels if label not in codes})
-        if unknown:
-            raise ValueError(
-                f"the target has labels that the model does not know: {', '.join(unknown[:5])}; "
-                f"it knows {', '.join(map(str, self.classes[:20]))}"
-            )
-        return np.array([codes[label] for label in labels], dtype=np.int32)
-
-    def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return predictions of the network as labels."""
-        if self.classes is None:
-            # In float64: the mean may dwarf what varies round it.
-            rows = predictions.reshape(len(predictions), -1).astype(np.float64)
-            rows = rows * np.array(self.scale) + np.array(self.mean)
-            return np.asarray(rows.reshape(predictions.shape))
-        return np.asarray(np.array(self.classes)[predictions])
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Target:
-        """Return what `config` was called of, from a file that anybody may have written.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it does not fit together.
-        """
-        count = _scaled(config["mean"], config["scale"])
-        found = cls(**config)
-        classes, task, n_outputs = found.classes, found.task, found.n_outputs
-        if type(task) is not str or task not in cls.TASKS:
-            raise ValueError(f"its task is {task!r:.100}")
-        if type(n_outputs) is not int or n_outputs < 1 or found.config() != config:
-            raise TypeError(f"it has {config.get('n_outputs')!r:.100} outputs, or an entry lacks")
-        if task == "regression":
-            if classes is not None or count != n_outputs:
-                raise ValueError(f"{n_outputs} outputs have {count} scales, or classes")
-            return found
-        _require_list(classes, (str, int, float, bool), "classes")
-        if classes is None or len(classes) < 2 or (task == "binary" and len(classes) > 2):
-            raise ValueError(f"there are {len(classes or [])} classes for a {task} task")
-        # What becomes other values in an array would be predicted as these.
-        array = np.array(classes)
-        if array.dtype.kind not in "biufU" or [*map(type, _plain(array))] != [*map(type, classes)]:
-            raise TypeError(f"classes are {classes!r:.100}: give all of one kind")
-        if _plain(array) != classes:
-            raise ValueError(f"classes are {classes!r:.100}: give all of one kind")
-        return found
-
-    def config(self) -> dict[str, Any]:
-        """Return the target for a model file, JSON-ready."""
-        return {
-            "task": self.task,
-            "classes": self.classes,
-            "mean": self.mean,
-            "scale": self.scale,
-            "n_outputs": self.n_outputs,
-        }
-
-
-def _require_list(values: Any, kinds: tuple[type, ...], what: str) -> None:
-    """Raise a TypeError or ValueError if a file does not give a list of different values."""
-    if type(values) is not list or any(type(value) not in kinds for value in values):
-        raise TypeError(f"{what} are {values!r:.100}")
-    if len(set(values)) < len(values):
-        raise ValueError(f"{what} are {values!r:.100}: one stands there twice")
-
-
-def _scaled(mean: Any, scale: Any) -> int:
-    """Return how many means and deviations a file gives, or raise a TypeError or ValueError."""
-    for values in (mean, scale):
-        numbers = type(values) is list and all(type(v) in (int, float) for v in values)
-        if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
-            raise TypeError(f"means and scales are {values!r:.100}")
-    if len(mean) != len(scale) or any(v <= 0 for v in scale):
-        raise ValueError(f"{len(mean)} means have {len(scale)} scales, or one that is not positive")
-    return len(mean)
 
 
 def check_rows(rows: Any) -> None:
@@ -395,84 +225,6 @@ def check_rows(rows: Any) -> None:
         _numbers(rows, numeric)
         for name in rows.columns.difference(numeric):
             _refuse_slips(rows[name])
-
-
-def infer_task(y: np.ndarray[Any, Any]) -> str:
-    """Return the task that labels look like.
-
-    Text and booleans are classes. So are whole numbers, if there are at most 20 different ones, or
-    at most 100 and 50 rows or more for each; whole numbers in floating point, if there are at most
-    10. All else is regression.
-
-    Examples
-    --------
-    >>> infer_task(np.array(["no", "yes", "no"])), infer_task(np.array([0.5, 1.5, 2.0]))
-    ('binary', 'regression')
-    """
-    if y.ndim == 2 and y.shape[1] > 1:
-        return "regression"
-    n_classes = len(np.unique(y))
-    if y.dtype.kind in "iu":
-        is_class = n_classes <= max(20, min(100, len(y) // 50))
-    elif y.dtype.kind == "f":
-        is_class = n_classes <= 10 and bool((y == np.floor(y)).all())
-    else:
-        is_class = True
-    if not is_class:
-        return "regression"
-    return "binary" if n_classes <= 2 else "multiclass"
-
-
-def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
-    """Return whether an array looks like pixels or counts, whose columns share a unit.
-
-    So do 16 columns or more of whole numbers from 0 to 255, where at least half of the columns
-    reach half of the largest number.
-
-    Examples
-    --------
-    >>> share_a_unit(np.random.default_rng(0).integers(0, 17, (100, 64)))
-    True
-    >>> share_a_unit(np.random.default_rng(0).normal(size=(100, 64)))
-    False
-    """
-    if rows.shape[1] < 16 or rows.min() < 0 or rows.max() > 255:
-        return False
-    if rows.dtype.kind == "f" and not (rows == np.floor(rows)).all():
-        return False
-    largest = rows.max(axis=0)
-    return bool(np.mean(largest >= 0.5 * largest.max()) >= 0.5)
-
-
-def _labels(y: Any) -> np.ndarray[Any, Any]:
-    """Return labels as an array of numbers, booleans or strings, with none missing."""
-    y = np.asarray(y)
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8", "replace")
-    if y.dtype.kind not in "fiubUO":
-        raise ValueError(f"the target has dtype {y.dtype}: give numbers or strings")
-    _require_complete(y)
-    return np.asarray(y.astype(str) if y.dtype.kind == "O" else y)
-
-
-def _require_complete(y: np.ndarray[Any, Any]) -> None:
-    """Raise a ValueError if labels are missing, NaN or infinite."""
-    if y.dtype.kind == "f":
-        bad = int((~np.isfinite(y)).sum())
-        what = "NaN or infinite"
-    elif y.dtype.kind == "O":
-        bad = sum(label is None or label != label for label in y.ravel())
-        what = "missing"
-    else:
-        return
-    if bad:
-        values = "1 value that is" if bad == 1 else f"{bad} values that are"
-        raise ValueError(f"the target has {values} {what}: remove those rows")
-
-
-def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
-    """Return an array's elements as Python's own numbers and strings, as JSON has them."""
-    return values.tolist()  # type: ignore[no-any-return]
 
 
 def _with_names(rows: Any) -> Any:
@@ -513,47 +265,6 @@ def _require_finite(rows: Any) -> None:
         counts = (~np.isfinite(rows)).sum(axis=0)
         if counts.any():
             raise ValueError(f"the data has {describe_columns(counts)}: remove or replace them")
-
-
-def _deviation(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return each column's standard deviation, and 1 for a constant one."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = rows.std(axis=0, dtype=np.float64)
-    # A constant column's deviation need not come out as 0: its mean is rounded.
-    size = np.abs(rows).max(axis=0) if len(rows) else scale
-    return np.where(scale <= 1e-12 * size, 1.0, scale)
-
-
-def _mean_and_deviation(
-    rows: np.ndarray[Any, Any], what: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return each column's mean and standard deviation, once they are found to be finite."""
-    with np.errstate(over="ignore"):
-        mean, scale = rows.mean(axis=0, dtype=np.float64), _deviation(rows)
-    _require_standardisable(rows, mean, scale, what)
-    return mean, scale
-
-
-def _require_standardisable(
-    rows: np.ndarray[Any, Any],
-    mean: np.ndarray[Any, Any],
-    scale: np.ndarray[Any, Any],
-    what: str,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Raise a ValueError if a column's values are so large that its mean or scale is not finite."""
-    bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)))
-    if len(bad):
-        column, largest = bad[0], float(np.abs(rows[:, bad[0]]).max())
-        raise ValueError(
-            f"column {_called(column, names)} of {what} has values up to {largest:.3g}, too large "
-            "to standardise: scale it, or leave it out"
-        )
-
-
-def _called(column: int, names: Sequence[str] | None) -> str:
-    """Return what a column is called, by its name where it has one."""
-    return str(column) if names is None else repr(names[column])
 
 
 def _as_numbers(column: Any) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 from . import readers
 from .model import load_model
 from .network import Network, load
-from .preprocessing import Features, Target
+from .preprocessing import Features
 from .settings import Settings
+from .targets import Target
 
 
 @dataclass(frozen=True)

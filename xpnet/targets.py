@@ -1,0 +1,227 @@
+"""From labels to what a loss takes, and from predictions back to labels.
+
+It is learnt from the training part alone, and travels in the model file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .scaling import check_scales, mean_and_deviation, require_list
+
+
+class Target:
+    """From labels to what a loss takes, and from predictions back to labels.
+
+    Attributes
+    ----------
+    task : {"binary", "multiclass", "regression"}
+        What is to be predicted.
+    classes : list or None
+        The labels in order, for classification.
+    mean, scale : list of float
+        For regression: of each column of the training labels, which are standardised by them.
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    LOSSES: ClassVar[dict[str, str]] = {
+        "binary": "sigmoid_cross_entropy",
+        "multiclass": "softmax_cross_entropy",
+        "regression": "mean_squared_error",
+    }
+
+    def __init__(
+        self,
+        task: str,
+        classes: list[Any] | None = None,
+        mean: Sequence[float] = (0.0,),
+        scale: Sequence[float] = (1.0,),
+        n_outputs: int = 1,
+    ) -> None:
+        self.task, self.classes = task, classes
+        self.mean, self.scale = list(mean), list(scale)
+        self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
+
+    @classmethod
+    def learn(cls, y: np.ndarray[Any, Any], task: str | None = None) -> Target:
+        """Infer the task, if none is given, and learn the classes.
+
+        Raises
+        ------
+        ValueError
+            If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
+        """
+        y = _labels(y)
+        task = task or infer_task(y)
+        if task not in cls.TASKS:
+            raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
+        if task == "regression":
+            if y.dtype.kind not in "fiub":
+                raise ValueError("the target holds text: a regression needs numbers")
+            if (y == y[0]).all():
+                raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
+            return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
+        if y.ndim != 1:
+            raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
+        classes = _plain(np.unique(y))
+        if len(classes) == 1:
+            raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
+        if task == "binary" and len(classes) != 2:
+            raise ValueError(f"the task is binary and the target has {len(classes)} classes")
+        return cls(task, classes)
+
+    def standardise(self, y: np.ndarray[Any, Any]) -> None:
+        """Take mean and scale from a regression's training labels.
+
+        Raises
+        ------
+        ValueError
+            If they are too large for that.
+        """
+        mean, scale = mean_and_deviation(y.reshape(len(y), -1), "the target")
+        self.mean, self.scale = mean.tolist(), scale.tolist()
+
+    @property
+    def loss(self) -> str:
+        """The loss that fits the task."""
+        return self.LOSSES[self.task]
+
+    def encode(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return labels as the loss takes them.
+
+        Raises
+        ------
+        ValueError
+            If y has labels that training did not know.
+        """
+        y = _labels(y)
+        if self.classes is None:
+            if y.dtype.kind not in "fiub":
+                raise ValueError("the target holds text: the model predicts numbers")
+            rows = y.reshape(len(y), -1)
+            if rows.shape[1] != self.n_outputs:
+                raise ValueError(
+                    f"the target has {rows.shape[1]} columns and the model predicts "
+                    f"{self.n_outputs}: give as many"
+                )
+            rows = (rows - np.array(self.mean)) / np.array(self.scale)
+            return np.asarray(rows.reshape(y.shape))
+        codes = {label: code for code, label in enumerate(self.classes)}
+        labels = _plain(y)
+        unknown = sorted({str(label) for label in labels if label not in codes})
+        if unknown:
+            raise ValueError(
+                f"the target has labels that the model does not know: {', '.join(unknown[:5])}; "
+                f"it knows {', '.join(map(str, self.classes[:20]))}"
+            )
+        return np.array([codes[label] for label in labels], dtype=np.int32)
+
+    def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return predictions of the network as labels."""
+        if self.classes is None:
+            # In float64: the mean may dwarf what varies round it.
+            rows = predictions.reshape(len(predictions), -1).astype(np.float64)
+            rows = rows * np.array(self.scale) + np.array(self.mean)
+            return np.asarray(rows.reshape(predictions.shape))
+        return np.asarray(np.array(self.classes)[predictions])
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Target:
+        """Return what `config` was called of, from a file that anybody may have written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit together.
+        """
+        count = check_scales(config["mean"], config["scale"])
+        found = cls(**config)
+        classes, task, n_outputs = found.classes, found.task, found.n_outputs
+        if type(task) is not str or task not in cls.TASKS:
+            raise ValueError(f"its task is {task!r:.100}")
+        if type(n_outputs) is not int or n_outputs < 1 or found.config() != config:
+            raise TypeError(f"it has {config.get('n_outputs')!r:.100} outputs, or an entry lacks")
+        if task == "regression":
+            if classes is not None or count != n_outputs:
+                raise ValueError(f"{n_outputs} outputs have {count} scales, or classes")
+            return found
+        require_list(classes, (str, int, float, bool), "classes")
+        if classes is None or len(classes) < 2 or (task == "binary" and len(classes) > 2):
+            raise ValueError(f"there are {len(classes or [])} classes for a {task} task")
+        # What becomes other values in an array would be predicted as these.
+        array = np.array(classes)
+        if array.dtype.kind not in "biufU" or [*map(type, _plain(array))] != [*map(type, classes)]:
+            raise TypeError(f"classes are {classes!r:.100}: give all of one kind")
+        if _plain(array) != classes:
+            raise ValueError(f"classes are {classes!r:.100}: give all of one kind")
+        return found
+
+    def config(self) -> dict[str, Any]:
+        """Return the target for a model file, JSON-ready."""
+        return {
+            "task": self.task,
+            "classes": self.classes,
+            "mean": self.mean,
+            "scale": self.scale,
+            "n_outputs": self.n_outputs,
+        }
+
+
+def infer_task(y: np.ndarray[Any, Any]) -> str:
+    """Return the task that labels look like.
+
+    Text and booleans are classes. So are whole numbers, if there are at most 20 different ones, or
+    at most 100 and 50 rows or more for each; whole numbers in floating point, if there are at most
+    10. All else is regression.
+
+    Examples
+    --------
+    >>> infer_task(np.array(["no", "yes", "no"])), infer_task(np.array([0.5, 1.5, 2.0]))
+    ('binary', 'regression')
+    """
+    if y.ndim == 2 and y.shape[1] > 1:
+        return "regression"
+    n_classes = len(np.unique(y))
+    if y.dtype.kind in "iu":
+        is_class = n_classes <= max(20, min(100, len(y) // 50))
+    elif y.dtype.kind == "f":
+        is_class = n_classes <= 10 and bool((y == np.floor(y)).all())
+    else:
+        is_class = True
+    if not is_class:
+        return "regression"
+    return "binary" if n_classes <= 2 else "multiclass"
+
+
+def _labels(y: Any) -> np.ndarray[Any, Any]:
+    """Return labels as an array of numbers, booleans or strings, with none missing."""
+    y = np.asarray(y)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    if y.dtype.kind not in "fiubUO":
+        raise ValueError(f"the target has dtype {y.dtype}: give numbers or strings")
+    _require_complete(y)
+    return np.asarray(y.astype(str) if y.dtype.kind == "O" else y)
+
+
+def _require_complete(y: np.ndarray[Any, Any]) -> None:
+    """Raise a ValueError if labels are missing, NaN or infinite."""
+    if y.dtype.kind == "f":
+        bad = int((~np.isfinite(y)).sum())
+        what = "NaN or infinite"
+    elif y.dtype.kind == "O":
+        bad = sum(label is None or label != label for label in y.ravel())
+        what = "missing"
+    else:
+        return
+    if bad:
+        values = "1 value that is" if bad == 1 else f"{bad} values that are"
+        raise ValueError(f"the target has {values} {what}: remove those rows")
+
+
+def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
+    """Return an array's elements as Python's own numbers and strings, as JSON has them."""
+    return values.tolist()  # type: ignore[no-any-return]
