@@ -88,6 +88,7 @@ ORDER = [
     "system",
     "options",
     "cli_checkpoints",
+    "cli_saving",
     "cli_train",
     "cli_use",
     "cli_profile",

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from . import console, durable, options, plots
+from . import console, options
 from .backend import explain
 from .cli_checkpoints import Run, going_on, schedule_ends_with_the_run
+from .cli_saving import Files, draw, draw_history, files_of, save_model
 from .experiment import Experiment
 from .history import DivergedError
 from .options import DATA_HELP, Device, Drop, Json, Target
-from .readers import Dataset
 from .settings import Settings
 from .sweeps import L2Choice, Watch, check_l2_values
 from .training import Trainer
@@ -195,7 +193,7 @@ def train(
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     dataset = run.read()
-    files = _files(run, dataset, learning_curve)
+    files = files_of(run, dataset, learning_curve)
     experiment = Experiment(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
@@ -212,25 +210,6 @@ def train(
         raise failure
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
-
-
-class Files(NamedTuple):
-    """What a training writes; without a learning curve there is no picture of one."""
-
-    model: Path
-    picture: Path
-    curve: Path | None
-
-
-def _files(run: Run, dataset: Dataset, learning_curve: bool) -> Files:
-    """Return what is to be written, once it is found that it can be."""
-    model_file = run.output or Path(f"{dataset.name}.safetensors")
-    options.require_writable(model_file, run.data)
-    picture = options.beside(model_file, ".png")
-    curve = options.beside(model_file, ".curve.png") if learning_curve else None
-    for path in filter(None, (picture, curve)):
-        options.require_writable(path, run.data, str(model_file))
-    return Files(model_file, picture, curve)
 
 
 def _check(clip_norm: float | None, seed: int, goal: float) -> None:
@@ -266,10 +245,10 @@ def _carry_out(
     choice = _train(out, experiment, lambdas, run, files.model, ctrl_c)
     result = _finish(out, experiment, choice)
     try:
-        _save_model(experiment, run, files.model)
+        save_model(experiment, run, files.model)
     except OSError as error:
         return result | {"model": None, "picture": None}, error
-    result |= _draw_history(out, experiment, result, files)
+    result |= draw_history(out, experiment, result, files)
     if files.curve is not None and not ctrl_c.pressed:
         result |= _learn_on_parts(out, experiment, files.curve, ctrl_c)
     if ctrl_c.pressed:
@@ -380,50 +359,6 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     }
 
 
-def _draw_history(
-    out: Console, experiment: Experiment, result: dict[str, Any], files: Files
-) -> dict[str, Any]:
-    """Draw the training; say and return what is saved."""
-    l2 = "" if result["l2_choice"] is None else f", λ = {result['settings']['l2']:g}"
-    drawn = _draw(
-        files.picture,
-        lambda file: plots.training_history(
-            experiment.trainer.history,
-            file,
-            experiment.dataset.name + l2,
-            options.error_name(experiment.model),
-            result["results"]["test"]["error"],
-            experiment.best_epoch,
-        ),
-    )
-    saved = [str(files.model), *([str(files.picture)] if drawn else [])]
-    out.print(f"\nsaved {' and '.join(saved)}")
-    return {"model": str(files.model), "picture": str(files.picture) if drawn else None}
-
-
-def _save_model(experiment: Experiment, run: Run, model_file: Path) -> None:
-    """Save the model, or say why not and what may be done."""
-    try:
-        experiment.model.save(model_file)
-    except OSError as error:
-        why = f"{model_file}: the model can't be saved ({error.strerror or error})"
-        go_on = f". Go on with: {run.command()} -o ANOTHER" if run.has_checkpoints() else ""
-        raise type(error)(f"{why}{go_on}") from error
-
-
-def _draw(picture: Path, draw: Callable[[Any], None]) -> bool:
-    """Write a picture, whole or not at all; return whether it could be: what matters is safe."""
-    content = io.BytesIO()
-    draw(content)
-    try:
-        durable.write_whole(picture, content.getvalue())
-    except OSError as error:
-        why = f"the picture {picture} can't be written ({error.strerror or error})"
-        warnings.warn(f"{why}: there is none", UserWarning, stacklevel=2)
-        return False
-    return True
-
-
 def _learn_on_parts(
     out: Console, experiment: Experiment, picture: Path, ctrl_c: console.CtrlC
 ) -> dict[str, Any]:
@@ -441,7 +376,7 @@ def _learn_on_parts(
         reporter.close()
     if not curve.rows:
         return {"learning_curve": []}
-    drawn = _draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
+    drawn = draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
     if drawn:
         out.print(f"\nsaved {picture}")
     return {"learning_curve": curve.rows, "curve_picture": str(picture) if drawn else None}
@@ -452,5 +387,5 @@ def _saved_what_was_good(
 ) -> ValueError:
     if error.good_step == 0 and not experiment.best_epoch:
         return ValueError(f"{prefix}{error} (nothing was learnt by then, and nothing is saved)")
-    _save_model(experiment, run, model_file)
+    save_model(experiment, run, model_file)
     return ValueError(f"{prefix}{error}. They are saved in {model_file}")
