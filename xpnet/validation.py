@@ -26,8 +26,8 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     TypeError
         If X does not hold numbers.
     ValueError
-        If it has another shape, no rows, or values that are NaN or infinite: which columns and how
-        many.
+        If it has another shape, no rows, or values that are too large for the dtype, NaN or
+        infinite: which columns and how many.
     """
     admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
     if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
@@ -45,21 +45,22 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         raise ValueError(f"{name} has no rows: give at least one example")
     if is_sparse(X):
         streamed = Streamed(X, backend, dtype)
+        _check_reach(streamed.values, dtype, name)
         if not np.isfinite(streamed.values).all():
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
         return streamed
     size = X.shape[0] * n_features * np.dtype(dtype).itemsize
     large = isinstance(X, np.ndarray) and not backend.fits(size)
     stays = is_in_file(X) or large
-    array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
-    if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
-        checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
-        try:
-            check_finite(checked, where, name)
-        except ValueError:
-            if not stays:
+    with np.errstate(over="ignore"):  # what is too large for the dtype is refused here
+        array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
+        if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
+            checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+            try:
+                check_finite(checked, where, name)
+            except ValueError:
                 _check_reach(X, dtype, name)
-            raise
+                raise
     return array
 
 
@@ -161,12 +162,15 @@ def check_finite(array: Array, backend: Backend, name: str) -> None:
 
 
 def _check_reach(X: Array, dtype: Any, name: str) -> None:
-    """Raise a ValueError if finite numbers are too large for a dtype."""
-    xp = home(X, NUMPY).xp
-    if X.dtype.itemsize > np.dtype(dtype).itemsize and bool(xp.isfinite(X).all()):
+    """Raise a ValueError if finite numbers are too large for a dtype, wherever they live."""
+    source, step = home(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
+    with source.active():
+        parts = (abs(X[i : i + step]).max() for i in range(0, len(X), step))
+        largest = float(np.max([float(part) for part in parts], initial=0.0))
+    if np.finfo(dtype).max < largest < math.inf:
         raise ValueError(
-            f"{name} has values up to {float(abs(X).max()):g}, too large for {np.dtype(dtype)}: "
-            "scale them, or give dtype='float64'"
+            f"{name} has values up to {largest:g}, too large for {np.dtype(dtype)}: scale them"
+            + (", or give dtype='float64'" if dtype == np.float32 else "")
         )
 
 
