@@ -157,7 +157,7 @@ X, Y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 2
         ),
         (
             lambda: network(loss="sigmoid_cross_entropy").predict(X * 1e39),
-            r"X has values up to \S+e\+39, too large for float32: scale them, or give dtype",
+            r"X has \d+ values that are too large for float32, in columns 0 .*: scale them, or",
         ),
         (
             lambda: network(xn.Linear(1), loss="mean_squared_error").evaluate(X, Y * 1e39),
@@ -211,7 +211,7 @@ def test_values_too_large_are_told_as_such_wherever_they_are(kind, tmp_path):
     elif kind == "file":
         np.save(tmp_path / "X.npy", large)
         large = np.load(tmp_path / "X.npy", mmap_mode="r")
-    with pytest.raises(ValueError, match=r"up to .*e\+39, too large for float32: scale them"):
+    with pytest.raises(ValueError, match=r"too large for float32.*: scale them"):
         network().predict(large)
     assert np.isfinite(network(dtype="float64").predict(large)).all()
 
