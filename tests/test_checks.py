@@ -1,9 +1,12 @@
 """What is no number, flag, layer or label is refused: what was given, what is wanted."""
 
 import inspect
+import re
+from functools import partial
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import xpnet as xn
 from xpnet.checks import check_count, check_flag, check_number
@@ -57,6 +60,63 @@ def test_an_argument_that_is_none_is_refused_by_name(kind, name, value):
         kind(**{**NEEDED.get(kind, {}), name: value})
 
 
+#: What is called with one wrong argument, and what else that needs.
+PART = np.random.default_rng(0).standard_normal((30, 3)), np.arange(30) % 2
+NET = xn.Network([xn.Linear(2)], loss="softmax_cross_entropy", n_features=3, device="cpu")
+SPACE = {"a": xn.uniform(0, 1)}
+LAYERS = {"layers": [xn.Linear(2)], "loss": "mean_squared_error", "n_features": 3}
+OF_PARTS = {"network": NET, "train": PART, "dev": PART, "epochs": 1}
+DEVICE = {"devices": ["cpu"], "batch_sizes": [8], "seconds": 0.01}
+CALLS = {
+    xn.Network: LAYERS | {"device": "cpu"},
+    xn.Trainer: {"network": NET},
+    xn.Trainer.fit: {"self": xn.Trainer(NET), "X": PART[0], "y": PART[1], "epochs": 1},
+    xn.WeightAverage: {},
+    xn.activation_scales: {"network": NET, "X": PART[0]},
+    xn.gradient_scales: {"network": NET, "X": PART[0], "y": PART[1]},
+    xn.check_gradients: {"function": NET.twin(), "X": PART[0], "y": PART[1]},
+    xn.choose_l2: OF_PARTS | {"l2": (0,)},
+    xn.learning_curve: OF_PARTS,
+    xn.diagnose: {"train_error": 0.1, "dev_error": 0.1},
+    xn.grid: {"space": SPACE, "n": 2},
+    xn.int_uniform: {"low": 0, "high": 2},
+    xn.log_uniform: {"low": 0.1, "high": 2},
+    xn.one_minus_log_uniform: {"low": 0.1, "high": 0.2},
+    xn.partition: {"X": PART[0], "y": PART[1]},
+    xn.profile: {"network": NET} | DEVICE,
+    xn.random_draws: {"space": SPACE, "n": 2},
+    xn.uniform: {"low": 0, "high": 2},
+}
+
+
+def wrong_calls():
+    for call, needed in CALLS.items():
+        for parameter in inspect.signature(call).parameters.values():
+            words = {*re.findall(r"\w+", str(parameter.annotation))}
+            known = words & {"float", "int", "bool", "Network", "Optimizer", "Data", "Backend"}
+            if not known or "Callable" in words:
+                continue
+            for value in ("a", None, True, float("nan"), [1]):
+                taken = (value is None and "None" in words) or (value is True and "bool" in words)
+                if not (taken or (value == [1] and "Sequence" in words)):
+                    yield pytest.param(
+                        partial(call, **needed | {parameter.name: value}),
+                        parameter.name,
+                        id=f"{call.__name__}-{parameter.name}-{value!r}",
+                    )
+
+
+@pytest.mark.parametrize(("call", "name"), list(wrong_calls()))
+def test_a_call_s_argument_that_is_none_is_refused_by_name(call, name):
+    with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b.* (is|are) .*: .*give "):
+        call()
+
+
+@pytest.mark.parametrize("call", CALLS.keys() - {xn.check_gradients}, ids=lambda c: c.__name__)
+def test_the_calls_are_right_otherwise(call):
+    call(**CALLS[call])
+
+
 def test_numpy_s_numbers_are_numbers():
     assert check_number(np.float32(0.5), "x") == 0.5
     assert check_number(np.int64(3), "x") == 3
@@ -77,7 +137,7 @@ X, Y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 2
     [
         (lambda: xn.Trainer(None), "network is None: give a Network"),
         (lambda: xn.Trainer(network(), l2=True), "l2 is True: give a number"),
-        (lambda: xn.profile(None), "profile takes a Network, not None"),
+        (lambda: xn.profile(None), "network is None: give a Network"),
         (
             lambda: xn.Network(None, loss="mean_squared_error", n_features=3),
             r"layers is None: give a list such as \[Linear",
@@ -89,7 +149,7 @@ X, Y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 2
         (lambda: network(xn.Linear(2), xn.ReLU), "is not a layer: did you mean to call it"),
         (
             lambda: xn.Trainer(network()).fit(X, Y, batch_size=None),
-            "batch_size is None: give a whole number",
+            "batch_size is None: give a whole number, or 'auto'",
         ),
         (
             lambda: xn.Trainer(network()).fit(X, Y, shuffle="no"),
@@ -97,7 +157,7 @@ X, Y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 2
         ),
         (
             lambda: network(loss="sigmoid_cross_entropy").predict(X * 1e39),
-            r"X has values up to \S+e\+39, too large for float32: scale them, or give dtype",
+            r"X has \d+ values that are too large for float32, in columns 0 .*: scale them, or",
         ),
         (
             lambda: network(xn.Linear(1), loss="mean_squared_error").evaluate(X, Y * 1e39),
@@ -110,6 +170,14 @@ X, Y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) % 2
         (
             lambda: network(xn.Linear(1), loss="sigmoid_cross_entropy").evaluate(X, Y.astype(str)),
             r"needs numbers: numpy.unique\(y, return_inverse=True\)\[1\]",
+        ),
+        (
+            lambda: network(xn.Linear(1), loss="mean_squared_error").evaluate(X, Y.astype(str)),
+            r"needs numbers; if they are numbers, as y\.astype\(float\)",
+        ),
+        (
+            lambda: network(xn.Linear(1)).evaluate(X, np.arange(60) % 5),
+            r"labels 0 to 0: numpy.unique\(.*\)\[1\], and an output for each class",
         ),
         (
             lambda: xn.partition(X, Y + 0.5, stratify=True),
@@ -132,6 +200,20 @@ def test_values_that_are_not_finite_are_not_told_to_be_too_large():
 def test_whole_labels_as_floats_may_stratify():
     parts = xn.partition(X, Y * 1.0, stratify=True)
     assert [round(y.mean(), 1) for _, y in parts] == [0.5] * 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["array", "sparse", "file"])
+def test_values_too_large_are_told_as_such_wherever_they_are(kind, tmp_path):
+    large = X * 1e39
+    if kind == "sparse":
+        large = sparse.csr_array(large)
+    elif kind == "file":
+        np.save(tmp_path / "X.npy", large)
+        large = np.load(tmp_path / "X.npy", mmap_mode="r")
+    with pytest.raises(ValueError, match=r"too large for float32.*: scale them"):
+        network().predict(large)
+    assert np.isfinite(network(dtype="float64").predict(large)).all()
 
 
 @pytest.mark.filterwarnings("error")

@@ -353,6 +353,28 @@ class TestStopping:
         assert model.score(self.X, self.y) > 0.5
 
     @BOTH
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    @pytest.mark.parametrize("place", ["initialize", "admit", "forward"])
+    def test_ctrl_c_before_the_first_step_leaves_one_too(self, kind, solver, place, monkeypatch):
+        def press(network, *arguments, **options):
+            monkeypatch.setattr(xn.Network, place, original)
+            signal.raise_signal(signal.SIGINT)
+            return original(network, *arguments, **options)
+
+        original = getattr(xn.Network, place)
+        monkeypatch.setattr(xn.Network, place, press)
+        model = kind(solver=solver, max_iter=50, random_state=0)
+        try:
+            with pytest.warns(UserWarning, match="Training interrupted by user"):
+                model.fit(self.X, self.y)
+        except KeyboardInterrupt:
+            pytest.fail("it was not caught")
+        assert model.n_iter_ == 0
+        assert np.isfinite(model.score(self.X, self.y))
+        with pytest.raises(KeyboardInterrupt):  # it is heard again
+            signal.raise_signal(signal.SIGINT)
+
+    @BOTH
     def test_ctrl_c_in_lbfgs_keeps_the_last_whole_iteration(self, kind, monkeypatch):
         calls = []
 

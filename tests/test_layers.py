@@ -559,7 +559,7 @@ def test_config_makes_the_layer_again(layer):
         (lambda: xn.BatchNorm(momentum=0.0), r"momentum is 0.0: give a number in \(0, 1\]"),
         (lambda: xn.BatchNorm(momentum=1.1), "momentum is 1.1"),
         (lambda: xn.BatchNorm(momentum=float("nan")), "momentum is nan"),
-        (lambda: xn.BatchNorm(eps=0.0), "eps is 0.0: give a number above 0"),
+        (lambda: xn.BatchNorm(eps=0.0), "eps is 0.0: give a finite number above 0"),
         (lambda: xn.BatchNorm(eps=float("inf")), "eps is inf"),
         (lambda: xn.Dropout(1.0), r"p is 1.0: give the probability of dropping, in \[0, 1\)"),
         (lambda: xn.Dropout(-0.1), "p is -0.1"),

@@ -365,7 +365,7 @@ def test_adam_s_numbers():
 @pytest.mark.parametrize("kind", OPTIMIZERS.values())
 @pytest.mark.parametrize("rate", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_bad_rate_is_refused(kind, rate):
-    with pytest.raises(ValueError, match=r"learning_rate is .*: give a number above 0"):
+    with pytest.raises(ValueError, match=r"learning_rate is .*: give a finite number above 0"):
         kind(rate)
 
 
@@ -377,12 +377,12 @@ def test_a_bad_rate_is_refused(kind, rate):
         (xn.SGD, "nesterov", True, "needs a momentum above 0"),
         (xn.Momentum, "beta", 1.0, r"give a number in \[0, 1\)"),
         (xn.RMSProp, "beta", -0.5, r"give a number in \[0, 1\)"),
-        (xn.RMSProp, "eps", 0.0, "give a number above 0"),
+        (xn.RMSProp, "eps", 0.0, "give a finite number above 0"),
         (xn.Adam, "beta_1", 1.0, r"give a number in \[0, 1\)"),
         (xn.Adam, "beta_2", 2.0, r"give a number in \[0, 1\)"),
         (xn.Adam, "beta_2", float("nan"), r"give a number in \[0, 1\)"),
-        (xn.Adam, "eps", -1e-8, "give a number above 0"),
-        (xn.Adam, "eps", float("inf"), "give a number above 0"),
+        (xn.Adam, "eps", -1e-8, "give a finite number above 0"),
+        (xn.Adam, "eps", float("inf"), "give a finite number above 0"),
     ],
 )
 def test_a_bad_value_is_refused(kind, name, value, message):

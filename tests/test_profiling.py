@@ -135,6 +135,9 @@ def test_a_disturbed_large_batch_is_not_taken_for_launch_bound():
     times[-1] = replace(large, q1=0.99 * large.seconds, q3=4 * large.seconds, rounds=15)
     assert times[-1].least == times[-1].q1
     assert launch_bound(times) == 32
+    # Nor if a quarter of the rounds were as quick as the host.
+    times[-1] = replace(large, q1=1e-4, q3=4 * large.seconds, rounds=15)
+    assert launch_bound(times) == 32
 
 
 @pytest.mark.parametrize(

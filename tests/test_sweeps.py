@@ -281,7 +281,6 @@ class TestLearningCurve:
             ({"sizes": (0.5, 0.5)}, "give rising shares"),
             ({"sizes": (0.0, 1.0)}, "give rising shares"),
             ({"sizes": (0.5, 1.5)}, "give rising shares"),
-            ({"sizes": 0.5}, "sizes are 0.5: give rising shares"),
             (
                 {"sizes": (0.001, 1.0)},
                 "0.001 of 144 examples is 0, .* give a larger first size",

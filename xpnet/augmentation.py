@@ -18,7 +18,7 @@ import numpy as np
 
 from ._typing import Array, Namespace
 from .backend import Backend, home, select
-from .checks import check_count, check_fields, check_not_negative
+from .checks import check_count, check_fields, check_not_negative, check_positive
 from .randomness import GAMMA, Purpose, augmentation_keys, mix64, word
 
 #: Into so many equal parts mixup's distribution is cut.
@@ -290,8 +290,7 @@ class Mixup(Transform):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ValueError(f"alpha is {self.alpha}: give a finite number above 0")
+        check_positive(self.alpha, "alpha")
 
     def __call__(self, x: Array, stage: Stage) -> Array:
         """Return the mixed batch."""
@@ -354,7 +353,8 @@ class Augmentation:
             raise ValueError("transforms is empty: give some, as [GaussianNoise(0.1)]")
         for transform in transforms:
             if not isinstance(transform, Transform):
-                hint = "; did you mean to call it?" if isinstance(transform, type) else ""
+                call = "; did you mean to call it?"
+                hint = call if isinstance(transform, type) else ": give one such as Mixup()"
                 raise TypeError(f"{transform!r} is not a transform{hint}")
         self.transforms = tuple(transforms)
         self.image_shape = None if image_shape is None else _check_shape(image_shape)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ._numpy import NumpyBackend, NumpyKernels
 from ._typing import Array, Namespace
+from .checks import check_flag
 from .interrupts import held_back
 from .kernels import Kernels
 
@@ -145,7 +146,7 @@ def select(
     Raises
     ------
     TypeError, ValueError
-        If device or precision is not one of those above.
+        If device, fused or precision is not one of those above.
     DeviceError
         If a CUDA device is asked for and there is none.
 
@@ -158,6 +159,7 @@ def select(
         if not hasattr(device, "kernels"):
             raise TypeError(f"device is {device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:N'")
         return device
+    fused = check_flag(fused, "fused")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: give one of {', '.join(PRECISIONS)}")
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)

@@ -12,25 +12,40 @@ import numpy as np
 
 
 def check_number(value: Any, name: str) -> float:
-    """Return a number, or raise a TypeError."""
+    """Return a number, infinite if it is too large for a float, or raise a TypeError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}: give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def check_not_negative(value: float, name: str) -> float:
     """Return a finite number that is 0 or more, or raise a TypeError or ValueError."""
-    if not (math.isfinite(check_number(value, name)) and value >= 0):
+    number = check_number(value, name)
+    if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
-    return float(value)
+    return number
 
 
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """Return a whole number that is at least ``least``, or raise a TypeError or ValueError."""
+def check_positive(value: float, name: str) -> float:
+    """Return a finite number above 0, or raise a TypeError or ValueError."""
+    number = check_number(value, name)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} is {value}: give a finite number above 0")
+    return number
+
+
+def check_count(value: Any, name: str, least: int = 1, other: str = "") -> int:
+    """Return a whole number that is at least ``least``, or raise a TypeError or ValueError.
+
+    ``other`` says what else there is to give, as ", or 'auto'".
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}: give a whole number")
+        raise TypeError(f"{name} is {value!r}: give a whole number{other}")
     if value < least:
-        raise ValueError(f"{name} is {value}: give {least} or more")
+        raise ValueError(f"{name} is {value}: give {least} or more{other}")
     return int(value)
 
 
@@ -39,6 +54,20 @@ def check_flag(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is {value!r}: give True or False")
     return bool(value)
+
+
+def check_several(value: Any, name: str, example: str) -> list[Any]:
+    """Return a sequence as a list, or raise a TypeError; a string counts as one thing.
+
+    Examples
+    --------
+    >>> check_several(0.5, "sizes", "(0.1, 1.0)")
+    Traceback (most recent call last):
+    TypeError: sizes is 0.5: give several, as (0.1, 1.0)
+    """
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} is {value!r}: give several, as {example}")
+    return list(value)
 
 
 #: What a dataclass's field is checked by, as its annotation says.

@@ -13,7 +13,7 @@ import numpy as np
 from ._typing import Array
 from .augmentation import Augmentation
 from .backend import Backend, home, select
-from .checks import check_count
+from .checks import check_count, check_flag, check_number, check_several
 from .randomness import Purpose, augmentation_keys, generator
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
@@ -55,7 +55,8 @@ def partition_sizes(n: int, ratios: str | Sequence[float] = "auto") -> list[int]
                 f"ratios is {ratios!r}: give 'auto' or numbers such as (0.6, 0.2, 0.2)"
             )
         ratios = (0.6, 0.2, 0.2) if n <= SMALL else (0.98, 0.01, 0.01)
-    shares = [float(r) for r in ratios]
+    several = check_several(ratios, "ratios", "(0.6, 0.2, 0.2)")
+    shares = [check_number(ratio, "a ratio") for ratio in several]
     if not shares or min(shares) <= 0 or abs(sum(shares) - 1.0) > 1e-9:
         raise ValueError(f"ratios are {tuple(shares)}: give numbers above 0 that add up to 1")
     edges = np.round(np.cumsum([0.0, *shares]) * n).astype(int)
@@ -107,7 +108,7 @@ def partition(
     X = X if home(X, cpu).owns(X) else as_host_array(X, "X")
     y = y if home(y, cpu).owns(y) else as_host_array(y, "y")
     check_lengths(X, y)
-    labels = np.asarray(home(y, cpu).to_host(y)) if stratify else None
+    labels = np.asarray(home(y, cpu).to_host(y)) if check_flag(stratify, "stratify") else None
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
     if labels is not None and labels.dtype.kind == "f" and (labels % 1 != 0).any():

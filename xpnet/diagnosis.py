@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from .checks import check_not_negative, check_number
+
 #: The notes call an error high from ten times the target on.
 HIGH = 10.0
 
@@ -66,9 +68,8 @@ def diagnose(
         ("dev_error", dev_error),
         ("optimal_error", optimal_error),
     ):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is {value}: give a finite number, 0 or more")
-    if not (math.isfinite(target) and target > 0):
+        check_not_negative(value, name)
+    if not 0 < check_number(target, "target") < math.inf:
         raise ValueError(f"target is {target}: give the error that would satisfy you, above 0")
     train, dev = max(train_error - optimal_error, 0.0), max(dev_error - optimal_error, 0.0)
     bias = train >= HIGH * target

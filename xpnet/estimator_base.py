@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -28,6 +28,7 @@ from .estimator_data import Admitting, weights_of
 from .estimator_weights import Weights
 from .fitting import INTERRUPTED, Convergence, fit_lbfgs, is_finite, penalty
 from .history import DivergedError
+from .interrupts import held_back
 from .layers import BatchNorm, Dropout, Layer, Linear
 from .network import Network
 from .optimizers import SGD, Adam, Optimizer, RMSProp
@@ -208,19 +209,23 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         weights = weights_of(len(y), sample_weight)
         seed = self._seed()
         X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
-        if first:
-            self._build(X, seed)
-        else:
-            self._require_same()
-        network = self.network_
-        x, labels = network.admit(X, codes)
-        weights = self._weigh_classes(y, weights, incremental)
-        if weights is not None:
-            weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(x, labels, weights)
-        else:
-            self._fit_by_steps(x, labels, weights, validation, incremental)
+        # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
+        with ExitStack() as until_all_is_there:
+            until_all_is_there.enter_context(held_back())
+            if first:
+                self._build(X, seed)
+            else:
+                self._require_same()
+            network = self.network_
+            x, labels = network.admit(X, codes)
+            weights = self._weigh_classes(y, weights, incremental)
+            if weights is not None:
+                weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
+            begin = until_all_is_there.close
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(x, labels, weights, begin)
+            else:
+                self._fit_by_steps(x, labels, weights, validation, incremental, begin)
         if not is_finite(network):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -328,7 +333,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
                     "take solver='adam'"
                 )
 
-    def _fit_lbfgs(self, x: Array, labels: Array, weights: Array | None) -> None:
+    def _fit_lbfgs(
+        self, x: Array, labels: Array, weights: Array | None, begin: Callable[[], None]
+    ) -> None:
         self.n_iter_, self.loss_, converged, message = fit_lbfgs(
             self.network_,
             x,
@@ -339,6 +346,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
             max_fun=self.max_fun,
             tol=self.tol,
             verbose=bool(self.verbose),
+            begin=begin,
         )
         if message == INTERRUPTED:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
@@ -380,6 +388,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         weights: Array | None,
         validation: Any,
         incremental: bool,
+        begin: Callable[[], None],
     ) -> None:
         network, n = self.network_, x.shape[0]
         self._begin_curves()
@@ -402,6 +411,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         )
         self.n_iter_ = 0
         try:
+            begin()
             self._optimizer.fit_admitted(
                 x,
                 labels,

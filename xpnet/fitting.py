@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -143,8 +143,11 @@ def fit_lbfgs(
     max_fun: int,
     tol: float,
     verbose: bool = False,
+    begin: Callable[[], None] = lambda: None,
 ) -> tuple[int, float, bool, str]:
     """Minimise the cost of all examples by L-BFGS-B; SciPy, on the host, leads.
+
+    ``begin`` is called first, and may raise KeyboardInterrupt as the iterations may.
 
     Returns
     -------
@@ -180,6 +183,7 @@ def fit_lbfgs(
             found.nit += 1
 
         with contextlib.suppress(KeyboardInterrupt):
+            begin()
             found = minimize(
                 cost, start, method="L-BFGS-B", jac=True, options=options, callback=note
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ._typing import Array
 from .backend import home, select
-from .checks import check_not_negative
+from .checks import check_not_negative, check_number
 from .network import Network
 
 
@@ -112,7 +112,7 @@ def check_gradients(
     >>> print(wrong)
     relative error 0.135; the largest difference is at x[2]: computed 4, numerical 2
     """
-    if not epsilon > 0:
+    if not check_number(epsilon, "epsilon") > 0:
         raise ValueError(f"epsilon is {epsilon}: give a step above 0, as 1e-6")
     if isinstance(function, Network):
         return _check_network(function, X, y, check_not_negative(l2, "l2"), epsilon)

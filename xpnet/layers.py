@@ -20,7 +20,6 @@ The contract, for whoever adds a layer:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ import numpy as np
 
 from . import initializers
 from ._typing import Array
-from .checks import check_count, check_fields
+from .checks import check_count, check_fields, check_positive
 from .initializers import Initializer
 from .kernels import Curve, Kernels
 from .randomness import GAMMA, Purpose, word
@@ -337,8 +336,7 @@ class BatchNorm(Layer):
         check_fields(self)
         if not 0 < self.momentum <= 1:
             raise ValueError(f"momentum is {self.momentum}: give a number in (0, 1]")
-        if not (math.isfinite(self.eps) and self.eps > 0):
-            raise ValueError(f"eps is {self.eps}: give a number above 0")
+        check_positive(self.eps, "eps")
 
     @property
     def takes_curve(self) -> bool:

@@ -63,7 +63,9 @@ class Loss:
             If they don't fit the loss or the number of outputs; the message says why.
         """
         if y.dtype.kind not in "fiub":
-            hint = ": numpy.unique(y, return_inverse=True)[1]" if self.of_classes else ""
+            hint = "; if they are numbers, as y.astype(float)"
+            if self.of_classes:
+                hint = ": numpy.unique(y, return_inverse=True)[1]"
             raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs numbers{hint}")
         rows = y.reshape(len(y), 1) if y.ndim == 1 else y
         if rows.ndim != 2 or rows.shape[1] != n_outputs:
@@ -162,7 +164,7 @@ class SoftmaxCrossEntropy(Loss):
         if y.dtype.kind not in "fiub":
             raise ValueError(
                 f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
-                "numpy.unique(y, return_inverse=True)"
+                "numpy.unique(y, return_inverse=True)[1]"
             )
         if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
             raise ValueError(
@@ -174,8 +176,8 @@ class SoftmaxCrossEntropy(Loss):
                 f"outputs needs labels 0 to {n_outputs - 1}: "
                 + (
                     "give Linear(2), or loss='sigmoid_cross_entropy'"
-                    if n_outputs == 1
-                    else "numpy.unique(y, return_inverse=True)"
+                    if n_outputs == 1 and y.min() == 0 and y.max() == 1
+                    else "numpy.unique(y, return_inverse=True)[1], and an output for each class"
                 )
             )
         return np.ascontiguousarray(y, dtype=np.int32)

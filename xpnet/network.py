@@ -690,6 +690,13 @@ def _revive(
     return from_description(arrays, description, backend, "the pickled network")
 
 
+def check_network(network: Any) -> Network:
+    """Return a network, or raise a TypeError if it is none."""
+    if not isinstance(network, Network):
+        raise TypeError(f"network is {network!r}: give a Network")
+    return network
+
+
 def _check_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         name = "" if dtype is None else np.dtype(dtype).name
@@ -707,7 +714,7 @@ def _check_seed(seed: int | None) -> int:
 
 
 def _check_loss(loss: str) -> Loss:
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
     return LOSSES[loss]()
 

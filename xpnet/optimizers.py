@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._typing import Array
-from .checks import check_fields, check_number
+from .checks import check_fields, check_positive
 from .kernels import Kernels
 from .schedules import Schedule
 
@@ -22,11 +22,6 @@ from .schedules import Schedule
 def _require_fraction(name: str, value: float, whole: bool = False) -> None:
     if not (0 <= value < 1 or (whole and value == 1)):
         raise ValueError(f"{name} is {value}: give a number in [0, 1{']' if whole else ')'}")
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not (math.isfinite(check_number(value, name)) and value > 0):
-        raise ValueError(f"{name} is {value}: give a number above 0")
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Optimizer:
     def __post_init__(self) -> None:
         check_fields(self)
         if not callable(self.learning_rate):
-            _require_positive("learning_rate", self.learning_rate)
+            check_positive(self.learning_rate, "learning_rate")
 
     def rate(self, step: int, epoch: float) -> float:
         """Return the learning rate of an update, ``step`` counted from 0.
@@ -211,7 +206,7 @@ class RMSProp(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_fraction("beta", self.beta)
-        _require_positive("eps", self.eps)
+        check_positive(self.eps, "eps")
 
     def update(
         self,
@@ -263,7 +258,7 @@ class Adam(Optimizer):
         super().__post_init__()
         _require_fraction("beta_1", self.beta_1)
         _require_fraction("beta_2", self.beta_2)
-        _require_positive("eps", self.eps)
+        check_positive(self.eps, "eps")
 
     def numbers(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), t = step + 1."""
@@ -284,6 +279,13 @@ class Adam(Optimizer):
         v, s = moments
         rate, correction = numbers
         k.adam(p, g, v, s, rate, correction, self.beta_1, self.beta_2, self.eps, scratch)
+
+
+def check_optimizer(optimizer: Optimizer | None) -> Optimizer:
+    """Return an optimiser, `Adam` with its defaults for None, or raise a TypeError."""
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise TypeError(f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001)")
+    return optimizer or Adam()
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

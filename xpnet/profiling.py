@@ -13,10 +13,16 @@ import numpy as np
 from . import throughput
 from ._typing import Array
 from .backend import Backend, every, select
-from .checks import check_count
+from .checks import (
+    check_count,
+    check_flag,
+    check_not_negative,
+    check_positive,
+    check_several,
+)
 from .measuring import Clock, Feeding, Sweep, product_rate, sweep
-from .network import Network
-from .optimizers import Adam, Optimizer
+from .network import Network, check_network
+from .optimizers import Optimizer, check_optimizer
 from .profile_result import Profile, Row, Series, advise, crossover
 from .training import TINY, Trainer
 
@@ -99,18 +105,17 @@ def profile(
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"profile takes a Network, not {network!r}")
-    network._require_single("profile")
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"seconds is {seconds}: give a finite number above 0")
-    modes = [m for m, asked in (("training", training), ("prediction", prediction)) if asked]
+    check_network(network)._require_single("profile")
+    check_positive(seconds, "seconds")
+    optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
+    asked = {"training": training, "prediction": prediction}
+    modes = [mode for mode, wish in asked.items() if check_flag(wish, mode)]
     if not modes:
         raise ValueError("neither training nor prediction is to be timed: ask for one")
     sizes = {mode: list(_sizes(network, mode, batch_sizes, max_batch)) for mode in modes}
     X, y = _data(network, X, y)
     network.admit(X, y)  # refuses what does not fit before anything is timed
-    backends = every() if devices is None else [select(device) for device in devices]
+    backends = every() if devices is None else _open(devices)
     series: list[Series] = []
     share = seconds / (len(backends) * len(modes))
     for backend in backends:
@@ -119,7 +124,7 @@ def profile(
             rate = product_rate(backend, network.dtype, clock)
             for mode in modes:
                 if not stop():
-                    bench = _bench(network, mode, backend, X, y, optimizer or Adam(), l2)
+                    bench = _bench(network, mode, backend, X, y, optimizer, l2)
 
                     def seen(n: int, where: str = f"{backend.device}, {mode}") -> None:
                         watch(f"{where}: batches of {n:,}")
@@ -163,6 +168,11 @@ def flops(network: Network, mode: str) -> float:
     return float(total)
 
 
+def _open(devices: Any) -> list[Backend]:
+    """Return the backends of several devices."""
+    return [select(device) for device in check_several(devices, "devices", "('cpu', 'cuda')")]
+
+
 def _sizes(
     network: Network, mode: str, batch_sizes: Sequence[int] | None, max_batch: int | None
 ) -> Iterable[int]:
@@ -171,9 +181,8 @@ def _sizes(
     most = LARGEST if max_batch is None else check_count(max_batch, "max_batch", least)
     if batch_sizes is None:
         return [2**i for i in range(most.bit_length()) if least <= 2**i <= most]
-    if not hasattr(batch_sizes, "__iter__"):
-        raise TypeError(f"batch_sizes is {batch_sizes!r}: give several, as (32, 128, 512)")
-    given = sorted({check_count(n, "a batch size", least) for n in batch_sizes})
+    several = check_several(batch_sizes, "batch_sizes", "(32, 128, 512)")
+    given = sorted({check_count(n, "a batch size", least) for n in several})
     if not given or given[0] > most:
         raise ValueError(f"batch_sizes are {batch_sizes}: there is none to try")
     return [n for n in given if n <= most]

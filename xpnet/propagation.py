@@ -17,7 +17,7 @@ from .activations import ReLU, Tanh
 from .checks import check_count
 from .initializers import He, Initializer, Normal, Xavier
 from .layers import Layer, Linear
-from .network import Network
+from .network import Network, check_network
 
 
 def activation_scales(network: Network, X: Any) -> list[float]:
@@ -49,7 +49,7 @@ def activation_scales(network: Network, X: Any) -> list[float]:
     >>> scales[1] > 0.05, scales[19] < 1e-9                    # they vanish
     (True, True)
     """
-    with network.backend.active():
+    with check_network(network).backend.active():
         return [_scale(a) for a in network.activations(X)]
 
 
@@ -73,7 +73,7 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
     TypeError, ValueError
         If X or y is not as the network needs it.
     """
-    with network.backend.active():
+    with check_network(network).backend.active():
         statistics = network.statistics.copy()
         network.loss_and_gradient(*network.admit(X, y))
         network.statistics[...] = statistics  # to look at it must not train it

@@ -13,11 +13,11 @@ import numpy as np
 from . import plots
 from ._typing import Array
 from .backend import NUMPY, home
-from .checks import check_count, check_not_negative
+from .checks import check_count, check_not_negative, check_number, check_several
 from .data import proportional_order, take_rows
 from .history import DivergedError
-from .network import Network
-from .optimizers import Adam, Optimizer
+from .network import Network, check_network
+from .optimizers import Optimizer, check_optimizer
 from .randomness import Purpose, generator
 from .training import Trainer
 
@@ -111,8 +111,8 @@ def choose_l2(
     ([0.0, 1.0, 10.0], True)
     """
     values = check_l2_values(l2)
-    train, dev = network.admit(*train), network.admit(*dev, name="dev ")
-    test = None if test is None else network.admit(*test, name="test ")
+    train, dev = _admit(network, train, "train"), _admit(network, dev, "dev")
+    test = None if test is None else _admit(network, test, "test")
     rows: list[dict[str, float]] = []
     best: dict[str, Any] = {}
     failure: DivergedError | None = None
@@ -138,6 +138,13 @@ def choose_l2(
         raise failure
     network.load_state(best["state"])
     return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
+
+
+def _admit(network: Network, part: Data, name: str) -> tuple[Array, Array]:
+    """Check a part of a data set and bring it to the device."""
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        raise TypeError(f"{name} is no pair: give (X, y)")
+    return check_network(network).admit(*part, name="" if name == "train" else f"{name} ")
 
 
 def check_l2_values(l2: Sequence[float]) -> list[float]:
@@ -236,8 +243,8 @@ def learning_curve(
     >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
     (30, 300, True)
     """
-    X, y = network.admit(*train)
-    dev = network.admit(*dev, name="dev ")
+    (X, y), dev = _admit(network, train, "train"), _admit(network, dev, "dev")
+    optimizer = check_optimizer(optimizer)
     order = nested_order(network, y)
     counts = _counts(sizes, y, order)
     batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
@@ -250,7 +257,7 @@ def learning_curve(
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
         network.initialize()
-        trainer = Trainer(network, _slowed(optimizer or Adam(), epochs / times), l2, clip_norm)
+        trainer = Trainer(network, _slowed(optimizer, epochs / times), l2, clip_norm)
         trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
         row = {"examples": count, "epochs": times} | _measure(network, part, dev)
         if watch is not None and watch(trainer, row):
@@ -268,7 +275,8 @@ def _slowed(optimizer: Optimizer, pace: float) -> Optimizer:
 
 
 def _counts(sizes: Sequence[float], y: Array, order: np.ndarray[Any, Any]) -> list[int]:
-    shares = [float(size) for size in sizes] if hasattr(sizes, "__iter__") else []
+    several = check_several(sizes, "sizes", "(0.1, 1.0)")
+    shares = [check_number(size, "a size") for size in several]
     if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
         raise ValueError(f"sizes are {sizes}: give rising shares in (0, 1], as (0.1, 1.0)")
     least = smallest_part(y, order)

@@ -22,6 +22,9 @@ IN_DOUBT = 0.8
 #: A step is launch-bound if the host's part makes at least this share of it.
 LAUNCH_BOUND = 0.75
 
+#: That share by the medians alone, however uncertain they are.
+LAUNCH_BOUND_IN_DOUBT = 0.65
+
 #: `choose` looks between `LEAST` and `MOST` examples, and leaves at least `UPDATES` updates in an
 #: epoch: more than that costs accuracy, which no timing shows.
 LEAST, MOST, UPDATES = 8, 1024, 20
@@ -162,13 +165,14 @@ def launch_bound(timings: Sequence[Timing]) -> int:
     """Return the largest batch whose time is the host's for 75 % or more; 0 if there is none.
 
     Up to it the host is what takes time, and further examples are nearly free. A smaller batch is
-    launch-bound too, whatever its noise. In doubt a batch counts as launch-bound.
+    launch-bound too, whatever its noise. In doubt a batch counts as launch-bound; but the doubt
+    goes no further than to 65 %.
     """
     shares = host_shares(timings)
     bound = [
         t.batch_size
         for t, share in zip(timings, shares, strict=True)
-        if share * t.seconds >= LAUNCH_BOUND * t.least
+        if share * t.seconds >= LAUNCH_BOUND * t.least and share >= LAUNCH_BOUND_IN_DOUBT
     ]
     return max(bound, default=0)
 

@@ -25,8 +25,8 @@ from .data import USUAL, Batches, take_rows
 from .divergence import locate
 from .history import DivergedError, History, Standing
 from .measuring import Feeding, choose
-from .network import Network
-from .optimizers import Adam, Optimizer
+from .network import Network, check_network
+from .optimizers import Optimizer, check_optimizer
 from .randomness import Purpose, generator
 from .schedules import Schedule
 from .throughput import BatchSize
@@ -139,13 +139,7 @@ class Trainer:
         l2: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(f"network is {network!r}: give a Network")
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001)"
-            )
-        self.network = network
+        self.network = check_network(network)
         self.backend = network.backend
         self.steps = self.epochs = 0
         self.history = History()
@@ -153,7 +147,7 @@ class Trainer:
         self._stopping = self._interruption = ""
         self._fit = Standing(0)
         with self.backend.active():
-            self.updates = Updates(network, optimizer or Adam(), l2, clip_norm)
+            self.updates = Updates(network, check_optimizer(optimizer), l2, clip_norm)
 
     # -- the step ----
 
@@ -418,7 +412,7 @@ class Trainer:
         net = self.network
         epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
         if not isinstance(batch_size, str):
-            batch_size = check_count(batch_size, "batch_size")
+            batch_size = check_count(batch_size, "batch_size", other=", or 'auto'")
         shuffle = check_flag(shuffle, "shuffle")
         if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
             raise TypeError(f"callbacks is {callbacks!r}: give a list")

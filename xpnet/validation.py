@@ -26,8 +26,8 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     TypeError
         If X does not hold numbers.
     ValueError
-        If it has another shape, no rows, or values that are NaN or infinite: which columns and how
-        many.
+        If it has another shape, no rows, or values that are too large for the dtype, NaN or
+        infinite: which columns and how many.
     """
     admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
     if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
@@ -45,21 +45,21 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         raise ValueError(f"{name} has no rows: give at least one example")
     if is_sparse(X):
         streamed = Streamed(X, backend, dtype)
-        if not np.isfinite(streamed.values).all():
+        largest = _largest(streamed.values)
+        if not math.isfinite(largest):
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
+        if largest > np.finfo(dtype).max:
+            what = f"values that are too large for {np.dtype(dtype)}"
+            raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
         return streamed
     size = X.shape[0] * n_features * np.dtype(dtype).itemsize
     large = isinstance(X, np.ndarray) and not backend.fits(size)
     stays = is_in_file(X) or large
-    array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
-    if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
-        checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
-        try:
-            check_finite(checked, where, name)
-        except ValueError:
-            if not stays:
-                _check_reach(X, dtype, name)
-            raise
+    with np.errstate(over="ignore"):  # what is too large for the dtype is refused here
+        array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
+        if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
+            checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+            check_finite(checked, where, name, X)
     return array
 
 
@@ -147,8 +147,11 @@ def _values(column: Any) -> np.ndarray[Any, Any]:
     return values
 
 
-def check_finite(array: Array, backend: Backend, name: str) -> None:
-    """Raise a ValueError that names the columns if an array (rows, columns) is not finite."""
+def check_finite(array: Array, backend: Backend, name: str, given: Array) -> None:
+    """Raise a ValueError that names the columns if an array (rows, columns) is not finite.
+
+    ``given`` is what it was made from, maybe in another precision.
+    """
     xp = backend.xp
     counts = np.zeros(array.shape[1], dtype=np.int64)
     step = max(1, min(CHUNK, ELEMENTS // max(1, array.shape[1])))
@@ -156,21 +159,28 @@ def check_finite(array: Array, backend: Backend, name: str) -> None:
         bad = xp.logical_not(xp.isfinite(array[start : start + step]))
         if bool(backend.to_host(xp.any(bad))):
             counts += backend.to_host(xp.sum(bad, axis=0))
+    if counts.any() and math.isfinite(_largest(given)):
+        what = describe_columns(counts, what=f"too large for {array.dtype}")
+        raise ValueError(f"{name} has {what}: {_against_overflow(array.dtype)}")
     if counts.any():
         raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
 
 
-def _check_reach(X: Array, dtype: Any, name: str) -> None:
-    """Raise a ValueError if finite numbers are too large for a dtype."""
-    xp = home(X, NUMPY).xp
-    if X.dtype.itemsize > np.dtype(dtype).itemsize and bool(xp.isfinite(X).all()):
-        raise ValueError(
-            f"{name} has values up to {float(abs(X).max()):g}, too large for {np.dtype(dtype)}: "
-            "scale them, or give dtype='float64'"
-        )
+def _largest(X: Array) -> float:
+    """Return the largest absolute value, wherever they live; NaN if there is one."""
+    source, step = home(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
+    with source.active():
+        parts = [float(abs(X[i : i + step]).max()) for i in range(0, len(X), step)]
+    return float(np.max(parts, initial=0.0))
 
 
-def describe_columns(counts: np.ndarray[Any, Any], names: list[str] | None = None) -> str:
+def _against_overflow(dtype: Any) -> str:
+    return "scale them" + (", or give dtype='float64'" if dtype == np.float32 else "")
+
+
+def describe_columns(
+    counts: np.ndarray[Any, Any], names: list[str] | None = None, what: str = "NaN or infinite"
+) -> str:
     """Return in words how many values are NaN or infinite, and in which columns.
 
     Examples
@@ -184,7 +194,7 @@ def describe_columns(counts: np.ndarray[Any, Any], names: list[str] | None = Non
     noun = "column" if len(columns) == 1 else "columns"
     total = int(counts.sum())
     values = "1 value that is" if total == 1 else f"{total} values that are"
-    return f"{values} NaN or infinite, in {noun} {shown}{more}"
+    return f"{values} {what}, in {noun} {shown}{more}"
 
 
 def check_lengths(X: Array, y: Array, name: str = "") -> None:
