@@ -42,7 +42,10 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         kept = numba.njit(function, **options)
     # What Numba calls when it meets arguments of new types, which costs no later call anything.
-    kept._compile_for_args = unbroken(kept._compile_for_args)  # type: ignore[attr-defined]
+    # There is none with NUMBA_DISABLE_JIT: the function is the plain one.
+    compile_for = getattr(kept, "_compile_for_args", None)
+    if compile_for is not None:
+        kept._compile_for_args = unbroken(compile_for)  # type: ignore[attr-defined]
     return kept
 
 
