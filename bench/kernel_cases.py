@@ -74,8 +74,24 @@ class Cases:
 
     def gather(self) -> Arguments:  # noqa: D102
         rows = self.normal(max(4 * self.n, 4096), FEATURES)
-        indices = self.draw.permutation(len(rows))[: self.n]
-        return rows, self.backend.asarray(indices), self.zeros()
+        order = self.backend.asarray(self.draw.permutation(len(rows)))
+        work = SimpleNamespace(counting=self.backend.asarray(np.arange(self.n)))
+        work.places, work.chosen = (self.backend.xp.empty(self.n, np.int64) for _ in range(2))
+        return rows, order, self.backend.asarray(np.array([self.n])), work, self.zeros()
+
+    def turn_page(self) -> Arguments:  # noqa: D102
+        def table(rows: int, dtype: Any, width: int = 1) -> Any:
+            return self.fill(1, rows, width, dtype=dtype)
+
+        book = SimpleNamespace(page=self.fill(0, 1, dtype=np.int64))
+        for one, many, width, dtype in (
+            ("row", "numbers", 2, self.dtype),
+            ("key", "keys", 1, np.uint64),
+            ("start", "starts", 1, np.int64),
+        ):
+            setattr(book, one, table(1, dtype, width))
+            setattr(book, many, table(1024, dtype, width))
+        return (book,)
 
     # -- layers ----
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from emulator import KERNELS, EmulatedLauncher, emulated, stand_in, why_no_compiler
-from test_kernels import CASES, ULPS, Draw, results, softmax_cross_entropy, squared_error
+from test_kernels import CASES, ULPS, Draw, gather, results, softmax_cross_entropy, squared_error
 
 import xpnet as xn
 from xpnet import _cuda
@@ -338,7 +338,8 @@ def test_float32_keeps_its_digits():
 def test_no_examples_are_no_trouble(dtype):
     kernels, d = emulated().kernels, Draw(0, 6, 5, dtype)
     for name in ("bend", "dropout", "softmax", "batch_norm_inference", "gather", "sum_examples"):
-        arguments = CASES[name][-1](d) if name != "gather" else gathering(d)
+        draw = Draw(3, 2, 1, dtype)
+        arguments = CASES[name][-1](d) if name != "gather" else gather(draw, 0)
         found = results(kernels, name, arguments)
         if name == "sum_examples":
             assert (found["out"] == 0).all()
@@ -353,17 +354,16 @@ def test_no_examples_are_no_trouble(dtype):
     kernels.sgd(d(0), d(0), d(1), d(0))
 
 
-def gathering(d):
-    return {"rows": d(3, 2), "indices": np.empty(0, np.int64), "out": d.empty(0, 2)}
-
-
 @needs_compiler
 @pytest.mark.parametrize("width", [1, 3, 4])
 def test_rows_are_never_gathered_from_beside_the_array(width):
     draw = Fenced(5, width, 1, "float32", margin=64, fence=np.nan)
     rows, out = draw(5, width), draw.empty(4, width)
-    emulated().kernels.gather(rows, np.array([5, -1, 2**40, 2]), out)
-    np.testing.assert_array_equal(out, rows[[4, 0, 4, 2]])
+    order = draw.whole(1, 6, dtype=np.int64)
+    order[...] = [2, 5, -1, 2**40, 2, 3]
+    for start, expected in ((1, [4, 0, 4, 2]), (4, [2, 3, 3, 3]), (-2, [2, 2, 2, 4])):
+        emulated().kernels.gather(rows, order, np.array([start]), None, out)
+        np.testing.assert_array_equal(out, rows[expected])
     assert draw.is_whole()
 
 
@@ -375,19 +375,20 @@ def test_rows_of_any_type_are_gathered(shape, dtype):
     rows, indices = draw.integers(0, 99, shape).astype(dtype), draw.permutation(9)[:7]
     for given in (rows, askew(rows)):
         out = askew(np.zeros((7, *shape[1:]), dtype))
-        emulated().kernels.gather(given, indices, out)
+        emulated().kernels.gather(given, indices, np.array([0]), None, out)
         np.testing.assert_array_equal(out, rows[indices])
 
 
 @needs_compiler
 def test_what_the_kernels_do_not_take_goes_to_the_reference():
     kernels, d = emulated().kernels, Draw(5, 4, 3, "float32")
-    rows, order = d(8, 4), np.array([3, 1])
-    out = np.zeros((2, 2), np.float32)
-    kernels.gather(rows[:, ::2], order, out)
+    rows, order = d(8, 4), np.array([0, 7, 3, 1])
+    arguments = gather(d, 2, order)
+    arguments["out"] = out = np.zeros((2, 2), np.float32)
+    kernels.gather(**arguments | {"rows": rows[:, ::2]})
     np.testing.assert_array_equal(out, rows[[3, 1], ::2])
-    kernels.gather(rows[:, :2].copy(), order.astype(np.int32), out)
-    np.testing.assert_array_equal(out, rows[[3, 1], :2])
+    kernels.gather(**arguments | {"rows": rows, "out": (wide := np.zeros((2, 8), "f4"))[:, ::2]})
+    np.testing.assert_array_equal(wide[:, ::2], rows[[3, 1]])
     arguments = squared_error(d, 0.2)
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
@@ -463,7 +464,8 @@ def test_beyond_the_reach_of_32_bits():
     rows = np.zeros((2**31 + 8, 1), np.uint8)  # memory that is touched nowhere else
     rows[-3:, 0] = 1, 2, 3
     out = np.zeros((4, 1), np.uint8)
-    emulated().kernels.gather(rows, np.array([2**31 + 7, 0, 2**31 + 5, 2**31 + 6]), out)
+    order = np.array([2**31 + 7, 0, 2**31 + 5, 2**31 + 6])
+    emulated().kernels.gather(rows, order, np.array([0]), None, out)
     assert out.ravel().tolist() == [3, 0, 1, 2]
 
 
@@ -522,7 +524,7 @@ def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
     forward = ["batch_norm", *2 * ["running_average"], "dropout", *4 * ["shift"]]
     backward = [*4 * ["turn_back"], "batch_norm_backward"]
     names = [name for name, _, _ in launches]
-    assert names == [*forward, "softmax_cross_entropy", *backward, "observe", "adam"]
+    assert names == ["turn_page", *forward, "softmax_cross_entropy", *backward, "observe", "adam"]
 
 
 @needs_compiler

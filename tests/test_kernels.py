@@ -158,6 +158,30 @@ def linear_backward(d, curve):
     }
 
 
+def gather(d, count=None, order=None):
+    """Return arguments that take `count` rows from the third place of an order on."""
+    count = d.k if count is None else count
+    order = d.whole(d.n, count + 4, dtype=np.int64) if order is None else order
+    work = SimpleNamespace(counting=np.arange(count + 1), places=np.empty(count + 1, np.int64))
+    work.chosen = work.places.copy()
+    start = np.array([2])
+    out = d.empty(count, d.m)
+    return {"rows": d(d.n, d.m), "order": order, "start": start, "work": work, "out": out}
+
+
+def book(d, width, page):
+    """Return three tables of three rows, and where to copy one to."""
+    return SimpleNamespace(
+        page=np.array([page]),
+        numbers=d(3, width),
+        row=d.empty(1, width),
+        keys=d.whole(2**63, 3, 1, dtype=np.uint64),
+        key=np.zeros((1, 1), np.uint64),
+        starts=d.whole(9, 3, 1, dtype=np.int64),
+        start=np.zeros((1, 1), np.int64),
+    )
+
+
 def softmax(d):
     return {"z": 3 * d(d.n, d.m), "row": d.empty(d.n, 1), "out": d.empty(d.n, d.m)}
 
@@ -240,12 +264,10 @@ CASES = {
         lambda d: {"dy": d(d.n, d.k), "weight": d(d.k, d.m), "out": d.empty(d.n, d.m)},
         lambda d: {"dy": d(2, d.n, d.k), "weight": d(2, d.k, d.m), "out": d.empty(2, d.n, d.m)},
     ],
-    "gather": [
-        lambda d: {
-            "rows": d(d.n, d.m),
-            "indices": d.whole(d.n, d.k, dtype=np.int64),
-            "out": d.empty(d.k, d.m),
-        }
+    "gather": [gather],
+    "turn_page": [
+        lambda d, width=width, page=page: {"book": book(d, width, page)}
+        for width, page in ((1, 0), (2, 1), (300, 2))
     ],
     "linear": [
         *(lambda d, c=c: linear(d, c) for c in CURVES),
@@ -355,16 +377,20 @@ CASES = {
 
 
 #: What of a kernel's work others read.
-WRITTEN = ("mask", "total", "steps", "finite", "share", "decay")
+WRITTEN = {
+    "work": ("mask", "total", "steps", "finite", "share", "decay"),
+    "book": ("page", "row", "key", "start"),
+}
+
+EMPTY = SimpleNamespace()
 
 
 def results(kernels, name, arguments):
     """Return what a kernel has written, by name of the array."""
     getattr(kernels, name)(**arguments)
     found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
-    work = arguments.get("work")
-    if work is not None:
-        found |= {k: v for k, v in vars(work).items() if k in WRITTEN}
+    for work, names in WRITTEN.items():
+        found |= {k: v for k, v in vars(arguments.get(work, EMPTY)).items() if k in names}
     # What is used up may be left in any state.
     used_up = {
         "linear_backward": {"dy"},

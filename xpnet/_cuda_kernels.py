@@ -397,19 +397,27 @@ class CudaKernels(Kernels):
 
     # -- data, and a run's bookkeeping ----
 
-    def gather(self, rows: Array, indices: Array, out: Array) -> None:
+    def gather(
+        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
+    ) -> None:
         """One pass, in the largest units that a row divides into."""
-        count = len(indices)
-        fits = out.dtype == rows.dtype and out.shape == (count, *rows.shape[1:])
-        dense = rows.flags.c_contiguous and indices.flags.c_contiguous and out.flags.c_contiguous
-        if not (fits and dense and indices.dtype.char in "lq" and rows.size):
-            super().gather(rows, indices, out)
+        fits = out.dtype == rows.dtype and out.shape[1:] == rows.shape[1:]
+        dense = rows.flags.c_contiguous and order.flags.c_contiguous and out.flags.c_contiguous
+        if not (fits and dense and rows.size and order.size):
+            super().gather(rows, order, start, work, out)
             return
         bytes_of_row = rows.nbytes // len(rows)
         unit = next(u for u in (16, 8, 4, 2, 1) if bytes_of_row % u == 0)
         units = bytes_of_row // unit
-        t = tiles(count, units, 16)
-        self._launch("gather", t, rows, rows, indices, out, count, len(rows), units, unit)
+        t = tiles(len(out), units, 16)
+        sizes = len(out), len(order), len(rows), units, unit
+        self._launch("gather", t, rows, rows, order, start, out, *sizes)
+
+    def turn_page(self, book: SimpleNamespace) -> None:
+        """One launch."""
+        b = book
+        tables = b.numbers, b.row, b.keys, b.key, b.starts, b.start
+        self._launch("turn_page", ONE_BLOCK, b.row, b.page, *tables, *b.numbers.shape)
 
     def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
         """One launch."""

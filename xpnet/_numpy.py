@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,20 @@ class NumpyKernels(Kernels):
         if not length <= limit:  # NaN too
             np.multiply(g, limit / length, out=g)
 
-    def gather(self, rows: Array, indices: Array, out: Array) -> None:
+    def gather(
+        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
+    ) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
-        np.take(rows, indices, axis=0, out=out, mode="clip")
+        first = start.item(0)
+        np.take(rows, order[first : first + len(out)], axis=0, out=out, mode="clip")
+
+    def turn_page(self, book: SimpleNamespace) -> None:
+        """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""
+        page = book.page.item(0)
+        book.row[0] = book.numbers[page]
+        book.key[0, 0] = book.keys.item(page)
+        book.start[0, 0] = book.starts.item(page)
+        book.page[0] = (page + 1) % len(book.starts)
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:

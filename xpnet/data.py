@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice, pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,14 @@ def proportional_order(
     return order[np.argsort(place, kind="stable")]
 
 
+def room_for_indices(backend: Backend, n: int) -> SimpleNamespace:
+    """Return what `Kernels.gather` works with, for batches of up to n examples."""
+    places, chosen = (backend.xp.empty(n, np.int64) for _ in range(2))
+    return SimpleNamespace(
+        counting=backend.asarray(np.arange(n, dtype=np.int64)), places=places, chosen=chosen
+    )
+
+
 class Batches:
     """A data set on the device, cut anew into shuffled mini-batches in every epoch.
 
@@ -234,8 +243,9 @@ class Batches:
             del edges[-2]
         self.edges = edges
         self.largest = max(b - a for a, b in pairwise(edges))
-        self._order: Array = backend.asarray(np.arange(n))
+        self._order: Array = backend.asarray(np.arange(n, dtype=np.int64))
         self._streamed = isinstance(X, Streamed)
+        self._work = room_for_indices(backend, self.largest)
         shape = self.largest, *X.shape[1:]
         if self._streamed:
             self._stage = backend.stage(shape, X.dtype)
@@ -255,31 +265,29 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(
-        self, epoch: int, first: int = 0
-    ) -> Iterator[tuple[Array, Array | None, Array | None]]:
-        """Yield, for each of an epoch's batches, what `gather` makes it from.
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[int, Array | None, Array | None]]:
+        """Yield, for each of an epoch's batches, its size and what `gather` makes it from.
 
         ``first`` is how many of them were made already, and are left out.
         """
         order = np.arange(self.n)
         if self.shuffle:
             order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
-            self._order = self.backend.asarray(order)
+            self.backend.xp.copyto(self._order, self.backend.asarray(order))
         keys = None
         if self._augmentation is not None:
             keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
         for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             key = None if keys is None else keys[batch]
             rows = self._stream(order[start:stop]) if self._streamed else None
-            yield self._order[start:stop], key, rows
+            yield stop - start, key, rows
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""
         return self._stage.send(len(indices), partial(self.X.write, indices))
 
     def gather(
-        self, chosen: Array, key: Array | None, rows: Array | None
+        self, size: int, start: Array, key: Array | None, rows: Array | None
     ) -> tuple[Array, Array, Array | None]:
         """Return a batch: rows, labels and weights, in arrays that the next one writes over.
 
@@ -287,23 +295,26 @@ class Batches:
 
         Parameters
         ----------
-        chosen : array, shape (b,)
-            The numbers of its examples.
+        size : int
+            How many examples it has.
+        start : array, int64, shape (1,)
+            How many of the epoch's examples came before.
         key : array, uint64, shape (1,), or None
             Where the augmentation's numbers come from.
         rows : array, shape (b, n_features), or None
             The features, where they come from the host.
         """
-        size, gather = chosen.shape[0], self.backend.kernels.gather
+        gather = self.backend.kernels.gather
+        at = self._order, start, self._work
         if rows is None:
             rows = self._rows[:size]
-            gather(self.X, chosen, rows)
+            gather(self.X, *at, rows)
         labels = self._labels[:size]
-        gather(self.y, chosen, labels)
+        gather(self.y, *at, labels)
         weights = None
         if self.weights is not None:
             weights = self._weights[:size]
-            gather(self.weights, chosen, weights)
+            gather(self.weights, *at, weights)
         if self._augmentation is not None:
             rows = self._augmentation.change(rows, key, self.backend)
         return rows, labels, weights

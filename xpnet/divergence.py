@@ -38,11 +38,13 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
     behind, at = divmod(good - first, len(batches))
     steps = iter(range(good, bad + 1))
     for each in range(epoch + behind, epoch + 1):
-        for arrays in batches.epoch(each, at):
-            step, n = next(steps, bad), arrays[0].shape[0]
+        for n, *arrays in batches.epoch(each, at):
+            step = next(steps, bad)
             found = _weights(updates, step)
             if not found and updates.parts.count == 1:  # else memory has no room for a whole one
-                found = _layer(updates, batches.gather(*arrays), step)
+                updates.numbers.seek(step, updates.optimizer)
+                updates.numbers.turn()
+                found = _layer(updates, batches.gather(n, updates.numbers.start, *arrays), step)
             if found or step == bad:
                 return found
             updates.make(step, n, batches.gather, *arrays)
@@ -62,7 +64,6 @@ def _weights(updates: Updates, step: int) -> str:
 def _layer(updates: Updates, batch: tuple[Array, Array, Any], step: int) -> str:
     """Return where a batch's way forward and back is not finite."""
     net, (x, y, weights) = updates.network, batch
-    updates.numbers.advance(step, updates.optimizer)
     run = net.layer_by_layer(x.shape[-2])
     for layer, forward, buffers in run.forward:
         x = forward(x, buffers)

@@ -90,9 +90,36 @@ class Kernels:
 
     # -- data ----
 
-    def gather(self, rows: Array, indices: Array, out: Array) -> None:
-        """Copy the rows with the given indices: out[i] = rows[indices[i]]."""
-        self.xp.take(rows, indices, axis=0, out=out)
+    def gather(
+        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
+    ) -> None:
+        """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
+
+        ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers ``counting`` from 0
+        on, and buffers ``places`` and ``chosen``, each as long as ``out`` at least.
+        """
+        counting, places, chosen = (
+            array[: len(out)] for array in (work.counting, work.places, work.chosen)
+        )
+        self.xp.add(counting, start, out=places)
+        self.xp.take(order, places, axis=0, out=chosen)
+        self.xp.take(rows, chosen, axis=0, out=out)
+
+    def turn_page(self, book: SimpleNamespace) -> None:
+        """Copy what stands on a page, and go on to the next; after the last comes the first.
+
+        ``book.page``, int64 of shape (1,), is a row of the tables ``numbers``, ``keys`` (uint64)
+        and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have two
+        axes.
+        """
+        for table, row in (
+            (book.numbers, book.row),
+            (book.keys, book.key),
+            (book.starts, book.start),
+        ):
+            self.xp.take(table, book.page, axis=0, out=row)
+        self.xp.add(book.page, 1, out=book.page)
+        self.xp.remainder(book.page, len(book.starts), out=book.page)
 
     # -- linear layers ----
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ._typing import Array
 from .backend import Backend
+from .data import room_for_indices
 from .streaming import Streamed
 from .throughput import BatchSize, Timing, candidates, fastest, in_words, knee
 
@@ -277,15 +278,16 @@ class Feeding:
         work, held, labels = self._made[0], self._rows, self._labels[:n]
         # Its own generator: nothing random in a training run comes to depend on a timing.
         order = np.random.default_rng(0).integers(0, x.shape[0], n)
-        chosen = self.backend.asarray(order)
+        first = self.backend.asarray(np.zeros(1, np.int64))
+        at = self.backend.asarray(order), first, room_for_indices(self.backend, n)
 
         def step() -> None:
             if streamed:
                 rows = held.send(n, partial(x.write, order))
             else:
                 rows = held[:n]
-                gather(x, chosen, rows)
-            gather(y, chosen, labels)
+                gather(x, *at, rows)
+            gather(y, *at, labels)
             work(rows, labels)
 
         return step

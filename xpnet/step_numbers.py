@@ -1,9 +1,13 @@
-"""The numbers of each update, and its dropout key: computed ahead, and moved to the device at once.
+"""What changes from update to update: its numbers, its dropout key, where its batch begins.
 
-Both are pure functions of the step's number, so they can be computed before the step is made.
+All are pure functions of the step's number. So they are computed ahead, moved to the device
+together, and found there: the device itself goes from page to page, and a step that is replayed
+needs nothing from the host.
 """
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -29,21 +33,36 @@ class StepNumbers:
     Attributes
     ----------
     numbers : list of array, shape (1,)
-        The optimiser's numbers of the step that `advance` was called with.
+        The optimiser's numbers of the step that was turned to.
+    start : array, int64, shape (1,)
+        Where its batch begins in the epoch's order.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer) -> None:
         self._network, self._backend = network, network.backend
-        width = len(optimizer.numbers(0, 0.0))
-        self._row = self._backend.xp.empty(width, network.dtype)
-        self.numbers = [self._row[i : i + 1] for i in range(width)]
+        xp, width = self._backend.xp, len(optimizer.numbers(0, 0.0))
+        self._book = SimpleNamespace(
+            page=xp.zeros(1, np.int64),
+            numbers=xp.zeros((PLAN, width), network.dtype),
+            row=xp.zeros((1, width), network.dtype),
+            keys=xp.zeros((PLAN, 1), np.uint64),
+            key=network.step_key[None],
+            starts=xp.zeros((PLAN, 1), np.int64),
+            start=xp.zeros((1, 1), np.int64),
+        )
+        self.numbers = [self._book.row[0, i : i + 1] for i in range(width)]
+        self.start = self._book.start[0]
         self._plan = range(0)
-        # From this step, at this epoch, so many steps make an epoch.
-        self._pace: tuple[int, int, int | None] = (0, 0, None)
+        #: The step of the page that comes next on the device, if that is known.
+        self._next: int | None = None
+        # From this step, at this epoch, so many steps of so many examples make an epoch.
+        self._pace: tuple[int, int, int | None, int] = (0, 0, None, 0)
 
-    def set_pace(self, step: int, epoch: int, steps_per_epoch: int | None) -> None:
+    def set_pace(
+        self, step: int, epoch: int, steps_per_epoch: int | None, batch_size: int = 0
+    ) -> None:
         """Say how many steps make an epoch from a step on; outside a fit none do."""
-        self._pace = (step, epoch, steps_per_epoch)
+        self._pace = (step, epoch, steps_per_epoch, batch_size)
         self._plan = range(0)
 
     def forget(self) -> None:
@@ -52,28 +71,42 @@ class StepNumbers:
 
     def epoch_at(self, step: int) -> float:
         """Return how many epochs have been made by a step, with the fraction of the running one."""
-        start, epoch, per_epoch = self._pace
+        start, epoch, per_epoch, _ = self._pace
         return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
 
-    def advance(self, step: int, optimizer: Optimizer) -> None:
-        """Bring a step's numbers and dropout key to where the kernels read them."""
+    def seek(self, step: int, optimizer: Optimizer) -> None:
+        """See to it that the next page is a step's: most often it is."""
         if step not in self._plan:
             self._make_plan(step, optimizer)
-        i = step - self._plan.start
-        self._backend.xp.copyto(self._row, self._table[i])
-        self._backend.xp.copyto(self._network.step_key, self._keys[i])
+        if step != self._next:
+            self._book.page[...] = step - self._plan.start
+        self._next = None  # whoever turns the page may fail before that or after
+
+    def turn(self) -> None:
+        """Turn the page: work of the device, the same for each step."""
+        self._backend.kernels.turn_page(self._book)
+
+    def turned(self, step: int) -> None:
+        """Take note that a step's page was turned."""
+        self._next = step + 1
 
     def _make_plan(self, step: int, optimizer: Optimizer) -> None:
         """Compute the numbers of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step, optimizer))
-        numbers = [optimizer.numbers(i, self.epoch_at(i)) for i in plan]
-        self._table = self._backend.asarray(np.array(numbers), self._network.dtype)
-        self._keys = self._backend.asarray(step_keys(self._network.random_state, plan))
-        self._plan = plan
+        start, _, per_epoch, batch_size = self._pace
+        book, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
+        for table, values in (
+            (book.numbers, [optimizer.numbers(i, self.epoch_at(i)) for i in plan]),
+            (book.keys, step_keys(self._network.random_state, plan)),
+            (book.starts, (steps - start) % (per_epoch or 1) * batch_size),
+        ):
+            found = self._backend.asarray(np.array(values), table.dtype)
+            self._backend.xp.copyto(table[: len(plan)], found)
+        self._plan, self._next = plan, None
 
     def _ahead(self, step: int, optimizer: Optimizer) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
-        start, _, per_epoch = self._pace
+        start, _, per_epoch, _ = self._pace
         rate = optimizer.learning_rate
         if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
             return 1

@@ -583,14 +583,14 @@ class Trainer:
         """Train on all batches, or until something says stop; return the epoch's row."""
         fit = self._fit
         first = self.steps - fit.batch
-        self.updates.numbers.set_pace(first, self.epochs, len(batches))
+        self.updates.numbers.set_pace(first, self.epochs, len(batches), batches.batch_size)
         rate = self.learning_rate
         if not fit.batch:
             self.updates.meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         fit.began = time.perf_counter() - fit.seconds
-        for arrays in batches.epoch(self.epochs, fit.batch):
-            rate, n = self.learning_rate, arrays[0].shape[0]
+        for n, *arrays in batches.epoch(self.epochs, fit.batch):
+            rate = self.learning_rate
             self._update(n, batches.gather, *arrays)
             fit.batch += 1
             if self.updates.meter.diverged():
@@ -711,7 +711,9 @@ class Trainer:
         return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
 
 
-def _as_it_is(x: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+def _as_it_is(
+    n: int, start: Array, x: Array, y: Array, weights: Array | None
+) -> tuple[Array, Array, Array | None]:
     """Return a batch that is given."""
     return x, y, weights
 

@@ -123,7 +123,10 @@ class Updates:
         self._has_changed = True
 
     def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
-        """Make an update with n examples: ``batch(*arrays)`` is rows, labels and weights.
+        """Make an update with n examples.
+
+        ``batch(n, start, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
+        says how many examples of the epoch came before.
 
         Returns the mean loss before it, in a static buffer.
         """
@@ -131,10 +134,11 @@ class Updates:
             self.changed_at, self._has_changed = step, False
         if self.parts.splits:
             self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        self.numbers.advance(step, self._optimizer)
+        self.numbers.seek(step, self._optimizer)
         puts_by = self.last_good.is_due(step)
         repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
-        loss: Array = repeat(partial(self._compute, batch, puts_by), *arrays)
+        loss: Array = repeat(partial(self._compute, batch, n, puts_by), *arrays)
+        self.numbers.turned(step)
         return loss
 
     def split(self, error: Exception, n: int) -> bool:
@@ -188,11 +192,13 @@ class Updates:
         xp.multiply(net.parameters, 0.0, out=self._scratch)  # NaN where one is not finite
         return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
 
-    def _compute(self, batch: Callable[..., Any], puts_by: bool, *arrays: Array | None) -> Array:
+    def _compute(
+        self, batch: Callable[..., Any], n: int, puts_by: bool, *arrays: Array | None
+    ) -> Array:
         """Compute an update: all of it is work of the device."""
         net, kernels = self.network, self.backend.kernels
-        x, y, weights = batch(*arrays)
-        n = x.shape[-2]
+        self.numbers.turn()
+        x, y, weights = batch(n, self.numbers.start, *arrays)
         share, decay = (None, self._l2 / n) if weights is None else self.weigh(weights)
         loss = self.parts.loss_and_gradient(x, y, share)
         if self._l2:

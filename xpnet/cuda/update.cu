@@ -1,4 +1,5 @@
-// One update over the flat buffers, and the rows of the next mini-batch.
+// One update over the flat buffers, the rows of the next mini-batch, and what changes from step to
+// step.
 //
 // Rates and corrections are read from device memory, so that a replayed graph sees them change.
 
@@ -98,15 +99,19 @@ template <int BYTES> struct alignas(BYTES) Unit {
     unsigned char bytes[BYTES];
 };
 
+// The number nearest to i of those from 0 to n - 1: nothing is read from beside an array.
+__device__ inline index within(index i, index n) {
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
 template <int BYTES>
-__device__ void copy_rows(const unsigned char* rows, const index* indices, unsigned char* out,
-                          index count, index n, index units) {
+__device__ void copy_rows(const unsigned char* rows, const index* order, index start,
+                          unsigned char* out, index count, index length, index n, index units) {
     using U = Unit<BYTES>;
     const Tile<1> t;
     if (t.column >= units) return;
     for (index i = t.row; i < count; i += t.step) {
-        index from = indices[i];
-        from = from < 0 ? 0 : from < n ? from : n - 1;  // never out of the array
+        const index from = within(order[within(start + i, length)], n);
         const unsigned char* source = rows + (from * units + t.column) * BYTES;
         unsigned char* target = out + (i * units + t.column) * BYTES;
         if (aligned(rows, BYTES) && aligned(out, BYTES))
@@ -116,14 +121,30 @@ __device__ void copy_rows(const unsigned char* rows, const index* indices, unsig
     }
 }
 
-// out[i] = rows[indices[i]] for `count` of n rows, each of `units` units of `size` bytes.
-KERNEL gather(const unsigned char* rows, const index* indices, unsigned char* out, index count,
-              index n, index units, index size) {
+// out[i] = rows[order[start + i]] for `count` rows, each of `units` units of `size` bytes, where
+// the order has `length` indices of n rows.
+KERNEL gather(const unsigned char* rows, const index* order, const index* start,
+              unsigned char* out, index count, index length, index n, index units, index size) {
+    const index first = *start;
     switch (size) {
-        case 16: copy_rows<16>(rows, indices, out, count, n, units); break;
-        case 8: copy_rows<8>(rows, indices, out, count, n, units); break;
-        case 4: copy_rows<4>(rows, indices, out, count, n, units); break;
-        case 2: copy_rows<2>(rows, indices, out, count, n, units); break;
-        default: copy_rows<1>(rows, indices, out, count, n, units);
+        case 16: copy_rows<16>(rows, order, first, out, count, length, n, units); break;
+        case 8: copy_rows<8>(rows, order, first, out, count, length, n, units); break;
+        case 4: copy_rows<4>(rows, order, first, out, count, length, n, units); break;
+        case 2: copy_rows<2>(rows, order, first, out, count, length, n, units); break;
+        default: copy_rows<1>(rows, order, first, out, count, length, n, units);
     }
+}
+
+// Copy row `page` of each table and go on to the next, after the last to the first; one block. The
+// tables have `pages` rows, that of the numbers is `width` wide.
+KERNEL turn_page(index* page, const real* numbers, real* row, const unsigned long long* keys,
+                 unsigned long long* key, const index* starts, index* start, index pages,
+                 index width) {
+    const index i = *page;
+    for (index k = threadIdx.x; k < width; k += THREADS) row[k] = numbers[i * width + k];
+    __syncthreads();  // all have read the page
+    if (threadIdx.x) return;
+    *key = keys[i];
+    *start = starts[i];
+    *page = i + 1 < pages ? i + 1 : 0;
 }
