@@ -181,7 +181,7 @@ def test_each_stream_and_thread_has_a_handle_of_its_own(library):
 def test_a_failure_is_told_by_name(cublas, library):
     ones = Array(np.ones((2, 2)))
     cublas.multiply(ones, ones, Array(np.empty((2, 2))))
-    library.cublasSetStream_v2(cublas._handle(), 5)  # takes the workspace away
+    library.cublasSetStream_v2(cublas.handle().value, 5)  # takes the workspace away
     with pytest.raises(CublasError, match="a product: status 1 CUBLAS_STATUS_NOT_INITIALIZED"):
         cublas.multiply(ones, ones, Array(np.empty((2, 2))))
     with pytest.raises(CublasError, match=r"status 99$"):

@@ -30,6 +30,7 @@ ORDER = [
     "_cuda",
     "_cuda_kernels",
     "_bfloat16",
+    "_epilogues",
     "_cupy",
     "backend",
     "memory",

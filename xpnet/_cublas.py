@@ -101,7 +101,7 @@ class Cublas:
         allocate: Callable[[int], Array],
         tf32: bool = False,
     ) -> None:
-        self._library, self._stream, self._allocate = library, stream, allocate
+        self._library, self.stream, self._allocate = library, stream, allocate
         self._kinds = {**KINDS, "ff": TF32} if tf32 else KINDS
         # A handle is for one thread at a time. None is let go: graphs read its workspace.
         self._handles: dict[tuple[int, int], Handle] = {}
@@ -117,7 +117,7 @@ class Cublas:
         CublasError
             If cuBLAS reports a failure.
         """
-        kind = self._kinds.get(a.dtype.char + out.dtype.char)
+        kind = self.kind(a.dtype.char + out.dtype.char)
         if kind is None or a.dtype != b.dtype or out.ndim > 3:
             return False
         la, lb, lo = lie(a), lie(b), lie(out)
@@ -129,7 +129,7 @@ class Cublas:
         one, zero = (ctypes.byref(kind.number(value)) for value in (1.0, 0.0))
         # cuBLAS counts along columns first: what it takes for matrices are their transposes, and
         # outᵀ = bᵀ aᵀ.
-        start: tuple[Any, ...] = self._handle(), lb.operation, la.operation, m, n, k, one
+        start: tuple[Any, ...] = self.handle().value, lb.operation, la.operation, m, n, k, one
         if out.ndim == 2:
             function = self._library.cublasGemmEx
             stack: tuple[int, ...] = ()
@@ -146,20 +146,24 @@ class Cublas:
         check(status, "a product")
         return True
 
-    def _handle(self) -> ctypes.c_void_p:
+    def kind(self, chars: str) -> Kind | None:
+        """Return how to compute, by the characters of factors and result; None if it can't."""
+        return self._kinds.get(chars)
+
+    def handle(self) -> Handle:
         """Return the handle of the current stream in this thread."""
-        stream = self._stream()
+        stream = self.stream()
         key = threading.get_ident(), stream
         if key not in self._handles:
             self._handles[key] = Handle(self._library, stream, self._allocate(WORKSPACE))
-        return self._handles[key].value
+        return self._handles[key]
 
 
 class Handle:
-    """A cuBLAS handle that works on one stream."""
+    """A cuBLAS handle that works on one stream, and its workspace."""
 
     def __init__(self, library: Any, stream: int, workspace: Array) -> None:
-        self._library, self._workspace = library, workspace
+        self._library, self.stream, self.workspace = library, stream, workspace
         self.value = ctypes.c_void_p()
         check(library.cublasCreate_v2(ctypes.byref(self.value)), "making a handle")
         check(library.cublasSetStream_v2(self.value, stream), "setting the stream")

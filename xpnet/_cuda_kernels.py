@@ -33,7 +33,7 @@ def _is_dense(x: Array, *others: Array) -> bool:
     return kind in "fd" and all(y.dtype.char == kind and y.flags.c_contiguous for y in (x, *others))
 
 
-def _is_matrix(x: Array, *others: Array) -> bool:
+def is_matrix(x: Array, *others: Array) -> bool:
     """Return whether the fused kernels take x as a matrix, and others of its type beside it."""
     return x.ndim == 2 and _is_dense(x, *others)
 
@@ -88,7 +88,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """Product; then b and f in one pass."""
-        if bias is None or not _is_matrix(out, bias):
+        if bias is None or not is_matrix(out, bias):
             super().linear(x, weight_t, bias, out, curve)
             return
         self.product(x, weight_t, out)
@@ -106,7 +106,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and _is_matrix(dy, y):
+        if d_bias is not None and is_matrix(dy, y):
             self._turn_back(dy, y, d_bias, curve)
             d_bias, curve = None, IDENTITY
         super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
@@ -146,7 +146,7 @@ class CudaKernels(Kernels):
 
     def sum_examples(self, x: Array, out: Array) -> None:
         """One pass by many blocks, however few the columns."""
-        if _is_matrix(x):
+        if is_matrix(x):
             self._turn_back(x, None, out, IDENTITY)
         else:
             super().sum_examples(x, out)
@@ -166,7 +166,7 @@ class CudaKernels(Kernels):
 
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """One pass."""
-        if _is_matrix(z):
+        if is_matrix(z):
             self._launch("softmax", rows_of(*z.shape), z, z, out, *z.shape)
         else:
             super().softmax(z, row, out)
@@ -187,7 +187,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """One launch for a short batch; else one for the statistics and one for the rest."""
-        if not _is_matrix(x):
+        if not is_matrix(x):
             super().batch_norm(
                 x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
             )
@@ -216,7 +216,7 @@ class CudaKernels(Kernels):
     ) -> None:
         """One launch for a short batch; else one for f' and the sums and one for ∂x."""
         arrays = dy, y, x_hat, gamma, inverse_deviation, d_gamma, d_beta
-        if not _is_matrix(dy):
+        if not is_matrix(dy):
             super().batch_norm_backward(*arrays, row, dx, curve)
             return
         shape, kind = dy.shape, _coded(curve)
@@ -239,7 +239,7 @@ class CudaKernels(Kernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """One pass."""
-        if not _is_matrix(x):
+        if not is_matrix(x):
             super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, curve)
             return
         t = tiles(*x.shape, x.itemsize)
@@ -250,7 +250,7 @@ class CudaKernels(Kernels):
         self, average: Array, value: Array, scale: float, fraction: float, row: Array
     ) -> None:
         """One pass."""
-        if _is_matrix(average):
+        if is_matrix(average):
             self._pass("running_average", average, value, float(scale), float(fraction))
         else:
             super().running_average(average, value, scale, fraction, row)
@@ -261,7 +261,7 @@ class CudaKernels(Kernels):
         self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
     ) -> None:
         """One pass, bits included."""
-        if not _is_matrix(x):
+        if not is_matrix(x):
             super().dropout(x, key, threshold, work, out)
             return
         (n, words), m = work.counters.shape, x.shape[1]
@@ -275,7 +275,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
+        if is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
             self._loss("softmax_cross_entropy", z, y, share, (), dz, loss)
         else:
             super().softmax_cross_entropy(z, y, share, work, dz, loss)
@@ -284,7 +284,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z, y):
+        if is_matrix(z, y):
             self._loss("sigmoid_cross_entropy", z, y, share, (), dz, loss)
         else:
             super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
@@ -300,7 +300,7 @@ class CudaKernels(Kernels):
         loss: Array,
     ) -> None:
         """One launch."""
-        if _is_matrix(z, y):
+        if is_matrix(z, y):
             self._loss("squared_error", z, y, share, (float(scale),), dz, loss)
         else:
             super().squared_error(z, y, share, scale, work, dz, loss)
@@ -309,7 +309,7 @@ class CudaKernels(Kernels):
         self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
-        if _is_matrix(z, y):
+        if is_matrix(z, y):
             self._loss("poisson", z, y, share, (_tiny(z.dtype),), dz, loss)
         else:
             super().poisson(z, y, share, work, dz, loss)
@@ -330,7 +330,7 @@ class CudaKernels(Kernels):
 
     def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
         """One launch."""
-        if not _is_matrix(weights):
+        if not is_matrix(weights):
             super().weigh(weights, l2, work)
             return
         arrays = weights, work.share, work.total, work.safe, work.decay

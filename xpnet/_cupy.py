@@ -16,6 +16,8 @@ from ._capture import Repeat, call
 from ._cublas import Cublas, load
 from ._cuda import WORKSPACE, Pair, definitions, source
 from ._cuda_kernels import CudaKernels
+from ._epilogues import EpilogueKernels, Epilogues
+from ._epilogues import load as load_lt
 from ._typing import Array
 from .kernels import Kernels
 
@@ -43,10 +45,7 @@ class CupyBackend:
         self._fused, self._local = fused, threading.local()
         self.kernels = Kernels(cupy)
         if fused:
-            cublas = open_cublas(precision == "tf32")
-            multiply = None if cublas is None else cublas.multiply
-            kind = Bfloat16Kernels if precision == "bfloat16" else CudaKernels
-            self.kernels = kind(cupy, CupyLauncher(), multiply)
+            self.kernels = open_kernels(precision, self.active(), self.to_host)
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -177,22 +176,39 @@ class _Place:
         self.read.record()  # who had this memory before may still be at work on it
 
 
-def open_cublas(tf32: bool) -> Cublas | None:
-    """Return the products that a graph can capture; None, and a line in the log, without cuBLAS."""
-    try:
-        from cuda.pathfinder import load_nvidia_dynamic_lib  # CuPy finds its libraries by it, too
-
-        library = load(load_nvidia_dynamic_lib("cublas").abs_path)
-    except Exception as error:  # whatever is missing, CuPy's own products remain
-        _log.warning(
-            "products are CuPy's, which no graph can capture: cuBLAS is not found (%s)", error
-        )
-        return None
+def open_kernels(
+    precision: str, active: AbstractContextManager[Any], to_host: Callable[[Array], Array]
+) -> CudaKernels:
+    """Return the fused kernels, with as much of cuBLAS as there is; the log tells what is not."""
+    launcher = CupyLauncher()
+    cublas = _opened("cublas", load, "products are CuPy's, which no graph can capture")
+    if cublas is None:
+        return CudaKernels(cupy, launcher)
 
     def stream() -> int:
         return int(cupy.cuda.get_current_stream().ptr)
 
-    return Cublas(library, stream, lambda size: cupy.empty(size, np.uint8), tf32)
+    products = Cublas(cublas, stream, lambda size: cupy.empty(size, np.uint8), precision == "tf32")
+    if precision == "bfloat16":
+        return Bfloat16Kernels(cupy, launcher, products.multiply)
+    cublaslt = _opened("cublasLt", load_lt, "biases are added in a pass of their own")
+    if cublaslt is None:
+        return CudaKernels(cupy, launcher, products.multiply)
+    kernels = EpilogueKernels(cupy, launcher, products.multiply, Epilogues(cublaslt, products))
+    with active:
+        kernels.prove(to_host)
+    return kernels
+
+
+def _opened(name: str, loaded: Callable[[str], Any], otherwise: str) -> Any:
+    """Return a library of CUDA's; None, and a line in the log, where there is none."""
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib  # CuPy finds its libraries by it, too
+
+        return loaded(load_nvidia_dynamic_lib(name).abs_path)
+    except Exception as error:  # whatever is missing, CuPy's own products remain
+        _log.warning("%s: %s is not found (%s)", otherwise, name, error)
+        return None
 
 
 class CupyRecorder:

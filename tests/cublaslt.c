@@ -1,0 +1,168 @@
+/* A stand-in for cuBLASLt on the host, with cublas.c in one library: as strict about its arguments,
+   for products of float32 or float64 with a bias, and ReLU. */
+
+#include "cublas.c"
+
+typedef struct {
+    int compute, scale, transposed[2], epilogue;
+    const void *bias;
+} Operation;
+
+typedef struct {
+    int type;
+    uint64_t rows, columns;
+    int64_t pitch;
+} Layout;
+
+typedef struct {
+    uint64_t workspace;
+    uint32_t alignment[4];
+} Wish;
+
+typedef struct {
+    uint64_t algorithm[8];
+    size_t workspace;
+    int state;
+    float waves;
+    int reserved[4];
+} Found;
+
+/* Live descriptors, and what the tests ask for: no kernel, a status of the product, and a ReLU that
+   turns NaN into 0. */
+int live_descriptors, none_found, failure, swallows_nan;
+
+static int made(void **out, size_t size)
+{
+    *out = calloc(1, size);
+    live_descriptors++;
+    return SUCCESS;
+}
+
+static int gone(void *descriptor)
+{
+    free(descriptor);
+    live_descriptors--;
+    return SUCCESS;
+}
+
+int cublasLtMatmulDescCreate(Operation **out, int compute, int scale)
+{
+    made((void **)out, sizeof(Operation));
+    **out = (Operation){compute, scale, {0, 0}, 1, NULL};
+    return SUCCESS;
+}
+
+int cublasLtMatmulDescDestroy(Operation *o) { return gone(o); }
+
+int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *value, size_t size)
+{
+    if (attribute == 8 ? size != sizeof(void *) : size != 4)
+        return INVALID_VALUE;
+    if (attribute == 3 || attribute == 4)
+        o->transposed[attribute - 3] = *(const int32_t *)value;
+    else if (attribute == 7)
+        o->epilogue = *(const int32_t *)value;
+    else if (attribute == 8)
+        o->bias = *(const void *const *)value;
+    else
+        return INVALID_VALUE;
+    return SUCCESS;
+}
+
+int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t columns,
+                               int64_t pitch)
+{
+    made((void **)out, sizeof(Layout));
+    **out = (Layout){type, rows, columns, pitch};
+    return SUCCESS;
+}
+
+int cublasLtMatrixLayoutDestroy(Layout *layout) { return gone(layout); }
+
+int cublasLtMatmulPreferenceCreate(Wish **out)
+{
+    made((void **)out, sizeof(Wish));
+    **out = (Wish){0, {256, 256, 256, 256}};
+    return SUCCESS;
+}
+
+int cublasLtMatmulPreferenceDestroy(Wish *wish) { return gone(wish); }
+
+int cublasLtMatmulPreferenceSetAttribute(Wish *wish, int attribute, const void *value, size_t size)
+{
+    if (attribute == 1 && size == 8)
+        wish->workspace = *(const uint64_t *)value;
+    else if (attribute >= 5 && attribute <= 8 && size == 4)
+        wish->alignment[attribute - 5] = *(const uint32_t *)value;
+    else
+        return INVALID_VALUE;
+    return SUCCESS;
+}
+
+static int fits(const Operation *o, const Layout *a, const Layout *b, const Layout *c,
+                const Layout *d)
+{
+    uint64_t rows = o->transposed[0] ? a->columns : a->rows;
+    uint64_t inner = o->transposed[0] ? a->rows : a->columns;
+    uint64_t columns = o->transposed[1] ? b->rows : b->columns;
+    uint64_t other = o->transposed[1] ? b->columns : b->rows;
+    const Layout *all[] = {a, b, c, d};
+    for (int i = 0; i < 4; i++)
+        if (all[i]->type != o->scale || all[i]->pitch < (int64_t)all[i]->rows || !all[i]->columns)
+            return 0;
+    int right = o->scale == FLOAT64 ? o->compute == 70 : o->compute == 68 || o->compute == 77;
+    return right && inner == other && d->rows == rows && d->columns == columns &&
+           c->rows == rows && c->columns == columns && (o->epilogue == 4 || o->epilogue == 6);
+}
+
+int cublasLtMatmulAlgoGetHeuristic(Handle *handle, Operation *o, Layout *a, Layout *b, Layout *c,
+                                   Layout *d, Wish *wish, int wanted, Found *found, int *count)
+{
+    *count = 0;
+    if (handle == NULL || wanted != 1 || !fits(o, a, b, c, d) || o->bias == NULL)
+        return INVALID_VALUE;
+    if (none_found)
+        return NOT_SUPPORTED;
+    *count = 1;
+    memset(found, 0, sizeof *found);
+    found->algorithm[7] = 7;
+    for (int i = 0; i < 4; i++)
+        found->algorithm[i] = wish->alignment[i];
+    found->workspace = wish->workspace;
+    return SUCCESS;
+}
+
+int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *a, Layout *la,
+                   const void *b, Layout *lb, const void *beta, const void *c, Layout *lc, void *d,
+                   Layout *ld, const uint64_t *algorithm, void *workspace, size_t size,
+                   void *stream)
+{
+    if (failure)
+        return failure;
+    if (handle == NULL || handle->stream != stream || workspace != handle->workspace)
+        return NOT_INITIALIZED;
+    if (!fits(o, la, lb, lc, ld) || algorithm[7] != 7 || size != (32u << 20) || c != d)
+        return INVALID_VALUE;
+    const void *pointers[] = {a, b, c, d};
+    for (int i = 0; i < 4; i++)
+        if ((size_t)pointers[i] % algorithm[i])
+            return INVALID_VALUE;
+    int compute = o->compute, status = cublasGemmStridedBatchedEx(
+        handle, o->transposed[0], o->transposed[1], ld->rows, ld->columns,
+        o->transposed[0] ? la->rows : la->columns, alpha, a, la->type, la->pitch, 0, b, lb->type,
+        lb->pitch, 0, beta, d, ld->type, ld->pitch, 0, 1, compute, -1);
+    if (status)
+        return status;
+    for (uint64_t j = 0; j < ld->columns; j++)
+        for (uint64_t i = 0; i < ld->rows; i++) {
+            size_t p = i + j * ld->pitch;
+            double x = element(d, ld->type, p) + element(o->bias, ld->type, i);
+            if (o->epilogue == 6 && (x < 0 || (swallows_nan && x != x)))
+                x = 0;
+            if (ld->type == FLOAT64)
+                ((double *)d)[p] = x;
+            else
+                ((float *)d)[p] = x;
+        }
+    return SUCCESS;
+}

@@ -1,0 +1,252 @@
+"""A product, its bias and ReLU in one pass, on a stand-in for cuBLASLt that runs on the host."""
+
+import ctypes
+import gc
+import logging
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulator import EmulatedLauncher, why_no_compiler
+from test_cublas import SIZES, WAYS, Array, allocate
+
+import xpnet._cublas
+import xpnet._epilogues
+from xpnet._cublas import Cublas
+from xpnet._cuda_kernels import CudaKernels
+from xpnet._epilogues import MOST_PLANS, EpilogueKernels, Epilogues
+from xpnet.kernels import IDENTITY, Curve, Kernels
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    gcc = shutil.which("gcc") or shutil.which("cc")
+    if gcc is None:
+        pytest.skip("no C compiler")
+    built = tmp_path_factory.mktemp("cublaslt") / "libcublasLt.so"
+    source = Path(__file__).parent / "cublaslt.c"
+    subprocess.run([gcc, "-O1", "-shared", "-fPIC", "-o", built, source], check=True)
+    return str(built)
+
+
+class Wishes:
+    """What the stand-in is told, and what it counts."""
+
+    def __init__(self, path):
+        library = ctypes.CDLL(path)
+        self._numbers = {
+            name: ctypes.c_int.in_dll(library, name)
+            for name in ("none_found", "failure", "swallows_nan", "live_descriptors")
+        }
+
+    def __getattr__(self, name):
+        return self._numbers[name].value
+
+    def wish(self, name, value=1):
+        self._numbers[name].value = value
+
+
+@pytest.fixture
+def wishes(path):
+    wishes = Wishes(path)
+    yield wishes
+    for name in ("none_found", "failure", "swallows_nan"):
+        wishes.wish(name, 0)
+
+
+def epilogues(path, **options):
+    cublas = Cublas(xpnet._cublas.load(path), lambda: 2**40, allocate, **options)
+    return Epilogues(xpnet._epilogues.load(path), cublas)
+
+
+def problem(size=(5, 3, 4), lay_x=WAYS[0], lay_w=WAYS[0], dtype="f4"):
+    """Return x, Wᵀ, b and a result to be written."""
+    n, k, m = size
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (1, m)))
+    return [lay_x(x), lay_w(w), b, np.full((n, m), np.nan, dtype)]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("lay_w", WAYS, ids=["rows", "columns", "a part"])
+@pytest.mark.parametrize("lay_x", WAYS, ids=["rows", "columns", "a part"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_it_is_the_product_the_bias_and_the_activation(path, size, lay_x, lay_w, dtype, relu):
+    x, w, b, out = arrays = problem(size, lay_x, lay_w, dtype)
+    assert epilogues(path).linear(*map(Array, arrays), relu)
+    expected = x @ w + b
+    tolerance = 50 * np.finfo(dtype).eps
+    expected = np.maximum(expected, 0) if relu else expected
+    np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_kernel_is_looked_for_once_for_each_shape_and_alignment(path, wishes):
+    made = epilogues(path)
+    before = wishes.live_descriptors
+    x, w, b, out = problem((6, 4, 8))
+    for _ in range(3):
+        assert made.linear(*map(Array, (x, w, b, out)), True)
+    one = wishes.live_descriptors - before
+    assert one == 4  # the operation and three layouts: what was searched with is gone
+    other = np.empty(8 + 1, "f4")[1:].reshape(1, 8)
+    other[...] = 2 * b
+    assert made.linear(*map(Array, (x, w, other, out)), False)  # another bias, in its place
+    np.testing.assert_allclose(out, x @ w + 2 * b, rtol=1e-5, atol=1e-5)
+    wishes.wish("none_found")
+    assert made.linear(*map(Array, (x, w, b, out)), True)
+    others = [*map(Array, problem((7, 4, 8)))]
+    assert not made.linear(*others, True)
+    wishes.wish("none_found", 0)
+    assert not made.linear(*others, True)
+    del made
+    gc.collect()
+    assert wishes.live_descriptors == before
+
+
+def test_each_thread_has_its_own_and_too_many_are_let_go(path, wishes, monkeypatch):
+    made = epilogues(path)
+    before = wishes.live_descriptors
+    arrays = [*map(Array, problem())]
+    threads = [threading.Thread(target=made.linear, args=(*arrays, True)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert wishes.live_descriptors in (before + 4, before + 8)  # a number may be given out again
+    monkeypatch.setattr(xpnet._epilogues, "MOST_PLANS", 10)
+    for n in range(1, 30):
+        assert made.linear(*map(Array, problem((n, 3, 4))), True)
+    assert wishes.live_descriptors <= before + 4 * 11
+    assert MOST_PLANS > 500
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x, w, b, out: (x[:, ::2], w[::2], b, out),
+        lambda x, w, b, out: (x, w, b, np.asfortranarray(out)),
+        lambda x, w, b, out: (x.astype("f8"), w, b, out),
+        lambda x, w, b, out: (x, w, b.astype("f8"), out),
+        lambda x, w, b, out: (*(a.astype("f2") for a in (x, w, b)), out.astype("f2")),
+        lambda x, w, b, out: (x[:0], w, b, out[:0]),
+        lambda x, w, b, out: (x[:, :0], w[:0], b, out),
+    ],
+    ids=["gaps", "columns out", "two dtypes", "another bias", "halves", "no rows", "no sums"],
+)
+def test_what_it_can_t_take_is_left_alone(path, wrong):
+    arrays = wrong(*problem((5, 4, 3)))
+    before = arrays[-1].copy()
+    assert not epilogues(path).linear(*map(Array, arrays), True)
+    np.testing.assert_array_equal(arrays[-1], before)
+
+
+def test_tf32_is_asked_for_as_for_products(path):
+    made = epilogues(path, tf32=True)
+    arrays = [*map(Array, problem())]
+    assert made.linear(*arrays, True)
+    assert [key[1].sums for key in made._plans] == [77]
+
+
+def test_a_failure_is_logged_once_and_the_product_left_to_others(path, wishes, caplog):
+    made = epilogues(path)
+    wishes.wish("failure", 15)
+    arrays = problem()
+    for _ in range(2):
+        assert not made.linear(*map(Array, arrays), True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cuBLASLt failed at a product of (5, 3, 4): status 15 CUBLAS_STATUS_NOT_SUPPORTED"
+    ]
+
+
+# -- the kernel that uses it ----
+
+
+class Shown:
+    """NumPy, whose arrays show themselves as CuPy's do where cuBLASLt is called."""
+
+    def __init__(self, epilogues):
+        self.epilogues, self.calls = epilogues, []
+
+    def linear(self, x, weight_t, bias, out, relu):
+        self.calls.append(relu)
+        return self.epilogues.linear(*map(Array, (x, weight_t, bias, out)), relu)
+
+
+def kernels(path):
+    shown = Shown(epilogues(path))
+    made = EpilogueKernels(np, EmulatedLauncher(), None, shown)
+    made.prove(lambda x: x)
+    shown.calls.clear()
+    return made, shown
+
+
+@pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
+@pytest.mark.parametrize("curve", [IDENTITY, Curve("relu"), Curve("tanh")], ids=str)
+@pytest.mark.parametrize("found", [True, False])
+def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes, curve, found):
+    made, shown = kernels(path)
+    wishes.wish("none_found", not found)
+    for bias in (False, True):
+        x, w, b, out = problem((7, 5, 6))
+        expected = out.copy()
+        b = b if bias else None
+        Kernels(np).linear(x, w, b, expected, curve)
+        made._launcher.launches.clear()
+        made.linear(x, w, b, out, curve)
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    assert shown.calls == [curve.name == "relu"] * (curve.name != "tanh")
+    passes = [name for name, _, _ in made._launcher.launches]
+    assert passes == ["shift"] * (curve.name == "tanh" or not found)
+
+
+def test_stacks_of_matrices_go_to_the_reference(path):
+    made, shown = kernels(path)
+    x, w, b = np.ones((2, 3, 4), "f4"), np.ones((2, 4, 5), "f4"), np.ones((2, 1, 5), "f4")
+    out = np.zeros((2, 3, 5), "f4")
+    made.linear(x, w, b, out, Curve("relu"))
+    assert (out == 5).all()
+    assert not shown.calls
+
+
+def test_an_epilogue_that_loses_nan_is_not_used(path, wishes, caplog):
+    wishes.wish("swallows_nan")
+    made, shown = kernels(path)
+    assert made._right == {("f", "identity"), ("d", "identity")}
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "cuBLASLt's epilogue (relu, f) errs: it is not used" in caplog.text
+    if why_no_compiler() is None:
+        x, w, b, out = problem()
+        x[2] = np.nan
+        made.linear(x, w, b, out, Curve("relu"))
+        assert np.isnan(out[2]).all()
+        assert not shown.calls
+
+
+def test_without_kernels_or_working_descriptors_nothing_is_used(path, wishes, caplog):
+    wishes.wish("none_found")
+    made, _ = kernels(path)
+    assert made._right == set()
+    assert not caplog.records
+
+    class Broken:
+        def linear(self, *arguments):
+            raise xpnet._cublas.CublasError("cuBLAS failed at describing a product: status 3")
+
+    made = EpilogueKernels(np, None, None, Broken())
+    made.prove(lambda x: x)
+    assert made._right == set()
+    assert "epilogues are not used: cuBLAS failed at describing" in caplog.text
+
+
+def test_all_else_is_the_cuda_kernels():
+    own = {name for name in vars(EpilogueKernels) if not name.startswith("_")}
+    assert own == {"linear", "prove"}
+    assert issubclass(EpilogueKernels, CudaKernels)
+
+
+def test_a_library_that_lacks_something_is_refused(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        xpnet._epilogues.load(str(tmp_path / "nowhere.so"))

@@ -1,0 +1,271 @@
+"""Products with a bias and an activation in the same pass, by cuBLASLt.
+
+What follows a product there is called its epilogue. cuBLASLt says for each shape whether it has a
+kernel with one; where it has none, the product, the bias and the activation are two passes as ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._cublas import (
+    STATUS,
+    TRANSPOSED,
+    WORKSPACE,
+    Cublas,
+    Handle,
+    Kind,
+    Matrix,
+    check,
+    lie,
+)
+from ._cuda_kernels import CudaKernels, is_matrix
+from ._typing import Array
+from .kernels import IDENTITY, Curve
+
+_log = logging.getLogger(__name__)
+
+#: cuBLASLt's numbers for what is passed to it, from its header ``cublasLt.h``: attributes of an
+#: operation, the epilogues, and attributes of a search for a kernel.
+TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
+BIAS, BIAS_AND_RELU = 4, 6
+MOST_WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)
+
+#: Kernels that are remembered: someone may try every batch size.
+MOST_PLANS = 1024
+
+
+class Found(ctypes.Structure):
+    """``cublasLtMatmulHeuristicResult_t``: a kernel for a product."""
+
+    _fields_ = (
+        ("algorithm", ctypes.c_uint64 * 8),
+        ("workspace", ctypes.c_size_t),
+        ("state", ctypes.c_int),
+        ("waves", ctypes.c_float),
+        ("reserved", ctypes.c_int * 4),
+    )
+
+
+class Epilogues:
+    """Products with a bias, and ReLU if it is wanted, on the current stream.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        cuBLASLt, from `load`.
+    cublas : Cublas
+        Whose handles and workspaces are used: cuBLASLt takes cuBLAS's handles.
+    """
+
+    def __init__(self, library: Any, cublas: Cublas) -> None:
+        self._library, self._cublas = library, cublas
+        self._plans: dict[Any, Plan | None] = {}
+
+    def linear(self, x: Array, weight_t: Array, bias: Array, out: Array, relu: bool) -> bool:
+        """Write x Wᵀ + b, or its positive part; return False where cuBLASLt has no kernel for it.
+
+        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps.
+        """
+        kind = self._cublas.kind(x.dtype.char + out.dtype.char)
+        same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
+        ways = [way for way in map(lie, (weight_t, x, out)) if way]
+        if kind is None or not same or len(ways) < 3 or ways[2].operation == TRANSPOSED:
+            return False
+        if 0 in (*x.shape, *out.shape):
+            return False
+        pointers = [array.data.ptr for array in (weight_t, x, out, bias)]
+        # What a pointer is a multiple of says which kernels may be used.
+        alignments = tuple(min(pointer & -pointer, 256) for pointer in pointers)
+        shape = *x.shape, out.shape[1]
+        key = threading.get_ident(), kind, shape, tuple(ways), relu, alignments
+        if key not in self._plans:
+            if len(self._plans) > MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
+        plan = self._plans[key]
+        if plan is None:
+            return False
+        status = plan.run(self._cublas.handle(), *pointers)
+        if status:
+            self._plans[key] = None
+            what = STATUS.get(status, "")
+            _log.warning("cuBLASLt failed at a product of %s: status %d %s", shape, status, what)
+        return not status
+
+    def _plan(
+        self,
+        kind: Kind,
+        shape: tuple[int, int, int],
+        ways: list[Matrix],
+        relu: bool,
+        alignments: tuple[int, ...],
+        bias: int,
+    ) -> Plan | None:
+        """Return a kernel for a product and its epilogue; None if there is none."""
+        (n, k, m), (a, b, d) = shape, ways
+        plan = Plan(self._library, kind.sums, kind.result, kind.number)
+        plan.set(TRANSPOSE_A, ctypes.c_int(a.operation))
+        plan.set(TRANSPOSE_B, ctypes.c_int(b.operation))
+        plan.set(EPILOGUE, ctypes.c_int(BIAS_AND_RELU if relu else BIAS))
+        plan.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        # cuBLASLt counts along columns first, as cuBLAS does: it computes outᵀ = W xᵀ, and adds
+        # the bias to each column.
+        for (rows, columns), how in (((m, k), a), ((k, n), b), ((m, n), d)):
+            stored = (columns, rows) if how.operation == TRANSPOSED else (rows, columns)
+            plan.lay_out(kind.result, *stored, how.pitch)
+        return plan if plan.search(self._cublas.handle(), alignments) else None
+
+
+class Plan:
+    """A product as cuBLASLt describes it: operation, layouts, and the kernel that was found."""
+
+    def __init__(self, library: Any, sums: int, scale: int, number: Any) -> None:
+        self._library = library
+        self._layouts: list[ctypes.c_void_p] = []
+        self._operation = ctypes.c_void_p()
+        self._one, self._zero = number(1.0), number(0.0)
+        create = library.cublasLtMatmulDescCreate
+        check(create(ctypes.byref(self._operation), sums, scale), "describing a product")
+
+    def set(self, attribute: int, value: Any) -> None:
+        """Set an attribute of the operation."""
+        size = ctypes.sizeof(value)
+        done = self._library.cublasLtMatmulDescSetAttribute(
+            self._operation, attribute, ctypes.byref(value), size
+        )
+        check(done, "describing a product")
+
+    def lay_out(self, kind: int, rows: int, columns: int, pitch: int) -> None:
+        """Say how the next of the matrices A, B, D lies; C is D."""
+        layout = ctypes.c_void_p()
+        create = self._library.cublasLtMatrixLayoutCreate
+        check(create(ctypes.byref(layout), kind, rows, columns, pitch), "describing a matrix")
+        self._layouts.append(layout)
+
+    def search(self, handle: Handle, alignments: tuple[int, ...]) -> bool:
+        """Look for a kernel for A, B and D of such alignments; return whether there is one."""
+        wish = ctypes.c_void_p()
+        library = self._library
+        check(library.cublasLtMatmulPreferenceCreate(ctypes.byref(wish)), "a search")
+        try:
+            a, b, d = alignments
+            values: list[tuple[int, Any]] = [(MOST_WORKSPACE, ctypes.c_uint64(WORKSPACE))]
+            values += zip(ALIGNMENTS, map(ctypes.c_uint32, (a, b, d, d)), strict=True)
+            for attribute, value in values:
+                size = ctypes.sizeof(value)
+                done = library.cublasLtMatmulPreferenceSetAttribute(
+                    wish, attribute, ctypes.byref(value), size
+                )
+                check(done, "a search")
+            count, self._found = ctypes.c_int(), Found()
+            la, lb, ld = self._layouts
+            status = library.cublasLtMatmulAlgoGetHeuristic(
+                *(handle.value, self._operation, la, lb, ld, ld, wish, 1),
+                *(ctypes.byref(self._found), ctypes.byref(count)),
+            )
+        finally:
+            library.cublasLtMatmulPreferenceDestroy(wish)
+        return not status and count.value == 1 and not self._found.state
+
+    def run(self, handle: Handle, a: int, b: int, d: int, bias: int) -> int:
+        """Give it to the handle's stream; return cuBLASLt's status."""
+        self.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        la, lb, ld = self._layouts
+        one, zero = ctypes.byref(self._one), ctypes.byref(self._zero)
+        status: int = self._library.cublasLtMatmul(
+            *(handle.value, self._operation, one, a, la, b, lb, zero, d, ld, d, ld),
+            *(ctypes.byref(self._found), handle.workspace.data.ptr, WORKSPACE, handle.stream),
+        )
+        return status
+
+    def __del__(self) -> None:
+        for layout in self._layouts:
+            self._library.cublasLtMatrixLayoutDestroy(layout)
+        if self._operation:
+            self._library.cublasLtMatmulDescDestroy(self._operation)
+
+
+class EpilogueKernels(CudaKernels):
+    """The CUDA kernels, with a linear layer's way forward in one pass where cuBLASLt has that."""
+
+    def __init__(self, xp: Any, launcher: Any, multiply: Any, epilogues: Epilogues) -> None:
+        super().__init__(xp, launcher, multiply)
+        self._epilogues = epilogues
+        #: The dtypes and activations that it computes as they are defined.
+        self._right: set[tuple[str, str]] = set()
+
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One pass."""
+        taken = (out.dtype.char, curve.name) in self._right and bias is not None
+        if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
+            x, weight_t, bias, out, curve.name == "relu"
+        ):
+            super().linear(x, weight_t, bias, out, curve)
+
+    def prove(self, to_host: Callable[[Array], Array], n: int = 128) -> None:
+        """Let each epilogue compute what is known; those that err are not used, which is logged.
+
+        A NaN must stay one, or a training that diverges would go on with zeros.
+        """
+        numbers = np.arange(-n, n)[:n, None] * np.array([1.0, -1.0] * (n // 2)) + 0.5
+        numbers[1, :] = np.nan
+        for char in "fd":
+            for name in ("identity", "relu"):
+                host = [numbers, np.eye(n), np.full((1, n), 0.25), np.zeros((n, n))]
+                x, weight_t, bias, out = (self.xp.asarray(a.astype(char)) for a in host)
+                try:
+                    there = self._epilogues.linear(x, weight_t, bias, out, name == "relu")
+                except Exception as error:  # memory may be full; what does without goes on
+                    _log.warning("cuBLASLt's epilogues are not used: %s", error)
+                    return
+                if not there:
+                    continue
+                z = (numbers + 0.25).astype(char)
+                expected = np.where(z < 0, 0, z) if name == "relu" else z
+                if np.array_equal(to_host(out), expected, equal_nan=True):
+                    self._right.add((char, name))
+                else:
+                    _log.warning("cuBLASLt's epilogue (%s, %s) errs: it is not used", name, char)
+
+
+def load(path: str) -> Any:
+    """Return cuBLASLt with its functions' parameters declared.
+
+    Raises
+    ------
+    OSError, AttributeError
+        If there is no such library, or it lacks a function.
+    """
+    library = ctypes.CDLL(path)
+    pointer, integer, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    size = ctypes.c_size_t
+    parameters = {
+        "cublasLtMatmulDescCreate": [pointer, integer, integer],
+        "cublasLtMatmulDescSetAttribute": [pointer, integer, pointer, size],
+        "cublasLtMatmulDescDestroy": [pointer],
+        "cublasLtMatrixLayoutCreate": [pointer, integer, ctypes.c_uint64, ctypes.c_uint64, long],
+        "cublasLtMatrixLayoutDestroy": [pointer],
+        "cublasLtMatmulPreferenceCreate": [pointer],
+        "cublasLtMatmulPreferenceSetAttribute": [pointer, integer, pointer, size],
+        "cublasLtMatmulPreferenceDestroy": [pointer],
+        "cublasLtMatmulAlgoGetHeuristic": [*[pointer] * 7, integer, pointer, pointer],
+        "cublasLtMatmul": [*[pointer] * 14, size, pointer],
+    }
+    for name, types in parameters.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, integer
+    return library
