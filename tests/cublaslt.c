@@ -27,9 +27,9 @@ typedef struct {
     int reserved[4];
 } Found;
 
-/* Live descriptors, and what the tests ask for: no kernel, a status of the product, and a ReLU that
-   turns NaN into 0. */
-int live_descriptors, none_found, failure, swallows_nan;
+/* Live descriptors, and what the tests ask for: no kernel, a status of the product, a ReLU that
+   turns NaN into 0, and a bias that counts twice. */
+int live_descriptors, none_found, failure, swallows_nan, doubles_bias;
 
 static int made(void **out, size_t size)
 {
@@ -156,7 +156,7 @@ int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *
     for (uint64_t j = 0; j < ld->columns; j++)
         for (uint64_t i = 0; i < ld->rows; i++) {
             size_t p = i + j * ld->pitch;
-            double x = element(d, ld->type, p) + element(o->bias, ld->type, i);
+            double x = element(d, ld->type, p) + (1 + doubles_bias) * element(o->bias, ld->type, i);
             if (o->epilogue == 6 && (x < 0 || (swallows_nan && x != x)))
                 x = 0;
             if (ld->type == FLOAT64)

@@ -16,16 +16,13 @@ from xpnet._cublas import WORKSPACE, Cublas, CublasError, check, lie, load
 from xpnet.backend import select, why_no_cuda
 
 
-class Array:
-    """A NumPy array that shows itself as CuPy's does."""
+class Array(np.ndarray):
+    """A NumPy array that shows where its data are as CuPy's does."""
 
-    def __init__(self, data):
-        self.host = data
-        self.data = SimpleNamespace(ptr=data.__array_interface__["data"][0])
-        self.dtype, self.shape, self.strides, self.ndim = (
-            getattr(data, name) for name in ("dtype", "shape", "strides", "ndim")
-        )
-        self.itemsize, self.nbytes = data.itemsize, data.nbytes
+    def __new__(cls, data):
+        return data.view(cls)
+
+    data = property(lambda self: SimpleNamespace(ptr=self.__array_interface__["data"][0]))
 
 
 @pytest.fixture(scope="module")

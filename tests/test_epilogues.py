@@ -32,14 +32,16 @@ def path(tmp_path_factory):
     return str(built)
 
 
+WISHES = "none_found", "failure", "swallows_nan", "doubles_bias"
+
+
 class Wishes:
     """What the stand-in is told, and what it counts."""
 
     def __init__(self, path):
         library = ctypes.CDLL(path)
         self._numbers = {
-            name: ctypes.c_int.in_dll(library, name)
-            for name in ("none_found", "failure", "swallows_nan", "live_descriptors")
+            name: ctypes.c_int.in_dll(library, name) for name in (*WISHES, "live_descriptors")
         }
 
     def __getattr__(self, name):
@@ -53,7 +55,7 @@ class Wishes:
 def wishes(path):
     wishes = Wishes(path)
     yield wishes
-    for name in ("none_found", "failure", "swallows_nan"):
+    for name in WISHES:
         wishes.wish(name, 0)
 
 
@@ -211,18 +213,41 @@ def test_stacks_of_matrices_go_to_the_reference(path):
     assert not shown.calls
 
 
+def test_each_kernel_that_loses_nan_is_left_out(path, wishes, caplog):
+    caplog.set_level(logging.INFO)
+    made = epilogues(path)
+    small, large = ([*map(Array, problem((n, 3, 4)))] for n in (5, 6))
+    assert made.linear(*small, True)
+    wishes.wish("swallows_nan")
+    for _ in range(2):
+        assert not made.linear(*large, True)
+    assert made.linear(*large, False)
+    assert np.isfinite(large[-1]).all()
+    assert [record.getMessage() for record in caplog.records] == [
+        "cuBLASLt's ReLU makes NaN 0 at a product of (6, 3, 4): it is not used"
+    ]
+
+
 def test_an_epilogue_that_loses_nan_is_not_used(path, wishes, caplog):
+    caplog.set_level(logging.INFO)
     wishes.wish("swallows_nan")
     made, shown = kernels(path)
     assert made._right == {("f", "identity"), ("d", "identity")}
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
-    assert "cuBLASLt's epilogue (relu, f) errs: it is not used" in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.INFO] * 2
     if why_no_compiler() is None:
         x, w, b, out = problem()
         x[2] = np.nan
         made.linear(x, w, b, out, Curve("relu"))
         assert np.isnan(out[2]).all()
         assert not shown.calls
+
+
+def test_an_epilogue_that_errs_is_not_used(path, wishes, caplog):
+    wishes.wish("doubles_bias")
+    made, _ = kernels(path)
+    assert made._right == set()
+    assert len(caplog.records) == 4
+    assert "cuBLASLt's epilogue (relu, f) errs: it is not used" in caplog.text
 
 
 def test_without_kernels_or_working_descriptors_nothing_is_used(path, wishes, caplog):

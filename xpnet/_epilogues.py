@@ -1,7 +1,14 @@
 """Products with a bias and an activation in the same pass, by cuBLASLt.
 
 What follows a product there is called its epilogue. cuBLASLt says for each shape whether it has a
-kernel with one; where it has none, the product, the bias and the activation are two passes as ever.
+kernel with one; where it has none, the product, the bias and the activation are two passes as
+ever. So they are where its ReLU makes NaN a zero, as it did in 2025 [1]_: a training that diverges
+would go on in silence, without the units that did.
+
+References
+----------
+.. [1] "Incorrect result of cublasLtMatmul with CUBLASLT_EPILOGUE_RELU when input is NaN", NVIDIA
+   Developer Forums, topic 329783, 2025.
 """
 
 from __future__ import annotations
@@ -71,7 +78,8 @@ class Epilogues:
     def linear(self, x: Array, weight_t: Array, bias: Array, out: Array, relu: bool) -> bool:
         """Write x Wᵀ + b, or its positive part; return False where cuBLASLt has no kernel for it.
 
-        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps.
+        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps. A kernel
+        with ReLU is tried on NaN before it is used: a host that waits for it can't be captured.
         """
         kind = self._cublas.kind(x.dtype.char + out.dtype.char)
         same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
@@ -85,11 +93,16 @@ class Epilogues:
         alignments = tuple(min(pointer & -pointer, 256) for pointer in pointers)
         shape = *x.shape, out.shape[1]
         key = threading.get_ident(), kind, shape, tuple(ways), relu, alignments
-        if key not in self._plans:
-            if len(self._plans) > MOST_PLANS:
+        try:
+            plan = self._plans[key]
+        except KeyError:
+            if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            self._plans[key] = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
-        plan = self._plans[key]
+            plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
+            if plan and relu and not self._keeps_nan(plan, pointers, bias, out):
+                _log.info("cuBLASLt's ReLU makes NaN 0 at a product of %s: it is not used", shape)
+                plan = None
+            self._plans[key] = plan
         if plan is None:
             return False
         status = plan.run(self._cublas.handle(), *pointers)
@@ -121,6 +134,13 @@ class Epilogues:
             stored = (columns, rows) if how.operation == TRANSPOSED else (rows, columns)
             plan.lay_out(kind.result, *stored, how.pitch)
         return plan if plan.search(self._cublas.handle(), alignments) else None
+
+    def _keeps_nan(self, plan: Plan, pointers: list[int], bias: Array, out: Array) -> bool:
+        """Return whether all is NaN where the bias is; a kernel that fails is for others to see."""
+        nan, (a, b, d, _) = bias * np.nan, pointers
+        failed = plan.run(self._cublas.handle(), a, b, d, nan.data.ptr)
+        last = out[-256:]  # as much as a tile, and the end, which may be another's
+        return bool(failed) or not bool((last == last).any())
 
 
 class Plan:
@@ -217,10 +237,7 @@ class EpilogueKernels(CudaKernels):
             super().linear(x, weight_t, bias, out, curve)
 
     def prove(self, to_host: Callable[[Array], Array], n: int = 128) -> None:
-        """Let each epilogue compute what is known; those that err are not used, which is logged.
-
-        A NaN must stay one, or a training that diverges would go on with zeros.
-        """
+        """Let each epilogue compute what is known; those that err are not used, which is logged."""
         numbers = np.arange(-n, n)[:n, None] * np.array([1.0, -1.0] * (n // 2)) + 0.5
         numbers[1, :] = np.nan
         for char in "fd":
