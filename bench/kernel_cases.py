@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Backend
+from xpnet.data import RoomForIndices
 from xpnet.kernels import Curve
 from xpnet.randomness import MULTIPLIER_1
 
@@ -75,8 +76,7 @@ class Cases:
     def gather(self) -> Arguments:  # noqa: D102
         rows = self.normal(max(4 * self.n, 4096), FEATURES)
         order = self.backend.asarray(self.draw.permutation(len(rows)))
-        work = SimpleNamespace(counting=self.backend.asarray(np.arange(self.n)))
-        work.places, work.chosen = (self.backend.xp.empty(self.n, np.int64) for _ in range(2))
+        work = RoomForIndices(self.backend, self.n)
         return rows, order, self.backend.asarray(np.array([self.n])), work, self.zeros()
 
     def turn_page(self) -> Arguments:  # noqa: D102

@@ -27,8 +27,9 @@ typedef struct {
     int reserved[4];
 } Found;
 
-/* Live descriptors, and what the tests ask for: no kernel, a status of the product, a ReLU that
-   turns NaN into 0, and a bias that counts twice. */
+/* Live descriptors, and what the tests ask for: no kernel (1: none is supported, 2: none is named, 3:
+   one that is named can't be used, 4: the question is refused), a status of the product, a ReLU that
+   turns NaN into 0 in so many of the result's last columns, and a bias that counts twice. */
 int live_descriptors, none_found, failure, swallows_nan, doubles_bias;
 
 static int made(void **out, size_t size)
@@ -118,17 +119,18 @@ static int fits(const Operation *o, const Layout *a, const Layout *b, const Layo
 int cublasLtMatmulAlgoGetHeuristic(Handle *handle, Operation *o, Layout *a, Layout *b, Layout *c,
                                    Layout *d, Wish *wish, int wanted, Found *found, int *count)
 {
-    *count = 0;
+    *count = 1;  /* on failure it means nothing */
     if (handle == NULL || wanted != 1 || !fits(o, a, b, c, d) || o->bias == NULL)
         return INVALID_VALUE;
-    if (none_found)
-        return NOT_SUPPORTED;
-    *count = 1;
+    if (none_found == 1 || none_found == 4)
+        return none_found == 1 ? NOT_SUPPORTED : INVALID_VALUE;
+    *count = none_found != 2;
     memset(found, 0, sizeof *found);
+    found->state = none_found == 3 ? NOT_SUPPORTED : SUCCESS;
     found->algorithm[7] = 7;
     for (int i = 0; i < 4; i++)
         found->algorithm[i] = wish->alignment[i];
-    found->workspace = wish->workspace;
+    found->algorithm[4] = found->workspace = wish->workspace;
     return SUCCESS;
 }
 
@@ -141,7 +143,7 @@ int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *
         return failure;
     if (handle == NULL || handle->stream != stream || workspace != handle->workspace)
         return NOT_INITIALIZED;
-    if (!fits(o, la, lb, lc, ld) || algorithm[7] != 7 || size != (32u << 20) || c != d)
+    if (!fits(o, la, lb, lc, ld) || algorithm[7] != 7 || size != (32u << 20) || algorithm[4] > size || c != d)
         return INVALID_VALUE;
     const void *pointers[] = {a, b, c, d};
     for (int i = 0; i < 4; i++)
@@ -157,7 +159,8 @@ int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *
         for (uint64_t i = 0; i < ld->rows; i++) {
             size_t p = i + j * ld->pitch;
             double x = element(d, ld->type, p) + (1 + doubles_bias) * element(o->bias, ld->type, i);
-            if (o->epilogue == 6 && (x < 0 || (swallows_nan && x != x)))
+            int swallowed = j + swallows_nan >= ld->columns && x != x;
+            if (o->epilogue == 6 && (x < 0 || swallowed))
                 x = 0;
             if (ld->type == FLOAT64)
                 ((double *)d)[p] = x;

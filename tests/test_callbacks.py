@@ -52,6 +52,38 @@ def fit(net, X, y, callbacks, epochs, **options):
     return trainer.fit(X, y, epochs=epochs, callbacks=callbacks, **options)
 
 
+# -- steps of their own ----
+
+
+class OwnStep(xn.Callback):
+    """Makes a step on other data, after some of the fit's."""
+
+    def __init__(self, data, after):
+        self.data, self.after, self.made = data, after, 0
+
+    def on_step_end(self, trainer, n):
+        self.made += 1
+        if self.made in self.after:
+            trainer.step(*self.data)
+
+
+@pytest.mark.parametrize("after", [(1,), (3,), (1, 2, 5)])
+def test_a_callback_s_own_step_leaves_the_batches_as_they_are(device, after):
+    net, X, y = make(device)
+    other, _, _ = make(device)
+    own = X[:7] + 1, y[:7]
+    trainer, same = (xn.Trainer(each, xn.Adam(0.05)) for each in (net, other))
+    trainer.fit(X, y, batch_size=12, epochs=2, shuffle=False, callbacks=[OwnStep(own, after)])
+    made = 0
+    for _ in range(2):
+        for start in range(0, 40, 12):
+            same.step(X[start : start + 12], y[start : start + 12])
+            made += 1
+            if made in after:
+                same.step(*own)
+    np.testing.assert_allclose(state(net), state(other), rtol=1e-9, atol=1e-12)
+
+
 # -- early stopping ----
 
 

@@ -389,6 +389,10 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     np.testing.assert_array_equal(out, rows[[3, 1], ::2])
     kernels.gather(**arguments | {"rows": rows, "out": (wide := np.zeros((2, 8), "f4"))[:, ::2]})
     np.testing.assert_array_equal(wide[:, ::2], rows[[3, 1]])
+    with pytest.raises(TypeError, match="cast"):
+        kernels.gather(**arguments | {"rows": rows, "order": order.astype(np.int32)})
+    with pytest.raises(ValueError, match="take"):
+        kernels.gather(**arguments | {"rows": rows, "out": out})
     arguments = squared_error(d, 0.2)
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})

@@ -9,6 +9,7 @@ from strict import StrictBackend
 import xpnet as xn
 import xpnet.divergence
 from xpnet.backend import select
+from xpnet.data import Batches
 
 X = np.random.default_rng(0).standard_normal((90, 4))
 Y = X @ np.array([1.0, -2.0, 0.5, 3.0])
@@ -99,6 +100,44 @@ def test_steps_that_can_t_be_made_again_are_not_searched(device):
         ours.fit(X, Y, batch_size=10, epochs=20, callbacks=[leap])
     assert raised.value.step > 27
     assert "(first" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("after", "told"), [(1, True), (12, True), (107, False)])
+def test_a_step_on_other_data_can_t_be_made_again(device, after, told):
+    """What diverges is step 119, and the last good state that of step 100."""
+
+    class OwnStep(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == after:
+                trainer.step(X[:5], Y[:5])
+
+    ours = trainer(device, optimizer=xn.SGD(xn.Piecewise(1e-3, (118,), (1e30,), per="step")))
+    with pytest.raises(xn.DivergedError) as raised:
+        ours.fit(X, Y, batch_size=10, epochs=20, callbacks=[OwnStep()])
+    assert (raised.value.step, raised.value.good_step) == (120, 100)
+    assert ("(first in the output of layer 2 (Linear), in step 120)" in str(raised.value)) == told
+
+
+def test_the_batches_of_before_are_found_after_a_step_on_other_data(monkeypatch):
+    class OwnStep(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == 95:
+                trainer.step(X[:5], Y[:5])
+
+    def gather(self, *arguments):
+        batch = original(self, *arguments)
+        seen.append(batch[1].item())
+        return batch
+
+    original, seen = Batches.gather, []
+    monkeypatch.setattr(Batches, "gather", gather)
+    ours = trainer(select("cpu"), optimizer=xn.SGD(xn.Piecewise(1e-3, (109,), (1e30,), per="step")))
+    error = diverge(ours, batch_size=1, callbacks=[OwnStep()])
+    assert (error.step, error.good_step) == (111, 100)
+    before, since = seen[: 111 - 1], seen[111 - 1 :]
+    # Each is gathered twice: layer by layer, and for the step.
+    assert since[::2] == before[99:][: len(since[::2])]
+    assert len(since) > 10
 
 
 def test_ctrl_c_in_the_search_leaves_the_good_state(device, monkeypatch):

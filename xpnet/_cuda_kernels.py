@@ -397,13 +397,12 @@ class CudaKernels(Kernels):
 
     # -- data, and a run's bookkeeping ----
 
-    def gather(
-        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
-    ) -> None:
+    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
         """One pass, in the largest units that a row divides into."""
         fits = out.dtype == rows.dtype and out.shape[1:] == rows.shape[1:]
         dense = rows.flags.c_contiguous and order.flags.c_contiguous and out.flags.c_contiguous
-        if not (fits and dense and rows.size and order.size):
+        known = order.dtype.char in "lq" and start.dtype.char in "lq"
+        if not (fits and dense and known and rows.size and order.size):
             super().gather(rows, order, start, work, out)
             return
         bytes_of_row = rows.nbytes // len(rows)

@@ -194,7 +194,12 @@ def open_kernels(
     cublaslt = _opened("cublasLt", load_lt, "biases are added in a pass of their own")
     if cublaslt is None:
         return CudaKernels(cupy, launcher, products.multiply)
-    kernels = EpilogueKernels(cupy, launcher, products.multiply, Epilogues(cublaslt, products))
+
+    def captures() -> bool:
+        return bool(cupy.cuda.get_current_stream().is_capturing())
+
+    epilogues = Epilogues(cublaslt, products, captures)
+    kernels = EpilogueKernels(cupy, launcher, products.multiply, epilogues)
     with active:
         kernels.prove(to_host)
     return kernels

@@ -17,6 +17,7 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
 BIAS, BIAS_AND_RELU = 4, 6
 MOST_WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)
+NOT_SUPPORTED = 15
 
 #: Kernels that are remembered: someone may try every batch size.
 MOST_PLANS = 1024
@@ -69,17 +71,19 @@ class Epilogues:
         cuBLASLt, from `load`.
     cublas : Cublas
         Whose handles and workspaces are used: cuBLASLt takes cuBLAS's handles.
+    captures : callable
+        Whether what is given to the current stream is captured, not run: no kernel is looked for
+        then, for the host would have to wait for its trial.
     """
 
-    def __init__(self, library: Any, cublas: Cublas) -> None:
-        self._library, self._cublas = library, cublas
+    def __init__(self, library: Any, cublas: Cublas, captures: Callable[[], bool]) -> None:
+        self._library, self._cublas, self._captures = library, cublas, captures
         self._plans: dict[Any, Plan | None] = {}
 
     def linear(self, x: Array, weight_t: Array, bias: Array, out: Array, relu: bool) -> bool:
         """Write x Wᵀ + b, or its positive part; return False where cuBLASLt has no kernel for it.
 
-        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps. A kernel
-        with ReLU is tried on NaN before it is used: a host that waits for it can't be captured.
+        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps.
         """
         kind = self._cublas.kind(x.dtype.char + out.dtype.char)
         same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
@@ -96,6 +100,8 @@ class Epilogues:
         try:
             plan = self._plans[key]
         except KeyError:
+            if self._captures():
+                return False
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
@@ -192,6 +198,9 @@ class Plan:
             )
         finally:
             library.cublasLtMatmulPreferenceDestroy(wish)
+        if status not in (0, NOT_SUPPORTED):
+            what = STATUS.get(status, "")
+            _log.warning("cuBLASLt failed at a search: status %d %s", status, what)
         return not status and count.value == 1 and not self._found.state
 
     def run(self, handle: Handle, a: int, b: int, d: int, bias: int) -> int:
@@ -236,27 +245,32 @@ class EpilogueKernels(CudaKernels):
         ):
             super().linear(x, weight_t, bias, out, curve)
 
-    def prove(self, to_host: Callable[[Array], Array], n: int = 128) -> None:
+    def prove(self, to_host: Callable[[Array], Array]) -> None:
         """Let each epilogue compute what is known; those that err are not used, which is logged."""
-        numbers = np.arange(-n, n)[:n, None] * np.array([1.0, -1.0] * (n // 2)) + 0.5
-        numbers[1, :] = np.nan
-        for char in "fd":
-            for name in ("identity", "relu"):
-                host = [numbers, np.eye(n), np.full((1, n), 0.25), np.zeros((n, n))]
-                x, weight_t, bias, out = (self.xp.asarray(a.astype(char)) for a in host)
-                try:
-                    there = self._epilogues.linear(x, weight_t, bias, out, name == "relu")
-                except Exception as error:  # memory may be full; what does without goes on
-                    _log.warning("cuBLASLt's epilogues are not used: %s", error)
-                    return
-                if not there:
-                    continue
-                z = (numbers + 0.25).astype(char)
-                expected = np.where(z < 0, 0, z) if name == "relu" else z
-                if np.array_equal(to_host(out), expected, equal_nan=True):
+        try:
+            for char, name in product("fd", ("identity", "relu")):
+                if self._is_right(char, name, to_host):
                     self._right.add((char, name))
-                else:
-                    _log.warning("cuBLASLt's epilogue (%s, %s) errs: it is not used", name, char)
+        except Exception as error:  # memory may be full; what does without goes on
+            self._right.clear()
+            _log.warning("cuBLASLt's epilogues are not used: %s", error)
+
+    def _is_right(self, char: str, name: str, to_host: Callable[[Array], Array]) -> bool:
+        """Return whether there is such an epilogue, and it computes what it should."""
+        # Each column of the result is one of x's, with a bias of its own; half of it is negative.
+        # All is exact, even with factors of 10 bits.
+        n, k, m = 128, 64, 96
+        x = (3 * np.arange(n)[:, None] + 5 * np.arange(k)) % n - n / 2 + 0.5
+        host = x, np.eye(k)[:, 7 * np.arange(m) % k], np.arange(m)[None] / 4
+        z = host[0] @ host[1] + host[2]
+        x, weight_t, bias = (self.xp.asarray(array.astype(char)) for array in host)
+        out = self.xp.zeros((n, m), char)
+        if not self._epilogues.linear(x, weight_t, bias, out, name == "relu"):
+            return False
+        right = np.array_equal(to_host(out), np.maximum(z, 0) if name == "relu" else z)
+        if not right:
+            _log.warning("cuBLASLt's epilogue (%s, %s) errs: it is not used", name, char)
+        return right
 
 
 def load(path: str) -> Any:

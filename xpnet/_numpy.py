@@ -100,9 +100,7 @@ class NumpyKernels(Kernels):
         if not length <= limit:  # NaN too
             np.multiply(g, limit / length, out=g)
 
-    def gather(
-        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
-    ) -> None:
+    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
         first = start.item(0)
         np.take(rows, order[first : first + len(out)], axis=0, out=out, mode="clip")

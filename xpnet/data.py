@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice, pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -160,12 +159,26 @@ def proportional_order(
     return order[np.argsort(place, kind="stable")]
 
 
-def room_for_indices(backend: Backend, n: int) -> SimpleNamespace:
-    """Return what `Kernels.gather` works with, for batches of up to n examples."""
-    places, chosen = (backend.xp.empty(n, np.int64) for _ in range(2))
-    return SimpleNamespace(
-        counting=backend.asarray(np.arange(n, dtype=np.int64)), places=places, chosen=chosen
-    )
+class RoomForIndices:
+    """What `Kernels.gather` works with, for up to n examples; kernels that need none make none."""
+
+    def __init__(self, backend: Backend, n: int) -> None:
+        self._backend, self._n = backend, n
+
+    @cached_property
+    def counting(self) -> Array:
+        """The numbers from 0 on."""
+        return self._backend.asarray(np.arange(self._n, dtype=np.int64))
+
+    @cached_property
+    def places(self) -> Array:
+        """Room for places in an order."""
+        return self._backend.xp.empty(self._n, np.int64)
+
+    @cached_property
+    def chosen(self) -> Array:
+        """Room for what stands there."""
+        return self._backend.xp.empty(self._n, np.int64)
 
 
 class Batches:
@@ -245,7 +258,7 @@ class Batches:
         self.largest = max(b - a for a, b in pairwise(edges))
         self._order: Array = backend.asarray(np.arange(n, dtype=np.int64))
         self._streamed = isinstance(X, Streamed)
-        self._work = room_for_indices(backend, self.largest)
+        self._work = RoomForIndices(backend, self.largest)
         shape = self.largest, *X.shape[1:]
         if self._streamed:
             self._stage = backend.stage(shape, X.dtype)
@@ -265,8 +278,10 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[int, Array | None, Array | None]]:
-        """Yield, for each of an epoch's batches, its size and what `gather` makes it from.
+    def epoch(
+        self, epoch: int, first: int = 0
+    ) -> Iterator[tuple[int, int, Array | None, Array | None]]:
+        """Yield, for each of an epoch's batches, where it starts and what `gather` makes it from.
 
         ``first`` is how many of them were made already, and are left out.
         """
@@ -280,14 +295,14 @@ class Batches:
         for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             key = None if keys is None else keys[batch]
             rows = self._stream(order[start:stop]) if self._streamed else None
-            yield stop - start, key, rows
+            yield start, stop - start, key, rows
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""
         return self._stage.send(len(indices), partial(self.X.write, indices))
 
     def gather(
-        self, size: int, start: Array, key: Array | None, rows: Array | None
+        self, start: Array, size: int, key: Array | None, rows: Array | None
     ) -> tuple[Array, Array, Array | None]:
         """Return a batch: rows, labels and weights, in arrays that the next one writes over.
 
@@ -295,10 +310,10 @@ class Batches:
 
         Parameters
         ----------
-        size : int
-            How many examples it has.
         start : array, int64, shape (1,)
             How many of the epoch's examples came before.
+        size : int
+            How many examples it has.
         key : array, uint64, shape (1,), or None
             Where the augmentation's numbers come from.
         rows : array, shape (b, n_features), or None

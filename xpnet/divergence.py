@@ -19,7 +19,7 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
     """Return in words where the first value arose that is not finite; nothing if it is not found.
 
     The steps from a good state on are made again, which changes the weights; not if the optimiser
-    was set anew since: they would be other steps.
+    was set anew since, or a step was made on other data: they would be other steps.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
     behind, at = divmod(good - first, len(batches))
     steps = iter(range(good, bad + 1))
     for each in range(epoch + behind, epoch + 1):
-        for n, *arrays in batches.epoch(each, at):
+        for start, n, *arrays in batches.epoch(each, at):
             step = next(steps, bad)
             found = _weights(updates, step)
             if not found and updates.parts.count == 1:  # else memory has no room for a whole one
-                updates.numbers.seek(step, updates.optimizer)
+                updates.numbers.seek(step, start, updates.optimizer)
                 updates.numbers.turn()
-                found = _layer(updates, batches.gather(n, updates.numbers.start, *arrays), step)
+                found = _layer(updates, batches.gather(updates.numbers.start, n, *arrays), step)
             if found or step == bad:
                 return found
-            updates.make(step, n, batches.gather, *arrays)
+            updates.make(step, start, n, batches.gather, *arrays)
         at = 0
     return _weights(updates, bad)
 

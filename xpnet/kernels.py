@@ -90,9 +90,7 @@ class Kernels:
 
     # -- data ----
 
-    def gather(
-        self, rows: Array, order: Array, start: Array, work: SimpleNamespace, out: Array
-    ) -> None:
+    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
         """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
 
         ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers ``counting`` from 0

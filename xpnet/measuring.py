@@ -18,7 +18,7 @@ import numpy as np
 
 from ._typing import Array
 from .backend import Backend
-from .data import room_for_indices
+from .data import RoomForIndices
 from .streaming import Streamed
 from .throughput import BatchSize, Timing, candidates, fastest, in_words, knee
 
@@ -279,7 +279,7 @@ class Feeding:
         # Its own generator: nothing random in a training run comes to depend on a timing.
         order = np.random.default_rng(0).integers(0, x.shape[0], n)
         first = self.backend.asarray(np.zeros(1, np.int64))
-        at = self.backend.asarray(order), first, room_for_indices(self.backend, n)
+        at = self.backend.asarray(order), first, RoomForIndices(self.backend, n)
 
         def step() -> None:
             if streamed:

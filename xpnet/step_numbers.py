@@ -1,8 +1,8 @@
 """What changes from update to update: its numbers, its dropout key, where its batch begins.
 
-All are pure functions of the step's number. So they are computed ahead, moved to the device
-together, and found there: the device itself goes from page to page, and a step that is replayed
-needs nothing from the host.
+All are pure functions of the step's number, if no step comes between an epoch's. So they are
+computed ahead, moved to the device together, and found there: the device itself goes from page to
+page, and a step that is replayed waits for no copy of them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StepNumbers:
     def set_pace(
         self, step: int, epoch: int, steps_per_epoch: int | None, batch_size: int = 0
     ) -> None:
-        """Say how many steps make an epoch from a step on; outside a fit none do."""
+        """Say how many steps of what size make an epoch from a step on; outside a fit none do."""
         self._pace = (step, epoch, steps_per_epoch, batch_size)
         self._plan = range(0)
 
@@ -74,12 +74,15 @@ class StepNumbers:
         start, epoch, per_epoch, _ = self._pace
         return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
 
-    def seek(self, step: int, optimizer: Optimizer) -> None:
-        """See to it that the next page is a step's: most often it is."""
+    def seek(self, step: int, start: int, optimizer: Optimizer) -> None:
+        """See to it that the next page is a step's, whose batch begins so: most often it is."""
         if step not in self._plan:
             self._make_plan(step, optimizer)
+        page = step - self._plan.start
         if step != self._next:
-            self._book.page[...] = step - self._plan.start
+            self._book.page[...] = page
+        if start != self._starts[page]:  # steps came between that were no part of the epoch
+            self._book.starts[page] = self._starts[page] = start
         self._next = None  # whoever turns the page may fail before that or after
 
     def turn(self) -> None:
@@ -93,16 +96,18 @@ class StepNumbers:
     def _make_plan(self, step: int, optimizer: Optimizer) -> None:
         """Compute the numbers of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step, optimizer))
-        start, _, per_epoch, batch_size = self._pace
-        book, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
+        self._plan, self._next = range(0), None  # what is broken off below is no plan
+        first, _, per_epoch, batch_size = self._pace
+        self._starts = [(i - first) % (per_epoch or 1) * batch_size for i in plan]
+        book = self._book
         for table, values in (
             (book.numbers, [optimizer.numbers(i, self.epoch_at(i)) for i in plan]),
             (book.keys, step_keys(self._network.random_state, plan)),
-            (book.starts, (steps - start) % (per_epoch or 1) * batch_size),
+            (book.starts, np.array(self._starts)[:, None]),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)
-        self._plan, self._next = plan, None
+        self._plan = plan
 
     def _ahead(self, step: int, optimizer: Optimizer) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""

@@ -187,7 +187,9 @@ class Trainer:
             except MemoryError as error:
                 self.updates.explain(error, len(x))
                 raise
-            return self._update(x.shape[0], _as_it_is, x, y, weights).copy()
+            loss = self._update(0, x.shape[0], _as_it_is, x, y, weights).copy()
+            self.updates.changed_at = self.steps  # what came before it can't be made again
+            return loss
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
         net = self.network
@@ -198,12 +200,14 @@ class Trainer:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
 
-    def _update(self, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
+    def _update(
+        self, start: int, n: int, batch: Callable[..., Any], *arrays: Array | None
+    ) -> Array:
         try:
-            loss = self.updates.make(self.steps, n, batch, *arrays)
+            loss = self.updates.make(self.steps, start, n, batch, *arrays)
         except Exception as error:
             if self.updates.split(error, n):
-                return self._update(n, batch, *arrays)
+                return self._update(start, n, batch, *arrays)
             self.updates.explain(error, n)
             raise
         self.steps += 1
@@ -589,9 +593,9 @@ class Trainer:
             self.updates.meter.reset()
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         fit.began = time.perf_counter() - fit.seconds
-        for n, *arrays in batches.epoch(self.epochs, fit.batch):
+        for start, n, *arrays in batches.epoch(self.epochs, fit.batch):
             rate = self.learning_rate
-            self._update(n, batches.gather, *arrays)
+            self._update(start, n, batches.gather, *arrays)
             fit.batch += 1
             if self.updates.meter.diverged():
                 self._give_up(batches, first)
@@ -631,7 +635,8 @@ class Trainer:
         where = ""
         try:
             with suppress(Exception):  # the error that is raised is that of the training
-                where = locate(self.updates, batches, self.epochs, first, good, bad)
+                epoch_began = self.steps - self._fit.batch  # as if no step had come between
+                where = locate(self.updates, batches, self.epochs, epoch_began, good, bad)
         finally:  # after Ctrl-C as well
             self.steps = last_good.bring_back(bad)
         raise DivergedError(
@@ -712,7 +717,7 @@ class Trainer:
 
 
 def _as_it_is(
-    n: int, start: Array, x: Array, y: Array, weights: Array | None
+    start: Array, n: int, x: Array, y: Array, weights: Array | None
 ) -> tuple[Array, Array, Array | None]:
     """Return a batch that is given."""
     return x, y, weights

@@ -53,7 +53,8 @@ class Updates:
     parts : Parts
         In how many parts a batch's gradient is computed.
     changed_at : int
-        The first step since the optimiser, its rate, λ or the largest norm was last set anew.
+        The first step since the optimiser, its rate, λ or the largest norm was last set anew, and
+        since the last step on data that are not at hand any more.
     """
 
     def __init__(
@@ -122,11 +123,13 @@ class Updates:
         self._clip_norm = None if limit is None else float(limit)
         self._has_changed = True
 
-    def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
-        """Make an update with n examples.
+    def make(
+        self, step: int, start: int, n: int, batch: Callable[..., Any], *arrays: Array | None
+    ) -> Array:
+        """Make an update with n examples, after so many others of the epoch.
 
-        ``batch(n, start, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
-        says how many examples of the epoch came before.
+        ``batch(start, n, *arrays)`` is rows, labels and weights; it gets ``start`` as an array of
+        shape (1,), for that changes from step to step.
 
         Returns the mean loss before it, in a static buffer.
         """
@@ -134,7 +137,7 @@ class Updates:
             self.changed_at, self._has_changed = step, False
         if self.parts.splits:
             self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        self.numbers.seek(step, self._optimizer)
+        self.numbers.seek(step, start, self._optimizer)
         puts_by = self.last_good.is_due(step)
         repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
         loss: Array = repeat(partial(self._compute, batch, n, puts_by), *arrays)
@@ -198,7 +201,7 @@ class Updates:
         """Compute an update: all of it is work of the device."""
         net, kernels = self.network, self.backend.kernels
         self.numbers.turn()
-        x, y, weights = batch(n, self.numbers.start, *arrays)
+        x, y, weights = batch(self.numbers.start, n, *arrays)
         share, decay = (None, self._l2 / n) if weights is None else self.weigh(weights)
         loss = self.parts.loss_and_gradient(x, y, share)
         if self._l2:
