@@ -73,14 +73,19 @@ def test_a_callback_s_own_step_leaves_the_batches_as_they_are(device, after):
     other, _, _ = make(device)
     own = X[:7] + 1, y[:7]
     trainer, same = (xn.Trainer(each, xn.Adam(0.05)) for each in (net, other))
-    trainer.fit(X, y, batch_size=12, epochs=2, shuffle=False, callbacks=[OwnStep(own, after)])
-    made = 0
-    for _ in range(2):
+    options = {"batch_size": 12, "epochs": 2, "shuffle": False}
+    history = trainer.fit(X, y, callbacks=[OwnStep(own, after)], **options)
+    made, to_host = 0, device.to_host
+    for loss in history["train_loss"]:
+        losses, sizes = [], []
         for start in range(0, 40, 12):
-            same.step(X[start : start + 12], y[start : start + 12])
+            batches = [(X[start : start + 12], y[start : start + 12])]
             made += 1
             if made in after:
-                same.step(*own)
+                batches.append(own)
+            losses += [to_host(same.step(*batch)) for batch in batches]
+            sizes += [len(batch[0]) for batch in batches]
+        assert loss == pytest.approx(np.average(losses, weights=sizes), rel=1e-9)
     np.testing.assert_allclose(state(net), state(other), rtol=1e-9, atol=1e-12)
 
 

@@ -449,6 +449,25 @@ def test_a_user_s_own_callback_goes_on(device, folder):
     assert owns[2].epochs_begun == 5  # not again for the one that goes on
 
 
+class OwnSteps(xn.Callback):
+    """Makes a step of its own after some steps."""
+
+    def on_step_end(self, trainer, n):
+        if trainer.steps in (2, 9, 15):
+            X, y = data(1)
+            trainer.step(X[:7], y[:7])
+
+
+def test_steps_that_a_callback_makes_are_no_trouble(device, folder):
+    fits = [Fit(device) for _ in range(3)]
+    fits[0](more=[OwnSteps()])
+    fits[1](more=[OwnSteps(), Interrupt(11)], checkpoint=folder)
+    assert fits[1].trainer.steps == 11
+    fits[2](more=[OwnSteps()], checkpoint=folder, resume=True)
+    assert fits[2].trainer.steps == 5 * STEPS + 3
+    assert fits[2].bits() == fits[0].bits()
+
+
 def test_callbacks_without_a_state_may_come_and_go(folder):
     whole, resumed = Fit(), Fit()
     whole()

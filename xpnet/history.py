@@ -124,6 +124,8 @@ class Standing:
         Epochs that had been made when it began.
     batch : int
         Batches that were made of the running epoch; 0 between epochs.
+    other_steps, other_examples : int
+        Steps that were made within the running epoch on other data, and on how many examples.
     seconds, began : float
         How long the running epoch has taken before this process, and when it then began.
     stopped : str
@@ -136,6 +138,8 @@ class Standing:
 
     first: int
     batch: int = 0
+    other_steps: int = 0
+    other_examples: int = 0
     seconds: float = 0.0
     began: float = 0.0
     stopped: str = ""

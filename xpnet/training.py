@@ -187,8 +187,11 @@ class Trainer:
             except MemoryError as error:
                 self.updates.explain(error, len(x))
                 raise
-            loss = self._update(0, x.shape[0], _as_it_is, x, y, weights).copy()
+            n = x.shape[0]
+            loss = self._update(0, n, _as_it_is, x, y, weights).copy()
             self.updates.changed_at = self.steps  # what came before it can't be made again
+            self._fit.other_steps += 1
+            self._fit.other_examples += n
             return loss
 
     def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
@@ -586,11 +589,12 @@ class Trainer:
     ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
         fit = self._fit
-        first = self.steps - fit.batch
-        self.updates.numbers.set_pace(first, self.epochs, len(batches), batches.batch_size)
-        rate = self.learning_rate
         if not fit.batch:
             self.updates.meter.reset()
+            fit.other_steps = fit.other_examples = 0
+        first = self.steps - fit.batch - fit.other_steps
+        self.updates.numbers.set_pace(first, self.epochs, len(batches), batches.batch_size)
+        rate = self.learning_rate
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         fit.began = time.perf_counter() - fit.seconds
         for start, n, *arrays in batches.epoch(self.epochs, fit.batch):
@@ -613,7 +617,7 @@ class Trainer:
         if finite_steps < self.steps - first or not self.updates.is_finite():
             self._give_up(batches, first)
         self.epochs += 1
-        seen, fit.seconds = batches.edges[fit.batch], 0.0
+        seen, fit.seconds = batches.edges[fit.batch] + fit.other_examples, 0.0
         return {
             "epoch": self.epochs,
             "step": self.steps,
@@ -635,7 +639,7 @@ class Trainer:
         where = ""
         try:
             with suppress(Exception):  # the error that is raised is that of the training
-                epoch_began = self.steps - self._fit.batch  # as if no step had come between
+                epoch_began = self.steps - self._fit.batch  # as if no other step had been made
                 where = locate(self.updates, batches, self.epochs, epoch_began, good, bad)
         finally:  # after Ctrl-C as well
             self.steps = last_good.bring_back(bad)
