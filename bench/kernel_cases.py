@@ -77,7 +77,9 @@ class Cases:
         rows = self.normal(max(4 * self.n, 4096), FEATURES)
         order = self.backend.asarray(self.draw.permutation(len(rows)))
         work = RoomForIndices(self.backend, self.n)
-        return rows, order, self.backend.asarray(np.array([self.n])), work, self.zeros()
+        labels = self.backend.asarray(self.draw.integers(0, 10, len(rows)), np.int32)
+        pairs = [(labels, labels[: self.n].copy()), (rows, self.zeros())]
+        return order, self.backend.asarray(np.array([self.n])), work, pairs
 
     def turn_page(self) -> Arguments:  # noqa: D102
         def table(rows: int, dtype: Any, width: int = 1) -> Any:

@@ -384,9 +384,9 @@ def test_batches_from_the_middle_of_an_epoch(backend, first, augmentation):
             X, y, 10, backend=backend, seed=1, augmentation=augmentation, weights=weights
         )
         found = []
-        for i, (n, key, rows) in enumerate(batches.epoch(4, first), first):
-            start = backend.asarray(np.array([10 * i]))
-            batch = batches.gather(n, start, key, rows)
+        for i, (start, n, *rest) in enumerate(batches.epoch(4, first), first):
+            assert start == 10 * i
+            batch = batches.gather(backend.asarray(np.array([start])), n, *rest)
             found.append([backend.to_host(a).tolist() for a in batch])
         return found
 

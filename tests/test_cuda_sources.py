@@ -362,7 +362,7 @@ def test_rows_are_never_gathered_from_beside_the_array(width):
     order = draw.whole(1, 6, dtype=np.int64)
     order[...] = [2, 5, -1, 2**40, 2, 3]
     for start, expected in ((1, [4, 0, 4, 2]), (4, [2, 3, 3, 3]), (-2, [2, 2, 2, 4])):
-        emulated().kernels.gather(rows, order, np.array([start]), None, out)
+        emulated().kernels.gather(order, np.array([start]), None, [(rows, out)])
         np.testing.assert_array_equal(out, rows[expected])
     assert draw.is_whole()
 
@@ -373,26 +373,35 @@ def test_rows_are_never_gathered_from_beside_the_array(width):
 def test_rows_of_any_type_are_gathered(shape, dtype):
     draw = np.random.default_rng(0)
     rows, indices = draw.integers(0, 99, shape).astype(dtype), draw.permutation(9)[:7]
+    wide = draw.integers(0, 99, (9, 4 * 33)).astype("i4")  # more units than lie across a block
     for given in (rows, askew(rows)):
-        out = askew(np.zeros((7, *shape[1:]), dtype))
-        emulated().kernels.gather(given, indices, np.array([0]), None, out)
-        np.testing.assert_array_equal(out, rows[indices])
+        pairs = [
+            (taken, askew(np.zeros((7, *taken.shape[1:]), taken.dtype)))
+            for taken in (given, wide, given)
+        ]
+        emulated().kernels.gather(indices, np.array([0]), None, pairs)
+        for taken, out in pairs:
+            np.testing.assert_array_equal(out, taken[indices])
 
 
 @needs_compiler
 def test_what_the_kernels_do_not_take_goes_to_the_reference():
     kernels, d = emulated().kernels, Draw(5, 4, 3, "float32")
     rows, order = d(8, 4), np.array([0, 7, 3, 1])
-    arguments = gather(d, 2, order)
-    arguments["out"] = out = np.zeros((2, 2), np.float32)
-    kernels.gather(**arguments | {"rows": rows[:, ::2]})
-    np.testing.assert_array_equal(out, rows[[3, 1], ::2])
-    kernels.gather(**arguments | {"rows": rows, "out": (wide := np.zeros((2, 8), "f4"))[:, ::2]})
-    np.testing.assert_array_equal(wide[:, ::2], rows[[3, 1]])
+    arguments, wide = gather(d, 2, order, arrays=0), np.zeros((2, 8), "f4")
+    arguments["pairs"] = pairs = [(rows[:, ::2], np.zeros((2, 2), "f4")), (rows, wide[:, ::2])]
+    for pair in pairs:
+        kernels.gather(**arguments | {"pairs": [pair]})
+        np.testing.assert_array_equal(pair[1], pair[0][[3, 1]])
+        pair[1][...] = 0
+    kernels.gather(**arguments)
+    for taken, out in pairs:
+        np.testing.assert_array_equal(out, taken[[3, 1]])
+    assert not kernels._launcher.launches
     with pytest.raises(TypeError, match="cast"):
-        kernels.gather(**arguments | {"rows": rows, "order": order.astype(np.int32)})
+        kernels.gather(**arguments | {"order": order.astype(np.int32)})
     with pytest.raises(ValueError, match="take"):
-        kernels.gather(**arguments | {"rows": rows, "out": out})
+        kernels.gather(**arguments | {"pairs": [(rows, pairs[0][1])]})
     arguments = squared_error(d, 0.2)
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
@@ -469,7 +478,7 @@ def test_beyond_the_reach_of_32_bits():
     rows[-3:, 0] = 1, 2, 3
     out = np.zeros((4, 1), np.uint8)
     order = np.array([2**31 + 7, 0, 2**31 + 5, 2**31 + 6])
-    emulated().kernels.gather(rows, order, np.array([0]), None, out)
+    emulated().kernels.gather(order, np.array([0]), None, [(rows, out)])
     assert out.ravel().tolist() == [3, 0, 1, 2]
 
 
@@ -506,6 +515,18 @@ def test_a_network_learns_the_same(loss, outputs, optimizer):
     expected = trained("cpu", loss, outputs, optimizer)
     np.testing.assert_allclose(losses, expected[0], rtol=1e-9)
     np.testing.assert_allclose(predictions, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@needs_compiler
+@pytest.mark.parametrize("weights", [None, np.linspace(1, 2, 32)])
+def test_a_batch_is_gathered_in_one_launch(weights):
+    device = stand_in()
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=5, device=device)
+    X = np.random.default_rng(0).standard_normal((32, 5))
+    options = {"batch_size": 8, "epochs": 2, "monitor": 0, "sample_weight": weights}
+    xn.Trainer(net).fit(X, X[:, 0], **options)
+    names = [name for name, _, _ in device.kernels._launcher.launches]
+    assert names.count("gather") == names.count("adam") == 8
 
 
 @needs_compiler

@@ -158,15 +158,16 @@ def linear_backward(d, curve):
     }
 
 
-def gather(d, count=None, order=None):
+def gather(d, count=None, order=None, arrays=3):
     """Return arguments that take `count` rows from the third place of an order on."""
     count = d.k if count is None else count
     order = d.whole(d.n, count + 4, dtype=np.int64) if order is None else order
     work = SimpleNamespace(counting=np.arange(count + 1), places=np.empty(count + 1, np.int64))
     work.chosen = work.places.copy()
-    start = np.array([2])
-    out = d.empty(count, d.m)
-    return {"rows": d(d.n, d.m), "order": order, "start": start, "work": work, "out": out}
+    integers = d.whole(9, d.n, dtype=np.int32), np.zeros(count, np.int32)
+    pairs = [(d(d.n, d.m), d.empty(count, d.m)), integers, (d(d.n, 1), d.empty(count, 1))]
+    pairs.append((d(d.n, 2), d.empty(count, 2)))
+    return {"order": order, "start": np.array([2]), "work": work, "pairs": pairs[:arrays]}
 
 
 def book(d, width, page):
@@ -264,7 +265,7 @@ CASES = {
         lambda d: {"dy": d(d.n, d.k), "weight": d(d.k, d.m), "out": d.empty(d.n, d.m)},
         lambda d: {"dy": d(2, d.n, d.k), "weight": d(2, d.k, d.m), "out": d.empty(2, d.n, d.m)},
     ],
-    "gather": [gather],
+    "gather": [lambda d, n=n: gather(d, arrays=n) for n in (1, 2, 3, 4)],
     "turn_page": [
         lambda d, width=width, page=page: {"book": book(d, width, page)}
         for width, page in ((1, 0), (2, 1), (300, 2))
@@ -391,6 +392,7 @@ def results(kernels, name, arguments):
     found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
     for work, names in WRITTEN.items():
         found |= {k: v for k, v in vars(arguments.get(work, EMPTY)).items() if k in names}
+    found |= {f"out {i}": out for i, (_, out) in enumerate(arguments.get("pairs", ()))}
     # What is used up may be left in any state.
     used_up = {
         "linear_backward": {"dy"},
@@ -443,6 +445,8 @@ def on_device(backend, value):
     """Return an argument where the backend can take it."""
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
+    if type(value) in (list, tuple):
+        return [on_device(backend, each) for each in value]
     if isinstance(value, np.ndarray) and not backend.owns(value):
         return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis
     return value

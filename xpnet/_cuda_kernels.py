@@ -7,8 +7,9 @@ reference, but for what runs over whole buffers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from numbers import Real
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -18,6 +19,9 @@ import numpy as np
 from ._cuda import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 from ._typing import Array, Namespace
 from .kernels import IDENTITY, Curve, Kernels
+
+#: Arrays whose rows one launch gathers: features, labels and weights.
+MOST_PAIRS = 3
 
 #: The activations, as the kernels tell them apart.
 KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
@@ -41,6 +45,20 @@ def is_matrix(x: Array, *others: Array) -> bool:
 def _factor(x: Any) -> tuple[Array | None, float]:
     """Return an array and a number, of which kernels take the array where there is one."""
     return (None, float(x)) if isinstance(x, Real) else (x, 1.0)
+
+
+def _is_copied(rows: Array, out: Array, n: int, count: int) -> bool:
+    """Return whether `gather` takes an array of n rows, of which so many are written to out."""
+    fits = out.dtype == rows.dtype and out.shape[1:] == rows.shape[1:]
+    dense = rows.flags.c_contiguous and out.flags.c_contiguous
+    return bool(fits and dense and rows.size and (len(rows), len(out)) == (n, count))
+
+
+def _units(rows: Array) -> tuple[int, int]:
+    """Return of how many units a row is, the largest that it divides into, and their bytes."""
+    size = rows.nbytes // len(rows)
+    unit = next(u for u in (16, 8, 4, 2, 1) if size % u == 0)
+    return size // unit, unit
 
 
 @lru_cache
@@ -397,20 +415,25 @@ class CudaKernels(Kernels):
 
     # -- data, and a run's bookkeeping ----
 
-    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
-        """One pass, in the largest units that a row divides into."""
-        fits = out.dtype == rows.dtype and out.shape[1:] == rows.shape[1:]
-        dense = rows.flags.c_contiguous and order.flags.c_contiguous and out.flags.c_contiguous
-        known = order.dtype.char in "lq" and start.dtype.char in "lq"
-        if not (fits and dense and known and rows.size and order.size):
-            super().gather(rows, order, start, work, out)
+    def gather(
+        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
+    ) -> None:
+        """One launch for up to three arrays, in the largest units that their rows divide into."""
+        n, count = len(pairs[0][0]), len(pairs[0][1])
+        known = all(a.dtype.char in "lq" and a.flags.c_contiguous for a in (order, start))
+        fits = known and order.size and all(_is_copied(*pair, n, count) for pair in pairs)
+        if not fits or len(pairs) > MOST_PAIRS:
+            super().gather(order, start, work, pairs)
             return
-        bytes_of_row = rows.nbytes // len(rows)
-        unit = next(u for u in (16, 8, 4, 2, 1) if bytes_of_row % u == 0)
-        units = bytes_of_row // unit
-        t = tiles(len(out), units, 16)
-        sizes = len(out), len(order), len(rows), units, unit
-        self._launch("gather", t, rows, rows, order, start, out, *sizes)
+        units = [_units(rows) for rows, _ in pairs]
+        t = tiles(count, max(many for many, _ in units), 16)
+        across = t.block[0]
+        grid = sum(-(-many // across) for many, _ in units), t.grid[1]
+        arguments = [(*pair, *unit) for pair, unit in zip(pairs, units, strict=True)]
+        arguments += [(None, None, 0, 1)] * (MOST_PAIRS - len(pairs))
+        sizes = count, len(order), n
+        flat = chain.from_iterable(arguments)
+        self._launch("gather", t._replace(grid=grid), pairs[0][0], order, start, *sizes, *flat)
 
     def turn_page(self, book: SimpleNamespace) -> None:
         """One launch."""

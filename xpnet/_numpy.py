@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -100,10 +100,14 @@ class NumpyKernels(Kernels):
         if not length <= limit:  # NaN too
             np.multiply(g, limit / length, out=g)
 
-    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
+    def gather(
+        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
+    ) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
         first = start.item(0)
-        np.take(rows, order[first : first + len(out)], axis=0, out=out, mode="clip")
+        chosen = order[first : first + len(pairs[0][1])]
+        for rows, out in pairs:
+            np.take(rows, chosen, axis=0, out=out, mode="clip")
 
     def turn_page(self, book: SimpleNamespace) -> None:
         """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""

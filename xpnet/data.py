@@ -319,17 +319,15 @@ class Batches:
         rows : array, shape (b, n_features), or None
             The features, where they come from the host.
         """
-        gather = self.backend.kernels.gather
-        at = self._order, start, self._work
+        labels, weights = self._labels[:size], None
+        pairs = [(self.y, labels)]
         if rows is None:
             rows = self._rows[:size]
-            gather(self.X, *at, rows)
-        labels = self._labels[:size]
-        gather(self.y, *at, labels)
-        weights = None
+            pairs.append((self.X, rows))
         if self.weights is not None:
             weights = self._weights[:size]
-            gather(self.weights, *at, weights)
+            pairs.append((self.weights, weights))
+        self.backend.kernels.gather(self._order, start, self._work, pairs)
         if self._augmentation is not None:
             rows = self._augmentation.change(rows, key, self.backend)
         return rows, labels, weights

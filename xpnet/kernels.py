@@ -15,6 +15,7 @@ place names the same array object as input and output.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -90,18 +91,23 @@ class Kernels:
 
     # -- data ----
 
-    def gather(self, rows: Array, order: Array, start: Array, work: Any, out: Array) -> None:
+    def gather(
+        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
+    ) -> None:
         """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
 
+        ``pairs`` are arrays and what their rows are copied to, one as long as the other.
         ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers ``counting`` from 0
-        on, and buffers ``places`` and ``chosen``, each as long as ``out`` at least.
+        on, and buffers ``places`` and ``chosen``, each as long as what is written at least.
         """
+        n = len(pairs[0][1])
         counting, places, chosen = (
-            array[: len(out)] for array in (work.counting, work.places, work.chosen)
+            array[:n] for array in (work.counting, work.places, work.chosen)
         )
         self.xp.add(counting, start, out=places)
         self.xp.take(order, places, axis=0, out=chosen)
-        self.xp.take(rows, chosen, axis=0, out=out)
+        for rows, out in pairs:
+            self.xp.take(rows, chosen, axis=0, out=out)
 
     def turn_page(self, book: SimpleNamespace) -> None:
         """Copy what stands on a page, and go on to the next; after the last comes the first.

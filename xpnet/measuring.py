@@ -282,12 +282,8 @@ class Feeding:
         at = self.backend.asarray(order), first, RoomForIndices(self.backend, n)
 
         def step() -> None:
-            if streamed:
-                rows = held.send(n, partial(x.write, order))
-            else:
-                rows = held[:n]
-                gather(x, *at, rows)
-            gather(y, *at, labels)
+            rows = held.send(n, partial(x.write, order)) if streamed else held[:n]
+            gather(*at, [(y, labels)] if streamed else [(y, labels), (x, rows)])
             work(rows, labels)
 
         return step

@@ -104,34 +104,55 @@ __device__ inline index within(index i, index n) {
     return i < 0 ? 0 : i < n ? i : n - 1;
 }
 
+// An array, where `count` of its n rows go, and how a row is divided into units.
+struct Copied {
+    const unsigned char* rows;
+    unsigned char* out;
+    index units, size;
+};
+
 template <int BYTES>
-__device__ void copy_rows(const unsigned char* rows, const index* order, index start,
-                          unsigned char* out, index count, index length, index n, index units) {
+__device__ void copy_units(const Copied& c, index column, const index* order, index start,
+                           index count, index length, index n) {
     using U = Unit<BYTES>;
     const Tile<1> t;
-    if (t.column >= units) return;
     for (index i = t.row; i < count; i += t.step) {
         const index from = within(order[within(start + i, length)], n);
-        const unsigned char* source = rows + (from * units + t.column) * BYTES;
-        unsigned char* target = out + (i * units + t.column) * BYTES;
-        if (aligned(rows, BYTES) && aligned(out, BYTES))
+        const unsigned char* source = c.rows + (from * c.units + column) * BYTES;
+        unsigned char* target = c.out + (i * c.units + column) * BYTES;
+        if (aligned(c.rows, BYTES) && aligned(c.out, BYTES))
             *reinterpret_cast<U*>(target) = *reinterpret_cast<const U*>(source);
         else
             for (int k = 0; k < BYTES; k++) target[k] = source[k];
     }
 }
 
-// out[i] = rows[order[start + i]] for `count` rows, each of `units` units of `size` bytes, where
-// the order has `length` indices of n rows.
-KERNEL gather(const unsigned char* rows, const index* order, const index* start,
-              unsigned char* out, index count, index length, index n, index units, index size) {
-    const index first = *start;
-    switch (size) {
-        case 16: copy_rows<16>(rows, order, first, out, count, length, n, units); break;
-        case 8: copy_rows<8>(rows, order, first, out, count, length, n, units); break;
-        case 4: copy_rows<4>(rows, order, first, out, count, length, n, units); break;
-        case 2: copy_rows<2>(rows, order, first, out, count, length, n, units); break;
-        default: copy_rows<1>(rows, order, first, out, count, length, n, units);
+// out[i] = rows[order[start + i]] for `count` rows of up to three arrays of n rows, each row of
+// `units` units of `size` bytes; the order has `length` indices. The blocks along x are those of
+// the first array, then those of the second and the third.
+KERNEL gather(const index* order, const index* start, index count, index length, index n,
+              const unsigned char* rows_0, unsigned char* out_0, index units_0, index size_0,
+              const unsigned char* rows_1, unsigned char* out_1, index units_1, index size_1,
+              const unsigned char* rows_2, unsigned char* out_2, index units_2, index size_2) {
+    const index first = *start, across = blockDim.x;
+    Copied c = {rows_0, out_0, units_0, size_0};
+    index block = blockIdx.x;
+    if (block * across >= c.units) {
+        block -= (c.units + across - 1) / across;
+        c = {rows_1, out_1, units_1, size_1};
+        if (block * across >= c.units) {
+            block -= (c.units + across - 1) / across;
+            c = {rows_2, out_2, units_2, size_2};
+        }
+    }
+    const index column = block * across + threadIdx.x;
+    if (column >= c.units) return;
+    switch (c.size) {
+        case 16: copy_units<16>(c, column, order, first, count, length, n); break;
+        case 8: copy_units<8>(c, column, order, first, count, length, n); break;
+        case 4: copy_units<4>(c, column, order, first, count, length, n); break;
+        case 2: copy_units<2>(c, column, order, first, count, length, n); break;
+        default: copy_units<1>(c, column, order, first, count, length, n);
     }
 }
 
