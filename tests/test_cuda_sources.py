@@ -397,11 +397,15 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     kernels.gather(**arguments)
     for taken, out in pairs:
         np.testing.assert_array_equal(out, taken[[3, 1]])
-    assert not kernels._launcher.launches
+    out = np.zeros((2, 4), "f4")
+    kernels.gather(**arguments | {"order": np.repeat(order, 2)[::2], "pairs": [(rows, out)]})
+    np.testing.assert_array_equal(out, rows[[3, 1]])
     with pytest.raises(TypeError, match="cast"):
         kernels.gather(**arguments | {"order": order.astype(np.int32)})
-    with pytest.raises(ValueError, match="take"):
-        kernels.gather(**arguments | {"pairs": [(rows, pairs[0][1])]})
+    for wrong in ([(rows, pairs[0][1])], [(rows, out), (rows, out[:1])]):
+        with pytest.raises(ValueError, match="take"):
+            kernels.gather(**arguments | {"pairs": wrong})
+    assert not kernels._launcher.launches
     arguments = squared_error(d, 0.2)
     expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
     found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
