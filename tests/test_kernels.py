@@ -13,12 +13,17 @@ from emulator import stand_in, why_no_compiler
 import xpnet as xn
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import select, why_no_cuda, why_not_compiled
-from xpnet.kernels import IDENTITY, Curve, Kernels
+from xpnet.kernels import IDENTITY, Curve, Kernels, Mask
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
 
 CURVES = [IDENTITY, Curve("relu"), Curve("leaky_relu", 0.1), Curve("tanh"), Curve("sigmoid")]
+#: ReLU and the dropout behind it, whose salt takes 64 bits.
+MASKED = [
+    Curve("relu", mask.scale, mask)
+    for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
+]
 SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1), (30, 1, 5)]
 
 
@@ -271,17 +276,17 @@ CASES = {
         for width, page in ((1, 0), (2, 1), (300, 2))
     ],
     "linear": [
-        *(lambda d, c=c: linear(d, c) for c in CURVES),
+        *(lambda d, c=c: linear(d, c) for c in CURVES + MASKED),
         lambda d: linear(d, IDENTITY) | {"bias": None},
     ],
     "linear_backward": [
-        *(lambda d, c=c: linear_backward(d, c) for c in CURVES),
+        *(lambda d, c=c: linear_backward(d, c) for c in CURVES + MASKED),
         lambda d: linear_backward(d, Curve("relu")) | {"dx": None},
         lambda d: linear_backward(d, Curve("relu")) | {"d_bias": None},
     ],
     "bend": [
         lambda d, c=c, shape=shape: {"curve": c, "z": d(*shape, d.n, d.m)}
-        for c in CURVES
+        for c in CURVES + MASKED
         for shape in ((), (2,))
     ],
     "bend_backward": [
@@ -290,15 +295,15 @@ CASES = {
             "y": d.output(*shape, d.n, d.m),
             "dy": d(*shape, d.n, d.m),
         }
-        for c in CURVES
+        for c in CURVES + MASKED
         for shape in ((), (2,))
     ],
     "softmax": [softmax, lambda d: in_place(softmax(d), "z", "out")],
     "batch_norm": [
-        *(lambda d, c=c: batch_norm(d, c) for c in CURVES),
+        *(lambda d, c=c: batch_norm(d, c) for c in CURVES + MASKED),
         lambda d: in_place(batch_norm(d, CURVES[1]), "x", "x_hat"),
     ],
-    "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES],
+    "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES + MASKED],
     "batch_norm_inference": [
         *(lambda d, c=c: batch_norm_inference(d, c) for c in CURVES),
         lambda d: in_place(batch_norm_inference(d, CURVES[1]), "x", "out"),
@@ -445,6 +450,8 @@ def on_device(backend, value):
     """Return an argument where the backend can take it."""
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
+    if isinstance(value, Curve) and value.mask is not None:
+        return value._replace(mask=value.mask._replace(key=backend.asarray(value.mask.key)))
     if type(value) in (list, tuple):
         return [on_device(backend, each) for each in value]
     if isinstance(value, np.ndarray) and not backend.owns(value):
@@ -459,6 +466,7 @@ def test_something_is_replaced(backend):
 
 def test_the_reference_joins_nothing():
     assert Kernels.joins == frozenset()
+    assert not Kernels.joins_dropout
 
 
 @pytest.mark.parametrize("curve", CURVES[1:], ids=lambda curve: curve.name)
@@ -571,6 +579,50 @@ def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
     for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert len(fused.activations(x)) == len(layers) + 1
+
+
+class Forgetful(xn.Dropout):
+    """Dropout with a rule of its own."""
+
+    def forward(self, x, b):
+        return self.infer(x, b)
+
+
+@pytest.mark.parametrize(
+    ("layers", "left"),
+    [
+        ([xn.Linear(30), xn.ReLU(), xn.Dropout(0.3)], 1),
+        ([xn.Linear(30), xn.BatchNorm(), xn.ReLU(), xn.Dropout(0.3), xn.Linear(30)], 3),
+        ([xn.Linear(30), xn.ReLU(), xn.Dropout(0.3), xn.Dropout(0.2)], 2),
+        ([xn.Linear(30), xn.ReLU(), xn.Dropout(0.3), xn.ReLU()], 2),
+        ([xn.Linear(30), xn.ReLU(), xn.BatchNorm(), xn.Dropout(0.3)], 3),
+        ([xn.Linear(30), xn.LeakyReLU(0.1), xn.Dropout(0.3)], 2),
+        ([xn.Linear(30), xn.Dropout(0.3), xn.ReLU()], 3),
+        ([xn.Linear(30, bias=False), xn.ReLU(), xn.Dropout(0.3)], 3),
+        ([xn.Linear(30), xn.ReLU(), Forgetful(0.3)], 2),
+        ([xn.Dropout(0.3), xn.Linear(30), xn.ReLU(), xn.Dropout(0.0)], 2),
+    ],
+    ids=str,
+)
+@each_backend
+def test_dropout_behind_a_relu_is_joined_and_draws_the_same_mask(backend, layers, left):
+    options = {"loss": "mean_squared_error", "n_features": 4, "dtype": "float64"}
+    plain = xn.Network([*layers, xn.Linear(1)], device="cpu", fused=False, **options)
+    joined = plain.twin(backend)
+    drops = backend.kernels.joins_dropout
+    assert len(plain._chain) == len(layers) + 1
+    assert len(joined._chain) == (left if drops else len(layers)) + 1
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 1))
+    x[3] = 0  # z = b = 0 at first: a ReLU's edge
+    for net in (plain, joined):
+        trainer = xn.Trainer(net, xn.SGD(0.05))
+        for _ in range(5):
+            trainer.step(x, y)
+    found = backend.to_host(joined.parameters)
+    np.testing.assert_allclose(found, plain.parameters, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(joined.predict(x), plain.predict(x), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(joined.predict(x), joined.predict(x))
 
 
 def test_who_says_so_by_himself_is_joined():

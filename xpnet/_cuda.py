@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ._typing import Array
-from .randomness import MULTIPLIER_1, MULTIPLIER_2
+from .randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 
 #: Threads in a block, a power of two.
 THREADS = 256
@@ -48,6 +48,7 @@ def definitions(double: bool) -> tuple[str, ...]:
         "REAL": "double" if double else "float",
         "THREADS": THREADS,
         "MOST_BLOCKS": MOST_BLOCKS,
+        "GAMMA": f"{GAMMA}ULL",
         "MULTIPLIER_1": f"{MULTIPLIER_1}ULL",
         "MULTIPLIER_2": f"{MULTIPLIER_2}ULL",
     }

@@ -31,6 +31,14 @@ def _coded(curve: Curve) -> tuple[int, float]:
     return KINDS[curve.name], float(curve.slope)
 
 
+def _hidden(curve: Curve) -> tuple[Array | None, int, int]:
+    """Return key, salt and threshold of a curve's mask; without one, no key."""
+    if curve.mask is None:
+        return None, 0, 0
+    key, salt, threshold = curve.mask
+    return key, salt - (salt >> 63 << 64), threshold  # the same bits, with a sign
+
+
 def _is_dense(x: Array, *others: Array) -> bool:
     """Return whether x has no gaps and numbers of the kernels' types, as have others beside it."""
     kind = x.dtype.char
@@ -81,6 +89,7 @@ class CudaKernels(Kernels):
     """
 
     joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    joins_dropout: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -150,7 +159,7 @@ class CudaKernels(Kernels):
 
     def bend(self, curve: Curve, z: Array) -> None:
         """One pass."""
-        if curve is not IDENTITY and _is_dense(z):
+        if curve is not IDENTITY and _is_dense(z) and (curve.mask is None or z.ndim == 2):
             self._shift(z, None, curve)
         else:
             super().bend(curve, z)
@@ -172,7 +181,8 @@ class CudaKernels(Kernels):
     def _shift(self, z: Array, bias: Array | None, curve: Curve) -> None:
         shape = _folded(z)
         t = tiles(*shape, z.itemsize)
-        self._launch("shift", t, z, z, bias, *shape, t.wide, *_coded(curve))
+        numbers = *shape, t.wide, *_coded(curve), *_hidden(curve)
+        self._launch("shift", t, z, z, bias, *numbers)
 
     def _turn_back(self, dy: Array, y: Array | None, total: Array | None, curve: Curve) -> None:
         shape = _folded(dy)
@@ -210,7 +220,7 @@ class CudaKernels(Kernels):
                 x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
             )
             return
-        shape, kind = x.shape, _coded(curve)
+        shape, kind = x.shape, (*_coded(curve), *_hidden(curve))
         t, work = tiles_to_add_up(*shape, x.itemsize), self._launcher.workspace()
         arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, out
         self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)

@@ -239,7 +239,8 @@ class EpilogueKernels(CudaKernels):
         curve: Curve = IDENTITY,
     ) -> None:
         """One pass."""
-        taken = (out.dtype.char, curve.name) in self._right and bias is not None
+        known = (out.dtype.char, curve.name) in self._right and curve.mask is None
+        taken = known and bias is not None
         if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
             x, weight_t, bias, out, curve.name == "relu"
         ):

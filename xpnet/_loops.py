@@ -18,7 +18,7 @@ import numpy as np
 
 from ._typing import Array
 from .interrupts import unbroken
-from .randomness import MULTIPLIER_1, MULTIPLIER_2
+from .randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
@@ -59,7 +59,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @compiled
 def _bent(z: Any, kind: int, zero: Any, beta: Any) -> Any:
-    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN."""
+    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN. β is the curve's slope."""
     if kind == RELU:
         return zero if z < zero else z
     if kind == LEAKY_RELU:
@@ -71,7 +71,7 @@ def _bent(z: Any, kind: int, zero: Any, beta: Any) -> Any:
 def _turned(dy: Any, y: Any, kind: int, zero: Any, one: Any, beta: Any) -> Any:
     """dy · f'(y)."""
     if kind == RELU:
-        return dy if y > zero else zero
+        return beta * dy if y > zero else zero
     if kind == LEAKY_RELU:
         return dy if y > zero else beta * dy
     if kind == TANH:
@@ -257,6 +257,25 @@ def draw(counters: Array, key: Array, bits: Array) -> None:
             x = (x ^ (x >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
             x = (x ^ (x >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
             bits[i, j] = x ^ (x >> np.uint64(31))
+
+
+@compiled
+def drop_in_place(x: Array, key: Array, salt: Any, threshold: int, scale: float) -> None:
+    """Draw and drop, row by row; the counters follow from the salt."""
+    n, m = x.shape
+    zero, up, limit = x.dtype.type(0), x.dtype.type(scale), np.uint16(threshold)
+    step = np.uint64(GAMMA)
+    bits = np.empty((m + 3) // 4, np.uint64)
+    lanes = bits.view(np.uint16)
+    for i in range(n):
+        first = key[0] + salt + np.uint64(i) * np.uint64(len(bits)) * step
+        for j in range(len(bits)):
+            v = first + np.uint64(j) * step
+            v = (v ^ (v >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
+            v = (v ^ (v >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
+            bits[j] = v ^ (v >> np.uint64(31))
+        for j in range(m):
+            x[i, j] = x[i, j] * (up if lanes[j] >= limit else zero)
 
 
 @compiled

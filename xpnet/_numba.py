@@ -42,6 +42,7 @@ class NumbaKernels(NumpyKernels):
     """
 
     joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    joins_dropout: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
@@ -65,8 +66,7 @@ class NumbaKernels(NumpyKernels):
             return
         self.product(x, weight_t, out)
         loops.shift(out, bias, *_coded(curve))
-        if curve.name in EXPONENTIAL:
-            self.bend(curve, out)
+        self._finish(curve, out)
 
     def linear_backward(
         self,
@@ -111,8 +111,7 @@ class NumbaKernels(NumpyKernels):
         np.sqrt(inverse_deviation, out=inverse_deviation)
         np.reciprocal(inverse_deviation, out=inverse_deviation)
         loops.normalise(x_hat, gamma, beta, mean, inverse_deviation, out, *_coded(curve))
-        if curve.name in EXPONENTIAL:
-            self.bend(curve, out)
+        self._finish(curve, out)
 
     def batch_norm_backward(
         self,
@@ -153,8 +152,15 @@ class NumbaKernels(NumpyKernels):
         if out is not x:
             np.copyto(out, x)
         loops.standardise(out, gamma, beta, eps, mean, variance, *_coded(curve))
+        self._finish(curve, out)
+
+    def _finish(self, curve: Curve, out: Array) -> None:
+        """Compute what of a curve a loop has left."""
         if curve.name in EXPONENTIAL:
             self.bend(curve, out)
+        if curve.mask is not None:
+            key, salt, threshold = curve.mask
+            loops.drop_in_place(out, key, np.uint64(salt), threshold, curve.mask.scale)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array

@@ -23,13 +23,36 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ._typing import Array, Namespace
-from .randomness import MULTIPLIER_1, MULTIPLIER_2
+from .randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 
 
 @lru_cache
 def largest_exponent(dtype: np.dtype[Any]) -> float:
     """Return a number whose exponential is just finite in the given dtype."""
     return math.floor(math.log(float(np.finfo(dtype).max)))
+
+
+class Mask(NamedTuple):
+    """What dropout kills, as kernels are told of it that have no work for `Kernels.dropout`.
+
+    Attributes
+    ----------
+    key : array, uint64, shape (1,)
+        The bits of the step.
+    salt : int
+        The bits of the layer: its first counter. From one to the next it is `GAMMA`.
+    threshold : int
+        The probability of dropping, times 2¹⁶.
+    """
+
+    key: Array
+    salt: int
+    threshold: int
+
+    @property
+    def scale(self) -> float:
+        """What the living are multiplied by."""
+        return 65536 / (65536 - self.threshold)
 
 
 class Curve(NamedTuple):
@@ -40,11 +63,15 @@ class Curve(NamedTuple):
     name : str
         "identity", or what its kernel is called: "relu", "leaky_relu", "tanh", "sigmoid".
     slope : float
-        β of the leaky ReLU.
+        β of the leaky ReLU, below 0; for ReLU, that of its way back above 0.
+    mask : Mask or None
+        The dropout behind a ReLU. What it kills is 0, as is what ReLU cuts off: so the output says
+        which elements the gradient goes back through, and by ``slope`` it is scaled.
     """
 
     name: str
-    slope: float = 0.0
+    slope: float = 1.0
+    mask: Mask | None = None
 
 
 IDENTITY = Curve("identity")
@@ -65,11 +92,14 @@ class Kernels:
         and `linear_backward` and `batch_norm_backward` along with their sums. A network then joins
         an activation to the layer before it. The reference gains nothing by that, so it has none;
         told of a curve it computes the same in more passes.
+    joins_dropout : bool
+        Whether they compute dropout behind a ReLU as well.
     compiler : str
         Name and version of what compiled the kernels, if something did.
     """
 
     joins: ClassVar[frozenset[str]] = frozenset()
+    joins_dropout: ClassVar[bool] = False
     compiler: ClassVar[str] = ""
 
     def __init__(self, xp: Namespace) -> None:
@@ -181,12 +211,16 @@ class Kernels:
             self.leaky_relu(z, curve.slope, self.xp.empty_like(z), z)
         elif curve is not IDENTITY:
             getattr(self, curve.name)(z, z)
+        if curve.mask is not None:
+            key, salt, threshold = curve.mask
+            self.dropout(z, key, threshold, self._dropout_work(z, salt), z)
 
     def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
         """In place: dy ← dy · f'(y)."""
         empty_like = self.xp.empty_like
         if curve.name == "relu":
             self.relu_backward(y, dy, empty_like(y, dtype=np.bool_))
+            self.xp.multiply(dy, curve.slope, out=dy)
         elif curve.name == "leaky_relu":
             positive = empty_like(y, dtype=np.bool_)
             self.leaky_relu_backward(y, dy, curve.slope, positive, empty_like(y))
@@ -390,6 +424,21 @@ class Kernels:
         xp.greater_equal(work.lanes, np.uint16(threshold), out=work.lives)
         xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
         xp.multiply(x, work.mask, out=out)
+
+    def _dropout_work(self, x: Array, salt: int) -> SimpleNamespace:
+        """Return what `dropout` needs for x."""
+        xp, (n, m) = self.xp, x.shape[-2:]
+        words = -(-m // 4)
+        counters = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(salt)
+        bits = xp.empty((*x.shape[:-1], words), np.uint64)
+        return SimpleNamespace(
+            counters=counters.reshape(n, words),
+            bits=bits,
+            shifted=xp.empty_like(bits),
+            lanes=bits.view(np.uint16)[..., :m],
+            lives=xp.empty(x.shape, np.bool_),
+            mask=xp.empty_like(x),
+        )
 
     def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
         """In place: dy ← dy · mask."""

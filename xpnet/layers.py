@@ -13,6 +13,7 @@ The contract, for whoever adds a layer:
   input, or None where nobody needs it. It may use up ``dy``.
 - A layer with a ``curve`` is an elementwise activation; the layer before it may compute it, if that
   ``takes_curve``: it then finds it as ``b.curve`` in its buffers, which is `IDENTITY` otherwise.
+  The same goes for a layer with a ``mask``, dropout, behind such a one that is a ReLU.
 - What its constructor takes is fixed once it is in a network.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
@@ -31,7 +32,7 @@ from . import initializers
 from ._typing import Array
 from .checks import check_count, check_fields, check_positive
 from .initializers import Initializer
-from .kernels import Curve, Kernels
+from .kernels import Curve, Kernels, Mask
 from .randomness import GAMMA, Purpose, word
 
 Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
@@ -93,7 +94,7 @@ class Layer:
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("curve", "takes_curve"):
+        for name in ("curve", "takes_curve", "mask"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
@@ -109,6 +110,11 @@ class Layer:
     @property
     def curve(self) -> Curve | None:
         """What the layer before may compute in this one's place: an elementwise activation."""
+        return None
+
+    @property
+    def mask(self) -> Mask | None:
+        """What a layer before may drop in this one's place, if it computes a ReLU."""
         return None
 
     @property
@@ -468,6 +474,15 @@ class Dropout(Layer):
         self._seed, self._key = seed, key
         self._threshold = min(round(self.p * 65536), 65535)
 
+    @property
+    def mask(self) -> Mask | None:
+        """The step's mask, of one network; several at once have one each."""
+        return Mask(self._key, self._salt(), self._threshold)
+
+    def _salt(self, *place: int) -> int:
+        """Return the first counter, of one of the networks that are trained at once."""
+        return word(self._seed, Purpose.DROPOUT, self.index, *place)
+
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
     ) -> SimpleNamespace:
@@ -491,8 +506,7 @@ class Dropout(Layer):
         steps = np.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
         counters = np.empty(shape, np.uint64)
         for place in np.ndindex(*lead):
-            salt = np.uint64(word(self._seed, Purpose.DROPOUT, self.index, *place))
-            counters[place] = (steps + salt).reshape(n, words)
+            counters[place] = (steps + np.uint64(self._salt(*place))).reshape(n, words)
         return counters
 
     def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:

@@ -165,17 +165,28 @@ class Network:
         self._turn = threading.RLock()
 
     def _join(self) -> list[tuple[Layer, Curve]]:
-        """Return the layers, an activation joined to the one before if that computes it as well."""
+        """Return the layers, but for those that the one before computes as well."""
         chain: list[tuple[Layer, Curve]] = []
         for layer in self.layers:
-            before, curve = chain[-1] if chain else (layer, IDENTITY)
-            # Several networks at once run on the reference, which gains nothing by it.
-            free = not self.lead and before.takes_curve and curve is IDENTITY
-            if free and layer.curve and layer.curve.name in self.backend.kernels.joins:
-                chain[-1] = before, layer.curve
-            else:
+            joined = self._joined(*chain[-1], layer) if chain else None
+            if joined is None:
                 chain.append((layer, IDENTITY))
+            else:
+                chain[-1] = chain[-1][0], joined
         return chain
+
+    def _joined(self, before: Layer, curve: Curve, layer: Layer) -> Curve | None:
+        """Return what a layer that has a curve already computes along with the next; None: not."""
+        kernels = self.backend.kernels
+        # Several networks at once run on the reference, which gains nothing by it.
+        if self.lead or not before.takes_curve:
+            return None
+        if curve is IDENTITY:
+            return layer.curve if layer.curve and layer.curve.name in kernels.joins else None
+        mask = layer.mask
+        if mask is None or curve.name != "relu" or curve.mask or not kernels.joins_dropout:
+            return None
+        return Curve("relu", mask.scale, mask)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
@@ -228,7 +239,7 @@ class Network:
                 b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
-            b.curve = curve
+            b.curve = curve if training or curve.mask is None else curve._replace(mask=None)
             steps.append((layer, b))
             # What passes its input on does not make it free.
             kept = training and (layer.keeps_output or curve is not IDENTITY)

@@ -43,7 +43,7 @@ template <int W> __device__ inline void store(real* p, const Pack<W>& pack) {
 
 struct Curve {
     index kind;
-    real slope;
+    real slope;  // of the way back: that of ReLU above 0, of leaky ReLU below
 
     // f(z); NaN stays NaN.
     __device__ real operator()(real z) const {
@@ -59,7 +59,7 @@ struct Curve {
     // dy f'(y), from the output y.
     __device__ real back(real dy, real y) const {
         switch (kind) {
-            case 1: return y > 0 ? dy : real(0);
+            case 1: return y > 0 ? slope * dy : real(0);
             case 2: return y > 0 ? dy : slope * dy;
             case 3: return dy * (real(1) - y * y);
             case 4: return dy * (y * (real(1) - y));
@@ -123,6 +123,35 @@ template <int W, class Body> __device__ inline void each_number(Body body) {
     for (int r = 0; r < STRETCH; r++)
         for (int k = 0; k < W; k++) body(r, k);
 }
+
+// -- dropout: the bits are those of Kernels.dropout, four elements to a word ----
+
+__device__ inline unsigned long long mix64(unsigned long long x) {
+    x = (x ^ (x >> 30)) * MULTIPLIER_1;
+    x = (x ^ (x >> 27)) * MULTIPLIER_2;
+    return x ^ (x >> 31);
+}
+
+// What dropout does behind a ReLU, whose slope becomes `scale`; nothing if there is no key.
+struct Mask {
+    const unsigned long long* key;
+    index salt, threshold;
+    real scale;
+
+    // A thread's columns lie in one word, for W divides 4 and the first column.
+    template <int W>
+    __device__ void drop(Rows<W>& rows, const Stretch<W>& s, index column, index m) const {
+        if (!key) return;
+        const index words = (m + 3) / 4, word = column / 4, lane = column % 4;
+        const unsigned long long start = *key + salt;
+        for (int r = 0; r < STRETCH; r++) {
+            const index counter = (s.row + r * s.step) * words + word;
+            const unsigned long long bits = mix64(start + counter * GAMMA) >> (16 * lane);
+            for (int k = 0; k < W; k++)
+                rows.v[r].v[k] *= index((bits >> (16 * k)) & 0xffff) >= threshold ? scale : real(0);
+        }
+    }
+};
 
 // -- flat buffers: body(width, i) is called once for each stretch of `width` numbers from i ----
 

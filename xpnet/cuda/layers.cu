@@ -27,9 +27,9 @@ KERNEL to_bfloat16(const real* x, unsigned short* out, index size) {
     });
 }
 
-// In place z <- f(z + b); without a bias f(z).
+// In place z <- f(z + b), and dropout; without a bias f(z).
 template <int W>
-__device__ void shift_columns(real* z, const real* bias, index n, index m, Curve f) {
+__device__ void shift_columns(real* z, const real* bias, index n, index m, Curve f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     Pack<W> b = {};
@@ -37,14 +37,17 @@ __device__ void shift_columns(real* z, const real* bias, index n, index m, Curve
     each_stretch(t, n, m, [=](const Stretch<W>& s) {
         Rows<W> rows = s.load_from(z);
         each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k] + b.v[k]); });
+        mask.drop(rows, s, t.column, m);
         s.store_to(z, rows);
     });
 }
 
-KERNEL shift(real* z, const real* bias, index n, index m, index wide, index kind, double slope) {
+KERNEL shift(real* z, const real* bias, index n, index m, index wide, index kind, double slope,
+             const unsigned long long* key, index salt, index threshold) {
     const Curve f = {kind, real(slope)};
-    if (wide) shift_columns<V>(z, bias, n, m, f);
-    else shift_columns<1>(z, bias, n, m, f);
+    const Mask mask = {key, salt, threshold, f.slope};
+    if (wide) shift_columns<V>(z, bias, n, m, f, mask);
+    else shift_columns<1>(z, bias, n, m, f, mask);
 }
 
 // In place dy <- dy f'(y), unless f is the identity; total = the sum of dy, if it is wanted.
@@ -115,11 +118,11 @@ template <int W> __device__ Moments<W> moments_of(const real* x, index n, index 
     return found;
 }
 
-// x_hat = (x - mean) inverse, out = f(gamma x_hat + beta).
+// x_hat = (x - mean) inverse, out = f(gamma x_hat + beta), and dropout.
 template <int W>
 __device__ void normalise_columns(const real* x, const real* gamma, const real* beta,
                                   Pack<W> mean, Pack<W> inverse, real* x_hat, real* out, index n,
-                                  index m, Curve f) {
+                                  index m, Curve f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     const Pack<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
@@ -132,6 +135,7 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
         each_number<W>([&](int r, int k) {
             rows.v[r].v[k] = f(g.v[k] * rows.v[r].v[k] + b.v[k]);
         });
+        mask.drop(rows, s, t.column, m);
         s.store_to(out, rows);
     });
 }
@@ -140,7 +144,8 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
 template <int W>
 __device__ void batch_norm_columns(const real* x, const real* gamma, const real* beta, real* mean,
                                    real* variance, real* inverse, real* x_hat, real* out, index n,
-                                   index m, real eps, Curve f, unsigned char* work) {
+                                   index m, real eps, Curve f, Mask mask,
+                                   unsigned char* work) {
     const Tile<W> t;
     Moments<W> found = moments_of<W>(x, n, m);
     if (!sum_over_blocks(found, blockDim.x, work)) return;
@@ -155,37 +160,41 @@ __device__ void batch_norm_columns(const real* x, const real* gamma, const real*
         inverse[t.column + k] = scale.v[k];
     }
     if (gridDim.y == 1)
-        normalise_columns<W>(x, gamma, beta, center, scale, x_hat, out, n, m, f);
+        normalise_columns<W>(x, gamma, beta, center, scale, x_hat, out, n, m, f, mask);
 }
 
 KERNEL batch_norm(const real* x, const real* gamma, const real* beta, real* mean, real* variance,
                   real* inverse, real* x_hat, real* out, index n, index m, index wide, double eps,
-                  index kind, double slope, unsigned char* work) {
+                  index kind, double slope, const unsigned long long* key, index salt,
+                  index threshold, unsigned char* work) {
     const Curve f = {kind, real(slope)};
+    const Mask mask = {key, salt, threshold, f.slope};
     if (wide)
         batch_norm_columns<V>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
-                              f, work);
+                              f, mask, work);
     else
         batch_norm_columns<1>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
-                              f, work);
+                              f, mask, work);
 }
 
 template <int W>
 __device__ void normalise_given(const real* x, const real* gamma, const real* beta,
                                 const real* mean, const real* inverse, real* x_hat, real* out,
-                                index n, index m, Curve f) {
+                                index n, index m, Curve f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     normalise_columns<W>(x, gamma, beta, load<W>(mean + t.column), load<W>(inverse + t.column),
-                         x_hat, out, n, m, f);
+                         x_hat, out, n, m, f, mask);
 }
 
 KERNEL normalise(const real* x, const real* gamma, const real* beta, const real* mean,
                  const real* inverse, real* x_hat, real* out, index n, index m, index wide,
-                 index kind, double slope) {
+                 index kind, double slope, const unsigned long long* key, index salt,
+                 index threshold) {
     const Curve f = {kind, real(slope)};
-    if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f);
-    else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f);
+    const Mask mask = {key, salt, threshold, f.slope};
+    if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
+    else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
 }
 
 // f(gamma (x - mean) / sqrt(variance + eps) + beta), with given statistics.
@@ -314,13 +323,7 @@ KERNEL running_average(real* average, const real* value, double scale, double fr
     });
 }
 
-// -- dropout: the bits are those of Kernels.dropout, four elements to a word ----
-
-__device__ inline unsigned long long mix64(unsigned long long x) {
-    x = (x ^ (x >> 30)) * MULTIPLIER_1;
-    x = (x ^ (x >> 27)) * MULTIPLIER_2;
-    return x ^ (x >> 31);
-}
+// -- dropout that follows no ReLU ----
 
 // Here a column is a word.
 KERNEL dropout(const real* x, const unsigned long long* counters, const unsigned long long* key,
