@@ -27,9 +27,9 @@ typedef struct {
     int reserved[4];
 } Found;
 
-/* Live descriptors, and what the tests ask for: no kernel (1: none is supported, 2: none is named, 3:
-   one that is named can't be used, 4: the question is refused), a status of the product, a ReLU that
-   turns NaN into 0 in so many of the result's last columns, and a bias that counts twice. */
+/* Live descriptors, and what the tests ask for: no kernel (1: none is supported, 2: none is named,
+   3: one that is named can't be used, 4: the question is refused), a status of the product, a ReLU
+   that turns NaN into 0 in so many of the result's last columns, and a bias that counts twice. */
 int live_descriptors, none_found, failure, swallows_nan, doubles_bias;
 
 static int made(void **out, size_t size)
@@ -143,7 +143,8 @@ int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *
         return failure;
     if (handle == NULL || handle->stream != stream || workspace != handle->workspace)
         return NOT_INITIALIZED;
-    if (!fits(o, la, lb, lc, ld) || algorithm[7] != 7 || size != (32u << 20) || algorithm[4] > size || c != d)
+    if (!fits(o, la, lb, lc, ld) || algorithm[7] != 7 || size != (32u << 20) ||
+        algorithm[4] > size || c != d)
         return INVALID_VALUE;
     const void *pointers[] = {a, b, c, d};
     for (int i = 0; i < 4; i++)

@@ -89,6 +89,27 @@ def test_a_callback_s_own_step_leaves_the_batches_as_they_are(device, after):
     np.testing.assert_allclose(state(net), state(other), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("after", [(1,), (4,), (1, 2, 3, 4, 5)])
+def test_a_callback_s_own_step_leaves_the_schedule_of_the_epochs_alone(after):
+    net, X, y = make("cpu")
+    table = [0.1, 0.01]  # who asks for a third epoch gets an error
+    for rate in (xn.Piecewise(0.1, (1,), (0.01,)), lambda step, epoch: table[int(epoch)]):
+        trainer = xn.Trainer(net.twin(), xn.SGD(rate))
+        own = [OwnStep((X[:7], y[:7]), after)]
+        history = trainer.fit(X, y, batch_size=10, epochs=2, callbacks=own)
+        assert history["learning_rate"] == table
+        assert trainer.steps == 8 + len(after)
+
+
+def test_an_average_takes_in_steps_that_are_stepped_over():
+    net, X, y = make("cpu")
+    average = xn.WeightAverage(xn.SimpleMovingAverage(100), every=2)
+    own = OwnStep((X[:7], y[:7]), range(100))
+    xn.Trainer(net, xn.SGD(0.01)).fit(X, y, batch_size=4, callbacks=[average, own], epochs=1)
+    # It looks after steps 1, 3, …, 19.
+    assert average.parameters.count == 9
+
+
 # -- early stopping ----
 
 

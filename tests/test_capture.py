@@ -255,6 +255,20 @@ def test_a_captured_run_that_diverges_goes_back_as_far(fast, slow):
     assert trainers[0].told == trainers[1].told
 
 
+def test_graphs_stay_while_a_callback_makes_steps_of_its_own(strict):
+    class OwnStep(xn.Callback):
+        def on_step_end(self, trainer, n):
+            trainer.step(*own)
+
+    with strict.active():
+        own = strict.asarray(X[:7]), strict.asarray(Y[:7], np.int32)
+    net = xn.Network([xn.Linear(4)], loss="softmax_cross_entropy", n_features=12, device=strict)
+    trainer = xn.Trainer(net)
+    trainer.fit(X[:60], Y[:60], batch_size=5, epochs=2, monitor=0, callbacks=[OwnStep()])
+    assert (trainer.steps, strict.captures) == (48, 2)
+    assert strict.replays == 48 - 1 - 2 * WARM_UP  # one puts the weights by
+
+
 def test_graphs_are_used():
     strict = StrictBackend()
     trainer = xn.Trainer(network(strict))

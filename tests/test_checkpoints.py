@@ -384,9 +384,8 @@ def test_batches_from_the_middle_of_an_epoch(backend, first, augmentation):
             X, y, 10, backend=backend, seed=1, augmentation=augmentation, weights=weights
         )
         found = []
-        for i, (start, n, *rest) in enumerate(batches.epoch(4, first), first):
-            assert start == 10 * i
-            batch = batches.gather(backend.asarray(np.array([start])), n, *rest)
+        for i, (n, *rest) in enumerate(batches.epoch(4, first), first):
+            batch = batches.gather(backend.asarray(np.array([10 * i])), n, *rest)
             found.append([backend.to_host(a).tolist() for a in batch])
         return found
 
@@ -466,6 +465,52 @@ def test_steps_that_a_callback_makes_are_no_trouble(device, folder):
     fits[2](more=[OwnSteps()], checkpoint=folder, resume=True)
     assert fits[2].trainer.steps == 5 * STEPS + 3
     assert fits[2].bits() == fits[0].bits()
+
+
+class OwnStepEach(xn.Callback):
+    """Makes a step of its own after each of the fit's."""
+
+    def on_step_end(self, trainer, n):
+        X, y = data(1)
+        trainer.step(X[:7], y[:7])
+
+
+class OwnStepFirst(OwnStepEach):
+    """So that steps are odd whenever someone looks."""
+
+    def on_fit_begin(self, trainer, batches, epochs):
+        self.on_step_end(trainer, 0)
+
+
+@pytest.mark.parametrize("own", [OwnStepEach, OwnStepFirst])
+def test_every_so_many_steps_comes_though_it_is_stepped_over(folder, own):
+    Fit()(epochs=3, more=[own()], checkpoint=xn.Checkpoints(folder, every=10, keep=100))
+    odd = own is OwnStepFirst
+    found = set(steps(folder)) - {2 * STEPS * epoch + odd for epoch in (1, 2, 3)}
+    assert found == {i + odd for i in range(0, 6 * STEPS, 10)}
+
+
+def test_a_fit_that_goes_on_looks_for_no_divergence_before_a_step_on_other_data(folder):
+    class OwnStep(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == 150:
+                X, y = data(1)
+                trainer.step(X[:7], y[:7])
+
+    def fit(*more, **options):
+        blow_up = xn.Piecewise(0.01, (30,), (1e30,))  # after 180 steps and the other
+        made = Fit(optimizer=xn.SGD(blow_up), layers=(8, xn.Tanh(), 1))
+        made(epochs=40, augmentation=None, callbacks=[OwnStep(), *more], **options)
+
+    told = []
+    fit(Interrupt(165), checkpoint=folder)
+    for options in ({}, {"checkpoint": folder, "resume": True}):
+        with pytest.raises(xn.DivergedError) as caught:
+            fit(**options)
+        told.append((str(caught.value), caught.value.good_step))
+    assert told[1] == told[0]
+    assert told[0][1] == 100
+    assert "(first in" not in told[0][0]
 
 
 def test_callbacks_without_a_state_may_come_and_go(folder):
@@ -813,6 +858,14 @@ def rewritten(path, change):
         lambda d, a: d["trainer"]["weights"]["now"].pop(),
         lambda d, a: d["trainer"]["weights"].update(put_by=None),
         lambda d, a: d["trainer"]["fit"].update(more=1),
+        lambda d, a: d["trainer"]["fit"].pop("first_step"),
+        lambda d, a: d["trainer"]["fit"].update(first_step=10**6),
+        lambda d, a: d["trainer"]["fit"].update(first=10**6),
+        lambda d, a: d["trainer"]["fit"].update(batch=-1),
+        lambda d, a: d["trainer"]["fit"].update(batch=2.5),
+        lambda d, a: d["trainer"]["fit"].update(other_examples=None),
+        lambda d, a: d["trainer"].pop("unchanged_since"),
+        lambda d, a: d["trainer"].update(unchanged_since="long"),
         lambda d, a: a.update({"trainer.weights.now.0": np.zeros(3, np.float32)}),
         lambda d, a: d["trainer"]["weights"]["now"][0].update({"$array": "elsewhere"}),
     ],

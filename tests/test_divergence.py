@@ -102,7 +102,7 @@ def test_steps_that_can_t_be_made_again_are_not_searched(device):
     assert "(first" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("after", "told"), [(1, True), (12, True), (107, False)])
+@pytest.mark.parametrize(("after", "told"), [(1, True), (12, True), (100, False), (107, False)])
 def test_a_step_on_other_data_can_t_be_made_again(device, after, told):
     """What diverges is step 119, and the last good state that of step 100."""
 
@@ -137,7 +137,47 @@ def test_the_batches_of_before_are_found_after_a_step_on_other_data(monkeypatch)
     before, since = seen[: 111 - 1], seen[111 - 1 :]
     # Each is gathered twice: layer by layer, and for the step.
     assert since[::2] == before[99:][: len(since[::2])]
+    assert since[1::2] == before[99:][: len(since[1::2])]
     assert len(since) > 10
+
+
+def test_a_divergence_is_looked_into_in_the_fit_after_one_with_other_steps():
+    class OwnStep(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == 107:
+                trainer.step(X[:5], Y[:5])
+
+    rate = xn.Piecewise(1e-3, (118,), (1e30,), per="step")
+    ours = trainer("cpu", optimizer=xn.SGD(rate))
+    assert "(first in" not in str(diverge(ours, callbacks=[OwnStep()]))
+    assert ours.steps == 100
+    assert "(first in the output of layer 2 (Linear), in step 120)" in str(diverge(ours))
+
+
+@pytest.mark.parametrize("at", [9, 99, 100, 101])
+def test_an_infinite_loss_between_epochs_ends_the_fit(device, at):
+    """Be it where weights are put by: those with an infinite loss are not."""
+
+    class OwnStep(xn.Callback):
+        def on_epoch_end(self, trainer, row):
+            self.kept = trainer.network.parameters.copy()
+            if trainer.steps + 1 > at:
+                trainer.step(np.full((3, 4), 1e30), Y[:3])
+
+    class Kept(xn.Callback):
+        def on_fit_begin(self, trainer, batches, epochs):
+            self.weights = {trainer.steps: trainer.network.parameters.copy()}
+
+        def on_step_end(self, trainer, n):
+            self.weights[trainer.steps] = trainer.network.parameters.copy()
+
+    ours, kept = trainer(device, [xn.Linear(1)]), Kept()
+    with device.active():
+        error = diverge(ours, X[:50], Y[:50], batch_size=5, callbacks=[kept, OwnStep()])
+        expected = device.to_host(kept.weights[error.good_step])
+    assert error.good_step == ours.steps
+    assert error.step == -(-at // 10) * 10 + 1
+    np.testing.assert_array_equal(device.to_host(ours.network.parameters), expected)
 
 
 def test_ctrl_c_in_the_search_leaves_the_good_state(device, monkeypatch):

@@ -430,7 +430,7 @@ class CudaKernels(Kernels):
     ) -> None:
         """One launch for up to three arrays, in the largest units that their rows divide into."""
         n, count = len(pairs[0][0]), len(pairs[0][1])
-        known = all(a.dtype.char in "lq" and a.flags.c_contiguous for a in (order, start))
+        known = all(a.dtype.str[1:] == "i8" and a.flags.c_contiguous for a in (order, start))
         fits = known and order.size and all(_is_copied(*pair, n, count) for pair in pairs)
         if not fits or len(pairs) > MOST_PAIRS:
             super().gather(order, start, work, pairs)

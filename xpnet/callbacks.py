@@ -155,7 +155,7 @@ class WeightAverage(Callback):
         `ExponentialMovingAverage` or `SimpleMovingAverage`, of which copies are used;
         ``ExponentialMovingAverage(0.999)`` if None.
     every : int
-        Take the weights in after every so many steps.
+        Take the weights in after every so many steps; those that another callback makes count.
 
     Raises
     ------
@@ -186,15 +186,18 @@ class WeightAverage(Callback):
         self.every = check_count(every, "every")
         self.parameters, self.statistics = replace(average), replace(average)
         self._own: list[Array] = []
+        self._looked_at = 0
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew."""
         self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
         self._own = []
+        self._looked_at = trainer.steps
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Take the weights in."""
-        if trainer.steps % self.every == 0:
+        before, self._looked_at = self._looked_at, trainer.steps
+        if trainer.steps // self.every > before // self.every:
             self.parameters.update(trainer.network.parameters)
             self.statistics.update(trainer.network.statistics)
 
@@ -219,6 +222,7 @@ class WeightAverage(Callback):
             "parameters": self.parameters.state(),
             "statistics": self.statistics.state(),
             "own": self._own,
+            "looked_at": self._looked_at,
         }
 
     def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
@@ -229,6 +233,7 @@ class WeightAverage(Callback):
         if self.parameters.count:
             _of_this(trainer.network, [average.value for average in averages])
         self._own = _of_this(trainer.network, state["own"])
+        self._looked_at = check_count(state["looked_at"], "looked_at", 0)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Warn if there is no average."""

@@ -232,7 +232,7 @@ class Keeper(NoKeeper):
         self.tree: dict[str, Any] | None = None
         self._last: Path | None = None
         self._best: dict[str, Any] | None = None
-        self._failing = False
+        self._failing, self._looked_at = False, 0
         self._find(resume)
 
     def _find(self, resume: bool | str) -> None:
@@ -346,6 +346,7 @@ class Keeper(NoKeeper):
         OSError
             If it can't be written: better now than when there is something to lose.
         """
+        self._looked_at = trainer.steps
         if self.tree is not None:
             try:
                 for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
@@ -361,22 +362,25 @@ class Keeper(NoKeeper):
 
     def after_step(self, trainer: Trained, interrupted: bool) -> None:
         """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted."""
-        if interrupted or self._is_due(trainer.steps):
+        is_due = self._is_due(trainer.steps)
+        if interrupted or is_due:
             self._try_to_write(trainer)
 
     def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
         """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last."""
         figure = row.get("dev_loss", row["train_loss"])
+        is_due = self._is_due(trainer.steps)
         better = self._best is None or figure < self._best["figure"]
         if better and math.isfinite(figure):
             self._best = {"figure": figure, "file": self._folder.name(trainer.steps)}
-        elif not (final or self._options.every is None or self._is_due(trainer.steps)):
+        elif not (final or self._options.every is None or is_due):
             return
         self._try_to_write(trainer)
 
     def _is_due(self, step: int) -> bool:
-        every = self._options.every
-        return every is not None and step % every == 0
+        """Return whether the steps since the last look have passed a multiple of `every`."""
+        every, looked_at, self._looked_at = self._options.every, self._looked_at, step
+        return every is not None and step // every > looked_at // every
 
     def _try_to_write(self, trainer: Trained) -> None:
         """Write a checkpoint, or warn that it could not be written: once, until one can be again.

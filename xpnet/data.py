@@ -278,10 +278,8 @@ class Batches:
         """Return the number of batches in an epoch."""
         return len(self.edges) - 1
 
-    def epoch(
-        self, epoch: int, first: int = 0
-    ) -> Iterator[tuple[int, int, Array | None, Array | None]]:
-        """Yield, for each of an epoch's batches, where it starts and what `gather` makes it from.
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[int, Array | None, Array | None]]:
+        """Yield what `gather` makes each of an epoch's batches from, beside where it starts.
 
         ``first`` is how many of them were made already, and are left out.
         """
@@ -295,7 +293,7 @@ class Batches:
         for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
             key = None if keys is None else keys[batch]
             rows = self._stream(order[start:stop]) if self._streamed else None
-            yield start, stop - start, key, rows
+            yield stop - start, key, rows
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""

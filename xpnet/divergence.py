@@ -33,21 +33,21 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
         How many steps the good state has seen; and which step, from 0, had a loss that is not
         finite.
     """
-    if updates.changed_at > good:
+    if updates.unchanged_since > good:
         return ""
     behind, at = divmod(good - first, len(batches))
     steps = iter(range(good, bad + 1))
     for each in range(epoch + behind, epoch + 1):
-        for start, n, *arrays in batches.epoch(each, at):
+        for n, *arrays in batches.epoch(each, at):
             step = next(steps, bad)
             found = _weights(updates, step)
             if not found and updates.parts.count == 1:  # else memory has no room for a whole one
-                updates.numbers.seek(step, start, updates.optimizer)
+                updates.numbers.seek(step, updates.optimizer)
                 updates.numbers.turn()
                 found = _layer(updates, batches.gather(updates.numbers.start, n, *arrays), step)
             if found or step == bad:
                 return found
-            updates.make(step, start, n, batches.gather, *arrays)
+            updates.make(step, n, batches.gather, *arrays)
         at = 0
     return _weights(updates, bad)
 

@@ -42,9 +42,10 @@ class History:
     ----------
     rows : list of dict
         Keys: "epoch" and "step" (both counted over the trainer's life), "learning_rate" (of the
-        epoch's last step), "train_loss" (mean over the epoch's batches as they were trained on,
+        epoch's last batch), "train_loss" (mean over the epoch's batches as they were trained on,
         without the L2 term), "train_error", "dev_loss" and "dev_error" (as in prediction, where
-        asked for), "seconds" and "samples_per_second" (training alone, without evaluation).
+        asked for), "seconds" and "samples_per_second" (training alone, without evaluation). Steps
+        that a callback makes in the midst of an epoch count in its loss and its samples/s.
     columns : tuple of str
         The keys of each row, known from the fit's beginning on.
     stopped : bool
@@ -122,10 +123,12 @@ class Standing:
     ----------
     first : int
         Epochs that had been made when it began.
+    first_step : int
+        Steps that had been made when the running epoch began.
     batch : int
         Batches that were made of the running epoch; 0 between epochs.
-    other_steps, other_examples : int
-        Steps that were made within the running epoch on other data, and on how many examples.
+    other_examples : int
+        Examples that were trained on within the running epoch by a callback's own steps.
     seconds, began : float
         How long the running epoch has taken before this process, and when it then began.
     stopped : str
@@ -137,8 +140,8 @@ class Standing:
     """
 
     first: int
+    first_step: int
     batch: int = 0
-    other_steps: int = 0
     other_examples: int = 0
     seconds: float = 0.0
     began: float = 0.0

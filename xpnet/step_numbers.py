@@ -1,8 +1,8 @@
 """What changes from update to update: its numbers, its dropout key, where its batch begins.
 
-All are pure functions of the step's number, if no step comes between an epoch's. So they are
-computed ahead, moved to the device together, and found there: the device itself goes from page to
-page, and a step that is replayed waits for no copy of them.
+All are pure functions of the step's number and of where the epoch began. So they are computed
+ahead, moved to the device together, and found there: the device itself goes from page to page, and
+a step that is replayed waits for no copy of them.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class StepNumbers:
         self._pace = (step, epoch, steps_per_epoch, batch_size)
         self._plan = range(0)
 
+    def shift(self, step: int) -> None:
+        """Say that the epoch began at this step, as it were: others than its own came between."""
+        if step != self._pace[0]:
+            self.set_pace(step, *self._pace[1:])
+
     def forget(self) -> None:
         """Compute them anew, because the schedule has changed."""
         self._plan = range(0)
@@ -74,15 +79,12 @@ class StepNumbers:
         start, epoch, per_epoch, _ = self._pace
         return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
 
-    def seek(self, step: int, start: int, optimizer: Optimizer) -> None:
-        """See to it that the next page is a step's, whose batch begins so: most often it is."""
+    def seek(self, step: int, optimizer: Optimizer) -> None:
+        """See to it that the next page is a step's: most often it is."""
         if step not in self._plan:
             self._make_plan(step, optimizer)
-        page = step - self._plan.start
         if step != self._next:
-            self._book.page[...] = page
-        if start != self._starts[page]:  # steps came between that were no part of the epoch
-            self._book.starts[page] = self._starts[page] = start
+            self._book.page[...] = step - self._plan.start
         self._next = None  # whoever turns the page may fail before that or after
 
     def turn(self) -> None:
@@ -98,12 +100,13 @@ class StepNumbers:
         plan = range(step, step + self._ahead(step, optimizer))
         self._plan, self._next = range(0), None  # what is broken off below is no plan
         first, _, per_epoch, batch_size = self._pace
-        self._starts = [(i - first) % (per_epoch or 1) * batch_size for i in plan]
-        book = self._book
+        # A step behind the epoch's last is none of its own, and is made at that one's rate.
+        last = first + per_epoch - 1 if per_epoch else plan.stop
+        book, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
         for table, values in (
-            (book.numbers, [optimizer.numbers(i, self.epoch_at(i)) for i in plan]),
+            (book.numbers, [optimizer.numbers(i, self.epoch_at(min(i, last))) for i in plan]),
             (book.keys, step_keys(self._network.random_state, plan)),
-            (book.starts, np.array(self._starts)[:, None]),
+            (book.starts, (steps - first) % (per_epoch or 1) * batch_size),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)

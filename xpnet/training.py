@@ -145,7 +145,7 @@ class Trainer:
         self.history = History()
         #: Why the running fit is to end: the training's own reason, and one from outside.
         self._stopping = self._interruption = ""
-        self._fit = Standing(0)
+        self._fit = Standing(0, 0)
         with self.backend.active():
             self.updates = Updates(network, check_optimizer(optimizer), l2, clip_norm)
 
@@ -153,6 +153,10 @@ class Trainer:
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> Array:
         """Make one update on a batch.
+
+        A callback may do so in the midst of a fit. Such a step counts in `steps` and in the mean
+        loss of the running epoch, but is none of its batches: the schedule stands still in the
+        epoch, and no callback is told.
 
         Parameters
         ----------
@@ -188,9 +192,8 @@ class Trainer:
                 self.updates.explain(error, len(x))
                 raise
             n = x.shape[0]
-            loss = self._update(0, n, _as_it_is, x, y, weights).copy()
-            self.updates.changed_at = self.steps  # what came before it can't be made again
-            self._fit.other_steps += 1
+            loss = self._update(n, _as_it_is, x, y, weights).copy()
+            self.updates.forget_changes(self.steps)  # what came before it can't be made again
             self._fit.other_examples += n
             return loss
 
@@ -203,14 +206,12 @@ class Trainer:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
 
-    def _update(
-        self, start: int, n: int, batch: Callable[..., Any], *arrays: Array | None
-    ) -> Array:
+    def _update(self, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
         try:
-            loss = self.updates.make(self.steps, start, n, batch, *arrays)
+            loss = self.updates.make(self.steps, n, batch, *arrays)
         except Exception as error:
             if self.updates.split(error, n):
-                return self._update(start, n, batch, *arrays)
+                return self._update(n, batch, *arrays)
             self.updates.explain(error, n)
             raise
         self.steps += 1
@@ -542,7 +543,8 @@ class Trainer:
         self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
         self.updates.meter.reset()
         self.updates.last_good.begin(self.steps, self.updates.meter.finite)
-        self._fit = Standing(self.epochs)
+        self.updates.forget_changes(self.steps)
+        self._fit = Standing(self.epochs, self.steps)
         keeper.restore(self, epochs)
         fit = self._fit
         last = fit.first + epochs
@@ -588,18 +590,21 @@ class Trainer:
         self, batches: Batches, watchers: Sequence[Callback], keeper: NoKeeper
     ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
-        fit = self._fit
-        if not fit.batch:
-            self.updates.meter.reset()
-            fit.other_steps = fit.other_examples = 0
-        first = self.steps - fit.batch - fit.other_steps
-        self.updates.numbers.set_pace(first, self.epochs, len(batches), batches.batch_size)
-        rate = self.learning_rate
+        fit, numbers = self._fit, self.updates.numbers
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
+        if not fit.batch:
+            if self.updates.meter.diverged():  # in a step that a callback made between epochs
+                self._give_up(batches, fit.first_step)
+            self.updates.meter.reset()
+            self.backend.synchronize()
+            fit.first_step, fit.other_examples = self.steps, 0
+        numbers.set_pace(self.steps - fit.batch, self.epochs, len(batches), batches.batch_size)
+        first, rate = fit.first_step, self.learning_rate
         fit.began = time.perf_counter() - fit.seconds
-        for start, n, *arrays in batches.epoch(self.epochs, fit.batch):
+        for n, *arrays in batches.epoch(self.epochs, fit.batch):
+            numbers.shift(self.steps - fit.batch)
             rate = self.learning_rate
-            self._update(start, n, batches.gather, *arrays)
+            self._update(n, batches.gather, *arrays)
             fit.batch += 1
             if self.updates.meter.diverged():
                 self._give_up(batches, first)
@@ -633,7 +638,8 @@ class Trainer:
         bad = first + self.updates.meter.read()[1]
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
-        rate = self.optimizer.rate(culprit, self.updates.numbers.epoch_at(culprit))
+        # Steps of a callback's own shift the epoch, which may then seem to begin after it.
+        rate = self.optimizer.rate(culprit, max(self.updates.numbers.epoch_at(culprit), 0.0))
         last_good = self.updates.last_good
         good = last_good.bring_back(bad)
         where = ""
@@ -673,11 +679,13 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return all that the further training depends on: see `load_state`."""
         self.backend.synchronize()
+        self.updates.note_changes(self.steps)
         rate = self.optimizer.learning_rate
         return {
             "weights": self.updates.last_good.tree(),
             "steps": self.steps,
             "epochs": self.epochs,
+            "unchanged_since": self.updates.unchanged_since,
             "learning_rate": None if callable(rate) else rate,
             "epoch_so_far": self.updates.meter.read(),
             "fit": self._fit.tree(),
@@ -693,7 +701,12 @@ class Trainer:
             If it is not the state of such a trainer; nothing is changed then.
         """
         fit, rows, rate = Standing(**state["fit"]), list(state["rows"]), state["learning_rate"]
-        steps, epochs = (check_count(state[name], name, 0) for name in ("steps", "epochs"))
+        names = "steps", "epochs", "unchanged_since"
+        steps, epochs, unchanged_since = (check_count(state[name], name, 0) for name in names)
+        for name in ("first", "first_step", "batch", "other_examples"):
+            check_count(getattr(fit, name), name, 0)
+        if fit.first > epochs or fit.first_step + fit.batch > steps:
+            raise ValueError("its counters contradict each other")
         total, finite_steps = state["epoch_so_far"]
         for array in state["weights"]["now"][:2]:
             if not bool(self.backend.xp.isfinite(array).all()):
@@ -703,6 +716,7 @@ class Trainer:
         self._fit, self.history.rows, self.steps, self.epochs = fit, rows, steps, epochs
         if rate is not None and rate != self.optimizer.learning_rate:
             self.learning_rate = rate
+        self.updates.forget_changes(unchanged_since)
 
     def is_sound(self) -> bool:
         """Return whether the loss, the parameters and the statistics are finite as far as known."""

@@ -52,7 +52,7 @@ class Updates:
         What changes from step to step.
     parts : Parts
         In how many parts a batch's gradient is computed.
-    changed_at : int
+    unchanged_since : int
         The first step since the optimiser, its rate, λ or the largest norm was last set anew, and
         since the last step on data that are not at hand any more.
     """
@@ -78,9 +78,9 @@ class Updates:
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
         self.parts = Parts(network)
         self._statistics_before = xp.empty_like(network.statistics)
-        self.changed_at, self._has_changed = 0, False
+        self.unchanged_since, self._has_changed = 0, False
         self._repeated: Any = None
-        self._repeaters: dict[tuple[int, bool, bool], Callable[..., Array]] = {}
+        self._repeaters: dict[Any, Callable[..., Array]] = {}
 
     @property
     def optimizer(self) -> Optimizer:
@@ -123,21 +123,27 @@ class Updates:
         self._clip_norm = None if limit is None else float(limit)
         self._has_changed = True
 
-    def make(
-        self, step: int, start: int, n: int, batch: Callable[..., Any], *arrays: Array | None
-    ) -> Array:
-        """Make an update with n examples, after so many others of the epoch.
+    def forget_changes(self, step: int) -> None:
+        """Begin at a step: those from it on can be made again, until something changes."""
+        self.unchanged_since, self._has_changed = step, False
 
-        ``batch(start, n, *arrays)`` is rows, labels and weights; it gets ``start`` as an array of
-        shape (1,), for that changes from step to step.
+    def note_changes(self, step: int) -> None:
+        """Take note of what was set anew before a step."""
+        if self._has_changed:
+            self.forget_changes(step)
+
+    def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
+        """Make an update with n examples.
+
+        ``batch(start, n, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
+        says how many examples of the epoch came before.
 
         Returns the mean loss before it, in a static buffer.
         """
-        if self._has_changed:
-            self.changed_at, self._has_changed = step, False
+        self.note_changes(step)
         if self.parts.splits:
             self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        self.numbers.seek(step, start, self._optimizer)
+        self.numbers.seek(step, self._optimizer)
         puts_by = self.last_good.is_due(step)
         repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
         loss: Array = repeat(partial(self._compute, batch, n, puts_by), *arrays)
@@ -231,14 +237,17 @@ class Updates:
     def _repeater(
         self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
     ) -> Callable[..., Array]:
-        """Return what repeats the same update: on the same buffers, from the same data set."""
+        """Return what repeats the same update: on the same buffers, from the same data set.
+
+        Those of another data set stay: a callback may go to and fro between two.
+        """
         buffers = self.network.reserve(self.parts.size(n), training=True)
         fixed = self._fixed, self._l2, self._clip_norm, self.parts.count
-        repeated = buffers, batch, fixed
+        repeated = buffers, fixed
         if repeated != self._repeated or len(self._repeaters) > MOST_REPEATERS:
             self.forget()
             self._repeated = repeated
-        key = n, puts_by, lacking
+        key = batch, n, puts_by, lacking
         if key not in self._repeaters:
             self._repeaters[key] = self.backend.repeater()
         return self._repeaters[key]
