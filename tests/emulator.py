@@ -135,6 +135,8 @@ def passed(argument):
     if isinstance(argument, np.ndarray):
         return "p", ctypes.c_void_p(argument.ctypes.data)
     if type(argument) is int:
+        if not -(2**63) <= argument < 2**63:
+            raise OverflowError(f"a kernel is given {argument}, which has more than 64 bits")
         return "i", ctypes.c_longlong(argument)
     if type(argument) is float:
         return "d", ctypes.c_double(argument)

@@ -457,11 +457,12 @@ class OwnSteps(xn.Callback):
             trainer.step(X[:7], y[:7])
 
 
-def test_steps_that_a_callback_makes_are_no_trouble(device, folder):
+@pytest.mark.parametrize("at", [10, 11, 18])
+def test_steps_that_a_callback_makes_are_no_trouble(device, folder, at):
     fits = [Fit(device) for _ in range(3)]
     fits[0](more=[OwnSteps()])
-    fits[1](more=[OwnSteps(), Interrupt(11)], checkpoint=folder)
-    assert fits[1].trainer.steps == 11
+    fits[1](more=[OwnSteps(), Interrupt(at)], checkpoint=folder)
+    assert at <= fits[1].trainer.steps < at + STEPS
     fits[2](more=[OwnSteps()], checkpoint=folder, resume=True)
     assert fits[2].trainer.steps == 5 * STEPS + 3
     assert fits[2].bits() == fits[0].bits()
@@ -482,6 +483,14 @@ class OwnStepFirst(OwnStepEach):
         self.on_step_end(trainer, 0)
 
 
+def test_every_so_many_steps_is_counted_from_the_run_s_beginning_on(folder):
+    options = {"epochs": 3, "checkpoint": xn.Checkpoints(folder, every=4, keep=100)}
+    Fit()(more=[Interrupt(9)], **options)
+    Fit()(resume=True, **options)
+    # After 9 it was interrupted, and the epochs' ends were each the best so far.
+    assert steps(folder) == [0, 4, STEPS, 8, 9, 2 * STEPS, 16, 3 * STEPS]
+
+
 @pytest.mark.parametrize("own", [OwnStepEach, OwnStepFirst])
 def test_every_so_many_steps_comes_though_it_is_stepped_over(folder, own):
     Fit()(epochs=3, more=[own()], checkpoint=xn.Checkpoints(folder, every=10, keep=100))
@@ -490,20 +499,29 @@ def test_every_so_many_steps_comes_though_it_is_stepped_over(folder, own):
     assert found == {i + odd for i in range(0, 6 * STEPS, 10)}
 
 
-def test_a_fit_that_goes_on_looks_for_no_divergence_before_a_step_on_other_data(folder):
-    class OwnStep(xn.Callback):
-        def on_step_end(self, trainer, n):
-            if trainer.steps == 150:
-                X, y = data(1)
-                trainer.step(X[:7], y[:7])
+class OwnStepOnce(xn.Callback):
+    def on_step_end(self, trainer, n):
+        if trainer.steps == 150:
+            X, y = data(1)
+            trainer.step(X[:7], y[:7])
 
+
+class SetAnew(xn.Callback):
+    def on_epoch_end(self, trainer, row):
+        if trainer.steps == 150:
+            trainer.l2 = 2 * trainer.l2
+            trainer.l2 = trainer.l2 / 2
+
+
+@pytest.mark.parametrize(("change", "cut"), [(OwnStepOnce, 165), (SetAnew, 150), (SetAnew, 165)])
+def test_a_fit_that_goes_on_looks_for_no_divergence_before_a_change(folder, change, cut):
     def fit(*more, **options):
         blow_up = xn.Piecewise(0.01, (30,), (1e30,))  # after 180 steps and the other
         made = Fit(optimizer=xn.SGD(blow_up), layers=(8, xn.Tanh(), 1))
-        made(epochs=40, augmentation=None, callbacks=[OwnStep(), *more], **options)
+        made(epochs=40, augmentation=None, callbacks=[change(), *more], **options)
 
     told = []
-    fit(Interrupt(165), checkpoint=folder)
+    fit(Interrupt(cut), checkpoint=folder)
     for options in ({}, {"checkpoint": folder, "resume": True}):
         with pytest.raises(xn.DivergedError) as caught:
             fit(**options)

@@ -13,13 +13,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from emulator import KERNELS, EmulatedLauncher, emulated, stand_in, why_no_compiler
-from test_kernels import CASES, ULPS, Draw, gather, results, softmax_cross_entropy, squared_error
+from test_kernels import (
+    CASES,
+    ULPS,
+    Draw,
+    gather,
+    on_device,
+    overriding,
+    results,
+    softmax_cross_entropy,
+    squared_error,
+)
 
 import xpnet as xn
 from xpnet import _cuda
 from xpnet._cuda import MOST_BLOCKS, definitions, source
 from xpnet._cuda_kernels import CudaKernels
-from xpnet.kernels import Kernels
+from xpnet.kernels import Curve, Kernels, Mask
 
 nvrtc = None
 try:
@@ -315,6 +325,24 @@ def test_every_mask_is_the_reference_s_to_the_last_element(dtype):
     found = results(emulated().kernels, "dropout", CASES["dropout"][1](Draw(500, 511, 1, dtype)))
     np.testing.assert_array_equal(found["mask"], expected["mask"])
     np.testing.assert_array_equal(found["out"], expected["out"])
+
+
+@each_type
+@pytest.mark.parametrize("m", [511, 512])
+@pytest.mark.parametrize("where", overriding().values(), ids=overriding())
+def test_so_is_a_mask_that_is_joined(where, m, dtype):
+    mask = Mask(np.array([7], np.uint64), 2**64 - 5, 20_000)
+    z = np.ones((500, m), dtype)
+    work = Kernels(np)._dropout_work(z, mask.salt)
+    expected = np.empty_like(z)
+    Kernels(np).dropout(z, mask.key, mask.threshold, work, expected)
+    assert (work.lanes == mask.threshold).any()
+    x, w, b = np.zeros((500, 2), dtype), np.zeros((2, m), dtype), np.ones((1, m), dtype)
+    with where.active():
+        curve = on_device(where, Curve("relu", mask.scale, mask))
+        *given, out = (where.asarray(a) for a in (x, w, b, z))
+        where.kernels.linear(*given, out, curve)
+    np.testing.assert_array_equal(where.to_host(out), expected)
 
 
 @needs_compiler

@@ -1,5 +1,6 @@
 """Trainings that diverge: where it began is told; clipped gradients, against it."""
 
+import math
 import re
 
 import numpy as np
@@ -152,6 +153,17 @@ def test_a_divergence_is_looked_into_in_the_fit_after_one_with_other_steps():
     assert "(first in" not in str(diverge(ours, callbacks=[OwnStep()]))
     assert ours.steps == 100
     assert "(first in the output of layer 2 (Linear), in step 120)" in str(diverge(ours))
+
+
+def test_a_divergence_in_the_first_of_a_callback_s_own_steps_asks_for_no_epoch_before_0():
+    class OwnSteps(xn.Callback):
+        def on_step_end(self, trainer, n):
+            for _ in range(5):
+                trainer.step(np.full((3, 4), 1e30), Y[:3])
+
+    rate = xn.SGD(lambda step, epoch: 1e-3 / (1 + math.sqrt(epoch)))
+    error = diverge(trainer("cpu", optimizer=rate), callbacks=[OwnSteps()])
+    assert (error.step, error.good_step) == (2, 0)
 
 
 @pytest.mark.parametrize("at", [9, 99, 100, 101])

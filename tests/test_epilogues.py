@@ -19,7 +19,9 @@ from xpnet._cublas import Cublas
 from xpnet._cuda_kernels import CudaKernels
 from xpnet._epilogues import MOST_PLANS, EpilogueKernels, Epilogues
 from xpnet.backend import select, why_no_cuda
-from xpnet.kernels import IDENTITY, Curve, Kernels
+from xpnet.kernels import IDENTITY, Curve, Kernels, Mask
+
+MASK = Mask(np.array([7], np.uint64), 3, 30_000)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +235,11 @@ def kernels(path):
 
 
 @pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
-@pytest.mark.parametrize("curve", [IDENTITY, Curve("relu"), Curve("tanh")], ids=str)
+@pytest.mark.parametrize(
+    "curve",
+    [IDENTITY, Curve("relu"), Curve("tanh"), Curve("relu", MASK.scale, MASK)],
+    ids=["identity", "relu", "tanh", "relu and dropout"],
+)
 @pytest.mark.parametrize("found", [True, False])
 def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes, curve, found):
     made, shown = kernels(path)
@@ -246,9 +252,10 @@ def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes,
         made._launcher.launches.clear()
         made.linear(x, w, b, out, curve)
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
-    assert shown.calls == [curve.name == "relu"] * (curve.name != "tanh")
+    offered = curve.name != "tanh" and curve.mask is None
+    assert shown.calls == [curve.name == "relu"] * offered
     passes = [name for name, _, _ in made._launcher.launches]
-    assert passes == ["shift"] * (curve.name == "tanh" or not found)
+    assert passes == ["shift"] * (not (offered and found))
 
 
 def test_stacks_of_matrices_go_to_the_reference(path):
