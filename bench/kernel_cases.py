@@ -105,6 +105,12 @@ class Cases:
         weight, d_weight = self.normal(FEATURES, FEATURES), self.normal(FEATURES, FEATURES)
         return self.x(), self.x(), self.x(), weight, d_weight, self.row(), self.zeros(), RELU
 
+    def bend(self) -> Arguments:  # noqa: D102
+        return RELU, self.x()
+
+    def bend_backward(self) -> Arguments:  # noqa: D102
+        return RELU, self.x(), self.x()
+
     def product(self) -> Arguments:  # noqa: D102
         return self.x(), self.normal(FEATURES, FEATURES).T, self.zeros()
 

@@ -13,6 +13,7 @@ import report
 import results
 import run
 from bench_kernels import fused, implementations
+from emulator import emulated, why_no_compiler
 from kernel_cases import Cases
 
 from xpnet.backend import select
@@ -409,6 +410,14 @@ def test_a_kernel_can_be_called_over_and_over(name, dtype):
         if isinstance(array, np.ndarray) and array.dtype.kind == "f":
             assert array.dtype == dtype
             assert ((array == 0) | (np.abs(array) > 1e-20)).all()
+
+
+@pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
+@pytest.mark.parametrize("name", fused(emulated().kernels))
+def test_each_kernel_of_a_gpu_has_arguments_to_be_measured_with(name):
+    backend = emulated()
+    getattr(backend.kernels, name)(*getattr(Cases(backend, 40, "float32"), name)())
+    assert backend.kernels._launcher.launches or "product" in name or "gradient" in name
 
 
 def test_steps_are_set_against_the_ceilings(tmp_path):
