@@ -2,9 +2,10 @@
 
 A ratio is a rival's time over ours: above 1 we are faster. ``products`` are a step's matrix
 products alone, so its ratio is below 1 and says what part of the step they are. Who is not
-installed, or can't do it, is left out by name.
+installed, can't do it or fails is left out by name.
 """
 
+import gc
 import warnings
 from typing import Any
 
@@ -23,13 +24,15 @@ from harness import (
     race,
     work,
 )
-from rivals import Ours, line_up, make_task
+from rivals import Ours, make_task, try_out
 
 NAMES = ("64-128-128-10", "784-512-256-10", "784-512-256-10, batch norm")
 
 
 def _race(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: str) -> None:
     backend = open_backend(device)
+    gc.collect()
+    backend.release_memory()  # of the race before: PyTorch and JAX keep theirs
     about = work(net, batch, dtype)
     note(benchmark, backend, "rivals", net=net, batch=batch, dtype=dtype, samples=batch, **about)
     widths, norm = every(net)
@@ -37,7 +40,7 @@ def _race(benchmark: Any, pace: Pace, net: str, batch: int, dtype: str, device: 
     task = make_task(network, norm, *make_data(widths, batch, dtype), rate=1e-12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the others' own affairs
-        rivals, absent = line_up(network, task)
+        rivals, absent = try_out(network, task)
         benchmark.extra_info["absent"] = absent
         race(benchmark, pace, Ours(network, task), rivals)
     versions = {name: rival.version for name, rival in rivals.items()}

@@ -11,7 +11,7 @@ library's own type; and ``synchronize()``, which waits for the device.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -286,7 +286,8 @@ def fewer_cpus(count: int) -> Iterator[None]:
         yield
     finally:
         for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), all_of_them)
+            with suppress(ProcessLookupError):  # it may have ended meanwhile
+                os.sched_setaffinity(int(thread), all_of_them)
 
 
 class Products:
@@ -338,8 +339,27 @@ KINDS: tuple[Any, ...] = (Torch, TorchCompiled, Jax, ScikitLearn, TheNotes, Prod
 def line_up(network: Network, task: Task) -> tuple[dict[str, Any], dict[str, str]]:
     """Return those who can run the task, by name; and why the others can't."""
     why = {kind.name: kind.why_not(task) for kind in KINDS}
-    able = [kind for kind in KINDS if why[kind.name] is None]
-    rivals = {
-        kind.name: kind(task, network.backend) if kind is Products else kind(task) for kind in able
-    }
+    rivals = {kind.name: _made(kind, network, task) for kind in KINDS if why[kind.name] is None}
     return rivals, {name: reason for name, reason in why.items() if reason is not None}
+
+
+def try_out(network: Network, task: Task) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the same after a step of each: one that fails must not end the race of the others."""
+    rivals, absent = {}, {}
+    for kind in KINDS:
+        try:
+            why = kind.why_not(task)
+            if why is None:
+                rival = _made(kind, network, task)
+                rival.step()
+                rival.synchronize()
+                rivals[kind.name] = rival
+        except Exception as error:
+            why = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if why is not None:
+            absent[kind.name] = why
+    return rivals, absent
+
+
+def _made(kind: Any, network: Network, task: Task) -> Any:
+    return kind(task, network.backend) if kind is Products else kind(task)

@@ -148,6 +148,27 @@ def test_within_a_capture_no_kernel_is_looked_for(path, wishes):
     assert made.linear(*arrays, True)
 
 
+def test_a_capture_takes_the_kernel_of_what_was_copied_for_it(path, wishes):
+    """The arrays before may have lain on narrower boundaries than the copies, but not on wider."""
+    made = epilogues(path)
+    x, w, b, out = map(placed, problem((6, 4, 8)))
+
+    def linear(offset, n=6):
+        out[...] = np.nan
+        return made.linear(*map(Array, (placed(x[:n], offset), w, b, out[:n])), True)
+
+    wishes.wish("none_found", 1)
+    assert not linear(4)
+    wishes.wish("none_found", 0)
+    assert linear(16)
+    made._captures = lambda: True
+    assert not linear(8)
+    assert not linear(0, n=5)
+    assert np.isnan(out).all()
+    assert linear(0)
+    np.testing.assert_allclose(out, np.maximum(x @ w + b, 0), rtol=1e-5, atol=1e-6)
+
+
 def test_each_thread_has_its_own_and_too_many_are_let_go(path, wishes, monkeypatch):
     made = epilogues(path)
     before = wishes.live_descriptors
@@ -167,8 +188,11 @@ def test_each_thread_has_its_own_and_too_many_are_let_go(path, wishes, monkeypat
     assert wishes.live_descriptors == before + 8
     monkeypatch.setattr(xpnet._epilogues, "MOST_PLANS", 10)
     for n in range(1, 30):
-        assert made.linear(*map(Array, problem((n, 3, 4))), True)
+        assert made.linear(*map(Array, map(placed, problem((n, 3, 4)))), True)
     assert wishes.live_descriptors <= before + 4 * 11
+    made._captures = lambda: True
+    assert made.linear(*map(Array, map(placed, problem((21, 3, 4)))), True)
+    assert not made.linear(*map(Array, map(placed, problem((5, 3, 4)))), True)
     assert MOST_PLANS > 500
 
 

@@ -59,6 +59,31 @@ def test_the_products_are_those_of_a_step():
         np.testing.assert_allclose(out, left @ right)
 
 
+@pytest.mark.parametrize("where", ["made", "step", "synchronize"])
+def test_one_that_fails_does_not_end_the_race(monkeypatch, where):
+    class Failing(rivals.TheNotes):
+        name = "failing"
+
+        def __init__(self, task):
+            super().__init__(task)
+            self.fail("made")
+
+        def step(self):
+            self.fail("step")
+
+        def synchronize(self):
+            self.fail("synchronize")
+
+        def fail(self, place):
+            if place == where:
+                raise RuntimeError("no\n  memory")
+
+    monkeypatch.setattr(rivals, "KINDS", (Failing, rivals.TheNotes, rivals.Products))
+    runners, absent = rivals.try_out(*_task(norm=False))
+    assert list(runners) == ["notes", "products"]
+    assert absent == {"failing": "failed: RuntimeError: no memory"}
+
+
 def test_who_is_left_out_is_named():
     network, task = _task(norm=True)
     runners, absent = rivals.line_up(network, task)

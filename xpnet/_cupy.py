@@ -79,7 +79,8 @@ class CupyBackend:
         dtype = np.dtype(dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         with self.active():
-            pinned = cupy.cuda.alloc_pinned_memory(size)
+            # Not from CuPy's pool, which would hand it on while steps are still writing to it.
+            pinned = cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(size), 0)
             memory = cupy.cuda.UnownedMemory(pinned.ptr, size, pinned, self._device.id)
             array = cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
         view = np.frombuffer(pinned, dtype, int(np.prod(shape))).reshape(shape)

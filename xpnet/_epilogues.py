@@ -101,21 +101,38 @@ class Epilogues:
             plan = self._plans[key]
         except KeyError:
             if self._captures():
-                return False
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
+                return self._run(self._stricter(key), pointers)
+            if len(self._plans) >= MOST_PLANS:  # not all: a capture may be about to need one
+                self._plans.pop(next(iter(list(self._plans)), None), None)
             plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
             if plan and relu and not self._keeps_nan(plan, pointers, bias, out):
                 _log.info("cuBLASLt's ReLU makes NaN 0 at a product of %s: it is not used", shape)
                 plan = None
             self._plans[key] = plan
+        return self._run(key, pointers)
+
+    def _stricter(self, key: Any) -> Any:
+        """Return the key of a known kernel for the same product that asks for no more alignment.
+
+        What a graph reads are copies, which lie on wider boundaries than what they were made from.
+        """
+        *product, alignments = key
+        for other, plan in list(self._plans.items()):
+            fits = all(a <= b for a, b in zip(other[-1], alignments, strict=True))
+            if plan and fits and [*other[:-1]] == product:
+                return other
+        return None
+
+    def _run(self, key: Any, pointers: list[int]) -> bool:
+        """Compute a product by its kernel; return False if it has none, or that fails."""
+        plan = self._plans.get(key)
         if plan is None:
             return False
         status = plan.run(self._cublas.handle(), *pointers)
         if status:
             self._plans[key] = None
             what = STATUS.get(status, "")
-            _log.warning("cuBLASLt failed at a product of %s: status %d %s", shape, status, what)
+            _log.warning("cuBLASLt failed at a product of %s: status %d %s", key[2], status, what)
         return not status
 
     def _plan(
