@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.backend import Backend
 from xpnet.data import RoomForIndices
-from xpnet.kernels import Curve
+from xpnet.kernels import Curve, dropout_work
 from xpnet.randomness import MULTIPLIER_1
 
 #: Features of a layer, and classes of the losses.
@@ -167,15 +167,12 @@ class Cases:
     def _dropout(self) -> SimpleNamespace:
         words = -(-FEATURES // 4)
         steps = np.arange(self.n * words, dtype=np.uint64).reshape(self.n, words)
-        bits = self.zeros(words, np.uint64)
-        return SimpleNamespace(
-            counters=self.backend.asarray(steps * np.uint64(MULTIPLIER_1)),
-            bits=bits,
-            shifted=self.zeros(words, np.uint64),
-            lanes=bits.view(np.uint16)[:, :FEATURES],
-            lives=self.zeros(dtype=np.bool_),
-            mask=self.fill(1, self.n, FEATURES),
-        )
+
+        def room(name: str, width: int, dtype: Any = None) -> Any:
+            return self.fill(1, self.n, width, dtype=dtype)
+
+        counters = self.backend.asarray(steps * np.uint64(MULTIPLIER_1))
+        return dropout_work(FEATURES, counters, room)
 
     def dropout(self) -> Arguments:  # noqa: D102
         key = self.fill(1, 1, dtype=np.uint64)

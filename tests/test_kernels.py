@@ -13,7 +13,7 @@ from emulator import stand_in, why_no_compiler
 import xpnet as xn
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import select, why_no_cuda, why_not_compiled
-from xpnet.kernels import IDENTITY, Curve, Kernels, Mask
+from xpnet.kernels import IDENTITY, Curve, Kernels, Mask, dropout_work
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -71,19 +71,6 @@ class Draw:
 
     def empty(self, *shape):
         return np.full(shape, np.nan, self.dtype)
-
-
-def dropout_work(d):
-    words = -(-d.m // 4)
-    bits = np.empty((d.n, words), np.uint64)
-    return SimpleNamespace(
-        counters=d.whole(2**63, d.n, words, dtype=np.uint64),
-        bits=bits,
-        shifted=np.empty_like(bits),
-        lanes=bits.view(np.uint16)[..., : d.m],
-        lives=np.empty((d.n, d.m), bool),
-        mask=d.empty(d.n, d.m),
-    )
 
 
 def loss_work(d):
@@ -193,11 +180,15 @@ def softmax(d):
 
 
 def dropout(d, threshold):
+    def room(name, width, dtype=None):
+        return d.empty(d.n, width) if dtype is None else np.empty((d.n, width), dtype)
+
+    counters = d.whole(2**63, d.n, -(-d.m // 4), dtype=np.uint64)
     return {
         "x": d(d.n, d.m),
         "key": d.whole(2**63, 1, dtype=np.uint64),
         "threshold": threshold,
-        "work": dropout_work(d),
+        "work": dropout_work(d.m, counters, room),
         "out": d.empty(d.n, d.m),
     }
 

@@ -15,7 +15,7 @@ place names the same array object as input and output.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -75,6 +75,24 @@ class Curve(NamedTuple):
 
 
 IDENTITY = Curve("identity")
+
+
+def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
+    """Return the ``work`` of `Kernels.dropout` for m features, with its counters (…, n, words).
+
+    ``room(name, width, dtype)`` returns an array (…, n, width), of the features' dtype if none is
+    given.
+    """
+    words = counters.shape[-1]
+    bits = room("bits", words, np.uint64)
+    return SimpleNamespace(
+        counters=counters,
+        bits=bits,
+        shifted=room("shifted", words, np.uint64),
+        lanes=bits.view(np.uint16)[..., :m],
+        lives=room("lives", m, np.bool_),
+        mask=room("mask", m),
+    )
 
 
 class Kernels:
@@ -430,15 +448,11 @@ class Kernels:
         xp, (n, m) = self.xp, x.shape[-2:]
         words = -(-m // 4)
         counters = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(salt)
-        bits = xp.empty((*x.shape[:-1], words), np.uint64)
-        return SimpleNamespace(
-            counters=counters.reshape(n, words),
-            bits=bits,
-            shifted=xp.empty_like(bits),
-            lanes=bits.view(np.uint16)[..., :m],
-            lives=xp.empty(x.shape, np.bool_),
-            mask=xp.empty_like(x),
-        )
+
+        def room(name: str, width: int, dtype: Any = x.dtype) -> Array:
+            return xp.empty((*x.shape[:-1], width), dtype)
+
+        return dropout_work(m, counters.reshape(n, words), room)
 
     def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
         """In place: dy ← dy · mask."""

@@ -32,7 +32,7 @@ from . import initializers
 from ._typing import Array
 from .checks import check_count, check_fields, check_positive
 from .initializers import Initializer
-from .kernels import Curve, Kernels, Mask
+from .kernels import Curve, Kernels, Mask, dropout_work
 from .randomness import GAMMA, Purpose, word
 
 Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
@@ -488,17 +488,10 @@ class Dropout(Layer):
     ) -> SimpleNamespace:
         """Return y and what the mask is computed in; see ``Kernels.dropout``."""
         m = self.n_inputs
-        words = -(-m // 4)
-        bits = new.rows("bits", words, np.uint64)
-        return SimpleNamespace(
-            y=x if overwrite else new.rows("y", m),
-            counters=new.rows("counters", words, np.uint64, fill=self._count),
-            bits=bits,
-            shifted=new.rows("shifted", words, np.uint64),
-            lanes=bits.view(np.uint16)[..., :m],
-            lives=new.rows("lives", m, np.bool_),
-            mask=new.rows("mask", m),
-        )
+        counters = new.rows("counters", -(-m // 4), np.uint64, fill=self._count)
+        work = dropout_work(m, counters, new.rows)
+        work.y = x if overwrite else new.rows("y", m)
+        return work
 
     def _count(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Return the counters: a Weyl sequence, from a salt of each network trained at once."""
