@@ -304,7 +304,7 @@ class Products:
 
     def __init__(self, task: Task, backend: Backend) -> None:
         xp, self.version = backend.xp, str(backend.xp.__version__)
-        self.backend, self.repeat = backend, backend.repeater()
+        self.backend = backend
         self.synchronize = backend.synchronize
         # CuPy's own can't be captured as a graph, which is how a GPU is quickest.
         self.product = xp.matmul if task.device == "cpu" else _into(backend.kernels.input_gradient)
@@ -317,6 +317,7 @@ class Products:
             if index:
                 self.products.append((dz, w, xp.empty_like(a)))
             a = xp.ones_like(z)
+        self.repeat = backend.repeater([out for _, _, out in self.products])
 
     def step(self) -> None:  # noqa: D102
         with self.backend.active():

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -178,8 +178,10 @@ class StrictBackend:
 
     # -- graphs: the stand-in is its own recorder ----
 
-    def repeater(self) -> Repeat:
-        return Repeat(self)
+    def repeater(
+        self, state: Sequence[StrictArray] = (), fresh: Sequence[StrictArray] = ()
+    ) -> Repeat:
+        return Repeat(self, state, fresh)
 
     def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
         return function(*arrays)
@@ -209,6 +211,16 @@ class StrictBackend:
         if not (out.flags.c_contiguous and array.flags.c_contiguous):
             raise ValueError("bytes are copied one after the other: there must be no gaps")
         np.copyto(out.data, array.data, casting="no")
+
+    def snapshot(self, array: StrictArray) -> StrictArray:
+        return array.copy()
+
+    def restore(self, out: StrictArray, array: StrictArray) -> None:
+        self.xp.copyto(out, array)
+
+    def same(self, pairs: Iterable[tuple[StrictArray, StrictArray]]) -> bool:
+        bits = [[x.view(f"u{x.itemsize}") for x in pair] for pair in pairs]
+        return bool(self.xp.stack([(a == b).all() for a, b in bits]).all())
 
     def do(self, operation: Callable[[], Any]) -> None:
         """Do an operation that writes into arrays, or note it for the graph that is captured."""

@@ -1,5 +1,6 @@
 """Steps that are captured as graphs: what is replayed is what would have been computed."""
 
+import itertools
 import logging
 from functools import partial
 
@@ -9,6 +10,7 @@ from emulator import CapturedLauncher, stand_in, why_no_compiler
 from strict import StrictBackend
 
 import xpnet as xn
+from xpnet import step_numbers
 from xpnet._capture import WARM_UP, Repeat
 from xpnet.backend import select, why_no_cuda
 
@@ -32,7 +34,7 @@ OPTIMIZERS = [
 class Eager(StrictBackend):
     """The stand-in without graphs."""
 
-    def repeater(self):
+    def repeater(self, state=(), fresh=()):
         return lambda function, *arrays: function(*arrays)
 
 
@@ -323,6 +325,65 @@ def test_parts_of_what_can_t_be_captured():
     assert_same(*found)
 
 
+class Dropping(StrictBackend):
+    """Its graphs leave one operation out, as CUDA 13 does with some copies, without an error."""
+
+    left_out = 0
+
+    def capture(self, function, *arrays):
+        replay, result = super().capture(function, *arrays)
+        self.operations = replay.args[0].operations
+        del self.operations[self.left_out % len(self.operations)]
+        return replay, result
+
+
+class Failing(StrictBackend):
+    """Its graphs can be captured and not be launched."""
+
+    def _replay(self, graph):
+        raise RuntimeError("cudaErrorGraphExecUpdateFailure")
+
+
+def trained(backend):
+    """Return a trainer after a short fit, at one rate: the fourth step is captured."""
+    trainer = xn.Trainer(network(backend), xn.SGD(0.05, 0.9), l2=0.1)
+    trainer.fit(X[:120], Y[:120], batch_size=20, epochs=1, sample_weight=W[:120])
+    return trainer
+
+
+@pytest.mark.parametrize("kind", [lambda kind: kind(), stand_in], ids=["reference", "fused"])
+def test_a_graph_that_leaves_something_out_is_not_used(kind, caplog, monkeypatch):
+    """Each operation in turn: it is noticed before the graph is used, and the step is made."""
+    # The tables of the steps' numbers are as long as this, so that the captured step goes back to
+    # their beginning: no operation is without effect.
+    monkeypatch.setattr(step_numbers, "PLAN", 4)
+    expected = trained(kind(Eager))
+    for i in itertools.count():
+        backend = kind(Dropping)
+        backend.left_out = i
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "xpnet"):
+            trainer = trained(backend)
+        assert_same(trainer, expected)
+        assert [m for m in caplog.messages if "computes something else" in m], i
+        assert backend.replays == 1
+        if i == len(backend.operations):
+            break
+
+
+def test_a_graph_that_can_t_be_launched_is_not_used(caplog):
+    with caplog.at_level(logging.WARNING, "xpnet"):
+        assert_same(trained(Failing()), trained(Eager()))
+    assert len(caplog.messages) == 1
+    assert "cudaErrorGraph" in caplog.messages[0]
+
+
+def test_a_graph_is_tried_once(strict):
+    trained(strict)
+    # The first step puts the weights by, the next two warm up, the fourth is tried and computed.
+    assert (strict.captures, strict.replays) == (1, 1 + 2)
+
+
 class Interrupted(StrictBackend):
     """Ctrl-C comes in the first capture."""
 
@@ -373,7 +434,7 @@ def test_a_capture_computes_nothing_and_a_replay_everything(strict):
     xp = strict.xp
     with strict.active():
         total, x = strict.asarray(np.zeros(3)), strict.asarray(np.ones(3))
-        repeat = Repeat(strict)
+        repeat = Repeat(strict, [total])
 
         def add(x):
             xp.add(total, x, out=total)

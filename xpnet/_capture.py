@@ -4,15 +4,21 @@ On a GPU a training step is some twenty kernels, and launching each from Python 
 many of them run. A captured graph launches them all at once. What is captured is a function of
 arrays: what changes from call to call has to be in the arrays' memory, for a replay runs the same
 kernels on the same addresses.
+
+No graph is believed unseen: CUDA knows work that a capture drops without an error. Before a graph is
+used its launch is compared, bit by bit, with the work itself, at the cost of one call.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from ._typing import Array
+from .interrupts import held_back
 
 _log = logging.getLogger(__name__)
 
@@ -57,22 +63,39 @@ class Recorder(Protocol):
     def copy(self, out: Array, array: Array) -> None:
         """Copy an array into one that `hold` returned."""
 
+    def snapshot(self, array: Array) -> Array:
+        """Return a copy of an array, which may lie in memory that is shared with the host."""
+
+    def restore(self, out: Array, array: Array) -> None:
+        """Copy between an array and its `snapshot`, in either direction."""
+
+    def same(self, pairs: Iterable[tuple[Array, Array]]) -> bool:
+        """Return whether the arrays of each pair have the same bits; waits for the device."""
+
 
 class Repeat:
     """Calls a function of arrays: the first times as it is, from then on as a captured graph.
 
     Each call has to mean the same work, on arrays of the same shapes and dtypes; what it returns is
-    an array that the next call writes over. Where something can't be captured, it goes on as it is,
-    and says so once in the log.
+    an array that the next call writes over. Where something can't be captured, or a graph does not
+    do what the function does, it goes on as it is, and says so once in the log.
 
     Parameters
     ----------
     recorder : Recorder
         What captures.
+    state : sequence of array
+        What a call changes and a later one reads: a graph is checked on it, and on its result.
+    fresh : sequence of array
+        What each call writes before it reads it. It may well be the same in every call, so that a
+        graph which leaves it as it is would pass: NaN stands there before, or False.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(
+        self, recorder: Recorder, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+    ) -> None:
+        self._recorder, self._fresh = recorder, fresh
+        self._state = [array for array in state if array.size]
         self._calls = 0
         self._replay: Callable[[], None] | None = None
         self._own: list[Array | None] = []
@@ -88,8 +111,8 @@ class Repeat:
             result = self._recorder.run(function, *arrays)
             self._calls += 1  # one that was broken off has not warmed up
             return result
-        if self._calls == WARM_UP and self._capture(function, arrays):
-            return self(function, *arrays)
+        if self._calls == WARM_UP:
+            return self._capture(function, arrays)
         return function(*arrays)
 
     def _bring(self, arrays: tuple[Array | None, ...]) -> None:
@@ -98,21 +121,56 @@ class Repeat:
             if own is not None:
                 self._recorder.copy(own, array)
 
-    def _capture(self, function: Callable[..., Any], arrays: tuple[Array | None, ...]) -> bool:
-        """Capture the function; return whether that went well."""
+    def _capture(self, function: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
+        """Capture the function, try the graph, and return function(*arrays)."""
+        recorder = self._recorder
         try:
-            own = [None if array is None else self._recorder.hold(array) for array in arrays]
-            replay, result = self._recorder.capture(function, *own)
+            own = [None if array is None else recorder.hold(array) for array in arrays]
+            replay, result = recorder.capture(function, *own)
+            found = self._try(replay, result)
         except Exception as error:  # CUDA, cuBLAS and CuPy each raise their own
-            why = " ".join(str(error).split()) or type(error).__name__
-            if why not in self._recorder.told:
-                self._recorder.told.add(why)
-                _log.warning(
-                    "a step can't be captured as a graph and runs kernel by kernel, which is "
-                    "slower for small batches (%s)",
-                    why,
-                )
+            self._tell(" ".join(str(error).split()) or type(error).__name__)
             self._calls += 1
-            return False
-        self._own, self._result, self._replay = own, result, replay
-        return True
+            return function(*arrays)
+        computed = recorder.run(function, *own)
+        if recorder.same(zip(found, self._watched(computed), strict=True)):
+            self._own, self._result, self._replay = own, result, replay
+        else:
+            self._tell("its graph computes something else than the step")
+            self._calls += 1
+        return computed
+
+    def _try(self, replay: Callable[[], None], result: Any) -> list[Array]:
+        """Return what the graph makes of the state, and its result; the state stays as it is.
+
+        It goes before the function itself, which would leave the right values in every buffer that
+        the graph should have written.
+        """
+        recorder = self._recorder
+        before = [recorder.snapshot(array) for array in self._state]
+        found = [recorder.snapshot(array) for array in self._watched(result)]
+        with held_back():  # Ctrl-C must not leave a part of the state behind
+            for array in self._fresh:
+                array[...] = np.nan if array.dtype.kind == "f" else False
+            try:
+                replay()
+                for copy, array in zip(found, self._watched(result), strict=True):
+                    recorder.restore(copy, array)
+            finally:
+                for array, copy in zip(self._state, before, strict=True):
+                    recorder.restore(array, copy)
+        return found
+
+    def _watched(self, result: Any) -> list[Array]:
+        """Return the arrays that a graph is judged by."""
+        return [*self._state, *([] if result is None else [result])]
+
+    def _tell(self, why: str) -> None:
+        """Say in the log why there is no graph; once for each reason."""
+        if why not in self._recorder.told:
+            self._recorder.told.add(why)
+            _log.warning(
+                "a step can't be captured as a graph and runs kernel by kernel, which is "
+                "slower for small batches (%s)",
+                why,
+            )

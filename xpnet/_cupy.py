@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -103,7 +103,9 @@ class CupyBackend:
             free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
         return bool(1.25 * nbytes <= free)
 
-    def repeater(self) -> Callable[..., Any]:
+    def repeater(
+        self, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+    ) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
         The graphs of a thread share a recorder: they are launched one after the other. The
@@ -113,7 +115,7 @@ class CupyBackend:
             return call
         if not hasattr(self._local, "recorder"):
             self._local.recorder = CupyRecorder()
-        return Repeat(self._local.recorder)
+        return Repeat(self._local.recorder, state, fresh)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
@@ -136,6 +138,15 @@ class CupyBackend:
         """Give what the memory pool holds unused back to the device."""
         with self.active():
             cupy.get_default_memory_pool().free_all_blocks()
+
+
+_assign = cupy.ElementwiseKernel("T x", "T y", "y = x", "xpnet_assign")
+_agree = cupy.ReductionKernel("T x, T y", "bool same", "x == y", "a && b", "same = a", "true", "xpnet_agree")
+
+
+def _bits(array: Array) -> Array:
+    """Return an array's memory as whole numbers: NaN is equal to itself then."""
+    return array.view(f"u{array.itemsize}")
 
 
 class CupyStage:
@@ -273,6 +284,18 @@ class CupyRecorder:
     def copy(self, out: Array, array: Array) -> None:
         """Copy on the current stream."""
         out.data.copy_from_device_async(array.data, array.nbytes)
+
+    def snapshot(self, array: Array) -> Array:
+        """Return a copy in the device's memory."""
+        return _assign(array, cupy.empty(array.shape, array.dtype))
+
+    def restore(self, out: Array, array: Array) -> None:
+        """Copy by a kernel: CUDA's own copies ask on which side each of the two lies."""
+        _assign(array, out)
+
+    def same(self, pairs: Iterable[tuple[Array, Array]]) -> bool:
+        """Return whether the bits are the same: one copy to the host in all."""
+        return bool(cupy.stack([_agree(*map(_bits, pair)) for pair in pairs]).all())
 
 
 class Launch:

@@ -182,7 +182,9 @@ class NumpyBackend:
         """Return True: it is in this memory already."""
         return True
 
-    def repeater(self) -> Callable[..., Any]:
+    def repeater(
+        self, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+    ) -> Callable[..., Any]:
         """Return what calls a function with arrays: nothing is gained by repeating."""
         return call
 

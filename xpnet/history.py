@@ -97,6 +97,11 @@ class Meter:
         """On the device: whether all losses so far were finite."""
         return self._work.finite
 
+    @property
+    def arrays(self) -> list[Array]:
+        """What `add` writes and goes on from."""
+        return [self._record, self.finite]
+
     def add(self, loss: Array, n: int) -> None:
         """Add the mean loss of a batch of n examples."""
         self._kernels.observe(loss, n, self._work)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ._typing import Array
 from .network import Network
 from .optimizers import Optimizer
 from .randomness import step_keys
@@ -32,8 +33,10 @@ class StepNumbers:
 
     Attributes
     ----------
-    numbers : list of array, shape (1,)
+    row : array, shape (1, width)
         The optimiser's numbers of the step that was turned to.
+    numbers : list of array, shape (1,)
+        The same one by one.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
     """
@@ -50,7 +53,8 @@ class StepNumbers:
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
-        self.numbers = [self._book.row[0, i : i + 1] for i in range(width)]
+        self.row = self._book.row
+        self.numbers = [self.row[0, i : i + 1] for i in range(width)]
         self.start = self._book.start[0]
         self._plan = range(0)
         #: The step of the page that comes next on the device, if that is known.
@@ -86,6 +90,12 @@ class StepNumbers:
         if step != self._next:
             self._book.page[...] = step - self._plan.start
         self._next = None  # whoever turns the page may fail before that or after
+
+    @property
+    def arrays(self) -> list[Array]:
+        """What `turn` writes: where it stands, and what it found there."""
+        book = self._book
+        return [book.page, book.row, book.key, book.start]
 
     def turn(self) -> None:
         """Turn the page: work of the device, the same for each step."""

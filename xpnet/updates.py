@@ -249,8 +249,17 @@ class Updates:
             self._repeated = repeated
         key = batch, n, puts_by, lacking
         if key not in self._repeaters:
-            self._repeaters[key] = self.backend.repeater()
+            self._repeaters[key] = self.backend.repeater(
+                self._lasting(puts_by), [self.numbers.row, self.meter.finite]
+            )
         return self._repeaters[key]
+
+    def _lasting(self, puts_by: bool) -> list[Array]:
+        """Return the arrays that an update changes and that later ones read."""
+        copies = self.last_good.copies if puts_by else []
+        net = self.network
+        counters = [*self.meter.arrays, *self.numbers.arrays]
+        return [net.parameters, net.statistics, *self.moments, *copies, *counters]
 
     def forget(self) -> None:
         """Let go of what is repeated, and of the buffers and the data set in it."""
