@@ -13,17 +13,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from emulator import KERNELS, EmulatedLauncher, emulated, stand_in, why_no_compiler
-from test_kernels import (
+from parity import (
     CASES,
     ULPS,
     Draw,
     gather,
     on_device,
-    overriding,
     results,
     softmax_cross_entropy,
     squared_error,
 )
+from test_kernels import overriding
 
 import xpnet as xn
 from xpnet import _cuda

@@ -1,0 +1,428 @@
+"""The same kernel on two backends: arguments for each one, in each way there is to call it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from xpnet.kernels import IDENTITY, Curve, Kernels, Mask, dropout_work
+
+#: Relative to the largest number in an array, in units of the type's precision.
+ULPS = 200
+
+CURVES = [IDENTITY, Curve("relu"), Curve("leaky_relu", 0.1), Curve("tanh"), Curve("sigmoid")]
+#: ReLU and the dropout behind it, whose salt takes 64 bits.
+MASKED = [
+    Curve("relu", mask.scale, mask)
+    for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
+]
+
+
+def replaced(backend):
+    """Return the names of the kernels that a backend has in place of the reference's."""
+    kind = type(backend.kernels)
+    names = (n for n in vars(Kernels) if not n.startswith("_") and callable(getattr(Kernels, n)))
+    return [n for n in names if getattr(kind, n) is not getattr(Kernels, n)]
+
+
+class Draw:
+    """Draws the arrays of a case: n examples, m features in, k out."""
+
+    def __init__(self, n, m, k, dtype, seed=0):
+        self.n, self.m, self.k, self.dtype = n, m, k, np.dtype(dtype)
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, *shape):
+        return self._rng.standard_normal(shape).astype(self.dtype)
+
+    def positive(self, *shape):
+        return (self._rng.random(shape) + 0.1).astype(self.dtype)
+
+    def output(self, *shape):
+        """As from an activation: many are exactly zero."""
+        return np.where(self(*shape) < -0.5, 0, self(*shape)).astype(self.dtype)
+
+    def whole(self, limit, *shape, dtype=np.int32):
+        return self._rng.integers(0, limit, shape).astype(dtype)
+
+    def empty(self, *shape):
+        return np.full(shape, np.nan, self.dtype)
+
+
+def loss_work(d):
+    return SimpleNamespace(
+        row=d.empty(d.n, 1),
+        other=d.empty(d.n, 1),
+        terms=d.empty(d.n, d.m),
+        hot=np.empty((d.n, d.m), bool),
+        classes=np.arange(d.m, dtype=np.int32),
+    )
+
+
+def batch_norm(d, curve):
+    rows = {name: d.empty(1, d.m) for name in ("mean", "variance", "inverse_deviation")}
+    x = d(d.n, d.m)
+    return {
+        "x": x,
+        "gamma": d(1, d.m),
+        "beta": d(1, d.m),
+        "eps": 1e-3,
+        **rows,
+        "x_hat": d.empty(d.n, d.m),
+        "out": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def batch_norm_backward(d, curve):
+    return {
+        "dy": d(d.n, d.m),
+        "y": d.output(d.n, d.m),
+        "x_hat": d(d.n, d.m),
+        "gamma": d(1, d.m),
+        "inverse_deviation": d.positive(1, d.m),
+        "d_gamma": d.empty(1, d.m),
+        "d_beta": d.empty(1, d.m),
+        "row": d.empty(1, d.m),
+        "dx": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def batch_norm_inference(d, curve):
+    return {
+        "x": d(d.n, d.m),
+        "gamma": d(1, d.m),
+        "beta": d(1, d.m),
+        "eps": 1e-3,
+        "mean": d(1, d.m),
+        "variance": d.positive(1, d.m),
+        "row": d.empty(1, d.m),
+        "out": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def linear(d, curve):
+    return {
+        "x": d(d.n, d.m),
+        "weight_t": d(d.k, d.m).T,
+        "bias": d(1, d.k),
+        "out": d.empty(d.n, d.k),
+        "curve": curve,
+    }
+
+
+def linear_backward(d, curve):
+    return {
+        "dy": d(d.n, d.k),
+        "y": d.output(d.n, d.k),
+        "x": d(d.n, d.m),
+        "weight": d(d.k, d.m),
+        "d_weight": d.empty(d.k, d.m),
+        "d_bias": d.empty(1, d.k),
+        "dx": d.empty(d.n, d.m),
+        "curve": curve,
+    }
+
+
+def gather(d, count=None, order=None, arrays=3):
+    """Return arguments that take `count` rows from the third place of an order on."""
+    count = d.k if count is None else count
+    order = d.whole(d.n, count + 4, dtype=np.int64) if order is None else order
+    work = SimpleNamespace(counting=np.arange(count + 1), places=np.empty(count + 1, np.int64))
+    work.chosen = work.places.copy()
+    integers = d.whole(9, d.n, dtype=np.int32), np.zeros(count, np.int32)
+    pairs = [(d(d.n, d.m), d.empty(count, d.m)), integers, (d(d.n, 1), d.empty(count, 1))]
+    pairs.append((d(d.n, 2), d.empty(count, 2)))
+    return {"order": order, "start": np.array([2]), "work": work, "pairs": pairs[:arrays]}
+
+
+def book(d, width, page):
+    """Return three tables of three rows, and where to copy one to."""
+    return SimpleNamespace(
+        page=np.array([page]),
+        numbers=d(3, width),
+        row=d.empty(1, width),
+        keys=d.whole(2**63, 3, 1, dtype=np.uint64),
+        key=np.zeros((1, 1), np.uint64),
+        starts=d.whole(9, 3, 1, dtype=np.int64),
+        start=np.zeros((1, 1), np.int64),
+    )
+
+
+def softmax(d):
+    return {"z": 3 * d(d.n, d.m), "row": d.empty(d.n, 1), "out": d.empty(d.n, d.m)}
+
+
+def dropout(d, threshold):
+    def room(name, width, dtype=None):
+        return d.empty(d.n, width) if dtype is None else np.empty((d.n, width), dtype)
+
+    counters = d.whole(2**63, d.n, -(-d.m // 4), dtype=np.uint64)
+    return {
+        "x": d(d.n, d.m),
+        "key": d.whole(2**63, 1, dtype=np.uint64),
+        "threshold": threshold,
+        "work": dropout_work(d.m, counters, room),
+        "out": d.empty(d.n, d.m),
+    }
+
+
+def in_place(arguments, given, written):
+    """Return arguments of which one array is written over another."""
+    return arguments | {written: arguments[given]}
+
+
+def softmax_cross_entropy(d, share):
+    return {
+        "z": 3 * d(d.n, d.m),
+        "y": d.whole(d.m, d.n),
+        "share": share,
+        "work": loss_work(d),
+        "dz": d.empty(d.n, d.m),
+        "loss": d.empty(),
+    }
+
+
+def log_loss(d, share):
+    z = 3 * d(d.n, d.m)
+    z[0, 0] = 200.0
+    return softmax_cross_entropy(d, share) | {"z": z, "y": d.whole(2, d.n, d.m, dtype=d.dtype)}
+
+
+def squared_error(d, share):
+    return softmax_cross_entropy(d, share) | {"y": d(d.n, d.m), "scale": 0.5}
+
+
+def poisson(d, share):
+    counts = d.whole(4, d.n, d.m, dtype=d.dtype)
+    return softmax_cross_entropy(d, share) | {"z": d(d.n, d.m), "y": counts}
+
+
+def weigh(d, weights):
+    names = ("total", "safe", "decay")
+    work = SimpleNamespace(share=d.empty(d.n, 1), **{name: d.empty(1, 1) for name in names})
+    return {"weights": weights, "l2": 0.3, "work": work}
+
+
+def moments(d, *names):
+    return {name: d.positive(d.m * d.k) for name in ("p", "g", *names)} | {
+        "rate": np.array([0.01], d.dtype),
+        "scratch": d.empty(d.m * d.k),
+    }
+
+
+def observe(d):
+    work = SimpleNamespace(
+        total=np.array(3.0), steps=np.array(2.0), term=np.array(0.0), finite=np.array(True)
+    )
+    return {"loss": np.array(0.5, d.dtype), "n": d.n, "work": work}
+
+
+#: For each kernel that something replaces: its arguments, in each way there is to call it.
+CASES = {
+    "sum_examples": [lambda d: {"x": d(d.n, d.m), "out": d.empty(1, d.m)}],
+    "sum_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
+    "max_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
+    "product": [
+        lambda d: {"x": d(d.n, d.m), "weight_t": d(d.k, d.m).T, "out": d.empty(d.n, d.k)},
+        lambda d: {"x": d(2, d.n, d.m), "weight_t": d(2, d.m, d.k), "out": d.empty(2, d.n, d.k)},
+    ],
+    "weight_gradient": [
+        lambda d: {"dy": d(d.n, d.k), "x": d(d.n, d.m), "out": d.empty(d.k, d.m)},
+        lambda d: {"dy": d(2, d.n, d.k), "x": d(2, d.n, d.m), "out": d.empty(2, d.k, d.m)},
+    ],
+    "input_gradient": [
+        lambda d: {"dy": d(d.n, d.k), "weight": d(d.k, d.m), "out": d.empty(d.n, d.m)},
+        lambda d: {"dy": d(2, d.n, d.k), "weight": d(2, d.k, d.m), "out": d.empty(2, d.n, d.m)},
+    ],
+    "gather": [lambda d, n=n: gather(d, arrays=n) for n in (1, 2, 3, 4)],
+    "turn_page": [
+        lambda d, width=width, page=page: {"book": book(d, width, page)}
+        for width, page in ((1, 0), (2, 1), (300, 2))
+    ],
+    "linear": [
+        *(lambda d, c=c: linear(d, c) for c in CURVES + MASKED),
+        lambda d: linear(d, IDENTITY) | {"bias": None},
+    ],
+    "linear_backward": [
+        *(lambda d, c=c: linear_backward(d, c) for c in CURVES + MASKED),
+        lambda d: linear_backward(d, Curve("relu")) | {"dx": None},
+        lambda d: linear_backward(d, Curve("relu")) | {"d_bias": None},
+    ],
+    "bend": [
+        lambda d, c=c, shape=shape: {"curve": c, "z": d(*shape, d.n, d.m)}
+        for c in CURVES + MASKED
+        for shape in ((), (2,))
+    ],
+    "bend_backward": [
+        lambda d, c=c, shape=shape: {
+            "curve": c,
+            "y": d.output(*shape, d.n, d.m),
+            "dy": d(*shape, d.n, d.m),
+        }
+        for c in CURVES + MASKED
+        for shape in ((), (2,))
+    ],
+    "softmax": [softmax, lambda d: in_place(softmax(d), "z", "out")],
+    "batch_norm": [
+        *(lambda d, c=c: batch_norm(d, c) for c in CURVES + MASKED),
+        lambda d: in_place(batch_norm(d, CURVES[1]), "x", "x_hat"),
+    ],
+    "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES + MASKED],
+    "batch_norm_inference": [
+        *(lambda d, c=c: batch_norm_inference(d, c) for c in CURVES),
+        lambda d: in_place(batch_norm_inference(d, CURVES[1]), "x", "out"),
+    ],
+    "running_average": [
+        lambda d: {
+            "average": d(1, d.m),
+            "value": d(1, d.m),
+            "scale": 1.5,
+            "fraction": 0.1,
+            "row": d.empty(1, d.m),
+        }
+    ],
+    "dropout": [
+        *(lambda d, p=p: dropout(d, p) for p in (0, 20_000, 65535)),
+        lambda d: in_place(dropout(d, 20_000), "x", "out"),
+    ],
+    "softmax_cross_entropy": [
+        lambda d: softmax_cross_entropy(d, 1 / d.n),
+        lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
+        lambda d: softmax_cross_entropy(d, 1 / d.n) | {"y": d.whole(3, d.n) * d.m - d.m // 2},
+    ],
+    "sigmoid_cross_entropy": [
+        lambda d: log_loss(d, 1 / d.n),
+        lambda d: log_loss(d, d.positive(d.n, 1)),
+    ],
+    "squared_error": [
+        lambda d: squared_error(d, 1 / d.n),
+        lambda d: squared_error(d, d.positive(d.n, 1)),
+    ],
+    "poisson": [
+        lambda d: poisson(d, 1 / d.n),
+        lambda d: poisson(d, d.positive(d.n, 1)),
+    ],
+    "weigh": [
+        lambda d: weigh(d, d.positive(d.n, 1)),
+        lambda d: weigh(d, np.zeros((d.n, 1), d.dtype)),
+    ],
+    "add_decay": [
+        lambda d: {"g": d(d.m), "p": d(d.m), "factor": 0.3, "scratch": d.empty(d.m)},
+        lambda d: {"g": d(d.m), "p": d(d.m), "factor": d(1), "scratch": d.empty(d.m)},
+        lambda d: {"g": d(2, d.m), "p": d(2, d.m), "factor": 0.3, "scratch": d.empty(2, d.m)},
+    ],
+    "clip_norm": [
+        lambda d, limit=limit, lead=lead: {
+            "g": d(*lead, d.m * d.k),
+            "limit": limit,
+            "norm": d.empty(*lead, 2),
+            "scratch": d.empty(*lead, d.m * d.k),
+        }
+        for limit in (0.5, 1e6)
+        for lead in ((), (2,))
+    ],
+    "sgd": [lambda d: moments(d)],
+    "sgd_momentum": [
+        lambda d, nesterov=nesterov: moments(d, "v") | {"momentum": 0.9, "nesterov": nesterov}
+        for nesterov in (False, True)
+    ],
+    "momentum": [lambda d: moments(d, "v") | {"beta": 0.9}],
+    "rmsprop": [lambda d: moments(d, "s") | {"beta": 0.9, "eps": 1e-3}],
+    "adam": [
+        lambda d: (
+            moments(d, "v", "s")
+            | {
+                "correction": np.array([1.3], d.dtype),
+                "beta_1": 0.9,
+                "beta_2": 0.99,
+                "eps": 1e-3,
+            }
+        )
+    ],
+    "observe": [
+        lambda d: observe(d),
+        lambda d: observe(d) | {"loss": np.array(np.nan, d.dtype)},
+    ],
+}
+
+
+#: What of a kernel's work others read.
+WRITTEN = {
+    "work": ("mask", "total", "steps", "finite", "share", "decay"),
+    "book": ("page", "row", "key", "start"),
+}
+
+EMPTY = SimpleNamespace()
+
+
+def results(kernels, name, arguments):
+    """Return what a kernel has written, by name of the array."""
+    getattr(kernels, name)(**arguments)
+    found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
+    for work, names in WRITTEN.items():
+        found |= {k: v for k, v in vars(arguments.get(work, EMPTY)).items() if k in names}
+    found |= {f"out {i}": out for i, (_, out) in enumerate(arguments.get("pairs", ()))}
+    # What is used up may be left in any state.
+    used_up = {
+        "linear_backward": {"dy"},
+        "batch_norm_backward": {"dy", "x_hat", "row"},
+        "batch_norm_inference": {"row"},
+        "running_average": {"row"},
+        "softmax": {"row"},
+        "clip_norm": {"norm"},
+    }.get(name, set()) | {"scratch"}
+    return {k: v for k, v in found.items() if k not in used_up}
+
+
+def all_on_device(backend, arguments):
+    """Return arguments where the backend can take them; what is the same array stays so."""
+    moved = {id(v): on_device(backend, v) for v in arguments.values()}
+    return {k: moved[id(v)] for k, v in arguments.items()}
+
+
+def on_device(backend, value):
+    """Return an argument where the backend can take it."""
+    if isinstance(value, SimpleNamespace):
+        return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
+    if isinstance(value, Curve) and value.mask is not None:
+        return value._replace(mask=value.mask._replace(key=backend.asarray(value.mask.key)))
+    if type(value) in (list, tuple):
+        return [on_device(backend, each) for each in value]
+    if isinstance(value, np.ndarray) and not backend.owns(value):
+        return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis
+    return value
+
+
+def compare(backend, name, case, shape, dtype):
+    """Return how far a backend's kernel is from the reference: the largest difference of an array.
+
+    In units of the precision of ``dtype``, relative to the array's largest number; what is no
+    floating-point number has to be equal, and NaN is equal to NaN.
+
+    Raises
+    ------
+    AssertionError
+        If it is more than `ULPS`, or a result has another dtype.
+    """
+    ours = all_on_device(backend, case(Draw(*shape, dtype)))
+    with np.errstate(all="ignore"):
+        expected = results(Kernels(np), name, case(Draw(*shape, dtype)))
+        with backend.active():
+            found = results(backend.kernels, name, ours)
+    furthest = 0.0
+    for key, value in expected.items():
+        actual = np.asarray(backend.to_host(found[key]))
+        assert actual.dtype == value.dtype, f"{key} is {actual.dtype}, not {value.dtype}"
+        unit = 0.0
+        if value.dtype.kind == "f":
+            largest = np.max(np.abs(value), initial=1.0, where=np.isfinite(value))
+            unit = np.finfo(dtype).eps * largest
+        np.testing.assert_allclose(actual, value, rtol=0, atol=ULPS * unit, err_msg=key)
+        if unit and value.size:
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(actual - value)
+            largest_apart = np.max(apart, initial=0.0, where=np.isfinite(apart))
+            furthest = max(furthest, float(largest_apart) / unit)
+    return furthest
