@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# For a machine with CuPy and a CUDA GPU: runs the tests on both backends, then the benchmarks on
+# For a machine with CuPy and a CUDA GPU.
+#
+# `ci/gpu.sh quick` tries in four minutes what the library claims of a GPU, and writes a table:
+# see `ci/gpu.sh quick --help`. Otherwise it runs the tests on both backends, then the benchmarks on
 # both, rivals last, and keeps their results as JSON and Markdown in bench/results/, or $OUT if set.
 # Arguments go to bench/run.py: `ci/gpu.sh --device cuda --only ceilings,step` takes a few minutes,
 # `ci/gpu.sh --device cuda --only rivals -k 4096` the races of one net.
@@ -13,6 +16,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH} OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
 python=${PYTHON:-python3}
+if [ "${1:-}" = quick ]; then
+    exec "$python" ci/gpu/quick.py "${@:2}"
+fi
 results=${OUT:-bench/results}
 tests=$(mktemp)
 trap 'rm -f "$tests"' EXIT

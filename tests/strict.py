@@ -371,6 +371,8 @@ def _poison(dtype: np.dtype) -> Any:
 class Namespace:
     """The stand-in's ``xp``: CuPy's functions, as far as the tables go."""
 
+    __version__ = np.__version__
+
     def __init__(self, backend: StrictBackend) -> None:
         self._backend = backend
 

@@ -5,8 +5,8 @@ many of them run. A captured graph launches them all at once. What is captured i
 arrays: what changes from call to call has to be in the arrays' memory, for a replay runs the same
 kernels on the same addresses.
 
-No graph is believed unseen: CUDA knows work that a capture drops without an error. Before a graph is
-used its launch is compared, bit by bit, with the work itself, at the cost of one call.
+No graph is believed unseen: CUDA knows work that a capture drops without an error. Before a graph
+is used its launch is compared, bit by bit, with the work itself, at the cost of one call.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 #: Calls that run as ever, before the one that is captured: kernels are compiled in the first, and
 #: the memory for what a call allocates is there after it.
 WARM_UP = 2
+
+#: What the log says, at level DEBUG, of each graph that is used from now on.
+CAPTURED = "captured a step as a graph"
 
 
 def call(function: Callable[..., Any], *arrays: Array | None) -> Any:
@@ -135,6 +138,7 @@ class Repeat:
         computed = recorder.run(function, *own)
         if recorder.same(zip(found, self._watched(computed), strict=True)):
             self._own, self._result, self._replay = own, result, replay
+            _log.debug(CAPTURED)
         else:
             self._tell("its graph computes something else than the step")
             self._calls += 1

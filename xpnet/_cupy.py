@@ -140,8 +140,12 @@ class CupyBackend:
             cupy.get_default_memory_pool().free_all_blocks()
 
 
+#: Copies by a kernel.
 _assign = cupy.ElementwiseKernel("T x", "T y", "y = x", "xpnet_assign")
-_agree = cupy.ReductionKernel("T x, T y", "bool same", "x == y", "a && b", "same = a", "true", "xpnet_agree")
+#: Says whether all elements are equal.
+_agree = cupy.ReductionKernel(
+    "T x, T y", "bool same", "x == y", "a && b", "same = a", "true", "xpnet_agree"
+)
 
 
 def _bits(array: Array) -> Array:

@@ -1,0 +1,147 @@
+"""What the claims ask of the machine, on a GPU; `stand_in.StandIn` has the same without one."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from xpnet import backend
+from xpnet._capture import Repeat, call
+
+#: Whose versions a result needs.
+PACKAGES = ("numpy", "scipy", "cupy-cuda13x", "cupy-cuda12x", "torch", "triton", "jax", "jaxlib")
+PACKAGES += ("scikit-learn", "nvidia-cublas", "nvidia-cuda-nvrtc")
+
+
+class Gpu:
+    """The first CUDA device.
+
+    Attributes
+    ----------
+    dry : bool
+        Whether this is none.
+    """
+
+    dry = False
+
+    def __init__(self) -> None:
+        why = backend.why_no_cuda()
+        if why is not None:
+            raise backend.DeviceError(f"CUDA: {why}; --dry-run takes a stand-in")
+
+    def size(self, full: int, dry: int) -> int:
+        """Return how large something is to be: on a stand-in little is enough."""
+        return full
+
+    def facts(self) -> dict[str, str]:
+        """Return what a reader of the figures needs to know of the machine."""
+        found = backend.info()
+        (device, *_) = found["devices"]
+        memory = f"{device['memory'] / 2**30:.0f} GiB"
+        named = f"{device['name']}, {memory}, compute capability {device['compute_capability']}"
+        packages = {name: _version(name) for name in PACKAGES}
+        return {
+            "device": named,
+            "driver": _driver(),
+            **found["versions"],
+            "python": sys.version.split()[0],
+            **{name: number for name, number in packages.items() if number},
+        }
+
+    def backend(self, *, fused: bool = True, precision: str = "full") -> Any:
+        """Return the library's backend."""
+        return backend.select("cuda", fused=fused, precision=precision)
+
+    def repeating(self, how: Callable[[Any], Callable[..., Any]]) -> Any:
+        """Return a backend of its own, that repeats as ``how`` says of its own way to."""
+        from xpnet._cupy import CupyBackend
+
+        made = CupyBackend()
+        made.repeater = changed(made.repeater, how)
+        return made
+
+    @contextmanager
+    def room(self, nbytes: int) -> Iterator[Any]:
+        """Give a backend on a device that has so many bytes left meanwhile."""
+        import cupy
+
+        pool = cupy.get_default_memory_pool()
+        pool.free_all_blocks()
+        pool.set_limit(size=pool.used_bytes() + nbytes)
+        try:
+            yield self.backend()
+        finally:
+            pool.set_limit(size=0)
+
+    def free(self) -> int:
+        """Return the bytes that are free on the device, with those that the pool has unused."""
+        import cupy
+
+        return int(cupy.cuda.Device().mem_info[0] + cupy.get_default_memory_pool().free_bytes())
+
+    def tensor(self, x: np.ndarray[Any, Any]) -> Any:
+        """Return an array as PyTorch's, on the device."""
+        import torch
+
+        return torch.from_numpy(x).to("cuda")
+
+    def rival_device(self) -> str:
+        """Return where PyTorch and JAX compute."""
+        return "cuda"
+
+    def command(self) -> list[str]:
+        """Return how to begin the library's command line."""
+        return [sys.executable, "-m", "xpnet"]
+
+    def is_sound(self) -> bool:
+        """Return whether the device still computes for this process."""
+        try:
+            made = self.backend(fused=False)
+            with made.active():
+                return bool(made.xp.ones(3).sum() == 3)
+        except Exception:
+            return False
+
+
+def uncaptured(repeater: Any) -> Callable[..., Any]:
+    """Call a function as it is, each time."""
+    return call
+
+
+def unchecked(repeater: Any) -> Callable[..., Any]:
+    """Capture, and believe the graph whatever it does."""
+    if isinstance(repeater, Repeat):
+        repeater._recorder.same = lambda pairs: [*pairs] != []
+    return repeater  # type: ignore[no-any-return]
+
+
+def changed(
+    repeater: Callable[..., Any], how: Callable[[Any], Callable[..., Any]]
+) -> Callable[..., Any]:
+    """Return what makes a backend's repeaters and changes each."""
+    return lambda *arguments: how(repeater(*arguments))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's driver."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return "nvidia-smi is not on the PATH"
+    query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=10)
+    except subprocess.TimeoutExpired as error:
+        return str(error)
+    return (done.stdout or done.stderr).strip().partition("\n")[0]
