@@ -179,7 +179,9 @@ class StrictBackend:
     # -- graphs: the stand-in is its own recorder ----
 
     def repeater(
-        self, state: Sequence[StrictArray] = (), fresh: Sequence[StrictArray] = ()
+        self,
+        state: Sequence[StrictArray] = (),
+        fresh: Callable[[], Iterable[StrictArray]] = tuple,
     ) -> Repeat:
         return Repeat(self, state, fresh)
 
@@ -216,7 +218,7 @@ class StrictBackend:
         return array.copy()
 
     def restore(self, out: StrictArray, array: StrictArray) -> None:
-        self.xp.copyto(out, array)
+        self.copy(out, array)
 
     def same(self, pairs: Iterable[tuple[StrictArray, StrictArray]]) -> bool:
         bits = [[x.view(f"u{x.itemsize}") for x in pair] for pair in pairs]

@@ -89,13 +89,17 @@ class Repeat:
         What captures.
     state : sequence of array
         What a call changes and a later one reads: a graph is checked on it, and on its result.
-    fresh : sequence of array
-        What each call writes before it reads it. It may well be the same in every call, so that a
-        graph which leaves it as it is would pass: NaN stands there before, or False.
+    fresh : callable
+        Returns arrays that each call writes before it reads them. They may well hold the same in
+        every call, so that a graph which leaves them as they are would pass: NaN stands there
+        before, or 0 where there is none.
     """
 
     def __init__(
-        self, recorder: Recorder, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+        self,
+        recorder: Recorder,
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> None:
         self._recorder, self._fresh = recorder, fresh
         self._state = [array for array in state if array.size]
@@ -132,16 +136,17 @@ class Repeat:
             replay, result = recorder.capture(function, *own)
             found = self._try(replay, result)
         except Exception as error:  # CUDA, cuBLAS and CuPy each raise their own
-            self._tell(" ".join(str(error).split()) or type(error).__name__)
-            self._calls += 1
+            self._give_up(error)
             return function(*arrays)
-        computed = recorder.run(function, *own)
-        if recorder.same(zip(found, self._watched(computed), strict=True)):
+        computed = recorder.run(function, *arrays)
+        try:
+            if not recorder.same(zip(found, self._watched(computed), strict=True)):
+                raise RuntimeError("its graph computes something else than the step")
+        except Exception as error:  # the step is made all the same
+            self._give_up(error)
+        else:
             self._own, self._result, self._replay = own, result, replay
             _log.debug(CAPTURED)
-        else:
-            self._tell("its graph computes something else than the step")
-            self._calls += 1
         return computed
 
     def _try(self, replay: Callable[[], None], result: Any) -> list[Array]:
@@ -154,8 +159,8 @@ class Repeat:
         before = [recorder.snapshot(array) for array in self._state]
         found = [recorder.snapshot(array) for array in self._watched(result)]
         with held_back():  # Ctrl-C must not leave a part of the state behind
-            for array in self._fresh:
-                array[...] = np.nan if array.dtype.kind == "f" else False
+            for array in self._fresh():
+                array[...] = np.nan if array.dtype.kind == "f" else 0
             try:
                 replay()
                 for copy, array in zip(found, self._watched(result), strict=True):
@@ -169,8 +174,10 @@ class Repeat:
         """Return the arrays that a graph is judged by."""
         return [*self._state, *([] if result is None else [result])]
 
-    def _tell(self, why: str) -> None:
-        """Say in the log why there is no graph; once for each reason."""
+    def _give_up(self, error: Exception) -> None:
+        """Do without a graph, and say why in the log; once for each reason."""
+        self._calls += 1
+        why = " ".join(str(error).split()) or type(error).__name__
         if why not in self._recorder.told:
             self._recorder.told.add(why)
             _log.warning(

@@ -104,7 +104,7 @@ class CupyBackend:
         return bool(1.25 * nbytes <= free)
 
     def repeater(
-        self, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
     ) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
@@ -140,11 +140,9 @@ class CupyBackend:
             cupy.get_default_memory_pool().free_all_blocks()
 
 
-#: Copies by a kernel.
-_assign = cupy.ElementwiseKernel("T x", "T y", "y = x", "xpnet_assign")
-#: Says whether all elements are equal.
-_agree = cupy.ReductionKernel(
-    "T x, T y", "bool same", "x == y", "a && b", "same = a", "true", "xpnet_agree"
+#: Raises a flag where two arrays differ; all threads that do so write the same.
+_raise_flag = cupy.ElementwiseKernel(
+    "T x, T y", "raw bool differ", "if (x != y) differ[0] = true", "xpnet_raise_flag"
 )
 
 
@@ -291,15 +289,21 @@ class CupyRecorder:
 
     def snapshot(self, array: Array) -> Array:
         """Return a copy in the device's memory."""
-        return _assign(array, cupy.empty(array.shape, array.dtype))
+        out = cupy.empty(array.shape, array.dtype)
+        self.restore(out, array)
+        return out
 
     def restore(self, out: Array, array: Array) -> None:
-        """Copy by a kernel: CUDA's own copies ask on which side each of the two lies."""
-        _assign(array, out)
+        """Copy on the current stream; CUDA finds out on which side each of the two lies."""
+        copy, kind = cupy.cuda.runtime.memcpyAsync, cupy.cuda.runtime.memcpyDefault
+        copy(out.data.ptr, array.data.ptr, array.nbytes, kind, cupy.cuda.get_current_stream().ptr)
 
     def same(self, pairs: Iterable[tuple[Array, Array]]) -> bool:
         """Return whether the bits are the same: one copy to the host in all."""
-        return bool(cupy.stack([_agree(*map(_bits, pair)) for pair in pairs]).all())
+        differ = cupy.zeros(1, np.bool_)
+        for pair in pairs:
+            _raise_flag(*map(_bits, pair), differ)
+        return not bool(differ[0])
 
 
 class Launch:

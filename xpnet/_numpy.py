@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -183,7 +183,7 @@ class NumpyBackend:
         return True
 
     def repeater(
-        self, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
     ) -> Callable[..., Any]:
         """Return what calls a function with arrays: nothing is gained by repeating."""
         return call

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, Protocol
@@ -78,7 +78,7 @@ class Backend(Protocol):
         """
 
     def repeater(
-        self, state: Sequence[Array] = (), fresh: Sequence[Array] = ()
+        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
     ) -> Callable[..., Any]:
         """Return what calls a function of arrays again and again: ``repeat(function, *arrays)``.
 
@@ -86,7 +86,7 @@ class Backend(Protocol):
         capture it and replay it. What changes from call to call, apart from the arrays that are
         given, has to be in arrays that stay where they are. An array in the result is written over
         by the next call. ``state`` is what a call changes for the next ones, by which a replay is
-        judged before it is trusted; ``fresh`` is what each call writes before it reads it.
+        judged before it is trusted; ``fresh()`` is what each call writes before it reads it.
         """
 
     def is_out_of_memory(self, error: BaseException) -> bool:

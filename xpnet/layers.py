@@ -39,7 +39,11 @@ Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
 
 
 class Allocator(Protocol):
-    """Hands a layer static arrays for n examples; a short batch gets the first rows of them."""
+    """Hands a layer static arrays for n examples; a short batch gets the first rows of them.
+
+    Those without a content of their own are for a pass to write and to read: between two passes
+    anything may come to stand there.
+    """
 
     n: int
 

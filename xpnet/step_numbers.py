@@ -33,10 +33,8 @@ class StepNumbers:
 
     Attributes
     ----------
-    row : array, shape (1, width)
-        The optimiser's numbers of the step that was turned to.
     numbers : list of array, shape (1,)
-        The same one by one.
+        The optimiser's numbers of the step that was turned to.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
     """
@@ -53,8 +51,7 @@ class StepNumbers:
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
-        self.row = self._book.row
-        self.numbers = [self.row[0, i : i + 1] for i in range(width)]
+        self.numbers = [self._book.row[0, i : i + 1] for i in range(width)]
         self.start = self._book.start[0]
         self._plan = range(0)
         #: The step of the page that comes next on the device, if that is known.
@@ -92,10 +89,14 @@ class StepNumbers:
         self._next = None  # whoever turns the page may fail before that or after
 
     @property
+    def found(self) -> list[Array]:
+        """What `turn` finds anew in each step, but for where the batch begins."""
+        return [self._book.row, self._book.key]
+
+    @property
     def arrays(self) -> list[Array]:
-        """What `turn` writes: where it stands, and what it found there."""
-        book = self._book
-        return [book.page, book.row, book.key, book.start]
+        """What `turn` writes: what it found, and where it stands then."""
+        return [*self.found, self._book.start, self._book.page]
 
     def turn(self) -> None:
         """Turn the page: work of the device, the same for each step."""

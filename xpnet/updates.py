@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ._typing import Array
+from .buffers import Workspace
 from .checks import check_not_negative
 from .history import Meter
 from .last_good import LastGood
@@ -250,7 +251,7 @@ class Updates:
         key = batch, n, puts_by, lacking
         if key not in self._repeaters:
             self._repeaters[key] = self.backend.repeater(
-                self._lasting(puts_by), [self.numbers.row, self.meter.finite]
+                self._lasting(puts_by), partial(self._fresh, buffers)
             )
         return self._repeaters[key]
 
@@ -260,6 +261,12 @@ class Updates:
         net = self.network
         counters = [*self.meter.arrays, *self.numbers.arrays]
         return [net.parameters, net.statistics, *self.moments, *copies, *counters]
+
+    def _fresh(self, buffers: Workspace) -> list[Array]:
+        """Return the arrays that an update writes before it reads them."""
+        weighing = [*vars(self._weighing).values(), *self._shares.values()]
+        own = [self._scratch, self._norm, self.network.gradients, self.meter.finite]
+        return [*own, *weighing, *self.numbers.found, *buffers.scratch()]
 
     def forget(self) -> None:
         """Let go of what is repeated, and of the buffers and the data set in it."""
