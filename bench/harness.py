@@ -160,6 +160,10 @@ class Pace:
 QUICK = Pace(warm_up=0.0, value=0.001, case=0.02, contestant=0.02, rounds=(3, 5))
 
 
+#: Calls after which a step is what it stays: one of ours is captured in the fourth.
+WARMED_UP = 5
+
+
 def warm_up(call: Callable[[], Any], synchronize: Callable[[], None], pace: Pace) -> float:
     """Call until the buffers, kernels and caches are there; return one call's seconds."""
     least, began = math.inf, time.perf_counter()
@@ -169,7 +173,7 @@ def warm_up(call: Callable[[], Any], synchronize: Callable[[], None], pace: Pace
         synchronize()
         now = time.perf_counter()
         least = min(least, now - start)
-        if done >= 2 and now - began > pace.warm_up:
+        if done >= WARMED_UP and now - began > pace.warm_up:
             break
     return least
 

@@ -391,6 +391,8 @@ def on_device(backend, value):
     if type(value) in (list, tuple):
         return [on_device(backend, each) for each in value]
     if isinstance(value, np.ndarray) and not backend.owns(value):
+        if value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous:
+            return backend.asarray(value.T).T  # as it lies: a weight comes transposed
         return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis
     return value
 

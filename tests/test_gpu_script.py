@@ -97,7 +97,7 @@ def test_a_claim_that_fails_costs_itself_alone(stub, capsys):
         assert "not done within 1.5 s" in found[part, "hanging"][1]
     assert found["memory", "the part begins"][0] is False
     out = capsys.readouterr().out
-    assert "2 claims held, 13 did not, 2 could not be told" in out
+    assert "2 claims held, 13 did not, 2 could not be told: see" in out
     assert "ImportError: no such module" in (stub / "quick.log").read_text()
     assert "| step | wrong | NOT HELD | 2 µs \\| 3 |" in (stub / "quick.md").read_text()
     assert json.loads((stub / "quick.json").read_text())["facts"] == {"device": 1}
@@ -108,7 +108,7 @@ def test_a_part_is_ended_when_its_time_is_up(stub, monkeypatch):
     monkeypatch.setattr(quick, "ONE_CLAIM", 60.0)
     assert quick.main(["step", "-o", str(stub)]) == 1
     found = results(stub)
-    assert found["step", "hanging"] == (False, "not done when the time was up")
+    assert found["step", "hanging"] == (None, "not done when the time was up")
     assert found["step", "last"] == (None, "not reached")
 
 
@@ -116,7 +116,7 @@ def test_all_ends_when_the_whole_time_is_up(stub, monkeypatch):
     monkeypatch.setattr(quick, "ONE_CLAIM", 60.0)
     assert quick.main(["machine", "step", "--limit", "1.5", "-o", str(stub)]) == 1
     found = results(stub)
-    assert found["machine", "hanging"] == (False, "not done when the time was up")
+    assert found["machine", "hanging"] == (None, "not done when the time was up")
     assert found["step", "the part begins"] == (None, "not reached")
 
 
@@ -175,13 +175,14 @@ def test_without_a_gpu_it_says_so(tmp_path):
 
 def test_a_dry_run_holds_all_claims_but_those_of_time(tmp_path):
     """Every line that needs no device runs, on the stand-in."""
-    status = quick.main(["--dry-run", "--limit", "3000", "-o", str(tmp_path)])
+    status = quick.main(["--dry-run", "-o", str(tmp_path)])
     found = results(tmp_path)
     assert {part for part, _ in found} == set(quick.PARTS)
     assert [claim for claim, (held, _) in found.items() if held is False] == []
     assert status == 0
     assert {part for (part, _), (held, _) in found.items() if held is None} <= {
         "times",
+        "compiling",  # where PyTorch or JAX is not installed
         "estimators",  # those with PyTorch's tensors, where it is not installed
     }
     assert "none of this is a figure of a GPU" in (tmp_path / "quick.md").read_text()

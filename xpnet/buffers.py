@@ -75,11 +75,6 @@ class Workspace:
     ) -> None:
         self.backend, self.lead, self.dtype, self.capacity = backend, lead, dtype, capacity
         self._arrays: dict[tuple[str, str], Array] = {}
-        self._filled: set[tuple[str, str]] = set()
-
-    def scratch(self) -> list[Array]:
-        """Return the arrays that are written anew in each pass: all but those that were filled."""
-        return [array for key, array in self._arrays.items() if key not in self._filled]
 
     def allocator(self, owner: str, n: int) -> _Allocator:
         """Return what hands ``owner`` its arrays for n examples."""
@@ -95,7 +90,6 @@ class Workspace:
                 self._arrays[key] = self.backend.xp.zeros(shape, dtype or self.dtype)
             else:
                 self._arrays[key] = self.backend.asarray(fill(shape), dtype or self.dtype)
-                self._filled.add(key)
         return self._arrays[key]
 
 

@@ -39,11 +39,7 @@ Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
 
 
 class Allocator(Protocol):
-    """Hands a layer static arrays for n examples; a short batch gets the first rows of them.
-
-    Those without a content of their own are for a pass to write and to read: between two passes
-    anything may come to stand there.
-    """
+    """Hands a layer static arrays for n examples; a short batch gets the first rows of them."""
 
     n: int
 

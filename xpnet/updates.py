@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from ._typing import Array
-from .buffers import Workspace
 from .checks import check_not_negative
 from .history import Meter
 from .last_good import LastGood
@@ -250,9 +249,7 @@ class Updates:
             self._repeated = repeated
         key = batch, n, puts_by, lacking
         if key not in self._repeaters:
-            self._repeaters[key] = self.backend.repeater(
-                self._lasting(puts_by), partial(self._fresh, buffers)
-            )
+            self._repeaters[key] = self.backend.repeater(self._lasting(puts_by), self._fresh)
         return self._repeaters[key]
 
     def _lasting(self, puts_by: bool) -> list[Array]:
@@ -262,11 +259,10 @@ class Updates:
         counters = [*self.meter.arrays, *self.numbers.arrays]
         return [net.parameters, net.statistics, *self.moments, *copies, *counters]
 
-    def _fresh(self, buffers: Workspace) -> list[Array]:
-        """Return the arrays that an update writes before it reads them."""
+    def _fresh(self) -> list[Array]:
+        """Return what an update writes before it reads it, and may find there already."""
         weighing = [*vars(self._weighing).values(), *self._shares.values()]
-        own = [self._scratch, self._norm, self.network.gradients, self.meter.finite]
-        return [*own, *weighing, *self.numbers.found, *buffers.scratch()]
+        return [self.meter.finite, *self.numbers.found, *weighing]
 
     def forget(self) -> None:
         """Let go of what is repeated, and of the buffers and the data set in it."""

@@ -254,13 +254,13 @@ def _replays(device: Gpu) -> Outcome:
         for _ in range(device.size(3000, 40)):  # until as many numbers are computed ahead as ever
             loss = trainer.step(x, labels)
         float(loss)
-        before = backend.memory_taken(), device.free()
+        before = device.used(), device.free()
         for _ in range(count):
             loss = trainer.step(x, labels)
         last = float(loss)
-        after = backend.memory_taken(), device.free()
+        after = device.used(), device.free()
     pool, lost = after[0] - before[0], before[1] - after[1]
-    figure = f"{count} steps: CuPy's pool grew by {pool} bytes, the device lost {lost}"
+    figure = f"{count} steps: arrays grew by {pool} bytes, the device lost {lost}"
     return CAPTURED in lines and pool <= 0 and lost <= 0 and math.isfinite(last), figure
 
 
@@ -270,8 +270,7 @@ def _fits(device: Gpu) -> Outcome:
     taken = []
     for _ in range(4):
         trainer.fit(X, y, batch_size=20, epochs=3)
-        backend.release_memory()
-        taken.append(backend.memory_taken())
+        taken.append(device.used())
     return taken[-1] <= taken[1], f"bytes held after each of four fits: {taken}"
 
 
@@ -284,7 +283,8 @@ def memory(device: Gpu) -> Iterator[Claim]:
 
 
 def _refusal(device: Gpu) -> Outcome:
-    with device.room(2**20) as backend, backend.active():
+    # A GPU is asked itself; the stand-in has to be given an end.
+    with device.room(device.size(0, 2**20)) as backend, backend.active():
         try:
             backend.xp.zeros(2**24 if device.dry else 2**42, np.float64)
         except Exception as error:
@@ -333,7 +333,7 @@ def _predictions(device: Gpu) -> Outcome:
     with device.room(nbytes):
         found = net.predict_proba(X)
     apart = relative(found, expected)
-    return apart < 1e-6, f"{len(X):,} rows, {apart:.1e} apart"
+    return apart < 1e-5, f"{len(X):,} rows, {apart:.1e} apart"
 
 
 # -- estimators ----
@@ -394,9 +394,9 @@ def commands(device: Gpu) -> Iterator[Claim]:
             run("predict", "digits.safetensors", "digits", "-o", "out.csv", *where), folder
         ),
     )
-    options = ["--max-batch", "64"] if device.dry else []
-    seconds = str(device.size(8, 1))
-    profile = ["profile", "digits.safetensors", "--seconds", seconds, *where, *options]
+    # No more than that: other parts are at work beside this one.
+    options = ["--max-batch", str(device.size(8192, 64)), "--seconds", str(device.size(4, 1))]
+    profile = ["profile", "digits.safetensors", *where, *options]
     yield "profile", lambda: _has(run(*profile), ["cuda:0", "use batches of"])
     again = ["--batch-size", "64", "--epochs", "3", "--checkpoint", "run", *where, *small[:2]]
     yield "train with checkpoints", lambda: _has(run("train", "iris", *again), ["saved"])

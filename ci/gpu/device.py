@@ -1,5 +1,6 @@
 """What the claims ask of the machine, on a GPU; `stand_in.StandIn` has the same without one."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -67,16 +68,24 @@ class Gpu:
 
     @contextmanager
     def room(self, nbytes: int) -> Iterator[Any]:
-        """Give a backend on a device that has so many bytes left meanwhile."""
+        """Give a backend on a device with so many bytes left meanwhile; 0: as many as it has."""
         import cupy
 
+        gc.collect()
         pool = cupy.get_default_memory_pool()
         pool.free_all_blocks()
-        pool.set_limit(size=pool.used_bytes() + nbytes)
+        pool.set_limit(size=pool.used_bytes() + nbytes if nbytes else 0)
         try:
             yield self.backend()
         finally:
             pool.set_limit(size=0)
+
+    def used(self) -> int:
+        """Return the bytes of the library's arrays, as far as CuPy's pool knows."""
+        import cupy
+
+        gc.collect()
+        return int(cupy.get_default_memory_pool().used_bytes())
 
     def free(self) -> int:
         """Return the bytes that are free on the device, with those that the pool has unused."""

@@ -3,6 +3,7 @@
 Run as a program it is xpnet's command line on that stand-in: ``python stand_in.py train iris``.
 """
 
+import gc
 import os
 import sys
 import types
@@ -89,8 +90,12 @@ class StandIn(Gpu):
         finally:
             made.memory = None
 
+    def used(self) -> int:  # noqa: D102
+        gc.collect()
+        return int(self.backend().taken)
+
     def free(self) -> int:  # noqa: D102
-        return -int(self.backend().taken)
+        return -self.used()
 
     def tensor(self, x: np.ndarray[Any, Any]) -> Any:  # noqa: D102
         import torch
