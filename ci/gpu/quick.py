@@ -219,7 +219,10 @@ class Running:
 
     def _settle(self, claim: Record | None, held: bool | None, why: str) -> None:
         """Settle a claim for a process that could not; without one, that which comes next."""
-        missing = self.book.planned(self.name)[len(self.book.settled(self.name)) :]
+        settled = self.book.settled(self.name)
+        missing = self.book.planned(self.name)[len(settled) :]
+        if settled and not missing:
+            return
         name = claim["claim"] if claim else next(iter(missing), "the part begins")
         self.book.write(part=self.name, claim=name, held=held, figure=why, seconds=None)
         self.book.read()
