@@ -428,8 +428,13 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     out = np.zeros((2, 4), "f4")
     kernels.gather(**arguments | {"order": np.repeat(order, 2)[::2], "pairs": [(rows, out)]})
     np.testing.assert_array_equal(out, rows[[3, 1]])
-    with pytest.raises(TypeError, match="cast"):
-        kernels.gather(**arguments | {"order": order.astype(np.int32)})
+    for wrong in (
+        {"order": order.astype(np.int32)},
+        {"pairs": [(rows, np.zeros((2, 4)))]},
+        {"pairs": [(rows.astype("f8"), out)]},
+    ):
+        with pytest.raises(TypeError, match="cast"):
+            kernels.gather(**arguments | wrong)
     for wrong in ([(rows, pairs[0][1])], [(rows, out), (rows, out[:1])]):
         with pytest.raises(ValueError, match="take"):
             kernels.gather(**arguments | {"pairs": wrong})

@@ -144,10 +144,15 @@ class Kernels:
     ) -> None:
         """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
 
-        ``pairs`` are arrays and what their rows are copied to, one as long as the other.
-        ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers ``counting`` from 0
-        on, and buffers ``places`` and ``chosen``, each as long as what is written at least.
+        ``pairs`` are arrays and what their rows are copied to, of the same type and one as long as
+        the other. ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers
+        ``counting`` from 0 on, and buffers ``places`` and ``chosen``, each as long as what is
+        written at least.
         """
+        # `take` of NumPy before 2.5 casts to a narrower type, from 2.5 on to a wider one too.
+        for given, out in ((order, work.chosen), *pairs):
+            if given.dtype != out.dtype:
+                raise TypeError(f"rows of {given.dtype} can't be cast to {out.dtype} as they are taken")
         n = len(pairs[0][1])
         counting, places, chosen = (
             array[:n] for array in (work.counting, work.places, work.chosen)
