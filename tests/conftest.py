@@ -1,7 +1,12 @@
 """One harness: the same tests on every backend there is."""
 
+import gc
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +15,48 @@ from strict import StrictBackend
 import xpnet.backend
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
+
+
+def pytest_collection_finish() -> None:
+    """Spare every collection of garbage in a test the walk through all that pytest has collected."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let all of it go, for whoever goes on in this process."""
+    gc.unfreeze()
+
+
+#: What a quick test may start: it runs once, and many tests use what it makes or says. `uname` is
+#: what Python's `platform` asks.
+ONCE = {"cc", "gcc", "g++", "uname"}
+
+
+def _start(self: subprocess.Popen[Any], args: Any, *rest: Any, **options: Any) -> None:
+    program = args.split()[0] if isinstance(args, str) else os.fspath(args[0])
+    if Path(program).name not in ONCE:
+        _refuse()
+    _popen(self, args, *rest, **options)
+
+
+def _refuse(*_: Any) -> None:
+    pytest.fail("a test that starts processes is to be marked slow")
+
+
+_popen = subprocess.Popen.__init__
+
+
+@pytest.fixture(autouse=True)
+def few_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let only tests that are marked slow start processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("slow") is None:
+            patch.setattr(subprocess.Popen, "__init__", _start)
+            patch.setattr(BaseProcess, "start", _refuse)
+            patch.setattr(os, "fork", _refuse, raising=False)
+            patch.setattr(os, "system", _refuse)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

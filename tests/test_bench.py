@@ -341,6 +341,7 @@ def test_run_refuses_what_it_does_not_know(capsys, wrong):
     assert wrong[1] in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_run_runs_a_suite(tmp_path):
     # The only one for real: the quickest.
     assert run.main(["--only", "kernels", "--quick", "--device", "cpu", "-o", str(tmp_path)]) == 0

@@ -112,6 +112,7 @@ def digits(backend, epochs=3):
     return history["train_loss"], history["train_error"][-1]
 
 
+@pytest.mark.slow
 def test_a_network_learns_as_in_float32(kernels):
     full, error = digits(select("cpu"))
     rounded, rounded_error = digits(NumpyBackend(kernels))

@@ -43,7 +43,7 @@ def capturing():
     found = [pytest.param(StrictBackend, Eager, id="strict")]
     if why_no_compiler() is None:
         pair = stand_in, partial(stand_in, Eager)
-        found.append(pytest.param(*pair, id="fused"))
+        found.append(pytest.param(*pair, id="fused", marks=pytest.mark.slow))
     if why_no_cuda() is None:
         found.append(pytest.param(lambda: select("cuda"), uncaptured, id="cupy"))
     return found
@@ -351,7 +351,13 @@ def trained(backend):
     return trainer
 
 
-@pytest.mark.parametrize("kind", [lambda kind: kind(), stand_in], ids=["reference", "fused"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(lambda kind: kind(), id="reference"),
+        pytest.param(stand_in, id="fused", marks=pytest.mark.slow),
+    ],
+)
 def test_a_graph_that_leaves_something_out_is_not_used(kind, caplog, monkeypatch):
     """Each operation in turn: it is noticed before the graph is used, and the step is made."""
     # The tables of the steps' numbers are so long that the captured step goes back to their

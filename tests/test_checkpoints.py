@@ -1177,6 +1177,7 @@ def test_steps_without_a_checkpoint_copy_nothing_to_the_host(folder):
 # -- kills ----
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 def test_kills_lose_nothing(tmp_path):
     """A handful; ``python ci/kills.py`` makes 50 of them."""

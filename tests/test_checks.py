@@ -112,7 +112,15 @@ def test_a_call_s_argument_that_is_none_is_refused_by_name(call, name):
         call()
 
 
-@pytest.mark.parametrize("call", CALLS.keys() - {xn.check_gradients}, ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(call, marks=pytest.mark.slow if call is xn.profile else ())
+        for call in CALLS
+        if call is not xn.check_gradients
+    ],
+    ids=lambda call: call.__name__,
+)
 def test_the_calls_are_right_otherwise(call):
     call(**CALLS[call])
 

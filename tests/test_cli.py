@@ -264,6 +264,7 @@ class Pressed:
         return ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_command_line_is_imported(tmp_path):
     (tmp_path / "typer.py").write_text(
         "import signal; signal.raise_signal(signal.SIGINT); raise ImportError"
@@ -293,6 +294,7 @@ def test_the_bar_moves_in_epochs_that_are_shorter_than_a_glance(monkeypatch):
     assert seen == [40, 80, 120]
 
 
+@pytest.mark.slow
 @needs_signals
 def test_ctrl_c_ends_a_choice_of_lambda_too(tmp_path):
     values = ",".join(map(str, range(40)))
@@ -306,6 +308,7 @@ def test_ctrl_c_ends_a_choice_of_lambda_too(tmp_path):
     assert "saved digits.safetensors" in out
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("line", ["train 1,078", "verdict:"])
 def test_ctrl_c_after_the_training_loses_nothing(tmp_path, line):
@@ -316,6 +319,7 @@ def test_ctrl_c_after_the_training_loses_nothing(tmp_path, line):
     assert (tmp_path / "digits.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @needs_signals
 def test_ctrl_c_in_a_learning_curve_keeps_what_there_is(tmp_path):
     options = ["digits", "--epochs", "100", "--learning-curve", "--hidden", "64"]
@@ -325,6 +329,7 @@ def test_ctrl_c_in_a_learning_curve_keeps_what_there_is(tmp_path):
     assert out.count("cut short") == 1
 
 
+@pytest.mark.slow
 def test_a_program_is_told_of_interrupts_and_of_the_best_epoch(run):
     options = ["--epochs", "60", "--patience", "3", "--l2", "0,0.1,1,10,100"]
     _, out, _ = run("train", "breast_cancer", *options, "--json")
@@ -402,6 +407,7 @@ def test_pictures_of_two_models_are_two(run):
     assert {p.name for p in Path().iterdir()} >= {"v1.2", "v1.2.png", "v1.3", "v1.3.png"}
 
 
+@pytest.mark.slow
 def test_output_without_greek_letters(tmp_path):
     environment = dict(os.environ, PYTHONIOENCODING="ascii", PYTHONPATH=os.pathsep.join(sys.path))
     command = [sys.executable, "-m", "xpnet", "train", "wine", *QUICK, "--l2", "0,1"]
@@ -434,6 +440,7 @@ def test_every_schedule_has_an_example():
         assert isinstance(settings.parse_schedule(example, 0.1, 100), settings.SCHEDULES[name])
 
 
+@pytest.mark.slow
 def test_initial_weights_are_shown_with_a_picture(run):
     code, out, err = run("info", "--initializers", "--picture", "initial.png")
     assert (code, err) == (0, "")
@@ -769,6 +776,7 @@ def test_diverging_later_saves_the_last_good_weights(run):
     assert np.isfinite(net.parameters).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 def test_ctrl_c_saves_what_there_is(tmp_path):
     command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "400"]
@@ -940,6 +948,7 @@ def test_a_target_of_another_width(run):
 PROFILE = ["profile", "--device", "cpu", "--seconds", "0.2"]
 
 
+@pytest.mark.slow
 def test_profile_shows_tables_and_advice(run):
     code, out, err = run(*PROFILE, "--layers", "4-8-3", "--batch-norm", "--max-batch", "16")
     assert (code, err) == (0, "")
@@ -956,6 +965,7 @@ def test_profile_shows_tables_and_advice(run):
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_profile_writes_json_and_a_picture(run):
     files = ["--json", "p.json", "--picture", "p.png"]
     code, out, err = run(*PROFILE, "--layers", "4-8-3", "--max-batch", "4", *files)
@@ -969,6 +979,7 @@ def test_profile_writes_json_and_a_picture(run):
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "modes"),
     [
@@ -983,6 +994,7 @@ def test_profile_of_one_mode_as_json_alone(run, options, modes):
     assert [s["mode"] for s in json.loads(out)["series"]] == modes
 
 
+@pytest.mark.slow
 def test_profile_of_a_model_with_its_data(run):
     run("train", "iris", *QUICK, "-q", "--dtype", "float64")
     Path("iris.png").unlink()
@@ -995,6 +1007,7 @@ def test_profile_of_a_model_with_its_data(run):
     assert Path("iris.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "widths"), [("iris", "4-8-3"), ("diabetes", "10-4-1")])
 def test_profile_of_layers_with_data(run, data, widths):
     code, out, err = run(*PROFILE, "--layers", widths, data, "--max-batch", "2", "--predict")
@@ -1002,6 +1015,7 @@ def test_profile_of_layers_with_data(run, data, widths):
     assert out.startswith(f"{widths} on {data}: ")
 
 
+@pytest.mark.slow
 def test_profile_of_a_network_that_no_model_can_be(run):
     """Several yes-or-no outputs: `load_model` refuses it, but without data no labels matter."""
     net = xn.Network([xn.Linear(3)], loss="sigmoid_cross_entropy", n_features=2, device="cpu")
@@ -1050,6 +1064,7 @@ def test_wrong_profiles(run, arguments, message):
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.slow
 @needs_signals
 def test_ctrl_c_in_a_profile_shows_what_was_measured(tmp_path):
     options = ["--layers", "4-8-3", "--seconds", "1000", "--json", "p.json"]
@@ -1059,6 +1074,7 @@ def test_ctrl_c_in_a_profile_shows_what_was_measured(tmp_path):
     assert json.loads((tmp_path / "p.json").read_text("utf-8"))["interrupted"] is True
 
 
+@pytest.mark.slow
 def test_a_profile_of_nothing_is_shown_too(run, monkeypatch):
     """Ctrl-C may come before the first size, when there is nothing to draw either."""
     monkeypatch.setattr(cli.console.CtrlC, "pressed", True, raising=False)
@@ -1070,6 +1086,7 @@ def test_a_profile_of_nothing_is_shown_too(run, monkeypatch):
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_train_with_a_batch_size_that_is_measured(run):
     code, out, err = run("train", "digits", "--batch-size", "auto", *QUICK, "-o", "a.safetensors")
     assert (code, err) == (0, "")

@@ -79,6 +79,7 @@ def test_a_table_with_its_target(run, tmp_path):  # noqa: F811
     assert (tmp_path / "table.safetensors").read_bytes() == expected
 
 
+@pytest.mark.slow
 @needs_signals
 def test_killed_and_gone_on_with(tmp_path):
     """As the README has it, with a real SIGKILL in the middle of it."""
@@ -107,6 +108,7 @@ def test_killed_and_gone_on_with(tmp_path):
     assert (tmp_path / "digits.safetensors").read_bytes() == expected
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("more", [[], ["--quiet"], ["--json"]])
 def test_ctrl_c_says_how_to_go_on(tmp_path, more):
@@ -144,6 +146,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, more):
     assert (tmp_path / "digits.safetensors").exists()
 
 
+@pytest.mark.slow
 @needs_signals
 def test_after_ctrl_c_the_file_is_the_same(tmp_path, run):  # noqa: F811
     expected = undisturbed(run, "digits", "--epochs", "12", "--patience", "3", "--device", "cpu")
@@ -155,6 +158,7 @@ def test_after_ctrl_c_the_file_is_the_same(tmp_path, run):  # noqa: F811
     assert Path("digits.safetensors").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_batch_size_auto_is_measured_once(run, monkeypatch):  # noqa: F811
     options = ["digits", "--batch-size", "auto", "--epochs", "3", "--device", "cpu", "--json"]
     first = json.loads(run("train", *options, "--checkpoint", "run", "--keep", "9")[1])
@@ -311,6 +315,7 @@ def test_ctrl_c_at_once_says_how_to_go_on(run, monkeypatch):  # noqa: F811
     )
 
 
+@pytest.mark.slow
 @needs_signals
 def test_sigterm_writes_a_checkpoint_and_ends(tmp_path):
     options = ["digits", "--epochs", "300", "--checkpoint", "run", "--checkpoint-every", "100000"]
@@ -322,6 +327,7 @@ def test_sigterm_writes_a_checkpoint_and_ends(tmp_path):
     assert (tmp_path / "digits.safetensors").exists()
 
 
+@pytest.mark.slow
 @needs_signals
 def test_sigterm_without_checkpoints_ends_at_once(tmp_path):
     options = ["digits", "--epochs", "300"]

@@ -266,7 +266,11 @@ each_case = pytest.mark.parametrize(
 
 @needs_compiler
 @each_type
-@pytest.mark.parametrize("shape", [(40, 300, 128), (300, 20, 33), (129, 2, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param((40, 300, 128), marks=pytest.mark.slow), (300, 20, 33), (129, 2, 1)],
+    ids=str,
+)
 @pytest.mark.parametrize(("margin", "fence"), [(32, 77.0), (33, np.nan)])
 @each_case
 @pytest.mark.usefixtures("cramped")
@@ -283,6 +287,7 @@ SUMS = ["sum_examples", "linear_backward", "batch_norm", "batch_norm_backward", 
 SUMS += ["softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"]
 
 
+@pytest.mark.slow
 @needs_compiler
 @each_type
 @pytest.mark.parametrize("name", SUMS)
@@ -302,6 +307,7 @@ def test_sums_are_the_same_in_every_order_to_the_last_bit(name, dtype):
             np.testing.assert_array_equal(other[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("name", [*SUMS, "softmax"])
 @pytest.mark.usefixtures("cramped")

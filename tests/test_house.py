@@ -1,6 +1,7 @@
 """The order of the house: who may import whom, who may name CuPy, and what an import loads."""
 
 import ast
+import importlib
 import inspect
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import xpnet as xn
+from xpnet.backend import why_not_compiled
 
 PACKAGE = Path(xn.__file__).parent
 
@@ -215,6 +217,17 @@ def test_nobody_but_the_backend_asks_for_the_device(module):
 # -- what an import loads, and what there is to read ----
 
 
+@each_module
+def test_a_module_can_be_imported_where_there_is_what_it_needs(module):
+    """Of one that can't be imported no doctests are run."""
+    with_numba, with_cupy = ("_loops", "_numba"), ("_cupy",)
+    if module in with_numba and why_not_compiled() is not None:
+        pytest.skip(f"compiled kernels: {why_not_compiled()}")
+    if module in with_cupy:
+        pytest.importorskip("cupy", reason="CuPy is not installed (extra 'cuda12' or 'cuda13')")
+    assert importlib.import_module(f"xpnet.{module}").__doc__
+
+
 def loaded_by(*lines):
     """Return which of the heavy packages a fresh interpreter has loaded after some lines."""
     code = "\n".join([*lines, f"import sys; print(*[n for n in {HEAVY} if n in sys.modules])"])
@@ -229,10 +242,12 @@ def loaded_by(*lines):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_importing_the_library_loads_numpy_alone():
     assert loaded_by("import xpnet") == []
 
 
+@pytest.mark.slow
 def test_training_loads_no_more_than_the_compiler_on_the_cpu():
     assert loaded_by(
         "import numpy as np, xpnet as xn",
@@ -244,6 +259,7 @@ def test_training_loads_no_more_than_the_compiler_on_the_cpu():
     ) in ([], ["numba"])
 
 
+@pytest.mark.slow
 def test_a_heavy_import_would_be_noticed():
     assert loaded_by("import safetensors") == ["safetensors"]
 

@@ -131,6 +131,7 @@ print(fit()["train_loss"][-1] < 2)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(why_not_compiled() is not None, reason=f"{why_not_compiled()}")
 @pytest.mark.parametrize(
     "script",

@@ -268,6 +268,7 @@ def test_unfused_is_the_reference():
     assert type(select("cpu", fused=False).kernels) is Kernels
 
 
+@pytest.mark.slow
 @each_backend
 def test_long_sums_keep_their_digits(backend):
     n, m = 200_000, 3
@@ -311,11 +312,13 @@ def elsewhere(code, **environment):
 WHY = "import xpnet.backend as b; print(b.why_not_compiled(), type(b.select('cpu').kernels))"
 
 
+@pytest.mark.slow
 def test_numba_can_be_switched_off():
     pytest.importorskip("numba")
     assert "NUMBA_DISABLE_JIT is set" in elsewhere(WHY, NUMBA_DISABLE_JIT="1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "why"),
     [

@@ -197,6 +197,7 @@ def test_batch_norm_s_change_of_meaning_is_said():
         xn.Trainer(net).fit(X, Y, batch_size=4000, epochs=1, monitor=0, parts="auto")
 
 
+@pytest.mark.slow
 def test_where_even_parts_do_not_help_it_is_told():
     small = StrictBackend()
     ours = trainer(small, width=3000)

@@ -378,6 +378,7 @@ def test_the_rate_of_products(small, large, best, expected):
     assert sizes == expected
 
 
+@pytest.mark.slow
 def test_products_that_do_not_fit_end_the_search_for_the_best():
     small, tiny = StrictBackend(memory=3 * 2**20), StrictBackend(memory=1000)
     with small.active():
@@ -503,6 +504,7 @@ def quick(network, *data, **options):
     return xn.profile(network, *data, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error"]
 )
@@ -527,6 +529,7 @@ def test_a_profile_on_every_backend(device, loss, dtype):
     assert found.advice
 
 
+@pytest.mark.slow
 def test_a_profile_measures_the_rate_of_products(monkeypatch):
     asked = []
     monkeypatch.setattr(profiling, "product_rate", lambda *given: asked.append(given) or 5e9)
@@ -535,6 +538,7 @@ def test_a_profile_measures_the_rate_of_products(monkeypatch):
     assert {series.product_rate for series in found.series} == {5e9}
 
 
+@pytest.mark.slow
 def test_a_profile_leaves_the_network_as_it_is(device):
     network = net(device=device)
     xn.Trainer(network).step(np.ones((4, 4)), np.array([0, 1, 2, 0]))
@@ -546,6 +550,7 @@ def test_a_profile_leaves_the_network_as_it_is(device):
     np.testing.assert_array_equal(np.random.get_state()[1], np_state)  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_a_profile_of_two_backends(strict):
     found = quick(net(), devices=["cpu", strict], batch_sizes=[2], prediction=False)
     assert [s.device for s in found.series] == ["cpu", "cuda:0"]
@@ -553,6 +558,7 @@ def test_a_profile_of_two_backends(strict):
     assert set(found.crossovers) == {"training"}
 
 
+@pytest.mark.slow
 def test_a_profile_where_memory_ends():
     small = StrictBackend(memory=1_500_000)
     found = quick(
@@ -565,6 +571,7 @@ def test_a_profile_where_memory_ends():
     assert f"{series.refused:,} don't" in " ".join(found.advice)
 
 
+@pytest.mark.slow
 def test_a_profile_that_is_stopped_has_what_was_measured():
     found = quick(net(), seconds=1e9, stop=Later(3))
     assert [(s.mode, s.ended) for s in found.series] == [("training", "stopped")]
@@ -572,12 +579,14 @@ def test_a_profile_that_is_stopped_has_what_was_measured():
     assert quick(net(), stop=lambda: True).series == []
 
 
+@pytest.mark.slow
 def test_a_profile_tells_what_it_is_at():
     told = []
     quick(net(), watch=told.append, batch_sizes=[2], prediction=False)
     assert told[:2] == ["cpu: the rate of large products", "cpu, training: batches of 2"]
 
 
+@pytest.mark.slow
 def test_a_profile_of_the_user_s_data(device):
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(20, 4)), draw.integers(0, 3, 20)
@@ -587,6 +596,7 @@ def test_a_profile_of_the_user_s_data(device):
     assert quick(net(), sparse.csr_array(X), y, batch_sizes=[2]).series[0].rows
 
 
+@pytest.mark.slow
 def test_a_profile_can_be_written_as_json_and_drawn(tmp_path):
     found = quick(net())
     document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
@@ -597,6 +607,7 @@ def test_a_profile_can_be_written_as_json_and_drawn(tmp_path):
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_which_batch_sizes_are_tried():
     def sizes(**options):
         told = []

@@ -13,6 +13,7 @@ def rows():
     return {(row["activation"], str(row["init"])): row for row in study(width=500, depth=20)}
 
 
+@pytest.mark.slow
 def test_twenty_layers_of_each_kind(rows):
     assert len(rows) == 8
     for row in rows.values():

@@ -171,6 +171,7 @@ def large(tmp_path, dtype="f4"):
     return X, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_memory_does_not_grow_with_the_file(strict, tmp_path, dtype):
     X, y = large(tmp_path, dtype)

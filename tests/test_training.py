@@ -1306,6 +1306,7 @@ def state_of(trainer):
     return [trainer.steps, trainer.epochs, *(trainer.backend.to_host(a).copy() for a in arrays)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["everything", "l2", "mean_squared_error", "a schedule"])
 def test_a_fit_with_auto_is_the_fit_with_the_number_chosen(device, scenario):
     scenario = SCENARIOS.get(scenario, EVERYTHING)
@@ -1321,6 +1322,7 @@ def test_a_fit_with_auto_is_the_fit_with_the_number_chosen(device, scenario):
     assert history["train_loss"] == expected["train_loss"]
 
 
+@pytest.mark.slow
 def test_choosing_leaves_the_trainer_and_its_network_as_they_are(device):
     X, y = problem("softmax_cross_entropy", n=400)
     trainer = EVERYTHING.trainer(device)
@@ -1350,6 +1352,7 @@ def test_auto_takes_small_batches_of_few_examples(n, expected):
     assert xn.Trainer(network()).fit(X, y, batch_size="auto", epochs=1).batch_size == expected
 
 
+@pytest.mark.slow
 def test_auto_takes_sparse_features_augmentation_and_weights():
     sparse = pytest.importorskip("scipy.sparse")
     X, y = problem("softmax_cross_entropy", n=400)
@@ -1366,6 +1369,7 @@ def test_another_word_for_a_batch_size_is_refused():
         fit(batch_size="large")
 
 
+@pytest.mark.slow
 def test_auto_where_memory_ends_takes_the_smallest(monkeypatch):
     X, y = problem("softmax_cross_entropy", n=400)
     trainer = xn.Trainer(network())

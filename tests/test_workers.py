@@ -181,6 +181,7 @@ def fresh(code: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 @pytest.mark.parametrize("kind", ["numpy", "numba"])
 def test_processes_give_what_one_gives(method, kind):
@@ -191,6 +192,7 @@ def test_processes_give_what_one_gives(method, kind):
         check_processes(method, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("kind", ["numpy", "numba"])
 def test_parent_and_forked_child_train_on_apart(kind):
@@ -198,6 +200,7 @@ def test_parent_and_forked_child_train_on_apart(kind):
     assert fresh(f"check_fork({kind!r}); print('done')") == "done\n"
 
 
+@pytest.mark.slow
 def test_a_process_of_another_hash_seed_gives_the_same():
     """Nothing hangs on the order of a set, or on what else a process has done."""
     code = (

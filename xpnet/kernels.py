@@ -152,7 +152,7 @@ class Kernels:
         # `take` of NumPy before 2.5 casts to a narrower type, from 2.5 on to a wider one too.
         for given, out in ((order, work.chosen), *pairs):
             if given.dtype != out.dtype:
-                raise TypeError(f"rows of {given.dtype} can't be cast to {out.dtype} as they are taken")
+                raise TypeError(f"{given.dtype} is gathered, and not cast to {out.dtype}")
         n = len(pairs[0][1])
         counting, places, chosen = (
             array[:n] for array in (work.counting, work.places, work.chosen)
