@@ -16,9 +16,20 @@ import xpnet.backend
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
 
+#: Doctests that measure time.
+SLOW_DOCTESTS = ("xpnet.profiling.profile",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the doctests that are slow: they can't do it themselves."""
+    for item in items:
+        if item.name in SLOW_DOCTESTS:
+            item.add_marker("slow")
+
 
 def pytest_collection_finish() -> None:
-    """Spare every collection of garbage in a test the walk through all that pytest has collected."""
+    """Spare each collection of garbage the walk through all the tests that pytest has found."""
     gc.collect()
     gc.freeze()
 

@@ -342,8 +342,9 @@ def test_run_refuses_what_it_does_not_know(capsys, wrong):
 
 
 @pytest.mark.slow
-def test_run_runs_a_suite(tmp_path):
-    # The only one for real: the quickest.
+def test_run_runs_a_suite(monkeypatch, tmp_path):
+    # The only one for real: the quickest. Within a worker of pytest-xdist nothing is measured.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     assert run.main(["--only", "kernels", "--quick", "--device", "cpu", "-o", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("*-kernels-quick.json")
     saved = results.read(path)

@@ -423,7 +423,7 @@ class TestStopping:
         {"dtype": "float32"},
         {"callbacks": [xn.WeightAverage(xn.ExponentialMovingAverage(0.9))]},
     ],
-    ids=str,
+    ids=lambda options: "+".join(options),
 )
 def test_options_of_our_own_learn(kind, options):
     X, y = datasets.load_iris(return_X_y=True)

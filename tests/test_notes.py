@@ -595,6 +595,7 @@ class TestChapter6Initialisation:
         found = (net.predict(X) ** 2).mean() / (X**2).mean()
         assert found == pytest.approx(per_layer**depth, rel=0.1 * depth)
 
+    @pytest.mark.slow
     def test_through_twenty_layers(self):
         """What the chapter calls vanishing and exploding, and what keeps the scale."""
         last = {

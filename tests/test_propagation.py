@@ -20,12 +20,14 @@ def test_twenty_layers_of_each_kind(rows):
         assert len(row["activations"]) == len(row["expected"]) == len(row["gradients"]) == 20
 
 
+@pytest.mark.slow
 def test_activations_are_what_theory_says(rows):
     for row in rows.values():
         # Of layers that are not infinitely wide the scale wanders, by some 1/√width in each.
         np.testing.assert_allclose(np.log(row["activations"]), np.log(row["expected"]), atol=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "init", "low", "high"),
     [
@@ -42,6 +44,7 @@ def test_it_vanishes_explodes_or_holds(rows, activation, init, low, high):
     assert low < rows[activation, init]["activations"][-1] < high
 
 
+@pytest.mark.slow
 def test_gradients_vanish_and_explode_too(rows):
     gradients = {key: row["gradients"] for key, row in rows.items()}
     assert max(gradients["tanh", "Normal(sigma=0.01)"]) < 1e-12

@@ -24,7 +24,13 @@ def _task(norm, dtype="float64"):
 
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
 @pytest.mark.parametrize(
-    "kind", [k for k in rivals.KINDS if k is not rivals.Products], ids=lambda kind: kind.name
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind is rivals.TorchCompiled else ())
+        for kind in rivals.KINDS
+        if kind is not rivals.Products
+    ],
+    ids=lambda kind: kind.name,
 )
 def test_a_rival_trains_as_we_do(kind, norm):
     network, task = _task(norm)
