@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Checks the whole project in a fresh virtual environment: packaging, style, types, tests, and the
-# README's commands. PYTHON names the interpreter to use, python3 if unset.
+# Checks the whole project in fresh virtual environments: the README's first commands as they stand
+# there, then packaging, style, types, tests, the other commands, and the tests once more with the
+# oldest and the newest versions that the project is for. PYTHON names the interpreter to use,
+# python3 if unset.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
 work=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$work"' EXIT
 
-# A caller's shell may bring another copy of the package, or an order to write in colour.
-unset PYTHONPATH FORCE_COLOR PY_COLORS GITHUB_ACTIONS
+# A caller's shell may bring another copy of the package, other options, or an order for colours.
+unset PYTHONPATH PYTEST_ADDOPTS PYTEST_PLUGINS FORCE_COLOR PY_COLORS GITHUB_ACTIONS
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+TIMEFORMAT='took %1R s, %1U s of it on a processor'
+python=${PYTHON:-python3}
 
 say() { printf '\n== %s\n' "$*"; }
 die() {
@@ -17,20 +22,52 @@ die() {
     exit 1
 }
 
+show_versions() {
+    python --version
+    pip list --format=freeze | grep -iE '^(xpnet|numpy|numba|cupy|torch|scipy|scikit-learn|pandas|pytest|mypy|ruff)'
+}
+
+# Make a virtual environment and a copy of what is tracked; name them, and the interpreter.
+fresh() {
+    "$2" -m venv "$work/$1/venv"
+    mkdir "$work/$1/copy"
+    git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$work/$1/copy"
+}
+# Run a command of a fresh environment, in its copy.
+within() (
+    cd "$work/$1/copy"
+    PATH=$work/$1/venv/bin:$PATH "${@:2}"
+)
+
+# The lines of the README's first block of commands.
+mapfile -t commands < <(awk '/^```/ { if (inside) exit; inside = /sh$/; next } inside' README.md)
+[[ ${#commands[@]} -eq 2 ]] || die "the README begins with ${#commands[@]} commands, not two"
+for i in 0 1; do
+    say "README: ${commands[i]}"
+    fresh "readme-$i" "$python"
+    time within "readme-$i" bash -euc "${commands[i]}"
+done
+for file in digits.safetensors digits.png; do
+    [[ -s $work/readme-0/copy/$file ]] || die "the README's first command has not written $file"
+done
+
+say "the same tests twice in one process"
+within readme-1 python -c 'import pytest; assert pytest.main(["-q"]) == pytest.main(["-q"]) == 0'
+
 say "install into a fresh virtual environment"
-"${PYTHON:-python3}" -m venv "$work/venv"
+"$python" -m venv "$work/venv"
 PATH=$work/venv/bin:$PATH
 # PyTorch is what the tests compare with; it is not made for every Python and machine.
+left_out=()
 if ! pip install -qq '.[dev,oracle]'; then
-    echo "check.sh: PyTorch can't be installed here: the live comparison with it is skipped"
+    left_out+=("the live comparison with PyTorch, which can't be installed here")
     pip install -qq '.[dev]'
 fi
 # CuPy and NVRTC compile the CUDA kernels, for which they need no GPU.
 if ! pip install -qq '.[cuda-check]'; then
-    echo "check.sh: NVRTC can't be installed here: the CUDA kernels are not compiled for a GPU"
+    left_out+=("compiling the CUDA kernels for a GPU: NVRTC can't be installed here")
 fi
-python --version
-pip list --format=freeze | grep -iE '^(xpnet|numpy|cupy|torch|scikit-learn|pytest|mypy|ruff)'
+show_versions
 
 say "ruff"
 ruff check
@@ -39,8 +76,9 @@ ruff format --check
 say "mypy"
 mypy
 
-say "pytest"
-python -m pytest  # as a module, for the source tree to come first: doctests want it
+say "all tests, in random order"
+# As a module, for the source tree to come first: doctests want it.
+time python -m pytest -q -m "" -n auto --maxprocesses 4
 
 say "scikit-learn's own tests of its MLP, on ours"
 python ci/sklearn_mlp.py
@@ -63,7 +101,6 @@ run() {
     printf '$ %s\n' "$*"
     "$@" 2>&1 | tee -a "$work/output"
 }
-TIMEFORMAT='took %1R s'
 time run xpnet train digits
 run xpnet predict digits.safetensors digits -o out.csv
 run xpnet evaluate digits.safetensors digits
@@ -79,7 +116,43 @@ lines=$(xpnet train nosuch.csv 2>&1 >/dev/null | wc -l) || true
 [[ $lines -eq 1 ]] || die "a wrong command gave $lines lines of error, not one"
 
 output=$(<"$work/output")
-LC_ALL=C
-[[ ${output//[$'\n\t']/} != *[[:cntrl:]]* ]] || die "piped output holds control codes"
+(LC_ALL=C && [[ ${output//[$'\n\t']/} != *[[:cntrl:]]* ]]) || die "piped output holds control codes"
+cd "$root"
+
+# Print the first of some interpreters that runs: one on the PATH, or one that pyenv has.
+interpreter() {
+    local version candidate
+    for version in "$@"; do
+        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+            if "$candidate" --version >/dev/null 2>&1; then
+                printf '%s\n' "$candidate"
+                return
+            fi
+        done
+    done
+    return 1
+}
+# Run the quick tests with some versions, of an interpreter and of what pip installs with options.
+with_versions() (
+    say "the tests with the $1 versions"
+    "$2" -m venv "$work/$1"
+    PATH=$work/$1/bin:$PATH
+    pip install -qq "${@:3}" '.[dev]'
+    show_versions
+    time python -m pytest -q -n auto --maxprocesses 4
+)
+
+python ci/oldest.py >"$work/oldest.txt"
+if found=$(interpreter 3.11); then
+    with_versions oldest "$found" -c "$work/oldest.txt"
+else
+    left_out+=("the tests with the oldest versions: no Python 3.11 runs here")
+fi
+if found=$(interpreter 3.13 3.12); then
+    with_versions newest "$found"
+else
+    left_out+=("the tests with the newest versions: no Python 3.13 or 3.12 runs here")
+fi
 
 say "all is well"
+[[ ${#left_out[@]} -eq 0 ]] || printf 'but left out: %s\n' "${left_out[@]}"

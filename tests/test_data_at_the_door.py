@@ -7,6 +7,7 @@ them exactly. What is refused is told by what was given, what is expected, and w
 import decimal
 import re
 import tracemalloc
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,20 @@ from scipy import sparse
 import xpnet as xn
 from xpnet import Rows
 
-pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+
+class FromFiles:
+    """A package of the extra "files": a test that uses it is skipped where one is missing."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        for package in ("pyarrow", "pandas"):
+            pytest.importorskip(package, reason=f"{package} is not installed (extra 'files')")
+        return getattr(sys.modules[self._name], name)
+
+
+pd, pa = FromFiles("pandas"), FromFiles("pyarrow")
 
 # Of NumPy's matrices, which are data like any other here.
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
