@@ -7,7 +7,6 @@ them exactly. What is refused is told by what was given, what is expected, and w
 import decimal
 import re
 import tracemalloc
-import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +19,15 @@ import xpnet as xn
 from xpnet import Rows
 
 
-class FromFiles:
-    """A package of the extra "files": a test that uses it is skipped where one is missing."""
-
-    def __init__(self, name):
-        self._name = name
-
-    def __getattr__(self, name):
-        for package in ("pyarrow", "pandas"):
-            pytest.importorskip(package, reason=f"{package} is not installed (extra 'files')")
-        return getattr(sys.modules[self._name], name)
+def pandas():
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
 
 
-pd, pa = FromFiles("pandas"), FromFiles("pyarrow")
+def arrow():
+    pandas()  # one extra brings both
+    return pytest.importorskip("pyarrow")
+
 
 # Of NumPy's matrices, which are data like any other here.
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -101,12 +96,12 @@ def refused(name, make, why, estimator=""):
 
 
 def frame(values=X, columns=("a", "b", "c"), **more):
-    return pd.DataFrame(values, columns=list(columns), **more)
+    return pandas().DataFrame(values, columns=list(columns), **more)
 
 
 def table(first, second=None, third=None):
     second = X[:, 1] if second is None else second
-    return pa.table({"a": first, "b": second, "c": X[:, 2] if third is None else third})
+    return arrow().table({"a": first, "b": second, "c": X[:, 2] if third is None else third})
 
 
 def read_only():
@@ -226,7 +221,7 @@ trains("frame, boolean", lambda: frame(X > 1).astype("boolean"), (X > 1).astype(
 trains("frame, Arrow types", lambda: frame().convert_dtypes(dtype_backend="pyarrow"))
 trains("frame, categories that are numbers", lambda: frame(X.astype(int)).astype("category"))
 trains("frame, two columns of one name", lambda: frame(columns="aab"), estimator="refused")
-trains("frame, sparse columns", lambda: frame().astype(pd.SparseDtype(float, 0.0)))
+trains("frame, sparse columns", lambda: frame().astype(pandas().SparseDtype(float, 0.0)))
 refused("frame with NaN", lambda: frame(GAP), "gaps")
 refused("frame, Float64 with gaps", lambda: frame(GAP).astype("Float64"), "gaps")
 refused("frame, Int64 with gaps", lambda: frame(GAP).astype("Int64"), "gaps")
@@ -237,31 +232,32 @@ refused(
 )
 refused("frame with text", lambda: frame().assign(b=TEXT), "columns")
 refused("frame with text of numbers", lambda: frame().astype({"b": str}), "columns", "trains")
-refused("frame with categories", lambda: frame().assign(b=pd.Categorical(TEXT)), "columns")
+refused("frame with categories", lambda: frame().assign(b=pandas().Categorical(TEXT)), "columns")
 refused("frame with dates", lambda: frame().assign(b=DAYS), "columns")
 refused("frame of objects", lambda: frame().astype(object), "columns", "trains")
 refused("frame of complex numbers", lambda: frame(X + 0j), "columns")
-refused("series", lambda: pd.Series(X[:, 0]), "1-d")
+refused("series", lambda: pandas().Series(X[:, 0]), "1-d")
 refused("frame without columns", lambda: frame()[[]], "shape")
 
 # Arrow's.
 trains("Arrow table", lambda: table(X[:, 0]))
 trains("Arrow table of several types", lambda: table(X[:, 0].astype("i4"), X[:, 1].astype("f4")))
 trains(
-    "Arrow table in pieces", lambda: pa.concat_tables([table(X[:, 0])[:10], table(X[:, 0])[10:]])
+    "Arrow table in pieces",
+    lambda: arrow().concat_tables([table(X[:, 0])[:10], table(X[:, 0])[10:]]),
 )
 trains("Arrow table with truth values", lambda: table(X[:, 0] > 1), np.c_[X[:, 0] > 1, X[:, 1:]])
 trains("Arrow record batch", lambda: table(X[:, 0]).to_batches()[0])
-trains("Arrow tensor", lambda: pa.Tensor.from_numpy(X))
-refused("Arrow table with gaps", lambda: table(X[:, 0], pa.array([None, *X[1:, 1]])), "gaps")
+trains("Arrow tensor", lambda: arrow().Tensor.from_numpy(X))
+refused("Arrow table with gaps", lambda: table(X[:, 0], arrow().array([None, *X[1:, 1]])), "gaps")
 refused(
     "Arrow table, truth values with gaps",
-    lambda: table(X[:, 0], pa.array([None, *(X[1:, 1] > 1)])),
+    lambda: table(X[:, 0], arrow().array([None, *(X[1:, 1] > 1)])),
     "gaps",
 )
 refused("Arrow table with text", lambda: table(X[:, 0], TEXT), "columns")
 refused("Arrow table with dates", lambda: table(X[:, 0], DAYS), "columns", "trains")
-refused("Arrow array", lambda: pa.array(X[:, 0]), "1-d")
+refused("Arrow array", lambda: arrow().array(X[:, 0]), "1-d")
 
 
 def mapped(folder, array=X):
@@ -437,6 +433,7 @@ def test_one_column():
     same(*nets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_ten_million_rows_of_one_column(dtype):
     """Beside the data the training needs a few index arrays, and no further copy of float32."""
@@ -472,16 +469,16 @@ GOOD_LABELS = {
     "every second": lambda: np.repeat(Y, 2)[::2],
     "matrix": lambda: np.asmatrix(Y).T,
     "masked, nothing hidden": lambda: np.ma.masked_array(Y),
-    "series": lambda: pd.Series(Y, index=range(N, 0, -1)),
-    "series Int64": lambda: pd.Series(Y).astype("Int64"),
-    "series boolean": lambda: pd.Series(Y > 0).astype("boolean"),
-    "series, Arrow type": lambda: pd.Series(Y).convert_dtypes(dtype_backend="pyarrow"),
-    "series of categories": lambda: pd.Series(Y).astype("category"),
-    "frame": lambda: pd.DataFrame({"y": Y}),
-    "Arrow array": lambda: pa.array(Y),
-    "Arrow array of truth values": lambda: pa.array(Y > 0),
-    "Arrow array in pieces": lambda: pa.chunked_array([Y[:5], Y[5:]]),
-    "Arrow table": lambda: pa.table({"y": Y}),
+    "series": lambda: pandas().Series(Y, index=range(N, 0, -1)),
+    "series Int64": lambda: pandas().Series(Y).astype("Int64"),
+    "series boolean": lambda: pandas().Series(Y > 0).astype("boolean"),
+    "series, Arrow type": lambda: pandas().Series(Y).convert_dtypes(dtype_backend="pyarrow"),
+    "series of categories": lambda: pandas().Series(Y).astype("category"),
+    "frame": lambda: pandas().DataFrame({"y": Y}),
+    "Arrow array": lambda: arrow().array(Y),
+    "Arrow array of truth values": lambda: arrow().array(Y > 0),
+    "Arrow array in pieces": lambda: arrow().chunked_array([Y[:5], Y[5:]]),
+    "Arrow table": lambda: arrow().table({"y": Y}),
     **{t: lambda t=t: Y.astype(t) for t in ("i1", "u1", "u8", ">i4", "f2", "f4", "f8", ">f8", "g")},
 }
 
@@ -496,14 +493,14 @@ BAD_LABELS = {
     ),
     "objects": (lambda: Y.astype(object), r"y has dtype object: .*needs (integer labels|numbers)"),
     "None in it": (lambda: [None, *Y[1:].tolist()], r"y has dtype object"),
-    "series of strings": (lambda: pd.Series(np.where(Y, "b", "a")), r"y has dtype object"),
-    "Arrow array of strings": (lambda: pa.array(["a", "b"] * 12), r"y has dtype object"),
+    "series of strings": (lambda: pandas().Series(np.where(Y, "b", "a")), r"y has dtype object"),
+    "Arrow array of strings": (lambda: arrow().array(["a", "b"] * 12), r"y has dtype object"),
     "dates": (lambda: DAYS, r"y has dtype datetime64"),
     "complex": (lambda: Y + 0j, r"y has dtype complex128"),
     "NaN": (lambda: np.where(Y, np.nan, 0), _WHOLE),
     "infinite": (lambda: np.where(Y, np.inf, 0), _WHOLE),
-    "Int64 with gaps": (lambda: pd.Series(Y).astype("Int64").mask(Y > 0), _WHOLE),
-    "Arrow array with gaps": (lambda: pa.array([None, *Y[1:].tolist()]), _WHOLE),
+    "Int64 with gaps": (lambda: pandas().Series(Y).astype("Int64").mask(Y > 0), _WHOLE),
+    "Arrow array with gaps": (lambda: arrow().array([None, *Y[1:].tolist()]), _WHOLE),
     "masked": (lambda: np.ma.masked_array(Y, mask=Y > 0), r"y has \d+ masked values: remove"),
     "one class": (lambda: Y * 0, r"y has one (class|value) only \(0\): there is nothing to learn"),
     "too few": (lambda: Y[:5], r"X has 24 rows and y has 5: give one label for each example"),
@@ -516,7 +513,7 @@ BAD_LABELS = {
     "generator": (lambda: (v for v in Y), r"y is a generator: give an array, a table, or a list"),
     "nothing": (lambda: None, r"y is a NoneType: give an array"),
     "frame of strings": (
-        lambda: pd.DataFrame({"y": np.where(Y, "b", "a")}),
+        lambda: pandas().DataFrame({"y": np.where(Y, "b", "a")}),
         r"y has columns without numbers: 'y' \(str\)",
     ),
 }
