@@ -39,9 +39,9 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-#: What a quick test may start: it runs once, and many tests use what it makes or says. `uname` is
-#: what Python's `platform` asks.
-ONCE = {"cc", "gcc", "g++", "uname"}
+#: What a quick test may start, since it runs once for all tests: compilers, what Python's
+#: `platform` asks, and what Matplotlib asks for fonts where it has not yet noted them.
+ONCE = {"cc", "gcc", "g++", "uname", "fc-list", "system_profiler"}
 
 
 def _start(self: subprocess.Popen[Any], args: Any, *rest: Any, **options: Any) -> None:
