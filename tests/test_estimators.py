@@ -54,18 +54,27 @@ def expected_failures(estimator):
     return {}
 
 
-@parametrize_with_checks(
-    [
+def checked(*several):
+    """Return a decorator: scikit-learn's checks of both estimators, with some options each."""
+    estimators = [
         kind(max_iter=100, random_state=0, **options)
         for kind in (MLPClassifier, MLPRegressor)
-        for options in ({}, {"batch_norm": True}, {"dropout": 0.1})
-    ],
-    expected_failed_checks=expected_failures,
-)
+        for options in several
+    ]
+    return parametrize_with_checks(estimators, expected_failed_checks=expected_failures)
+
+
+@checked({})
 def test_scikit_learn_s_checks(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(estimator)
+
+
+@pytest.mark.slow
+@checked({"batch_norm": True}, {"dropout": 0.1})
+def test_scikit_learn_s_checks_with_options_of_our_own(estimator, check):
+    test_scikit_learn_s_checks(estimator, check)
 
 
 # -- the same as scikit-learn's ----
