@@ -3,9 +3,11 @@
 import ast
 import importlib
 import inspect
+import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,30 @@ def test_nobody_but_the_backend_asks_for_the_device(module):
         and any(_name(part) == "device" for part in ast.walk(node))
     ]
     assert module in ("backend", "_cupy") or asked == []
+
+
+# -- quick tests ----
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: subprocess.run([sys.executable, "-V"]),
+        lambda: subprocess.run("echo", shell=True),
+        lambda: os.system("echo"),
+        lambda: multiprocessing.Process().start(),
+        lambda: ProcessPoolExecutor(1).submit(print),
+    ],
+    ids=["run", "shell", "system", "process", "pool"],
+)
+def test_a_quick_test_starts_no_process(start):
+    with pytest.raises(pytest.fail.Exception, match="to be marked slow"):
+        start()
+
+
+@pytest.mark.slow
+def test_a_slow_one_may():
+    assert subprocess.run([sys.executable, "-V"], capture_output=True).stdout.startswith(b"Python")
 
 
 # -- what an import loads, and what there is to read ----
