@@ -16,6 +16,12 @@ import xpnet.backend
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
 
+def pytest_sessionstart() -> None:
+    """Let Ctrl-C be heard where the shell ignores it: for what runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 #: Doctests that measure time.
 SLOW_DOCTESTS = ("xpnet.profiling.profile",)
 
@@ -68,13 +74,6 @@ def few_processes(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(os, "fork", _refuse, raising=False)
             patch.setattr(os, "system", _refuse)
         yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def heard_interrupts() -> None:
-    """Let Ctrl-C be heard where the shell ignores it: for what runs in the background."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
