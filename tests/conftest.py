@@ -16,6 +16,7 @@ import xpnet.backend
 from xpnet._numpy import NumpyBackend
 from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
 
+
 def pytest_sessionstart() -> None:
     """Let Ctrl-C be heard where the shell ignores it: for what runs in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
