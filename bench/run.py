@@ -91,6 +91,7 @@ def run_suite(suite: str, options: argparse.Namespace) -> tuple[int, dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         json_file = Path(folder) / "results.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["-p", "no:randomly"]  # cases of a group stand side by side
         # When interrupted it would complain of what has not run.
         command += ["-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"]
         command += [f"bench/bench_{suite}.py", "--benchmark-quiet", f"--benchmark-json={json_file}"]
