@@ -77,6 +77,14 @@ def few_processes(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """Let no test change for the others how Ctrl-C and SIGTERM are met."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
     """CuPy's stand-in: fresh, its counters at zero, not active.

@@ -78,6 +78,7 @@ def results(folder):
 
 
 def test_a_claim_that_fails_costs_itself_alone(stub, capsys):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     status = quick.main(["machine", "step", "memory", "-o", str(stub)])
     assert status == 1
     found = results(stub)
@@ -101,6 +102,7 @@ def test_a_claim_that_fails_costs_itself_alone(stub, capsys):
     assert "ImportError: no such module" in (stub / "quick.log").read_text()
     assert "| step | wrong | NOT HELD | 2 µs \\| 3 |" in (stub / "quick.md").read_text()
     assert json.loads((stub / "quick.json").read_text())["facts"] == {"device": 1}
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_a_part_is_ended_when_its_time_is_up(stub, monkeypatch):

@@ -27,8 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -346,6 +346,17 @@ def _broken_off(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def interruptions(handler: Any) -> Iterator[None]:
+    """Meet Ctrl-C and SIGTERM with a handler meanwhile, also where the shell ignores them."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit status."""
     options = options_of(arguments)
@@ -357,18 +368,16 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"gpu.sh: {error.filename} can't be written: {error.strerror}", file=sys.stderr)
         return 2
-    for interruption in (signal.SIGINT, signal.SIGTERM):  # also where the shell ignores them
-        signal.signal(interruption, _broken_off)
     began, status = time.monotonic(), 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as options.scratch:
         try:
-            run(options, book, log, lambda: save(options, folder, book, began))
+            with interruptions(_broken_off):
+                run(options, book, log, lambda: save(options, folder, book, began))
         except KeyboardInterrupt:
             print("gpu.sh: broken off; what was settled is kept", file=sys.stderr)
             status = 130
-        for interruption in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(interruption, signal.SIG_IGN)
-    claims = save(options, folder, book, began)
+    with interruptions(signal.SIG_IGN):
+        claims = save(options, folder, book, began)
     print(summary(claims, options.parts))
     print(f"{DRY}\n" * options.dry_run + f"{counts(claims)}: see {folder / 'quick.md'}", flush=True)
     return status or int(any(claim["held"] is False for claim in claims))
