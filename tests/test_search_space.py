@@ -195,6 +195,13 @@ def test_a_grid_rises_from_end_to_end(make, ends, data):
     assert points == sorted(points)
 
 
+def test_a_grid_rises_between_neighbouring_numbers_too():
+    low, high = 9.999999999999998e299, 9.999999999999999e299
+    points = uniform(low, high).grid(5)
+    assert points == sorted(points)
+    assert (points[0], points[-1]) == (low, high)
+
+
 @given(st.integers(-(2**63), 2**63 - 2), st.integers(1, 2**64 - 1), st.integers(1, 50))
 def test_a_grid_of_whole_numbers_is_as_even_as_it_can_be(low, span, n):
     high = min(low + span, 2**63 - 1)

@@ -108,7 +108,9 @@ class Interval(Distribution):
         steps = check_count(n, "n") - 1
         if steps == 0:
             return [self._between(1, 1)]
-        return [self.low, *(self._between(steps - i, i) for i in range(1, steps)), self.high]
+        between = (self._between(steps - i, i) for i in range(1, steps))
+        # Between two neighbouring numbers rounding may turn those within round.
+        return sorted([self.low, *between, self.high])
 
 
 @dataclass(frozen=True)
