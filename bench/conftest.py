@@ -1,12 +1,10 @@
 """The suites' options, and what a saved benchmark says of the machine."""
 
 import os
-import shutil
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import harness
+import machine
 import pytest
 
 from xpnet import backend
@@ -65,17 +63,10 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     machine_info["blas"] = _blas()
     cuda = backend.info()
     machine_info["cuda"], machine_info["devices"] = cuda["cuda"], cuda["devices"]
-    versions = {name: _version(name) for name in PACKAGES}
+    versions = {name: machine.installed(name) for name in PACKAGES}
     if cuda["devices"]:
-        versions |= cuda["versions"] | _driver()
+        versions |= cuda["versions"] | {"nvidia_driver": machine.driver()}
     machine_info["versions"] = {name: found for name, found in versions.items() if found}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _blas() -> str | None:
@@ -87,13 +78,3 @@ def _blas() -> str | None:
     words = "{internal_api} {version} ({architecture}), threads: {num_threads}"
     pools = [p for p in threadpool_info() if p["user_api"] == "blas" and "numpy" in p["filepath"]]
     return "; ".join(words.format_map({"architecture": "?"} | pool) for pool in pools) or None
-
-
-def _driver() -> dict[str, str]:
-    """Return the version of NVIDIA's driver, which CUDA's own numbers do not tell."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return {}
-    query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
-    lines = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
-    return {"nvidia_driver": lines[0].strip()} if lines else {}

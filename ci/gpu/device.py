@@ -1,14 +1,12 @@
 """What the claims ask of the machine, on a GPU; `stand_in.StandIn` has the same without one."""
 
 import gc
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import machine
 import numpy as np
 
 from xpnet import backend
@@ -45,10 +43,10 @@ class Gpu:
         (device, *_) = found["devices"]
         memory = f"{device['memory'] / 2**30:.0f} GiB"
         named = f"{device['name']}, {memory}, compute capability {device['compute_capability']}"
-        packages = {name: _version(name) for name in PACKAGES}
+        packages = {name: machine.installed(name) for name in PACKAGES}
         return {
             "device": named,
-            "driver": _driver(),
+            "driver": machine.driver() or "unknown",
             **found["versions"],
             "python": sys.version.split()[0],
             **{name: number for name, number in packages.items() if number},
@@ -134,23 +132,3 @@ def changed(
 ) -> Callable[..., Any]:
     """Return what makes a backend's repeaters and changes each."""
     return lambda *arguments: how(repeater(*arguments))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _driver() -> str:
-    """Return the version of NVIDIA's driver."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return "nvidia-smi is not on the PATH"
-    query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=10)
-    except subprocess.TimeoutExpired as error:
-        return str(error)
-    return (done.stdout or done.stderr).strip().partition("\n")[0]

@@ -38,6 +38,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORKER = HERE / "worker.py"
 
+sys.path.append(str(ROOT / "bench"))
+
+from results import markdown as as_markdown  # noqa: E402 - it is found only now
+from results import write  # noqa: E402
+
 
 @dataclass(frozen=True)
 class Part:
@@ -288,9 +293,7 @@ def table(claims: list[Record], markdown: bool) -> str:
     rows = [[c["part"], c["claim"], WORDS[c["held"]], c["figure"]] for c in claims]
     head = ["part", "claim", "", "figure"]
     if markdown:
-        lines = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-        lines.insert(1, ["---"] * 4)
-        return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+        return as_markdown([[c.replace("|", "\\|") for c in row] for row in [head, *rows]], left=4)
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
     lines = [
         [*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]] for row in [head, *rows]
@@ -311,13 +314,6 @@ def summary(claims: list[Record], parts: list[str]) -> str:
             of_part.insert(0, row | {"figure": figure})
         shown += of_part
     return table(shown, markdown=False)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file so that there is never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def save(options: argparse.Namespace, folder: Path, book: Book, began: float) -> list[Record]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / name) for name in (".", "tests", "bench")]
 
 import emulator  # noqa: E402 - it is found only now
 from device import Gpu, changed  # noqa: E402
@@ -59,9 +59,8 @@ def install() -> None:
     for name, value in functions.items():
         setattr(module, name, value)
     sys.modules[module.__name__] = module
-    if hasattr(backend._cupy, "cache_clear"):
-        backend._cupy.cache_clear()
-        backend.why_no_cuda.cache_clear()
+    backend._cupy.cache_clear()
+    backend.why_no_cuda.cache_clear()
 
 
 class StandIn(Gpu):

@@ -202,7 +202,9 @@ def _members(device: Gpu, widths: tuple[int, ...]) -> Outcome:
     found = [[lap.time() for lap in laps] for _ in range(pace.rounds[0])]
     many, one = (sorted(column)[len(found) // 2] for column in zip(*found, strict=True))
     over = many / one
-    figure = f"{_figure(many)}, one alone {_figure(one)}: {over:.2f} times; target at most 2"
+    figure = (
+        f"{_figure(many)}, one alone {_figure(one)}: {over:.2f} times; target at most {OVER_ONE:g}"
+    )
     return over <= OVER_ONE, figure, {"many": many, "one": one}
 
 
