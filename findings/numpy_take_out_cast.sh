@@ -5,9 +5,9 @@
 # TypeError, while float64 into float32, float64 into int32 and int64 into int8 pass without a word,
 # the last with the high bits cut off. From 2.5 on they ask whether the source can be cast to `out`
 # by the same-kind rule, and only warn if not: what was refused passes, what changes the kind gives
-# a DeprecationWarning, and int64 into int8 still passes without a word (NumPy 2.5.0's release notes,
-# gh-30615). So a TypeError that code relied on to catch a wrong dtype is gone, and CuPy, which
-# refuses every other dtype ("Output dtype mismatch"), agrees with neither.
+# a DeprecationWarning, and int64 into int8 still passes without a word (release notes of NumPy
+# 2.5.0, gh-30615). So a TypeError that code relied on to catch a wrong dtype is gone, and CuPy,
+# which refuses every other dtype ("Output dtype mismatch"), agrees with neither.
 #
 # Touches us: gathering a batch took it for granted that a wrong dtype raises; it compares dtypes
 # itself now.
