@@ -36,6 +36,7 @@ def undisturbed(run, *options):  # noqa: F811
     return Path("undisturbed.safetensors").read_bytes()
 
 
+@pytest.mark.slow  # takes long
 @pytest.mark.parametrize(
     "options",
     [

@@ -264,11 +264,12 @@ each_case = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow  # takes long
 @needs_compiler
 @each_type
 @pytest.mark.parametrize(
     "shape",
-    [pytest.param((40, 300, 128), marks=pytest.mark.slow), (300, 20, 33), (129, 2, 1)],
+    [(40, 300, 128), (300, 20, 33), (129, 2, 1)],
     ids=str,
 )
 @pytest.mark.parametrize(("margin", "fence"), [(32, 77.0), (33, np.nan)])
