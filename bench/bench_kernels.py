@@ -13,8 +13,8 @@ import pytest
 from harness import BACKENDS, Pace, each_dtype, note, open_backend, race
 from kernel_cases import Cases
 
-from xpnet.backend import Backend, select, why_no_cuda
-from xpnet.kernels import Kernels
+from xpnet.backends.reference import Kernels
+from xpnet.backends.select import Backend, select, why_no_cuda
 
 
 def fused(kernels: Kernels) -> list[str]:

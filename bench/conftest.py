@@ -7,7 +7,7 @@ import harness
 import machine
 import pytest
 
-from xpnet import backend
+from xpnet.backends import select as backend
 
 #: What is kept of what pytest-benchmark knows of the CPU.
 CPU = ("brand_raw", "arch", "count", "hz_advertised_friendly", "l2_cache_size", "l3_cache_size")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Backend
-from xpnet.data import RoomForIndices
-from xpnet.kernels import Curve, dropout_work
+from xpnet.backends.reference import Curve, dropout_work
+from xpnet.backends.select import Backend
+from xpnet.data.batches import RoomForIndices
 from xpnet.randomness import MULTIPLIER_1
 
 #: Features of a layer, and classes of the losses.

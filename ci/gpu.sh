@@ -38,7 +38,7 @@ run() {
 "$python" - <<'E_PYTHON'
 import sys
 
-from xpnet.backend import info
+from xpnet.backends.select import info
 
 cuda = info()
 if not cuda["devices"]:

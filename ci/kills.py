@@ -25,19 +25,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import xpnet as xn
-from xpnet import checkpoint_files, durable, serialization
+from xpnet.files import atomic, checkpoint_folder, safetensors_files
 
 #: Steps between two checkpoints, and epochs, of 7 steps each.
 EVERY, EPOCHS = 3, 24
 
-#: The operations of `durable.Disk`, in the order in which a checkpoint takes them.
+#: The operations of `atomic.Disk`, in the order in which a checkpoint takes them.
 OPERATIONS = ("create", "write", "sync", "rename", "sync_folder", "remove")
 
 
 # -- the process that is killed ----
 
 
-class Deadly(durable.Disk):
+class Deadly(atomic.Disk):
     """Ends its own process at the n-th operation: before it, or half-way through a write."""
 
     def __init__(self, n: int) -> None:
@@ -96,7 +96,7 @@ def train(folder: Path | None, result: Path) -> None:
     columns = [c for c in history.columns if c not in ("seconds", "samples_per_second")]
     figures = np.array([[row[c] for c in columns] for row in history.rows])
     moments = {f"moment {i}": moment for i, moment in enumerate(trainer.moments)}
-    serialization.write(result, net.state() | moments | {"figures": figures}, {})
+    safetensors_files.write(result, net.state() | moments | {"figures": figures}, {})
 
 
 # -- who kills it ----
@@ -160,8 +160,8 @@ class Killer:
             self.kills[where or said[-1]] += 1
         elif process.returncode:
             raise RuntimeError(f"the training ended with exit code {process.returncode}")
-        for file in checkpoint_files.Folder(self._folder, 1).files():
-            checkpoint_files.read(file)
+        for file in checkpoint_folder.Folder(self._folder, 1).files():
+            checkpoint_folder.read(file)
         if self._result.exists():
             self._end()
 
@@ -208,7 +208,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.result is not None:
         if given.die_at is not None:
-            durable.DISK = Deadly(given.die_at)
+            atomic.DISK = Deadly(given.die_at)
         train(given.folder, given.result)
         return
     with tempfile.TemporaryDirectory() as home:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from strict import StrictBackend
 
-import xpnet.backend
-from xpnet._numpy import NumpyBackend
-from xpnet.backend import Backend, select, why_no_cuda, why_not_compiled
+import xpnet.backends.select
+from xpnet.backends.numpy_backend import NumpyBackend
+from xpnet.backends.select import Backend, select, why_no_cuda, why_not_compiled
 
 
 def pytest_sessionstart() -> None:
@@ -24,7 +24,7 @@ def pytest_sessionstart() -> None:
 
 
 #: Doctests that measure time.
-SLOW_DOCTESTS = ("xpnet.profiling.profile",)
+SLOW_DOCTESTS = ("xpnet.analysis.profiling.profile",)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,7 +96,7 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
     def found(device: Any = "auto", **options: Any) -> Backend:
         return stand_in if device == stand_in.device else select(device, **options)
 
-    monkeypatch.setattr(xpnet.backend, "select", found)
+    monkeypatch.setattr(xpnet.backends.select, "select", found)
     return stand_in
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from strict import StrictArray, StrictBackend
 
-from xpnet._cuda import WORKSPACE, definitions, source
-from xpnet._cuda_kernels import CudaKernels
-from xpnet._numpy import NumpyBackend
+from xpnet.backends.cuda.kernels import CudaKernels
+from xpnet.backends.cuda.launch import WORKSPACE, definitions, source
+from xpnet.backends.numpy_backend import NumpyBackend
+from xpnet.backends.select import select, why_no_cuda, why_not_compiled
 
 #: Names of the kernels in a program.
 KERNELS = re.compile(r"^KERNEL (\w+)\(", re.MULTILINE)
@@ -86,7 +87,7 @@ def compiled(cuda, double):
 
 
 class EmulatedLauncher:
-    """An `xpnet._cuda.Launcher` over NumPy's arrays.
+    """An `xpnet.backends.cuda.launch.Launcher` over NumPy's arrays.
 
     Parameters
     ----------
@@ -167,3 +168,15 @@ def stand_in(kind=StrictBackend):
     device = kind()
     device.kernels = CudaKernels(device.xp, CapturedLauncher(device))
     return device
+
+
+def overriding():
+    """Return each backend that replaces kernels, by name."""
+    found = {"numpy": NumpyBackend()}
+    if why_not_compiled() is None:
+        found["numba"] = select("cpu")
+    if why_no_compiler() is None:
+        found["emulated"] = stand_in()
+    if why_no_cuda() is None:
+        found["cupy"] = select("cuda")
+    return found

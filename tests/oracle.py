@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from xpnet.backend import Backend
+from xpnet.backends.select import Backend
 
 Arrays = dict[str, np.ndarray]
 

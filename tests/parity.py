@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from xpnet.kernels import IDENTITY, Curve, Kernels, Mask, dropout_work
+from xpnet.backends.reference import IDENTITY, Curve, Kernels, Mask, dropout_work
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._capture import Repeat
-from xpnet.kernels import Kernels
+from xpnet.backends.capture import Repeat
+from xpnet.backends.reference import Kernels
 
 #: The keywords of CuPy's ufuncs; NumPy's "where" is not among them.
 UFUNC_KEYWORDS = ("out", "dtype", "casting")
@@ -84,7 +84,7 @@ class WrongDeviceError(RuntimeError):
 
 
 class StrictBackend:
-    """The stand-in's `xpnet.backend.Backend`; make a fresh one for each test.
+    """The stand-in's `xpnet.backends.select.Backend`; make a fresh one for each test.
 
     Parameters
     ----------
@@ -549,7 +549,7 @@ class StrictArray:
 
     __slots__ = ("_data", "backend", "memory")
 
-    #: By this, and by `device`, `xpnet.backend.home` knows where CuPy's arrays lie.
+    #: By this, and by `device`, `xpnet.backends.select.home` knows where CuPy's arrays lie.
     __module__ = "cupy"
 
     #: NumPy's functions and operators are to leave it alone. (CuPy's arrays take NumPy's functions

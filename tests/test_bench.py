@@ -16,9 +16,9 @@ from bench_kernels import fused, implementations
 from emulator import emulated, why_no_compiler
 from kernel_cases import Cases
 
-from xpnet.backend import select
-from xpnet.kernels import Kernels
-from xpnet.profiling import flops
+from xpnet.analysis.profiling import flops
+from xpnet.backends.reference import Kernels
+from xpnet.backends.select import select
 
 MACHINE = {
     "python_version": "3.11.7",

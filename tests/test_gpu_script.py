@@ -166,7 +166,7 @@ def test_a_folder_that_can_t_be_written_to_is_told(tmp_path, capsys):
 
 
 def test_without_a_gpu_it_says_so(tmp_path):
-    from xpnet.backend import why_no_cuda
+    from xpnet.backends.select import why_no_cuda
 
     why = why_no_cuda()
     if why is None:

@@ -5,107 +5,54 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import xpnet as xn
-from xpnet.backend import why_not_compiled
+from xpnet.backends.select import why_no_cuda, why_not_compiled
 
 PACKAGE = Path(xn.__file__).parent
 
-#: The modules from the ground up: each may import only from those before it.
+#: The packages from the ground up: each may import only from those before it, and from itself.
+#: The package's own modules are the first, and what stands for the whole library the last.
 ORDER = [
-    "_typing",
-    "interrupts",
-    "checks",
-    "randomness",
-    "initializers",
-    "schedules",
-    "kernels",
-    "_capture",
-    "_cublas",
-    "_numpy",
-    "_loops",
-    "_numba",
-    "_cuda",
-    "_cuda_kernels",
-    "_bfloat16",
-    "_epilogues",
-    "_cupy",
-    "backend",
-    "memory",
-    "layers",
-    "activations",
-    "losses",
-    "metrics",
-    "optimizers",
-    "durable",
-    "serialization",
-    "checkpoint_files",
-    "buffers",
-    "streaming",
-    "validation",
-    "averages",
-    "search_space",
-    "augmentation",
-    "descriptions",
-    "network",
+    "ground",
+    "backends",
+    "files",
     "data",
-    "history",
+    "nn",
+    "optim",
     "throughput",
-    "measuring",
-    "step_numbers",
-    "last_good",
-    "checkpoints",
-    "parts",
-    "updates",
-    "divergence",
-    "training",
-    "callbacks",
-    "fitting",
-    "estimator_files",
-    "estimator_data",
-    "estimator_weights",
-    "estimator_base",
+    "train",
+    "analysis",
+    "search",
     "estimators",
-    "diagnosis",
-    "gradient_check",
-    "plots",
-    "sweeps",
-    "profile_result",
-    "profiling",
-    "propagation",
-    "scaling",
-    "targets",
-    "preprocessing",
-    "readers",
-    "model",
-    "__init__",
-    "evaluation",
-    "settings",
-    "profile_subject",
-    "experiment",
-    "console",
-    "system",
-    "options",
-    "cli_checkpoints",
-    "cli_saving",
-    "cli_train",
-    "cli_use",
-    "cli_profile",
-    "cli_info",
+    "tabular",
     "cli",
-    "__main__",
+    "whole",
 ]
+WHOLE = {"", "__main__"}
 
 #: What it takes a reason to load: each of these is imported where it is used.
 HEAVY = ("cupy", "matplotlib", "numba", "pandas", "rich", "safetensors", "sklearn", "typer")
 
-MODULES = {path.stem: ast.parse(path.read_text("utf-8")) for path in PACKAGE.glob("*.py")}
+
+def dotted(path):
+    """Return what a file is called as a module within the package: "nn.layers", "nn", ""."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
+
+#: Asked here: what CuPy does when it is imported first starts a process, as no quick test may.
+WITHOUT_CUDA = why_no_cuda()
 
 each_module = pytest.mark.parametrize("module", MODULES)
 
@@ -115,64 +62,97 @@ def _name(node):
     return getattr(node, "attr", None) or getattr(node, "id", None)
 
 
-def dotted(node):
-    """Return what a node of the syntax tree imports, as "xpnet.layers"."""
-    match node:
-        case ast.Import():
-            return [alias.name for alias in node.names]
-        case ast.ImportFrom():
-            base = ".".join(filter(None, ["xpnet" if node.level else "", node.module]))
-            return [f"xpnet.{alias.name}" for alias in node.names] if base == "xpnet" else [base]
-        case ast.Call() if _name(node.func) in ("import_module", "__import__"):
-            names = [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
-            return [f"xpnet{name}" if name.startswith(".") else name for name in names]
-    return []
+def package_of(module):
+    """Return the package that a module belongs to, by the names of `ORDER`."""
+    if module in WHOLE:
+        return "whole"
+    head, _, rest = module.partition(".")
+    return head if rest or head in ORDER else "ground"
 
 
-def imported(tree):
-    """Yield the library's modules that a tree imports, wherever in it: also inside functions."""
+def imported(tree, module):
+    """Yield the library's modules that a module imports, wherever in it: also in functions."""
+    place = ["xpnet", *filter(None, module.split("."))]
+    if module in WHOLE or (PACKAGE / module.replace(".", "/")).is_dir():
+        place.append("__init__")
     for node in ast.walk(tree):
-        for name in dotted(node):
-            package, _, module = name.partition(".")
-            if package == "xpnet":
-                yield module if module in {*MODULES, *ORDER} else "__init__"
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                start = place[: -node.level] if node.level else []
+                base = ".".join(filter(None, [*start, node.module]))
+                names = [f"{base}.{alias.name}" for alias in node.names]
+                names = [name if name.removeprefix("xpnet.") in MODULES else base for name in names]
+            case ast.Call() if _name(node.func) in ("import_module", "__import__"):
+                names = [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
+            case _:
+                continue
+        for name in dict.fromkeys(names):
+            if name.partition(".")[0] == "xpnet":
+                yield name.partition(".")[2]
 
 
-def test_there_are_modules_and_each_has_one_place():
-    assert len(MODULES) > 20
-    assert len(set(ORDER)) == len(ORDER)
+def test_there_are_modules_and_each_has_its_package():
+    assert len(MODULES) > 50
+    assert {package_of(module) for module in MODULES} == set(ORDER)
+
+
+def test_few_modules_stand_outside_the_packages():
+    assert len([module for module in MODULES if package_of(module) in ("ground", "whole")]) <= 10
 
 
 @each_module
-def test_a_module_imports_only_from_those_below_it(module):
-    assert module in ORDER, f"give {module}.py its place in ORDER"
-    place = ORDER.index(module)
-    above = {name for name in imported(MODULES[module]) if name not in ORDER[:place]}
-    assert above == set()
+def test_a_module_imports_only_from_packages_below_its_own(module):
+    above = ORDER[ORDER.index(package_of(module)) + 1 :]
+    assert {m for m in imported(MODULES[module], module) if package_of(m) in above} == set()
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module: [*imported(tree, module)] for module, tree in MODULES.items()}
+    # The choice of a backend is by name, so that CuPy and Numba are loaded where they are wanted.
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", sorted({p.parent for p in PACKAGE.rglob("*.py")} - {PACKAGE}))
+def test_a_package_is_a_map_of_its_files(package):
+    tree = ast.parse((package / "__init__.py").read_text("utf-8"))
+    assert [type(node) for node in tree.body] == [ast.Expr]
+    named = {*re.findall(r"`(\w+)`", ast.get_docstring(tree))}
+    inside = {
+        p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
+    assert inside - {"__init__"} <= named
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("from .layers import Linear", ["layers"]),
-        ("from . import layers, losses", ["layers", "losses"]),
-        ("from . import __version__", ["__init__"]),
-        ("import xpnet.layers", ["layers"]),
-        ("import xpnet", ["__init__"]),
-        ("from xpnet.layers import Linear", ["layers"]),
-        ("from xpnet import losses", ["losses"]),
-        ("def f():\n    from .layers import Linear", ["layers"]),
-        ("if TYPE_CHECKING:\n    from .layers import Linear", ["layers"]),
-        ("importlib.import_module('xpnet._cupy')", ["_cupy"]),
-        ("import_module('._cupy', __package__)", ["_cupy"]),
+        ("from .layers import Linear", ["nn.layers"]),
+        ("from . import layers, losses", ["nn.layers", "nn.losses"]),
+        ("from .. import Network", [""]),
+        ("from ..optim import schedules", ["optim.schedules"]),
+        ("import xpnet.nn.layers", ["nn.layers"]),
+        ("import xpnet", [""]),
+        ("from xpnet.nn.layers import Linear", ["nn.layers"]),
+        ("from xpnet.nn import losses", ["nn.losses"]),
+        ("def f():\n    from .layers import Linear", ["nn.layers"]),
+        ("if TYPE_CHECKING:\n    from .layers import Linear", ["nn.layers"]),
+        (
+            "importlib.import_module('xpnet.backends.numba_kernels')",
+            ["backends.numba_kernels"],
+        ),
         ("import numpy as np\nfrom collections import abc", []),
     ],
 )
 def test_imports_are_found(source, expected):
-    assert list(imported(ast.parse(source))) == expected
+    assert list(imported(ast.parse(source), "nn.network")) == expected
 
 
 # -- CuPy ----
+
+#: Who knows of CuPy: who chooses the backend, and the backend.
+CUPY = ("backends.select", "backends.cuda.cupy_backend")
 
 
 def named(tree):
@@ -190,7 +170,7 @@ def named(tree):
 @each_module
 def test_cupy_is_named_in_two_modules_alone(module):
     names = {name for name in named(MODULES[module]) if "cupy" in name.lower()}
-    assert bool(names) == (module in ("backend", "_cupy"))
+    assert bool(names) == (module in CUPY)
 
 
 def test_cupy_is_imported_in_one_module_alone():
@@ -202,7 +182,9 @@ def test_cupy_is_imported_in_one_module_alone():
             for node in ast.walk(tree)
         )
 
-    assert [module for module, tree in MODULES.items() if imports_cupy(tree)] == ["_cupy"]
+    assert [module for module, tree in MODULES.items() if imports_cupy(tree)] == [
+        "backends.cuda.cupy_backend"
+    ]
 
 
 @each_module
@@ -213,7 +195,7 @@ def test_nobody_but_the_backend_asks_for_the_device(module):
         if isinstance(node, ast.Compare | ast.Match)
         and any(_name(part) == "device" for part in ast.walk(node))
     ]
-    assert module in ("backend", "_cupy") or asked == []
+    assert module in CUPY or asked == []
 
 
 # -- quick tests ----
@@ -246,12 +228,11 @@ def test_a_slow_one_may():
 @each_module
 def test_a_module_can_be_imported_where_there_is_what_it_needs(module):
     """Of one that can't be imported no doctests are run."""
-    with_numba, with_cupy = ("_loops", "_numba"), ("_cupy",)
-    if module in with_numba and why_not_compiled() is not None:
+    if module.startswith("backends.numba_") and why_not_compiled() is not None:
         pytest.skip(f"compiled kernels: {why_not_compiled()}")
-    if module in with_cupy:
+    if module == "backends.cuda.cupy_backend" and WITHOUT_CUDA is not None:
         pytest.importorskip("cupy", reason="CuPy is not installed (extra 'cuda12' or 'cuda13')")
-    assert importlib.import_module(f"xpnet.{module}").__doc__
+    assert importlib.import_module(f"xpnet.{module}".rstrip(".")).__doc__
 
 
 def loaded_by(*lines):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from xpnet.backend import why_not_compiled
+from xpnet.backends.select import why_not_compiled
 from xpnet.interrupts import held_back, unbroken
 
 

@@ -44,7 +44,7 @@ from pages import (
 )
 
 import xpnet as xn
-from xpnet import propagation
+from xpnet.analysis import propagation
 
 # -- the chapters ----
 

@@ -8,7 +8,7 @@ import pytest
 from strict import FUNCTIONS, UFUNC_KEYWORDS, UFUNCS, StrictArray, StrictBackend, WrongDeviceError
 
 import xpnet as xn
-from xpnet.backend import home, move
+from xpnet.backends.select import home, move
 
 
 @pytest.fixture
@@ -468,12 +468,14 @@ def test_new_memory_has_shape_and_dtype(active, name):
 
 def test_the_library_takes_it_for_a_device(strict):
     assert home(strict.asarray(HOST), strict) is strict
-    assert home(strict.asarray(HOST), xn.backend.select("cpu")) is strict
+    assert home(strict.asarray(HOST), xn.backends.select.select("cpu")) is strict
     assert home(HOST, strict).device == "cpu"
     assert strict.owns(strict.asarray(HOST))
     assert not strict.owns(HOST)
     assert not strict.owns(StrictBackend().asarray(HOST))
-    np.testing.assert_array_equal(move(strict.asarray(HOST), xn.backend.select("cpu")), HOST)
+    np.testing.assert_array_equal(
+        move(strict.asarray(HOST), xn.backends.select.select("cpu")), HOST
+    )
     assert strict.transfers == 1
 
 

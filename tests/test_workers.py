@@ -13,8 +13,8 @@ import pytest
 from strict import StrictBackend
 
 import xpnet as xn
-from xpnet._numpy import NumpyBackend
-from xpnet.backend import select, why_not_compiled
+from xpnet.backends.numpy_backend import NumpyBackend
+from xpnet.backends.select import select, why_not_compiled
 
 #: What is trained side by side: seed, hidden units, optimiser, batch size, λ. The wide ones are
 #: products of matrices so large that NumPy's kernels compute them by way of scratch memory.

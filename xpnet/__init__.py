@@ -1,86 +1,85 @@
 """Neural networks that train where your arrays live: NumPy on the CPU, CuPy on CUDA GPUs."""
 
-from .activations import LeakyReLU as LeakyReLU
-from .activations import ReLU as ReLU
-from .activations import Sigmoid as Sigmoid
-from .activations import Softmax as Softmax
-from .activations import Tanh as Tanh
-from .augmentation import Augmentation as Augmentation
-from .augmentation import Cutout as Cutout
-from .augmentation import GaussianNoise as GaussianNoise
-from .augmentation import HorizontalFlip as HorizontalFlip
-from .augmentation import Mixup as Mixup
-from .augmentation import Rotation as Rotation
-from .augmentation import Shift as Shift
-from .augmentation import Zoom as Zoom
-from .averages import ExponentialMovingAverage as ExponentialMovingAverage
-from .averages import SimpleMovingAverage as SimpleMovingAverage
-from .backend import DeviceError as DeviceError
-from .callbacks import EarlyStopping as EarlyStopping
-from .callbacks import WeightAverage as WeightAverage
-from .checkpoints import Checkpoints as Checkpoints
-from .data import Rows as Rows
-from .data import partition as partition
-from .diagnosis import Diagnosis as Diagnosis
-from .diagnosis import diagnose as diagnose
-from .gradient_check import GradientCheck as GradientCheck
-from .gradient_check import check_gradients as check_gradients
-from .history import DivergedError as DivergedError
-from .history import History as History
-from .initializers import He as He
-from .initializers import Initializer as Initializer
-from .initializers import LeCun as LeCun
-from .initializers import Normal as Normal
-from .initializers import Xavier as Xavier
-from .initializers import Zeros as Zeros
-from .layers import BatchNorm as BatchNorm
-from .layers import Dropout as Dropout
-from .layers import Layer as Layer
-from .layers import Linear as Linear
-from .memory import OutOfMemoryError as OutOfMemoryError
-from .metrics import accuracy as accuracy
-from .metrics import error_rate as error_rate
-from .model import Model as Model
-from .model import load_model as load_model
-from .network import Network as Network
-from .network import load as load
-from .optimizers import SGD as SGD
-from .optimizers import Adam as Adam
-from .optimizers import Momentum as Momentum
-from .optimizers import Optimizer as Optimizer
-from .optimizers import RMSProp as RMSProp
-from .profile_result import Profile as Profile
-from .profiling import profile as profile
-from .propagation import activation_scales as activation_scales
-from .propagation import gradient_scales as gradient_scales
-from .schedules import Constant as Constant
-from .schedules import Cosine as Cosine
-from .schedules import Exponential as Exponential
-from .schedules import InverseSquareRoot as InverseSquareRoot
-from .schedules import InverseTime as InverseTime
-from .schedules import Piecewise as Piecewise
-from .search_space import choice as choice
-from .search_space import grid as grid
-from .search_space import int_uniform as int_uniform
-from .search_space import log_uniform as log_uniform
-from .search_space import one_minus_log_uniform as one_minus_log_uniform
-from .search_space import random_draws as random_draws
-from .search_space import uniform as uniform
-from .serialization import ModelFileError as ModelFileError
-from .sweeps import L2Choice as L2Choice
-from .sweeps import LearningCurve as LearningCurve
-from .sweeps import choose_l2 as choose_l2
-from .sweeps import learning_curve as learning_curve
-from .training import Callback as Callback
-from .training import Trainer as Trainer
-
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
+from .analysis.diagnosis import Diagnosis as Diagnosis
+from .analysis.diagnosis import diagnose as diagnose
+from .analysis.gradient_check import GradientCheck as GradientCheck
+from .analysis.gradient_check import check_gradients as check_gradients
+from .analysis.metrics import accuracy as accuracy
+from .analysis.metrics import error_rate as error_rate
+from .analysis.profile_result import Profile as Profile
+from .analysis.profiling import profile as profile
+from .analysis.propagation import activation_scales as activation_scales
+from .analysis.propagation import gradient_scales as gradient_scales
+from .analysis.sweeps import L2Choice as L2Choice
+from .analysis.sweeps import LearningCurve as LearningCurve
+from .analysis.sweeps import choose_l2 as choose_l2
+from .analysis.sweeps import learning_curve as learning_curve
+from .backends.memory import OutOfMemoryError as OutOfMemoryError
+from .backends.select import DeviceError as DeviceError
+from .data.augmentation import Augmentation as Augmentation
+from .data.augmentation import Cutout as Cutout
+from .data.augmentation import GaussianNoise as GaussianNoise
+from .data.augmentation import HorizontalFlip as HorizontalFlip
+from .data.augmentation import Mixup as Mixup
+from .data.augmentation import Rotation as Rotation
+from .data.augmentation import Shift as Shift
+from .data.augmentation import Zoom as Zoom
+from .data.batches import Rows as Rows
+from .data.batches import partition as partition
+from .files.safetensors_files import ModelFileError as ModelFileError
+from .nn.activations import LeakyReLU as LeakyReLU
+from .nn.activations import ReLU as ReLU
+from .nn.activations import Sigmoid as Sigmoid
+from .nn.activations import Softmax as Softmax
+from .nn.activations import Tanh as Tanh
+from .nn.initializers import He as He
+from .nn.initializers import Initializer as Initializer
+from .nn.initializers import LeCun as LeCun
+from .nn.initializers import Normal as Normal
+from .nn.initializers import Xavier as Xavier
+from .nn.initializers import Zeros as Zeros
+from .nn.layers import BatchNorm as BatchNorm
+from .nn.layers import Dropout as Dropout
+from .nn.layers import Layer as Layer
+from .nn.layers import Linear as Linear
+from .nn.network import Network as Network
+from .nn.network import load as load
+from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
+from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
+from .optim.optimizers import SGD as SGD
+from .optim.optimizers import Adam as Adam
+from .optim.optimizers import Momentum as Momentum
+from .optim.optimizers import Optimizer as Optimizer
+from .optim.optimizers import RMSProp as RMSProp
+from .optim.schedules import Constant as Constant
+from .optim.schedules import Cosine as Cosine
+from .optim.schedules import Exponential as Exponential
+from .optim.schedules import InverseSquareRoot as InverseSquareRoot
+from .optim.schedules import InverseTime as InverseTime
+from .optim.schedules import Piecewise as Piecewise
+from .search.space import choice as choice
+from .search.space import grid as grid
+from .search.space import int_uniform as int_uniform
+from .search.space import log_uniform as log_uniform
+from .search.space import one_minus_log_uniform as one_minus_log_uniform
+from .search.space import random_draws as random_draws
+from .search.space import uniform as uniform
+from .tabular.model import Model as Model
+from .tabular.model import load_model as load_model
+from .train.callbacks import EarlyStopping as EarlyStopping
+from .train.callbacks import WeightAverage as WeightAverage
+from .train.checkpoints import Checkpoints as Checkpoints
+from .train.history import DivergedError as DivergedError
+from .train.history import History as History
+from .train.trainer import Callback as Callback
+from .train.trainer import Trainer as Trainer
 
 
 def __getattr__(name: str) -> object:
     """Load the estimators, and scikit-learn with them, when somebody asks for them."""
     if name in ("MLPClassifier", "MLPRegressor"):
-        from . import estimators
+        from .estimators import classifier
 
-        return getattr(estimators, name)
+        return getattr(classifier, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line; Ctrl-C while that is imported is told in a line, not in a traceback."""
     try:
         with held_back():
-            from .cli import main as run
+            from .cli.app import main as run
     except KeyboardInterrupt:
         print("stopped at once by Ctrl-C", file=sys.stderr)
         sys.exit(130)

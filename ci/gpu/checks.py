@@ -22,8 +22,8 @@ from device import Gpu, uncaptured, unchecked
 from quick import ROOT
 
 import xpnet as xn
-from xpnet._capture import CAPTURED
-from xpnet.backend import select
+from xpnet.backends.capture import CAPTURED
+from xpnet.backends.select import select
 
 DTYPES = ("float32", "float64")
 CROSS_ENTROPY = "softmax_cross_entropy"

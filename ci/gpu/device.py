@@ -9,8 +9,8 @@ from typing import Any
 import machine
 import numpy as np
 
-from xpnet import backend
-from xpnet._capture import Repeat, call
+from xpnet.backends import select as backend
+from xpnet.backends.capture import Repeat, call
 
 #: Whose versions a result needs.
 PACKAGES = ("numpy", "scipy", "cupy-cuda13x", "cupy-cuda12x", "torch", "triton", "jax", "jaxlib")
@@ -58,7 +58,7 @@ class Gpu:
 
     def repeating(self, how: Callable[[Any], Callable[..., Any]]) -> Any:
         """Return a backend of its own, that repeats as ``how`` says of its own way to."""
-        from xpnet._cupy import CupyBackend
+        from xpnet.backends.cuda.cupy_backend import CupyBackend
 
         made = CupyBackend()
         made.repeater = changed(made.repeater, how)

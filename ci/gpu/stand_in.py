@@ -21,7 +21,7 @@ import emulator  # noqa: E402 - it is found only now
 from device import Gpu, changed  # noqa: E402
 from strict import StrictBackend  # noqa: E402
 
-from xpnet import backend  # noqa: E402
+from xpnet.backends import select as backend  # noqa: E402
 
 
 class PretendedBackend(StrictBackend):
@@ -40,7 +40,7 @@ class PretendedBackend(StrictBackend):
 
 def install() -> None:
     """Let the library find the stand-in where it looks for CuPy's backend."""
-    module = types.ModuleType("xpnet._cupy")
+    module = types.ModuleType("xpnet.backends.cuda.cupy_backend")
     functions = {
         "CupyBackend": PretendedBackend,
         "why_unavailable": lambda: None,

@@ -1,0 +1,450 @@
+"""Losses: value and gradient, at moderate and at huge logits, and what goes with each loss."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from oracle import on_host
+from sklearn.metrics import mean_poisson_deviance
+
+import xpnet as xn
+from xpnet.nn.buffers import Workspace
+from xpnet.nn.losses import LOSSES
+
+DTYPES = ["float32", "float64"]
+
+#: The backend is the same for all of a test's examples; nothing is timed.
+property_test = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def measure(backend, name, z, y, dtype="float64"):
+    """Return a loss's value and gradient for logits and labels on the host."""
+    n, m = np.shape(z)
+    loss = LOSSES[name]()
+    dtype = np.dtype(dtype)
+    targets = backend.asarray(loss.targets(np.asarray(y), m, dtype))
+    b = loss.buffers(Workspace(backend, (), dtype, n).allocator("loss", n), m)
+    # Not only must the result be finite: nothing may overflow on the way.
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        dz = loss.gradient(backend.kernels, backend.asarray(np.array(z, dtype)), targets, b)
+    assert dz.dtype == b.loss.dtype == dtype
+    return float(on_host(backend, b.loss)), on_host(backend, dz)
+
+
+def assert_close(found, expected, tolerance):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+# -- moderate logits: the formulas of the notes, written down naively in float64 ----
+
+
+def naive_softmax(z, y):
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    hot = np.eye(z.shape[1])[y]
+    return -np.log((p * hot).sum(axis=1)).mean(), (p - hot) / len(z)
+
+
+def naive_sigmoid(z, y):
+    a = 1 / (1 + np.exp(-z))
+    return -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum() / len(z), (a - y) / len(z)
+
+
+def naive_square(z, y):
+    return ((z - y) ** 2).sum() / len(z), 2 * (z - y) / len(z)
+
+
+@st.composite
+def logits(draw, least_outputs=1):
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(least_outputs, 5)))
+    return draw(arrays(np.float64, shape, elements=st.floats(-15, 15)))
+
+
+@property_test
+@given(z=logits(least_outputs=2), seed=st.integers(0, 999))
+def test_softmax_cross_entropy_is_its_formula(backend, z, seed):
+    y = np.random.default_rng(seed).integers(z.shape[1], size=len(z))
+    loss, dz = measure(backend, "softmax_cross_entropy", z, y)
+    expected, gradient = naive_softmax(z, y)
+    assert_close(loss, expected, 1e-12)
+    assert_close(dz, gradient, 1e-13)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_sigmoid_cross_entropy_is_its_formula(backend, z, seed):
+    y = np.random.default_rng(seed).integers(2, size=z.shape)
+    loss, dz = measure(backend, "sigmoid_cross_entropy", z, y)
+    expected, gradient = naive_sigmoid(z, y)
+    # log(1 − a) loses digits as a nears 1: at z = 15 the naive formula itself is off by 1e-10.
+    assert_close(loss, expected, 1e-9)
+    assert_close(dz, gradient, 1e-13)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_squared_error_is_its_formula(backend, z, seed):
+    y = np.random.default_rng(seed).standard_normal(z.shape)
+    loss, dz = measure(backend, "mean_squared_error", z, y)
+    expected, gradient = naive_square(z, y)
+    assert_close(loss, expected, 1e-13)
+    assert_close(dz, gradient, 1e-13)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_float32_is_float64_rounded(backend, name):
+    rng = np.random.default_rng(0)
+    z = (4 * rng.standard_normal((50, 3))).astype("float32")
+    y = {
+        "softmax_cross_entropy": rng.integers(3, size=50),
+        "sigmoid_cross_entropy": rng.integers(2, size=(50, 3)),
+        "mean_squared_error": rng.standard_normal((50, 3)).astype("float32"),
+        "half_squared_error": rng.standard_normal((50, 3)).astype("float32"),
+        "poisson_deviance": rng.integers(4, size=(50, 3)),
+    }[name]
+    loss, dz = measure(backend, name, z, y, "float32")
+    exact, gradient = measure(backend, name, z, y, "float64")
+    assert loss == pytest.approx(exact, rel=1e-6)
+    np.testing.assert_allclose(dz, gradient, rtol=1e-5, atol=1e-8)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_half_the_squared_error_is_half(backend, z, seed):
+    y = np.random.default_rng(seed).standard_normal(z.shape)
+    loss, dz = measure(backend, "half_squared_error", z, y)
+    expected, gradient = naive_square(z, y)
+    assert_close(loss, expected / 2, 1e-13)
+    assert_close(dz, gradient / 2, 1e-13)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999))
+def test_poisson_is_half_its_deviance(backend, z, seed):
+    z = z / 3
+    y = np.random.default_rng(seed).integers(4, size=z.shape)
+    loss, dz = measure(backend, "poisson_deviance", z, y)
+    deviance = mean_poisson_deviance(y.ravel(), np.exp(z).ravel()) * z.shape[1]
+    assert_close(loss, deviance / 2, 1e-10)
+    assert_close(dz, (np.exp(z) - y) / len(z), 1e-12)
+
+
+def weighed(backend, name, z, y, weights):
+    """Return a weighted loss's value and gradient, by the trainer's way."""
+    loss, kernels = LOSSES[name](), backend.kernels
+    n, m = z.shape
+    b = loss.buffers(Workspace(backend, (), np.dtype(float), n).allocator("loss", n), m)
+    empty = {k: backend.xp.empty((1, 1)) for k in ("total", "safe", "decay")}
+    work = SimpleNamespace(share=backend.xp.empty((n, 1)), **empty)
+    kernels.weigh(backend.asarray(np.array(weights, float)[:, None]), 0.5, work)
+    targets = backend.asarray(loss.targets(np.asarray(y), m, np.dtype(float)))
+    dz = loss.gradient(kernels, backend.asarray(z), targets, b, work.share)
+    decay = on_host(backend, work.decay).item()
+    return float(on_host(backend, b.loss)), on_host(backend, dz), decay
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_weight_is_a_number_of_repetitions(backend, name):
+    rng = np.random.default_rng(0)
+    z, y, weights = rng.normal(size=(6, 2)), rng.integers(2, size=(6, 2)), [0, 1, 3, 2, 0, 1]
+    y = y[:, 0] if name == "softmax_cross_entropy" else y
+    loss, dz, decay = weighed(backend, name, z, y, weights)
+    again = np.repeat(np.arange(6), weights)
+    expected, gradient = measure(backend, name, z[again], y[again])
+    assert loss == pytest.approx(expected, rel=1e-13)
+    together = np.zeros_like(z)
+    np.add.at(together, again, gradient)
+    assert_close(dz, together, 1e-14)
+    assert decay == pytest.approx(0.5 / 7)
+
+
+def test_a_batch_without_weight_has_no_gradient(backend):
+    loss, dz, decay = weighed(
+        backend, "mean_squared_error", np.ones((3, 1)), np.zeros(3), [0, 0, 0]
+    )
+    assert (loss, decay) == (0.0, 0.0)
+    assert not dz.any()
+
+
+def test_sigmoid_of_one_output_is_softmax_of_two(backend):
+    # log σ(z) is the log of softmax((0, z))₁: two kernels, one value.
+    z = np.array([[-30.0], [-2.0], [0.0], [0.7], [40.0]])
+    y = np.array([0, 1, 1, 0, 1])
+    loss, dz = measure(backend, "sigmoid_cross_entropy", z, y)
+    both = np.hstack([np.zeros_like(z), z])
+    expected, gradient = measure(backend, "softmax_cross_entropy", both, y)
+    assert loss == pytest.approx(expected, rel=1e-14)
+    assert_close(dz[:, 0], gradient[:, 1], 1e-15)
+
+
+# -- huge logits: the page's code gives log(0) or an overflow here ----
+
+HUGE_SIGMOID = [
+    # z, y, loss and gradient, by hand: log(1 + exp(−|z|)) is 0 to all digits here.
+    (1e4, 1, 0.0, 0.0),
+    (1e4, 0, 1e4, 1.0),
+    (-1e4, 0, 0.0, 0.0),
+    (-1e4, 1, 1e4, -1.0),
+    (1e30, 0, 1e30, 1.0),
+    (-1e30, 1, 1e30, -1.0),
+    (0.0, 1, np.log(2), -0.5),
+    (0.0, 0, np.log(2), 0.5),
+    # exp(−30) is below float32's rounding of 1, yet it is the loss: log1p keeps it.
+    (30.0, 1, np.exp(-30.0), -np.exp(-30.0)),
+    (-30.0, 0, np.exp(-30.0), np.exp(-30.0)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("z", "y", "loss", "dz"), HUGE_SIGMOID)
+def test_sigmoid_cross_entropy_of_huge_logits(backend, z, y, loss, dz, dtype):
+    found, gradient = measure(backend, "sigmoid_cross_entropy", [[z]], [y], dtype)
+    assert found == pytest.approx(loss, rel=1e-6, abs=1e-37)
+    # The gradient is a difference, σ(z) − y: right to the rounding of 1, and finite.
+    assert gradient[0, 0] == pytest.approx(dz, rel=1e-6, abs=float(np.finfo(dtype).eps))
+
+
+HUGE_SOFTMAX = [
+    # One-hot dominance: one logit is above all others.
+    ([1e4, 0.0, -1e4], 0, 0.0, [0, 0, 0]),
+    ([1e4, 0.0, -1e4], 1, 1e4, [1, -1, 0]),
+    ([1e4, 0.0, -1e4], 2, 2e4, [1, 0, -1]),
+    # Huge and equal: the differences are 0, so it is as if all were 0.
+    ([1e4, 1e4, 1e4], 1, np.log(3), [1 / 3, -2 / 3, 1 / 3]),
+    ([-1e4, -1e4, -1e4], 1, np.log(3), [1 / 3, -2 / 3, 1 / 3]),
+    ([1e30, 1e30], 0, np.log(2), [-0.5, 0.5]),
+    ([1e4, 1e4, -1e4], 0, np.log(2), [-0.5, 0.5, 0]),
+    ([1e4, 1e4, -1e4], 2, 2e4 + np.log(2), [0.5, 0.5, -1]),
+    ([1e30, -1e30], 1, 2e30, [1, -1]),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("z", "y", "loss", "dz"), HUGE_SOFTMAX)
+def test_softmax_cross_entropy_of_huge_logits(backend, z, y, loss, dz, dtype):
+    found, gradient = measure(backend, "softmax_cross_entropy", [z], [y], dtype)
+    assert found == pytest.approx(loss, rel=1e-6, abs=1e-37)
+    np.testing.assert_allclose(gradient[0], dz, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+def test_one_hopeless_example_among_many(backend, name, dtype):
+    """A batch with both kinds of logits: the mean is that of float64, and the others count on."""
+    rng = np.random.default_rng(1)
+    z = rng.standard_normal((32, 3))
+    z[5] = [1e4, -1e4, 0]
+    y = rng.integers(3, size=32)
+    y[5] = 1
+    if name == "sigmoid_cross_entropy":
+        y = np.eye(3)[y]
+        terms = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
+        expected = terms.sum() / 32
+    else:
+        shifted = z - z.max(axis=1, keepdims=True)
+        expected = (
+            np.log(np.exp(shifted).sum(axis=1)) - np.take_along_axis(shifted, y[:, None], 1)[:, 0]
+        ).mean()
+    loss, dz = measure(backend, name, z, y, dtype)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert np.isfinite(dz).all()
+    assert (np.abs(dz).sum(axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+def test_probabilities_of_huge_logits(backend, loss, dtype):
+    z = np.array(
+        [[1e4, -1e4, 0], [1e4, 1e4, 1e4], [-1e4, -1e4, -1e4], [0, 0, 0], [3, -2, 0.5]], dtype
+    )
+    # With the identity as data, the logits are Wᵀ.
+    net = xn.Network(
+        [xn.Linear(3, bias=False)], loss=loss, n_features=5, device=backend, dtype=dtype
+    )
+    net.load_state({"0.weight": z.T})
+    p = net.predict_proba(np.eye(5, dtype=dtype))
+    assert p.shape == (5, 3)
+    assert p.dtype == dtype
+    assert ((p >= 0) & (p <= 1)).all()
+    rounding = 4 * np.finfo(dtype).eps
+    if loss == "softmax_cross_entropy":
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=rounding)
+        expected = np.exp(z.astype("float64") - z.max(axis=1, keepdims=True))
+        expected /= expected.sum(axis=1, keepdims=True)
+    else:
+        e = np.exp(-np.abs(z.astype("float64")))
+        expected = np.where(z >= 0, 1, e) / (1 + e)
+    np.testing.assert_allclose(p, expected, rtol=1e-6, atol=1e-37)
+
+
+@property_test
+@given(z=arrays(np.float32, (4, 3), elements=st.floats(-1e4, 1e4, width=32)))
+def test_whatever_the_logits_nothing_is_nan(backend, z):
+    y = np.array([0, 1, 2, 0])
+    for name, labels in [("softmax_cross_entropy", y), ("sigmoid_cross_entropy", np.eye(3)[y])]:
+        loss, dz = measure(backend, name, z, labels, "float32")
+        assert np.isfinite(loss)
+        assert loss >= 0
+        assert np.isfinite(dz).all()
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            probabilities = LOSSES[name]().probabilities(backend.kernels, backend.asarray(z.copy()))
+        assert np.isfinite(on_host(backend, probabilities)).all()
+
+
+# -- what goes with a loss ----
+
+
+def decided(backend, name, z):
+    return on_host(backend, LOSSES[name]().decide(backend.xp, backend.asarray(np.array(z))))
+
+
+def test_decide(backend):
+    z = [[0.1, 2.0, -1.0], [5.0, -5.0, 4.9], [0.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(decided(backend, "softmax_cross_entropy", z), [1, 0, 0])
+    np.testing.assert_array_equal(
+        # σ(z) ≥ 1/2 where z ≥ 0
+        decided(backend, "sigmoid_cross_entropy", z),
+        [[1, 1, 0], [1, 0, 1], [1, 1, 1]],
+    )
+    np.testing.assert_array_equal(decided(backend, "mean_squared_error", z), z)
+
+
+@pytest.mark.parametrize(
+    ("name", "z", "y", "mistakes", "per"),
+    [
+        ("softmax_cross_entropy", [[2, 1], [0, 3], [1, 0]], [0, 0, 0], 1, 3),
+        ("sigmoid_cross_entropy", [[2], [-1], [0.5], [-3]], [1, 1, 0, 0], 2, 4),
+        # Of several answers an example has right all or none.
+        ("sigmoid_cross_entropy", [[2, -1], [-1, -1], [3, 3]], [[1, 0], [1, 1], [1, 0]], 2, 3),
+        # Σ (z − y)² = 1 + 4, and around the mean 2 of y it is 1 + 0 + 1.
+        ("mean_squared_error", [[1], [3], [1]], [1, 2, 3], 5, 2),
+    ],
+)
+def test_mistakes(backend, name, z, y, mistakes, per):
+    loss = LOSSES[name]()
+    z = np.array(z, np.float64)
+    targets = backend.asarray(loss.targets(np.array(y), z.shape[1], z.dtype))
+    found = on_host(backend, loss.mistakes(backend.xp, backend.asarray(z), targets))
+    assert float(found) == mistakes
+    assert loss.per(backend.xp, targets) == per
+
+
+def test_error_is_the_share_of_wrong_examples(backend):
+    """The notes' chapter 4 has ε = 1 where y = ŷ: that is the accuracy."""
+    net = xn.Network(
+        [xn.Linear(2, bias=False)], loss="softmax_cross_entropy", n_features=4, device=backend
+    )
+    z = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
+    net.load_state({"0.weight": np.ascontiguousarray(z.T)})
+    assert net.evaluate(np.eye(4), [0, 0, 1, 1])["error"] == 0.25
+    assert net.evaluate(np.eye(4), [0, 0, 1, 0])["error"] == 0.0
+
+
+def test_squared_error_has_no_probabilities(backend):
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2, device=backend)
+    with pytest.raises(ValueError, match="mean_squared_error has no probabilities: use predict"):
+        net.predict_proba(np.zeros((1, 2)))
+
+
+# -- labels ----
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "n_outputs", "expected"),
+    [
+        ("softmax_cross_entropy", [0, 2, 1], 3, [0, 2, 1]),
+        ("softmax_cross_entropy", [0.0, 2.0, 1.0], 3, [0, 2, 1]),
+        ("softmax_cross_entropy", [[0], [2], [1]], 3, [0, 2, 1]),
+        ("softmax_cross_entropy", [True, False, True], 2, [1, 0, 1]),
+        ("sigmoid_cross_entropy", [0, 1, 1], 1, [[0], [1], [1]]),
+        ("sigmoid_cross_entropy", [True, False], 1, [[1], [0]]),
+        ("sigmoid_cross_entropy", [[0, 1], [1, 1]], 2, [[0, 1], [1, 1]]),
+        ("mean_squared_error", [0.5, -1], 1, [[0.5], [-1]]),
+        ("mean_squared_error", [[1, 2, 3]], 3, [[1, 2, 3]]),
+    ],
+)
+def test_labels_are_stored_as_the_kernels_take_them(name, y, n_outputs, expected):
+    found = LOSSES[name]().targets(np.array(y), n_outputs, np.dtype("float32"))
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == ("int32" if name == "softmax_cross_entropy" else "float32")
+    assert found.flags.c_contiguous
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "n_outputs", "message"),
+    [
+        (
+            "softmax_cross_entropy",
+            [0, 3],
+            3,
+            r"labels from 0 to 3: a network with 3 outputs needs labels 0 to 2: numpy.unique",
+        ),
+        ("softmax_cross_entropy", [-1, 1], 3, "labels from -1 to 1"),
+        ("softmax_cross_entropy", [1, 2], 2, "labels from 1 to 2"),
+        ("softmax_cross_entropy", [True, False], 1, "labels from 0 to 1"),
+        ("softmax_cross_entropy", [0.5, 1], 3, "labels that are not whole numbers"),
+        ("softmax_cross_entropy", [NAN, 1], 3, "labels that are not whole numbers"),
+        ("softmax_cross_entropy", [INF, 1], 3, "labels that are not whole numbers"),
+        (
+            "softmax_cross_entropy",
+            [[0, 1], [1, 0]],
+            2,
+            r"y has shape \(2, 2\): softmax_cross_entropy needs integer labels of shape \(2,\)",
+        ),
+        ("softmax_cross_entropy", ["cat", "dog"], 2, "y has dtype .*needs integer labels"),
+        ("sigmoid_cross_entropy", [0, 2, 2], 1, "2 labels other than 0 and 1, such as 2"),
+        ("sigmoid_cross_entropy", [-1, 1], 1, "1 labels other than 0 and 1, such as -1"),
+        ("sigmoid_cross_entropy", [0, 0.3], 1, "such as 0.3"),
+        # Rounded to float32 they would be 0 and 1.
+        ("sigmoid_cross_entropy", [1e-60, 1], 1, "such as 1e-60"),
+        ("sigmoid_cross_entropy", [0, 1 + 1e-12], 1, "other than 0 and 1"),
+        ("sigmoid_cross_entropy", [0, NAN], 1, "NaN or infinite, the first in row 1"),
+        ("sigmoid_cross_entropy", ["yes", "no"], 1, "y has dtype .*needs numbers"),
+        (
+            "sigmoid_cross_entropy",
+            [0, 1],
+            3,
+            r"y has shape \(2,\): the network has 3 outputs, so .* needs shape \(2, 3\)$",
+        ),
+        (
+            "sigmoid_cross_entropy",
+            [[0, 1]],
+            1,
+            r"y has shape \(1, 2\): .* needs shape \(1, 1\) or \(1,\)",
+        ),
+        ("mean_squared_error", [[[1.0]]], 1, r"y has shape \(1, 1, 1\)"),
+        ("mean_squared_error", [INF, NAN, 0], 1, "2 values that are NaN or infinite.* row 0"),
+        # Finite in float64, infinite in the network's float32.
+        ("mean_squared_error", [0, 1e300], 1, r"up to 1e\+300, too large for float32"),
+        ("mean_squared_error", [1j], 1, "y has dtype complex128"),
+        ("mean_squared_error", [None, 1.0], 1, "y has dtype object"),
+    ],
+)
+def test_bad_labels_are_refused_with_the_reason(name, y, n_outputs, message):
+    with pytest.raises(ValueError, match=message):
+        LOSSES[name]().targets(np.array(y), n_outputs, np.dtype("float32"))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "", None, "Softmax_cross_entropy"])
+def test_an_unknown_loss_is_refused(name):
+    with pytest.raises(ValueError, match=r"loss is .*: give one of softmax_cross_entropy, "):
+        xn.Network([xn.Linear(1)], loss=name, n_features=2, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("layer", "loss"),
+    [(xn.Softmax(), "softmax_cross_entropy"), (xn.Sigmoid(), "sigmoid_cross_entropy")],
+)
+def test_a_loss_that_would_be_applied_twice_is_refused(layer, loss):
+    with pytest.raises(ValueError, match=r"the last layer is .* leave the last .* out"):
+        xn.Network([xn.Linear(2), layer], loss=loss, n_features=2, device="cpu")

@@ -1,0 +1,61 @@
+"""A training run on raw data: what is learnt from which part, and for how long it trains."""
+
+import numpy as np
+import pytest
+
+from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.readers import Dataset, read
+from xpnet.tabular.settings import Settings
+
+
+def make(dataset, **settings):
+    return Experiment(dataset, Settings(hidden=(4,), **settings), "cpu")
+
+
+@pytest.fixture
+def dataset():
+    draw = np.random.default_rng(0)
+    X = draw.normal(3.0, 2.0, (100, 3))
+    return Dataset("d", X, X[:, 0] + draw.normal(50.0, 9.0, 100))
+
+
+def test_scales_are_learnt_from_the_training_part_alone(dataset):
+    experiment = make(dataset)
+    train = experiment.parts["train"]
+    np.testing.assert_allclose(experiment.model.features.mean, train.rows.mean(axis=0))
+    np.testing.assert_allclose(experiment.model.target.mean, train.target.mean())
+    np.testing.assert_allclose(experiment.model.target.scale, train.target.std())
+    assert abs(train.features.mean()) < 1e-6
+    assert abs(train.labels.mean()) < 1e-12
+    # The other parts lie where they lie.
+    assert abs(experiment.parts["dev"].features.mean()) > 1e-3
+    assert abs(experiment.parts["test"].labels.mean()) > 1e-3
+
+
+def test_parts_are_the_whole(dataset):
+    parts = make(dataset).parts
+    assert [len(parts[name].labels) for name in ("train", "dev", "test")] == [60, 20, 20]
+    together = np.concatenate([part.rows[:, 0] for part in parts.values()])
+    assert sorted(together) == sorted(dataset.rows[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch_size", "epochs"),
+    [
+        ({}, 60, 500),  # one batch of all 60: as many epochs as make 500 updates
+        ({"batch_size": 10}, 10, 84),
+        ({"batch_size": 1}, 1, 30),
+        ({"epochs": 7}, 60, 7),
+    ],
+)
+def test_small_sets_train_for_enough_updates(dataset, settings, batch_size, epochs):
+    experiment = make(dataset, **settings)
+    assert (experiment.batch_size, experiment.epochs) == (batch_size, epochs)
+
+
+def test_layers_in_the_notes_order():
+    settings = {"batch_norm": True, "dropout": (0.2,), "activation": "tanh"}
+    names = [type(layer).__name__ for layer in make(read("iris"), **settings).model.network.layers]
+    assert names == ["Linear", "BatchNorm", "Tanh", "Dropout", "Linear"]
+    plain = [type(layer).__name__ for layer in make(read("iris")).model.network.layers]
+    assert plain == ["Linear", "ReLU", "Linear"]

@@ -1,0 +1,258 @@
+"""From raw columns to features, and from labels to what a loss takes."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from xpnet.tabular.features import MOST_CATEGORIES, Features
+from xpnet.tabular.scaling import share_a_unit
+from xpnet.tabular.target import Target, infer_task
+
+
+@pytest.fixture
+def pd():
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+
+
+@pytest.fixture
+def frame(pd):
+    return pd.DataFrame(
+        {
+            "size": [1.0, 2.0, np.nan, 5.0],
+            "colour": ["red", "blue", None, "red"],
+            "count": [1, 1, 3, 3],
+            "flag": [True, False, True, True],
+        }
+    )
+
+
+def test_array_is_standardised_by_column():
+    rows = np.random.default_rng(0).normal([1.0, -50.0], [2.0, 0.1], size=(500, 2))
+    features = Features.learn(rows).transform(rows, np.float64)
+    np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(features.std(axis=0), 1.0, atol=1e-12)
+
+
+def test_training_rows_alone_are_learnt_from():
+    learnt = Features.learn(np.array([[0.0], [2.0]]))
+    np.testing.assert_allclose(learnt.transform(np.array([[4.0]]), np.float64), [[3.0]])
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 0.1, 1e9])
+def test_constant_column_becomes_zero(value):
+    rows = np.column_stack([np.full(100, value), np.arange(100.0)])
+    features = Features.learn(rows).transform(rows, np.float64)
+    np.testing.assert_allclose(features[:, 0], 0.0, atol=1e-6)
+
+
+def test_pixels_share_their_scale():
+    rows = np.random.default_rng(0).integers(0, 256, (50, 20)).astype(np.uint8)
+    rows[:, 3] = 0
+    rows[7, 3] = 1  # a pixel that is hardly ever lit must not be blown up
+    features = Features.learn(rows)
+    assert len(set(features.mean)) == len(set(features.scale)) == 1
+    assert features.transform(rows, np.float32).dtype == np.float32
+    assert np.ptp(features.transform(rows, np.float32)[:, 3]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        (np.full((4, 16), 9), True),
+        (np.full((4, 15), 9), False),
+        (np.full((4, 16), -9), False),
+        (np.full((4, 16), 256), False),
+        (np.full((4, 16), 9.5), False),
+        # ages beside grades: one column far above the others
+        (np.column_stack([np.full((4, 1), 90), np.full((4, 19), 5)]), False),
+    ],
+)
+def test_when_columns_share_a_unit(rows, shared):
+    assert share_a_unit(rows) is shared
+
+
+def test_frame(frame):
+    learnt = Features.learn(frame)
+    features = learnt.transform(frame, np.float64)
+    # size, count, flag; where size was missing; blue, red, missing
+    assert features.shape == (4, learnt.n_features) == (4, 7)
+    np.testing.assert_allclose(features[:, :3].mean(axis=0), 0.0, atol=1e-12)
+    assert features[2, 0] == 0.0  # filled with the mean
+    np.testing.assert_array_equal(features[:, 3], [0, 0, 1, 0])
+    np.testing.assert_array_equal(features[:, 4:], [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
+
+
+def test_frame_in_another_order_with_further_columns(frame):
+    learnt = Features.learn(frame)
+    other = frame[["flag", "colour", "size", "count"]].assign(more="text")
+    np.testing.assert_array_equal(
+        learnt.transform(other, np.float64), learnt.transform(frame, np.float64)
+    )
+
+
+def test_travels_as_json(frame):
+    learnt = Features.learn(frame)
+    again = Features(**json.loads(json.dumps(learnt.config())))
+    np.testing.assert_array_equal(
+        again.transform(frame, np.float64), learnt.transform(frame, np.float64)
+    )
+
+
+def test_unknown_category_is_none_of_them_and_said(frame):
+    learnt = Features.learn(frame)
+    with pytest.warns(UserWarning, match="'colour' holds categories .* 'green'"):
+        features = learnt.transform(frame.assign(colour="green"), np.float64)
+    np.testing.assert_array_equal(features[:, 4:], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda f: f.drop(columns="size"), ValueError, "no column 'size'"),
+        (lambda f: f.assign(size="big"), TypeError, "'size' holds text"),
+        (lambda f: f.assign(size=np.inf), ValueError, "4 values .* column size"),
+        (lambda f: f.to_numpy(), TypeError, "named columns"),
+    ],
+)
+def test_rows_of_another_kind(frame, change, error, message):
+    with pytest.raises(error, match=message):
+        Features.learn(frame).transform(change(frame), np.float64)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (np.array([["a", "b"]]), TypeError, "text where numbers belong"),
+        (np.array([[1.0, np.nan], [np.inf, np.nan]]), ValueError, r"columns 0 \(1\), 1 \(2\)"),
+        (np.zeros((2, 2, 2)), ValueError, "shape"),
+    ],
+)
+def test_bad_arrays(rows, error, message):
+    with pytest.raises(error, match=message):
+        Features.learn(rows)
+
+
+@pytest.mark.parametrize("value", [1e200, -1e308])
+def test_what_is_too_large_to_standardise_is_refused(pd, value):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    rows[:2, 1] = value
+    message = f"has values up to {re.escape(f'{abs(value):g}')}, too large to standardise: scale it"
+    with pytest.raises(ValueError, match=rf"column 1 of X {message}"):
+        Features.learn(rows)
+    with pytest.raises(ValueError, match=rf"column 'b' of the data {message}"):
+        Features.learn(pd.DataFrame(rows, columns=["a", "b", "c"]))
+    target = Target.learn(rows, "regression")
+    with pytest.raises(ValueError, match=rf"column 1 of the target {message}"):
+        target.standardise(rows)
+    assert np.isfinite(Features.learn(rows / abs(value)).scale).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_lies_too_far_from_the_training_is_refused(pd):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    far = rows.copy()
+    far[4, 2] = 1e39  # more than a float32 holds
+    message = r"has values up to 1e\+39, too far from those of the training"
+    with pytest.raises(ValueError, match=f"column 2 of the data {message}"):
+        Features.learn(rows).transform(far, np.float32)
+    first, other = (pd.DataFrame(r, columns=["a", "b", "c"]) for r in (rows, far))
+    with pytest.raises(ValueError, match=f"column 'c' of the data {message}"):
+        Features.learn(first).transform(other, np.float32)
+    assert np.isfinite(Features.learn(rows).transform(far, np.float64)).all()
+
+
+def test_dates_are_refused(pd):
+    with pytest.raises(TypeError, match="'when' holds dates"):
+        Features.learn(pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"])}))
+
+
+def test_names_of_rows_are_refused(pd):
+    n = MOST_CATEGORIES + 1
+    with pytest.raises(ValueError, match=f"'id' has {n} different strings"):
+        Features.learn(pd.DataFrame({"id": [f"row {i}" for i in range(n)]}))
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (np.array(["no", "yes"] * 5), "binary"),
+        (np.array(["a", "b", "c"], dtype=object), "multiclass"),
+        (np.array([True, False]), "binary"),
+        (np.arange(10), "multiclass"),
+        (np.arange(25), "regression"),
+        (np.tile(np.arange(26), 60), "multiclass"),
+        (np.array([0.0, 1.0]), "binary"),
+        (np.arange(11.0), "regression"),
+        (np.array([0.5, 1.0]), "regression"),
+        (np.zeros((5, 2)), "regression"),
+    ],
+)
+def test_task_is_inferred(y, task):
+    assert infer_task(y) == task
+
+
+@pytest.mark.parametrize("labels", [["no", "yes", "no"], [7, 3, 7], [True, False, True]])
+def test_labels_there_and_back(labels):
+    y = np.array(labels)
+    target = Target.learn(y)
+    codes = target.encode(y)
+    assert set(codes) == {0, 1}
+    np.testing.assert_array_equal(target.decode(codes), y)
+    assert Target(**target.config()).classes == target.classes
+
+
+def test_values_there_and_back():
+    y = np.random.default_rng(0).normal(30.0, 5.0, 100)
+    target = Target.learn(y)
+    target.standardise(y)
+    z = target.encode(y)
+    assert abs(z.mean()) < 1e-12
+    assert z.std() == pytest.approx(1.0)
+    np.testing.assert_allclose(target.decode(z), y)
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "message"),
+    [
+        (np.array(["a", "a"]), None, "one class only"),
+        (np.array([1.5, 1.5]), None, "nothing to learn"),
+        (np.array([0, 1, 2]), "binary", "binary and the target has 3 classes"),
+        (np.array(["a", "b"]), "regression", "holds text"),
+        (np.array([0, 1]), "ranking", "task is 'ranking'"),
+        (np.array([0.5, np.nan]), None, "1 value that is NaN or infinite"),
+        (np.array(["a", None, None], dtype=object), None, "2 values that are missing"),
+        (np.zeros((4, 2)), "multiclass", "one label for each row"),
+    ],
+)
+def test_bad_targets(y, task, message):
+    with pytest.raises(ValueError, match=message):
+        Target.learn(y, task)
+
+
+def test_unknown_labels_are_named():
+    with pytest.raises(ValueError, match="does not know: z; it knows a, b"):
+        Target.learn(np.array(["a", "b"])).encode(np.array(["a", "z"]))
+
+
+def test_a_mean_may_dwarf_what_varies_round_it():
+    z = np.random.default_rng(0).normal(size=(1000, 1))
+    features = Features.learn(1.7e9 + 100 * z).transform(1.7e9 + 100 * z, np.float32)
+    np.testing.assert_allclose(features, (z - z.mean()) / z.std(), atol=1e-5)
+    target = Target.learn(1.7e9 + 100 * z[:, 0])
+    target.standardise(1.7e9 + 100 * z[:, 0])
+    again = target.decode(target.encode(1.7e9 + 100 * z[:, 0]).astype(np.float32))
+    np.testing.assert_allclose(again - 1.7e9, 100 * z[:, 0], atol=1e-3)
+
+
+def test_a_column_that_pandas_types_otherwise(pd):
+    learnt = Features.learn(pd.DataFrame({"flag": [True, False], "code": ["1", "A"]}))
+    later = pd.DataFrame({"flag": [True, None], "code": [1.0, np.nan]})
+    features = learnt.transform(later, np.float64)
+    np.testing.assert_array_equal(features, [[1, 1, 0], [0, 0, 0]])
+
+
+def test_columns_named_by_numbers(pd):
+    frame = pd.DataFrame({0: [1.0, 2.0], 1: ["a", "b"]})
+    assert Features.learn(frame).transform(frame, np.float64).shape == (2, 3)

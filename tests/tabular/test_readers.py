@@ -1,0 +1,278 @@
+"""Reading data sets: each source, and each way in which it can be wrong."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from xpnet.tabular import readers
+from xpnet.tabular.readers import BUNDLED, DataError, read
+
+X = np.random.default_rng(0).normal(size=(12, 3))
+Y = np.arange(12) % 3
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pd():
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled(name):
+    found = read(name)
+    assert found.name == name
+    assert len(found.rows) == len(found.target) > 100
+
+
+def test_class_names_instead_of_numbers():
+    assert set(read("iris").target) == {"setosa", "versicolor", "virginica"}
+    assert set(read("digits").target) == set(range(10))
+
+
+def test_npz(folder):
+    np.savez("d.npz", X=X, y=Y)
+    found = read("d.npz")
+    assert found.name == "d"
+    np.testing.assert_array_equal(found.rows, X)
+    np.testing.assert_array_equal(found.target, Y)
+
+
+def test_npz_with_a_test_set(folder):
+    np.savez("d.npz", X_train=X, y_train=Y, X_test=X[:4], y_test=Y[:4])
+    found = read("d.npz")
+    np.testing.assert_array_equal(found.test_rows, X[:4])
+    np.testing.assert_array_equal(found.test_target, Y[:4])
+
+
+def test_images_are_flattened_and_column_labels_too(folder):
+    np.savez("d.npz", X=np.zeros((5, 4, 3)), y=np.zeros((5, 1)))
+    found = read("d.npz")
+    assert found.rows.shape == (5, 12)
+    assert found.target.shape == (5,)
+
+
+def test_npz_without_labels_to_predict(folder):
+    np.savez("d.npz", X=X)
+    assert read("d.npz", labels=False).target is None
+    with pytest.raises(DataError, match="no labels"):
+        read("d.npz")
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "name"), [("X", "y", "folder"), ("d_X", "d_y", "d"), ("d-X", "d-y", "d")]
+)
+def test_npy_pair(tmp_path, rows, labels, name):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / f"{rows}.npy", X)
+    np.save(folder / f"{labels}.npy", Y)
+    found = read(str(folder / f"{rows}.npy"))
+    assert found.name == name
+    np.testing.assert_array_equal(found.target, Y)
+
+
+def test_npy_without_its_partner(folder):
+    np.save("X.npy", X)
+    np.save("data.npy", X)
+    with pytest.raises(DataError, match=r"no y\.npy is beside it"):
+        read("X.npy")
+    with pytest.raises(DataError, match=r"must end in X\.npy"):
+        read("data.npy")
+    assert read("data.npy", labels=False).rows.shape == X.shape
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_table(folder, pd, suffix):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    frame = pd.DataFrame({"a": X[:, 0], "b": ["u", "v"] * 6, "y": Y})
+    writer = frame.to_csv if suffix == "csv" else frame.to_parquet
+    writer(f"d.{suffix}", index=False)
+    found = read(f"d.{suffix}", target="y", drop=["b"])
+    assert list(found.rows.columns) == ["a"]
+    assert found.target_name == "y"
+    np.testing.assert_array_equal(found.target, Y)
+    assert "y" in read(f"d.{suffix}", labels=False).rows.columns
+
+
+def _content(name, content):
+    def write(folder):
+        path = folder / name
+        if isinstance(content, dict):
+            np.savez(path, **content)
+        elif isinstance(content, np.ndarray):
+            np.save(path, content)
+        else:
+            path.write_bytes(content)
+
+    return name, write
+
+
+def _truncated(folder):
+    np.savez(folder / "d.npz", X=X, y=Y)
+    whole = (folder / "d.npz").read_bytes()
+    (folder / "d.npz").write_bytes(whole[: len(whole) // 2])
+
+
+def _headed(folder, change):
+    """Write an array whose header is another."""
+    np.save(folder / "dX.npy", X)
+    whole = (folder / "dX.npy").read_bytes()
+    (folder / "dX.npy").write_bytes(change(whole))
+
+
+def _unclosed(folder):
+    _headed(folder, lambda whole: whole.replace(b"}", b" ", 1))
+
+
+def _not_python(folder):
+    _headed(folder, lambda whole: whole.replace(b"'shape': (", b"'shape': $(", 1))
+
+
+def _unclosed_inside(folder):
+    _unclosed(folder)
+    with zipfile.ZipFile(folder / "d.npz", "w") as archive:
+        archive.write("dX.npy", "X.npy")
+
+
+def _long_header(folder):
+    header = str({"descr": "<f8", "fortran_order": False, "shape": (2, 2)}).encode()
+    header = header.ljust(60_000) + b"\n"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (folder / "dX.npy").write_bytes(start + header + bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("dX.npy", _unclosed, r"dX\.npy: can't be read as \.npy"),
+        ("dX.npy", _not_python, r"dX\.npy: can't be read as \.npy"),
+        ("d.npz", _unclosed_inside, r"d\.npz: can't be read as \.npz"),
+        ("dX.npy", _long_header, "its header is longer than that of any array of numbers"),
+        (*_content("d.npz", b""), "empty"),
+        (*_content("d.npz", b"hello"), "can't be read as .npz"),
+        (*_content("dX.npy", b"hello"), "can't be read as .npy"),
+        ("d.npz", _truncated, "d.npz"),
+        (*_content("d.npz", {"a": X}), "holds a; give X and y"),
+        (*_content("d.npz", {"X": X, "y": Y[:5]}), "X has 12 rows and y 5"),
+        (*_content("d.npz", {"X": X[:, 0], "y": Y}), "give .examples, features"),
+        (*_content("d.npz", {"X": X[:0], "y": Y[:0]}), "no rows"),
+        (*_content("d.npz", {"X": X.astype(object), "y": Y}), "Python objects"),
+        (
+            *_content("d.npz", {"X_train": X, "y_train": Y, "X_test": X, "y_test": Y[:3]}),
+            "test X has 12 rows",
+        ),
+        (*_content("d.txt", b"1,2"), "give one of digits"),
+        (*_content("d", b"1,2"), "give one of digits"),
+    ],
+)
+def test_broken_arrays(folder, name, write, message):
+    write(folder)
+    with pytest.raises(DataError, match=message):
+        read(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("d.csv", b"", {}, "empty"),
+        ("d.csv", b"a,b\n", {"target": "b"}, "no rows"),
+        ("d.csv", b"a,b\n1,2\n", {}, "--target COLUMN .a, b"),
+        ("d.csv", b"a,b\n1,2\n", {"target": "c"}, "no column 'c'; there are a, b"),
+        ("d.csv", b"a,b\n1,2\n", {"target": "b", "drop": ["d"]}, "no column 'd'"),
+        ("d.csv", b"b\n1\n", {"target": "b"}, "no columns are left"),
+        ("d.csv", b"a,b\n1,2,3\n4\n5,6,7,8,9\n", {"target": "b"}, "can't be read as .csv"),
+        ("d.csv", bytes(range(128, 256)), {"target": "b"}, "is no text in UTF-8 .*: save it as U"),
+        ("d.csv", "a,b\n1,2\n".encode("utf-16"), {"target": "b"}, "d.csv: .*: save it as UTF-8"),
+        ("d.csv", "a,b\n1,2\n".encode("utf-16-le"), {"target": "b"}, "zero byte.*: save it as U"),
+        ("d.csv", b"a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "'b' is the column to be pred"),
+        ("d.parquet", b"hello", {"target": "b"}, "can't be read as .parquet"),
+    ],
+)
+def test_broken_tables(folder, pd, name, content, options, message):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read(name, **options)
+
+
+def test_no_such_file(folder):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read("nosuch.npz")
+    (folder / "d.csv").mkdir()
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        read("d.csv")
+
+
+def test_arrays_have_no_columns_to_name():
+    with pytest.raises(DataError, match="no named columns"):
+        read("digits", target="y")
+
+
+def test_openml(monkeypatch, pd):
+    """What scikit-learn is asked for, and what becomes of its answer; nothing is fetched."""
+    frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"], "survived": ["0", "1"]})
+    asked = {}
+
+    def fetch_openml(name, **options):
+        from sklearn.utils import Bunch
+
+        asked.update(options, name=name)
+        return Bunch(frame=frame.copy(), target=frame["survived"])
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
+    found = read("openml:titanic@1")
+    assert (asked["name"], asked["version"], asked["as_frame"]) == ("titanic", 1, True)
+    assert found.name == "titanic"
+    assert list(found.rows.columns) == ["age", "sex"]
+    assert list(found.target) == ["0", "1"]
+    assert list(read("openml:titanic", target="sex").rows.columns) == ["age", "survived"]
+    assert asked["version"] == "active"
+
+
+@pytest.mark.parametrize("source", ["openml:", "openml:titanic@one"])
+def test_openml_needs_a_name(source):
+    with pytest.raises(DataError, match="openml"):
+        read(source)
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_what_openml_does_not_give_is_named(monkeypatch, error):
+    def refuse(*_, **__):
+        raise error("unreachable")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
+    with pytest.raises(DataError, match=r"openml:zzz: can't be fetched \(unreachable\)"):
+        read("openml:zzz")
+
+
+def test_openml_target_that_is_not_one_column(monkeypatch, pd):
+    from sklearn.utils import Bunch
+
+    frame = pd.DataFrame({"a": [1.0], "b": [2.0]})
+    monkeypatch.setattr(
+        "sklearn.datasets.fetch_openml", lambda *_, **__: Bunch(frame=frame, target=None)
+    )
+    with pytest.raises(DataError, match="--target COLUMN"):
+        read("openml:some")
+
+
+def test_fingerprint_knows_a_data_set_again():
+    first, again, other = (readers.Dataset("d", x, Y) for x in (X, X.copy(), X + 1e-12))
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    assert first.fingerprint() != readers.Dataset("d", X, Y[::-1]).fingerprint()
+
+
+def test_fingerprint_of_a_frame(pd):
+    frame = pd.DataFrame({"a": X[:, 0], "b": ["u", "v"] * 6})
+    labels = np.array(["x", "y"] * 6, dtype=object)
+    first = readers.Dataset("d", frame, labels).fingerprint()
+    assert first == readers.Dataset("d", frame.copy(), labels.copy()).fingerprint()
+    assert first != readers.Dataset("d", frame.assign(b="u"), labels).fingerprint()

@@ -1,0 +1,102 @@
+"""What changes from step to step, and who turns its pages."""
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet.train.step_scalars import PLAN, StepNumbers
+
+
+@pytest.fixture
+def optimizer():
+    return xn.SGD(lambda step, epoch: 1.0 / (1 + step))
+
+
+@pytest.fixture
+def numbers(optimizer):
+    net = xn.Network([xn.Linear(2)], loss="mean_squared_error", n_features=3, device="cpu")
+    made = StepNumbers(net, optimizer)
+    made.set_pace(0, 0, 3000, 10)
+    return made
+
+
+def take(numbers, optimizer, step):
+    """Make a step's page the open one; return its rate and where its batch begins."""
+    numbers.seek(step, optimizer)
+    numbers.turn()
+    numbers.turned(step)
+    return numbers.numbers[0].item(), numbers.start.item()
+
+
+def test_each_page_is_its_step_s_over_several_plans(numbers, optimizer):
+    for step in range(2 * PLAN + 50):
+        rate, start = take(numbers, optimizer, step)
+        assert rate == np.float32(1 / (1 + step))
+        assert start == 10 * step
+
+
+def test_the_host_writes_no_page_while_the_device_turns_them(numbers, optimizer):
+    for step in range(3):
+        take(numbers, optimizer, step)
+    numbers._book.page[...] = 6
+    assert take(numbers, optimizer, 3) == (np.float32(1 / 7), 60)
+
+
+def test_after_a_step_that_failed_the_page_is_looked_for(numbers, optimizer):
+    take(numbers, optimizer, 0)
+    numbers.seek(1, optimizer)
+    numbers.turn()  # and then there is no memory for the rest
+    assert take(numbers, optimizer, 1) == (0.5, 10)
+    assert take(numbers, optimizer, 2) == (np.float32(1 / 3), 20)
+
+
+def test_an_epoch_s_batches_come_later_by_the_steps_between(numbers):
+    optimizer = xn.SGD(lambda step, epoch: 1.0 + epoch)
+    numbers.set_pace(0, 0, 4, 10)
+    assert take(numbers, optimizer, 0) == (1.0, 0)
+    take(numbers, optimizer, 1)  # on other data
+    numbers.shift(1)
+    assert take(numbers, optimizer, 2) == (1.25, 10)
+    assert take(numbers, optimizer, 3) == (1.5, 20)
+    numbers.shift(1)
+    assert take(numbers, optimizer, 4) == (1.75, 30)
+
+
+def test_a_step_behind_the_epoch_s_last_asks_for_no_later_epoch(numbers):
+    optimizer = xn.SGD(lambda step, epoch: [1.0, 0.5, None][int(epoch)])
+    numbers.set_pace(0, 1, 2, 10)
+    assert [take(numbers, optimizer, i)[0] for i in range(5)] == [0.5] * 5
+
+
+def test_a_plan_that_is_broken_off_is_made_again(numbers, optimizer, monkeypatch):
+    take(numbers, optimizer, 0)
+    asarray, calls = numbers._backend.asarray, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise MemoryError
+        return asarray(*arguments)
+
+    backend = type("Full", (), {"asarray": staticmethod(full), "xp": np})
+    monkeypatch.setattr(numbers, "_backend", backend)
+    with pytest.raises(MemoryError):
+        numbers.seek(50, optimizer)
+    monkeypatch.undo()
+    assert take(numbers, optimizer, 1) == (0.5, 10)
+    assert take(numbers, optimizer, 50) == (np.float32(1 / 51), 500)
+
+
+def test_a_new_pace_makes_a_new_plan(numbers):
+    optimizer = xn.SGD(lambda step, epoch: 1.0 + epoch)
+    numbers.set_pace(0, 0, None)
+    assert [take(numbers, optimizer, i)[0] for i in range(3)] == [1.0] * 3
+    numbers.set_pace(3, 5, 2, 10)
+    assert [take(numbers, optimizer, i) for i in (3, 4)] == [(6.0, 0), (6.5, 10)]
+
+
+def test_a_function_is_asked_for_no_step_after_the_one_at_hand(numbers):
+    table = [0.5, 0.25, 0.125]
+    optimizer = xn.SGD(lambda step, epoch: table[step])
+    numbers.set_pace(0, 0, None)
+    assert [take(numbers, optimizer, i)[0] for i in range(3)] == table

@@ -1,0 +1,8 @@
+"""Looking at networks, data and training.
+
+- `metrics`, `diagnosis`: errors, and what they say
+- `sweeps`: learning curves and the choice of λ
+- `profiling`, `profile_result`: which batch size a machine likes
+- `gradient_check`, `propagation`: whether the mathematics is right
+- `plots`: all of it as pictures
+"""

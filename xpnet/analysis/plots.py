@@ -1,0 +1,252 @@
+"""Pictures, drawn with Matplotlib into files: no window, no global state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..train.history import History
+
+BLUE, ORANGE, GREY = "#1f6fb4", "#d1601f", "#444444"
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _tidy(axes: Any) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def training_history(
+    history: History,
+    path: str | os.PathLike[str],
+    title: str,
+    error_name: str = "error",
+    test_error: float | None = None,
+    best_epoch: int | None = None,
+) -> None:
+    """Draw loss and error of the training and the development set over the epochs.
+
+    Parameters
+    ----------
+    history : History
+        Of a fit with validation data.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture.
+    error_name : str
+        What the error is called.
+    test_error : float or None
+        The final error on the test set, drawn as a line.
+    best_epoch : int or None
+        The epoch whose weights were kept, marked by a line.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = _figure(10, 4)
+    epochs = history["epoch"]
+    marker = "o" if len(epochs) < 3 else None
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
+        for part, name, colour in (
+            ("train", "training", BLUE),
+            ("dev", "development", ORANGE),
+        ):
+            axes.plot(epochs, history[f"{part}_{what}"], label=name, color=colour, marker=marker)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+        axes.set_ylabel(error_name if what == "error" else "loss")
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
+    if test_error is not None:
+        when = "at the end" if best_epoch is None else f"epoch {best_epoch}"
+        label = f"test, {when}: {test_error:.2%}"
+        axes.axhline(test_error, color=GREY, linestyle=":", label=label)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in figure.axes:
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def learning_curve(
+    rows: Sequence[dict[str, float]],
+    path: str | os.PathLike[str],
+    title: str,
+    error_name: str = "error",
+) -> None:
+    """Draw training and development error over the number of training examples.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        "examples", "train_error" and "dev_error" of each size.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture.
+    error_name : str
+        What the error is called.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    examples = [row["examples"] for row in rows]
+    for part, name, colour in (("train", "training", BLUE), ("dev", "development", ORANGE)):
+        errors = [row[f"{part}_error"] for row in rows]
+        axes.plot(examples, errors, label=name, color=colour, marker="o", clip_on=False)
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(error_name)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _tidy(axes)
+    axes.legend(frameon=False)
+    axes.set_title(title)
+    figure.savefig(path, dpi=120)
+
+
+def schedules(
+    named: Sequence[tuple[str, str, Sequence[float]]],
+    path: str | os.PathLike[str],
+    last: float,
+    unit: str,
+) -> None:
+    """Draw learning-rate schedules, each in a panel of its own.
+
+    Parameters
+    ----------
+    named : sequence of (name, formula, rates)
+        The rates at evenly spaced times.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    last : float
+        The last time.
+    unit : str
+        What is counted along the axis.
+    """
+    columns = 3
+    figure = _figure(11, 3 * -(-len(named) // columns))
+    panels = figure.subplots(-(-len(named) // columns), columns, sharey=True, sharex=True).flat
+    for axes, (name, formula, rates) in zip(panels, named, strict=False):
+        axes.plot(np.linspace(0, last, len(rates)), rates, color=BLUE)
+        axes.set_title(f"{name}\n{formula}", fontsize=10)
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+    figure.supxlabel(unit)
+    figure.supylabel("learning rate")
+    figure.savefig(path, dpi=120)
+
+
+def throughput(
+    series: Sequence[dict[str, Any]],
+    crossovers: dict[str, int | None],
+    path: str | os.PathLike[str],
+    title: str,
+) -> None:
+    """Draw samples per second over the batch size, on each device, in training and in prediction.
+
+    Parameters
+    ----------
+    series : sequence of dict
+        "device", "mode", "knee" and "rows", as `profile_result.Series` has them; none without rows.
+    crossovers : dict
+        For each mode the batch size from which on the last device is quicker, or None.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure = _figure(10, 5)
+    axes = figure.subplots()
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    devices = list(dict.fromkeys(s["device"] for s in series))
+    modes = {"training": "-", "prediction": "--"}
+    for s in series:
+        colour = (BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)]
+        sizes = [row["batch_size"] for row in s["rows"]]
+        rates = [row["samples_per_second"] for row in s["rows"]]
+        low, high = (
+            [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
+            for q in ("seconds_q3", "seconds_q1")
+        )
+        label = f"{s['device']}, {s['mode']}\n○ knee: {s['knee']:,}"
+        style = {"color": colour, "linestyle": modes[s["mode"]]}
+        axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
+        axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            s["knee"], rates[sizes.index(s["knee"])], "o", markersize=13, mfc="none", color=colour
+        )
+    for mode, crossover in crossovers.items():
+        if crossover is not None:
+            label = f"{mode}: {devices[-1]}\nquicker from {crossover:,} on"
+            axes.axvline(crossover, color=GREY, linewidth=1, linestyle=modes[mode], label=label)
+    every = sorted({row["batch_size"] for s in series for row in s["rows"]})
+    axes.set_xticks(every[:: max(1, -(-len(every) // 9))], minor=False)
+    axes.set_xticks([], minor=True)
+    in_full = FuncFormatter(lambda number, _: f"{number:,.0f}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(in_full)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(in_full if high < 100 * low else NullFormatter())
+    axes.set_xlabel("batch size, examples")
+    axes.set_ylabel("samples per second")
+    _tidy(axes)
+    axes.set_title(title)
+    figure.legend(loc="outside right center", frameon=False, labelspacing=1.0)
+    figure.savefig(path, dpi=120)
+
+
+def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draw how activations and gradients grow or fade through the layers.
+
+    Parameters
+    ----------
+    study : sequence of dict
+        What `propagation.study` returned.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    """
+    figure = _figure(11, 7)
+    kinds = list(dict.fromkeys(row["activation"] for row in study))
+    panels = figure.subplots(2, len(kinds), sharex=True, squeeze=False)
+    for column, kind in enumerate(kinds):
+        rows = [row for row in study if row["activation"] == kind]
+        for number, row in enumerate(rows):
+            layers, colour = range(1, len(row["expected"]) + 1), f"C{number}"
+            style = {"color": colour, "marker": "o", "markersize": 4}
+            top, bottom = panels[:, column]
+            top.plot(layers, row["activations"], linestyle="", label=str(row["init"]), **style)
+            top.plot(layers, row["expected"], color=colour, linewidth=1)
+            bottom.plot(layers, row["gradients"], linewidth=1, **style)
+        panels[0, column].set_title(f"{kind}: activations (lines: theory)")
+        panels[1, column].set_title(f"{kind}: gradients of the weights")
+    for axes in panels.flat:
+        axes.set_yscale("log")
+        axes.set_ylabel("root mean square")
+        _tidy(axes)
+    for axes in panels[1]:
+        axes.set_xlabel("layer")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    panels[0, 0].legend(frameon=False)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,207 @@
+"""What a profile of throughput holds, and what it advises."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..throughput import timing
+from ..throughput.timing import Timing
+from . import plots
+
+#: The version of what `Profile.as_dict` returns.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured at one batch size.
+
+    Attributes
+    ----------
+    batch_size : int
+        Examples in a batch.
+    seconds, seconds_q1, seconds_q3 : float
+        Median and quartiles of the time of a step or a prediction, in seconds.
+    rounds : int
+        Over so many rounds, each of several steps.
+    samples_per_second : float
+        The batch over the median.
+    host_share : float
+        The host's part of the time. On a CUDA device that until the host has issued the step; on
+        the CPU, and at most, that of the shortest step of two examples or more: what each costs.
+    bound : {"launch", "compute"}
+        "launch" if that part is 75 % or more: then further examples are nearly free.
+    flops : float
+        Floating-point operations per second, of the matrix products alone.
+    product_share : float
+        The same over the machine's own rate of products.
+    memory : int
+        Bytes; see `Series.memory_of`.
+    """
+
+    batch_size: int
+    seconds: float
+    seconds_q1: float
+    seconds_q3: float
+    rounds: int
+    samples_per_second: float
+    host_share: float
+    bound: str
+    flops: float
+    product_share: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """One sweep: a backend, in training or in prediction.
+
+    Attributes
+    ----------
+    device, name : str
+        As ``"cuda:0"``, and in words.
+    mode : {"training", "prediction"}
+        What was timed: the gathering of a shuffled batch and `Trainer.step`, or `Network.predict`
+        of rows on the device.
+    rows : list of Row
+        One for each batch size, rising.
+    product_rate : float
+        The machine's own rate of products in this dtype, in floating-point operations per second.
+    memory_of : {"pool", "arrays"}
+        What the rows' memory is: all that the device's memory pool has taken, or the arrays that
+        the network, its training and the batch hold.
+    ended : {"sizes", "memory", "time", "stopped"}
+        Why there is no larger batch.
+    refused : int or None
+        The first batch size for which memory did not suffice.
+    knee : int or None
+        The smallest batch with at least 90 % of the best samples/s; None if nothing was measured.
+    """
+
+    device: str
+    name: str
+    mode: str
+    rows: list[Row]
+    product_rate: float
+    memory_of: str
+    ended: str
+    refused: int | None
+    knee: int | None
+
+    def row(self, batch_size: int | None) -> Row:
+        """Return the row of a batch size."""
+        return next(row for row in self.rows if row.batch_size == batch_size)
+
+    def timings(self) -> list[Timing]:
+        """Return the times as `throughput` judges them."""
+        return [
+            Timing(r.batch_size, r.seconds, r.seconds_q1, r.seconds_q3, r.seconds, r.rounds)
+            for r in self.rows
+        ]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `profile` measured, and what it advises.
+
+    Attributes
+    ----------
+    network : str
+        The network in words.
+    n_parameters : int
+        Its parameters.
+    dtype : str
+        Its precision.
+    series : list of Series
+        One for each backend and mode.
+    crossovers : dict
+        For each mode the smallest batch from which on the last backend is quicker than the CPU;
+        None if it never is. Empty if there is one backend.
+    advice : list of str
+        Which batch size to use and why, a sentence or two each.
+    """
+
+    network: str
+    n_parameters: int
+    dtype: str
+    series: list[Series]
+    crossovers: dict[str, int | None] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it, JSON-ready, with "format", the version of this layout."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Draw samples per second over the batch size into a file, as ``profile.png``.
+
+        Each line with its interquartile range; a ring marks the knee.
+        """
+        series = [asdict(s) for s in self.series if s.rows]
+        plots.throughput(series, self.crossovers, path, title or self.network)
+
+
+def crossover(series: list[Series], mode: str) -> int | None:
+    """Return the smallest batch from which on the last device is quicker than the first."""
+    ours = [s for s in series if s.mode == mode]
+    return timing.crossover(ours[0].timings(), ours[-1].timings())
+
+
+def advise(profile: Profile) -> list[str]:
+    """Return which batch sizes to use and why, in sentences."""
+    advice = []
+    for mode in dict.fromkeys(s.mode for s in profile.series):
+        measured = [s for s in profile.series if s.mode == mode and s.knee is not None]
+        if not measured:
+            advice.append(f"{mode}: not one batch size was measured")
+            continue
+        chosen = max(measured, key=lambda s: s.row(s.knee).samples_per_second)
+        advice.append(_which(chosen))
+        if mode in profile.crossovers:
+            advice.append(_where(measured, profile.crossovers[mode]))
+        advice += [_largest(s) for s in measured if s.ended == "memory"]
+    if any(s.mode == "training" for s in profile.series):
+        advice.append(
+            "a larger batch also means fewer updates in an epoch: throughput is not accuracy, so "
+            "take a smaller batch, or train for more epochs, if the error suffers"
+        )
+    return advice
+
+
+def _which(s: Series) -> str:
+    """Return which batch size to use, and why."""
+    text = f"{s.mode}: use batches of {s.knee:,} on {s.device}"
+    if len(s.rows) == 1:
+        return f"{text}, the only size that was measured"
+    timings = s.timings()
+    chosen = next(t for t in timings if t.batch_size == s.knee)
+    text += f", {timing.in_words(chosen, timing.fastest(timings))}"
+    if s.knee == s.rows[-1].batch_size and s.ended != "memory":
+        text += "; it is the largest that was tried, and a larger one may be quicker still"
+    bound = [row.batch_size for row in s.rows if row.bound == "launch"]
+    if len(bound) > 1:
+        text += f"; up to {bound[-1]:,} it is launch-bound, and further examples are nearly free"
+    return text
+
+
+def _where(measured: list[Series], crossover: int | None) -> str:
+    """Return from which batch on the other device is worth it."""
+    first, last = measured[0], measured[-1]
+    if first is last:
+        return f"{first.mode}: {first.device} alone was measured"
+    if crossover is None:
+        return f"{first.mode}: {last.device} is never clearly quicker than {first.device}"
+    common = min({r.batch_size for r in first.rows} & {r.batch_size for r in last.rows})
+    if crossover == common:
+        return f"{first.mode}: {last.device} is quicker than {first.device} at every batch size"
+    return f"{first.mode}: {last.device} is quicker than {first.device} from {crossover:,} on"
+
+
+def _largest(s: Series) -> str:
+    """Return the largest batch that fits."""
+    return (
+        f"{s.mode}: batches of {s.rows[-1].batch_size:,} fit into the memory of {s.device}, "
+        f"and {s.refused:,} don't"
+    )

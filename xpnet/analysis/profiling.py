@@ -1,0 +1,260 @@
+"""Profiling: throughput by batch size on every backend there is, and what to make of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.select import Backend, every, select
+from ..checks import (
+    check_count,
+    check_flag,
+    check_not_negative,
+    check_positive,
+    check_several,
+)
+from ..nn.network import Network, check_network
+from ..optim.optimizers import Optimizer, check_optimizer
+from ..throughput import timing
+from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
+from ..train.trainer import TINY, Trainer
+from .profile_result import Profile, Row, Series, advise, crossover
+
+#: Rows of the data that are made up where none are given; fewer of very wide ones.
+ROWS, ELEMENTS = 4096, 2**22
+
+#: The largest batch that a sweep tries by itself.
+LARGEST = 2**24
+
+
+def profile(
+    network: Network,
+    X: Any = None,
+    y: Any = None,
+    *,
+    devices: Sequence[str | Backend] | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    max_batch: int | None = None,
+    seconds: float = 20.0,
+    training: bool = True,
+    prediction: bool = True,
+    optimizer: Optimizer | None = None,
+    l2: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[str], object] = lambda text: None,
+    clock: Clock = time.perf_counter,
+) -> Profile:
+    """Measure throughput by batch size, and say which batch size to use.
+
+    On every backend there is, batches of 1, 2, 4, … examples are timed until memory or time is used
+    up. The network itself is not touched: copies of it are trained, at a rate that changes nothing.
+
+    Throughput is not accuracy: with larger batches an epoch has fewer updates.
+
+    Parameters
+    ----------
+    network : Network
+        What to profile. Its weights don't matter.
+    X, y : array-like or None
+        The data to make batches of, as `Trainer.fit` takes them; made up where None.
+    devices : sequence of str or Backend, or None
+        Where; None: on the CPU, and on the first CUDA device if there is one.
+    batch_sizes : sequence of int or None
+        Which; None: powers of two.
+    max_batch : int or None
+        The largest of them.
+    seconds : float
+        How long all may take, roughly: each backend and mode gets an equal share.
+    training, prediction : bool
+        What to time.
+    optimizer, l2
+        As for `Trainer`.
+    stop : function
+        Returns True to leave out the rest.
+    watch : function
+        Called with a few words on what is done next.
+    clock : function
+        Returns the time in seconds.
+
+    Returns
+    -------
+    Profile
+        A series for each backend and mode, and advice. ``plot("profile.png")`` draws it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If data or options are not as they must be.
+    DeviceError
+        If a device is asked for that is not there.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> net = xn.Network([xn.Linear(8), xn.ReLU(), xn.Linear(3)], loss="softmax_cross_entropy",
+    ...                  n_features=4, device="cpu")
+    >>> found = profile(net, devices=["cpu"], batch_sizes=[1, 64, 4096], seconds=0.5)
+    >>> [(series.device, series.mode) for series in found.series]
+    [('cpu', 'training'), ('cpu', 'prediction')]
+    >>> found.series[0].knee in (1, 64, 4096)
+    True
+    """
+    check_network(network)._require_single("profile")
+    check_positive(seconds, "seconds")
+    optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
+    asked = {"training": training, "prediction": prediction}
+    modes = [mode for mode, wish in asked.items() if check_flag(wish, mode)]
+    if not modes:
+        raise ValueError("neither training nor prediction is to be timed: ask for one")
+    sizes = {mode: list(_sizes(network, mode, batch_sizes, max_batch)) for mode in modes}
+    X, y = _data(network, X, y)
+    network.admit(X, y)  # refuses what does not fit before anything is timed
+    backends = every() if devices is None else _open(devices)
+    series: list[Series] = []
+    share = seconds / (len(backends) * len(modes))
+    for backend in backends:
+        with backend.active():
+            watch(f"{backend.device}: the rate of large products")
+            rate = product_rate(backend, network.dtype, clock)
+            for mode in modes:
+                if not stop():
+                    bench = _bench(network, mode, backend, X, y, optimizer, l2)
+
+                    def seen(n: int, where: str = f"{backend.device}, {mode}") -> None:
+                        watch(f"{where}: batches of {n:,}")
+
+                    swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
+                    series.append(_series(network, mode, backend, swept, rate))
+                    bench.reset()
+    several = [m for m in modes if sum(s.mode == m for s in series) > 1]
+    crossovers = {mode: crossover(series, mode) for mode in several}
+    words = "-".join(map(str, widths(network)))
+    found = Profile(words, network.n_parameters, network.dtype.name, series, crossovers)
+    return replace(found, advice=advise(found))
+
+
+def widths(network: Network) -> list[int]:
+    """Return the number of features and of each linear layer's outputs, as [784, 512, 10]."""
+    shapes = [shape for layer in network.layers for shape in layer.weight_shapes().values()]
+    return [network.n_features, *(shape[0] for shape in shapes)]
+
+
+def flops(network: Network, mode: str) -> float:
+    """Return the floating-point operations of the matrix products, for one example.
+
+    A product with a weight matrix makes two for each weight. Prediction has one product for each
+    layer; training three, but for the first trained layer, whose input needs no gradient.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> net = xn.Network([xn.Linear(8), xn.ReLU(), xn.Linear(3)], loss="softmax_cross_entropy",
+    ...                  n_features=4, device="cpu")
+    >>> flops(net, "prediction") == 2 * (4*8 + 8*3), flops(net, "training") == 2 * (2*4*8 + 3*8*3)
+    (True, True)
+    """
+    first = next(layer.index for layer in network.layers if layer.parameters)
+    total = 0
+    for layer in network.layers:
+        weights = sum(math.prod(shape) for shape in layer.weight_shapes().values())
+        products = 1 if mode == "prediction" else 2 if layer.index == first else 3
+        total += 2 * weights * products
+    return float(total)
+
+
+def _open(devices: Any) -> list[Backend]:
+    """Return the backends of several devices."""
+    return [select(device) for device in check_several(devices, "devices", "('cpu', 'cuda')")]
+
+
+def _sizes(
+    network: Network, mode: str, batch_sizes: Sequence[int] | None, max_batch: int | None
+) -> Iterable[int]:
+    """Return the batch sizes to try, rising."""
+    least = network.min_batch if mode == "training" else 1
+    most = LARGEST if max_batch is None else check_count(max_batch, "max_batch", least)
+    if batch_sizes is None:
+        return [2**i for i in range(most.bit_length()) if least <= 2**i <= most]
+    several = check_several(batch_sizes, "batch_sizes", "(32, 128, 512)")
+    given = sorted({check_count(n, "a batch size", least) for n in several})
+    if not given or given[0] > most:
+        raise ValueError(f"batch_sizes are {batch_sizes}: there is none to try")
+    return [n for n in given if n <= most]
+
+
+def _data(network: Network, X: Any, y: Any) -> tuple[Any, Any]:
+    """Return the data, or some that are made up as the network takes them."""
+    draw = np.random.default_rng(0)
+    if X is None:
+        if y is not None:
+            raise ValueError("y is given and X is not: give both, or neither")
+        n = max(1, min(ROWS, ELEMENTS // network.n_features))
+        X = draw.standard_normal((n, network.n_features), dtype=np.float32)
+    if y is None:
+        n = X.shape[0] if hasattr(X, "shape") else len(X)
+        shape = network.loss.target_shape(n, network.n_outputs)
+        y = draw.integers(0, network.n_outputs if len(shape) == 1 else 2, shape)
+    return X, y
+
+
+def _bench(
+    network: Network,
+    mode: str,
+    backend: Backend,
+    X: Any,
+    y: Any,
+    optimizer: Optimizer,
+    l2: float,
+) -> Feeding:
+    """Return what is timed in a mode: steps of a twin of the network, or its predictions."""
+    tiny = replace(optimizer, learning_rate=TINY)
+
+    def train() -> tuple[Callable[[Array, Array], object], object]:
+        trainer = Trainer(network.twin(backend), tiny, l2)
+        return trainer.step, trainer
+
+    def predict() -> tuple[Callable[[Array, Array], object], object]:
+        twin = network.twin(backend)
+        return (lambda x, y: twin.predict(x)), twin
+
+    x, labels = network.twin(backend).admit(X, y)
+    return Feeding(train if mode == "training" else predict, x, labels, backend)
+
+
+def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: float) -> Series:
+    """Return the rows of a sweep with what follows from them."""
+    timings, each = found.timings, flops(network, mode)
+    shares, bound = timing.host_shares(timings), timing.launch_bound(timings)
+    rows = [
+        Row(
+            t.batch_size,
+            t.seconds,
+            t.q1,
+            t.q3,
+            t.rounds,
+            t.rate,
+            share,
+            "launch" if t.batch_size <= bound else "compute",
+            each * t.rate,
+            each * t.rate / rate,
+            memory,
+        )
+        for t, share, memory in zip(timings, shares, found.memory, strict=True)
+    ]
+    return Series(
+        backend.device,
+        backend.describe(),
+        mode,
+        rows,
+        rate,
+        "arrays" if backend.memory_taken() is None else "pool",
+        found.ended,
+        found.refused,
+        timing.knee(timings).batch_size if timings else None,
+    )

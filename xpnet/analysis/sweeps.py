@@ -1,0 +1,310 @@
+"""The same network trained several times: over values of λ, and over sizes of the training set."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.select import NUMPY, home
+from ..checks import check_count, check_not_negative, check_number, check_several
+from ..data.batches import proportional_order, take_rows
+from ..nn.network import Network, check_network
+from ..optim.optimizers import Optimizer, check_optimizer
+from ..randomness import Purpose, generator
+from ..train.history import DivergedError
+from ..train.trainer import Trainer
+from . import plots
+
+#: The shares of the training set that a learning curve is measured at.
+SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
+
+#: A part of a data set: X and y.
+Data = tuple[Any, Any]
+
+#: What is told of each training. It returns True if that was cut short: then the training does not
+#: count, unless it is the only one, and it was the last.
+Watch = Callable[[Trainer, dict[str, float]], bool | None]
+
+
+@dataclass(frozen=True)
+class L2Choice:
+    """What `choose_l2` found.
+
+    Attributes
+    ----------
+    l2 : float
+        The λ that was chosen.
+    rows : list of dict
+        For each λ: "l2", "train_loss", "train_error", "dev_loss" and "dev_error"; "l2" alone, if
+        the training diverged.
+    test : dict or None
+        "loss" and "error" on the test set, with the chosen λ alone.
+    """
+
+    l2: float
+    rows: list[dict[str, float]]
+    test: dict[str, float] | None
+
+
+def choose_l2(
+    network: Network,
+    train: Data,
+    dev: Data,
+    test: Data | None = None,
+    *,
+    l2: Sequence[float],
+    optimizer: Optimizer | None = None,
+    clip_norm: float | None = None,
+    watch: Watch | None = None,
+    **fit: Any,
+) -> L2Choice:
+    """Choose λ: train for each, take the best on the development set (notes, chapter 5).
+
+    For each λ the network starts from the same initial weights and sees the same mini-batches. The
+    smallest development error wins; of equal ones that with the smaller development loss. The test
+    set is looked at once, for the winner, so that its error is no part of the choice.
+
+    Parameters
+    ----------
+    network : Network
+        What to train. Afterwards it holds the winner's weights.
+    train, dev, test : (X, y)
+        The parts, as from `partition`.
+    l2 : sequence of float
+        The values of λ.
+    optimizer, clip_norm
+        As for `Trainer`.
+    watch : function or None
+        Called with (trainer, row) when a λ has been tried. If it returns True, the training was cut
+        short: the λ does not count, unless it is the only one, and no other is tried.
+    **fit
+        Options of `Trainer.fit`: ``batch_size``, ``epochs``, ``callbacks``, ``augmentation``, …
+
+    Returns
+    -------
+    L2Choice
+        The λ, a row for each one tried, and the error on the test set.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a λ is negative, not finite or given twice, there is none, or the data are not as the
+        network needs them.
+    DivergedError
+        If the training diverged for every λ.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 20)); y = (X[:, 0] + rng.normal(size=200) > 0) * 1
+    >>> net = xn.Network([xn.Linear(32), xn.ReLU(), xn.Linear(1)], loss="sigmoid_cross_entropy",
+    ...                  n_features=20, device="cpu")
+    >>> choice = choose_l2(net, *xn.partition(X, y), l2=(0, 1, 10), batch_size=20, epochs=20)
+    >>> [row["l2"] for row in choice.rows], choice.l2 > 0
+    ([0.0, 1.0, 10.0], True)
+    """
+    values = check_l2_values(l2)
+    train, dev = _admit(network, train, "train"), _admit(network, dev, "dev")
+    test = None if test is None else _admit(network, test, "test")
+    rows: list[dict[str, float]] = []
+    best: dict[str, Any] = {}
+    failure: DivergedError | None = None
+    for value in values:
+        network.initialize()
+        trainer = Trainer(network, optimizer, value, clip_norm)
+        row = {"l2": value}
+        try:
+            trainer.fit(*train, validation_data=dev, **fit)
+            row |= _measure(network, train, dev)
+        except DivergedError as error:  # no candidate; the others may be
+            failure = error
+        cut = watch is not None and watch(trainer, row)
+        if cut and best:
+            break
+        rows.append(row)
+        rank = row.get("dev_error", math.inf), row.get("dev_loss", math.inf)
+        if "dev_error" in row and (not best or rank < best["rank"]):
+            best = {"rank": rank, "l2": value, "state": network.state()}
+        if cut:
+            break
+    if not best and failure is not None:
+        raise failure
+    network.load_state(best["state"])
+    return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
+
+
+def _admit(network: Network, part: Data, name: str) -> tuple[Array, Array]:
+    """Check a part of a data set and bring it to the device."""
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        raise TypeError(f"{name} is no pair: give (X, y)")
+    return check_network(network).admit(*part, name="" if name == "train" else f"{name} ")
+
+
+def check_l2_values(l2: Sequence[float]) -> list[float]:
+    """Return values of λ to choose from, or raise a ValueError."""
+    if not hasattr(l2, "__iter__"):
+        raise TypeError(f"l2 is {l2!r}: give several values, as (0, 0.01, 0.1, 1)")
+    values = [check_not_negative(value, "a value of l2") for value in l2]
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"l2 is {tuple(values)}: give different values, as (0, 0.01, 0.1, 1)")
+    return values
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Errors against the size of the training set, from `learning_curve`.
+
+    Attributes
+    ----------
+    rows : list of dict
+        For each size: "examples", "epochs", "train_loss", "train_error", "dev_loss", "dev_error".
+    """
+
+    rows: list[dict[str, float]]
+
+    def plot(
+        self, path: str | os.PathLike[str], title: str = "", error_name: str = "error"
+    ) -> None:
+        """Draw both errors over the number of training examples into a file, as ``curve.png``."""
+        plots.learning_curve(self.rows, path, title, error_name)
+
+
+def learning_curve(
+    network: Network,
+    train: Data,
+    dev: Data,
+    *,
+    sizes: Sequence[float] = SIZES,
+    optimizer: Optimizer | None = None,
+    l2: float = 0.0,
+    clip_norm: float | None = None,
+    batch_size: int = 128,
+    epochs: int = 20,
+    watch: Watch | None = None,
+    **fit: Any,
+) -> LearningCurve:
+    """Measure the errors for training sets of several sizes, to see whether more data would help.
+
+    A development error that still falls at the right end says yes, and belongs to high variance;
+    two errors that have met above the target say no, and belong to high bias (notes, chapter 4).
+
+    Each training starts from the same initial weights and makes about as many updates as the one on
+    the whole set, at the same rates, so that small sets are not the worse for having been trained
+    less. A smaller set is part of each larger one, with its share of each class.
+
+    Parameters
+    ----------
+    network : Network
+        What to train. Afterwards it holds the weights of the last size.
+    train, dev : (X, y)
+        The parts, as from `partition`.
+    sizes : sequence of float
+        Shares of the training set in (0, 1], rising.
+    optimizer, l2, clip_norm
+        As for `Trainer`.
+    batch_size, epochs : int
+        As for `Trainer.fit`, on the whole training set.
+    watch : function or None
+        Called with (trainer, row) after each size. If it returns True, the training was cut short:
+        it does not count, and no other follows.
+    **fit
+        Other options of `Trainer.fit`.
+
+    Returns
+    -------
+    LearningCurve
+        A row for each size; ``plot("curve.png")`` draws them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the sizes are no rising shares, or the smallest part has no two examples with different
+        labels; if the data are not as the network needs them. Found before anything is trained.
+    DivergedError
+        If the training diverges.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 10)); y = (X[:, 0] * X[:, 1] > 0) * 1
+    >>> net = xn.Network([xn.Linear(32), xn.ReLU(), xn.Linear(1)], loss="sigmoid_cross_entropy",
+    ...                  n_features=10, device="cpu")
+    >>> train, dev, test = xn.partition(X, y)
+    >>> curve = learning_curve(net, train, dev, sizes=(0.1, 1.0), batch_size=30, epochs=30)
+    >>> small, whole = curve.rows
+    >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
+    (30, 300, True)
+    """
+    (X, y), dev = _admit(network, train, "train"), _admit(network, dev, "dev")
+    optimizer = check_optimizer(optimizer)
+    order = nested_order(network, y)
+    counts = _counts(sizes, y, order)
+    batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
+    updates = epochs * math.ceil(X.shape[0] / batch_size)
+    rows: list[dict[str, float]] = []
+    for count in counts:
+        # In the given order, so that the whole set gives what a plain fit gives.
+        chosen = np.sort(order[:count])
+        part = take_rows(X, chosen), take_rows(y, chosen)
+        batch = min(batch_size, count)
+        times = max(1, round(updates / math.ceil(count / batch)))
+        network.initialize()
+        trainer = Trainer(network, _slowed(optimizer, epochs / times), l2, clip_norm)
+        trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
+        row = {"examples": count, "epochs": times} | _measure(network, part, dev)
+        if watch is not None and watch(trainer, row):
+            break
+        rows.append(row)
+    return LearningCurve(rows)
+
+
+def _slowed(optimizer: Optimizer, pace: float) -> Optimizer:
+    """Return the optimiser with a schedule for which an epoch is but a part of one."""
+    rate = optimizer.learning_rate
+    if not callable(rate):
+        return optimizer
+    return replace(optimizer, learning_rate=lambda step, epoch: rate(step, pace * epoch))
+
+
+def _counts(sizes: Sequence[float], y: Array, order: np.ndarray[Any, Any]) -> list[int]:
+    several = check_several(sizes, "sizes", "(0.1, 1.0)")
+    shares = [check_number(size, "a size") for size in several]
+    if not shares or shares != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
+        raise ValueError(f"sizes are {sizes}: give rising shares in (0, 1], as (0.1, 1.0)")
+    least = smallest_part(y, order)
+    counts = list(dict.fromkeys(round(share * len(order)) for share in shares))
+    if counts[0] < least:
+        raise ValueError(
+            f"{shares[0]:g} of {len(order)} examples is {counts[0]}, and the first {least} are "
+            "needed to have different labels: give a larger first size"
+        )
+    return counts
+
+
+def smallest_part(y: Array, order: np.ndarray[Any, Any]) -> int:
+    """Return how many examples, in an order, it takes for two to have different labels."""
+    labels = np.asarray(home(y, NUMPY).to_host(y)).reshape(len(order), -1)[order]
+    differ = (labels != labels[0]).any(axis=1)
+    return int(np.argmax(differ)) + 1 if differ.any() else len(order)
+
+
+def nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
+    """Return an order of the training set, each beginning of which holds its share of classes."""
+    labels = network.backend.to_host(y)
+    classes = network.loss.of_classes and labels.size == len(labels)
+    draw = generator(network.random_state, Purpose.PARTITION, 1)
+    return proportional_order(len(labels), labels.ravel() if classes else None, draw)
+
+
+def _measure(network: Network, train: Data, dev: Data) -> dict[str, float]:
+    """Return loss and error on both parts, as in prediction."""
+    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
+    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}

@@ -1,0 +1,7 @@
+"""The backend of CUDA GPUs.
+
+- `cupy_backend`: CuPy's arrays, streams and devices; the one module that imports CuPy
+- `kernels`: the kernels that are fused, compiled from the ``.cu`` files by way of `launch`
+- `cublas`, `cublaslt`: products that can be captured, and products with their epilogues
+- `bfloat16`: products of rounded factors
+"""

@@ -1,0 +1,320 @@
+"""Products with a bias and an activation in the same pass, by cuBLASLt.
+
+What follows a product there is called its epilogue. cuBLASLt says for each shape whether it has a
+kernel with one; where it has none, the product, the bias and the activation are two passes as
+ever. So they are where its ReLU makes NaN a zero, as it did in 2025 [1]_: a training that diverges
+would go on in silence, without the units that did.
+
+References
+----------
+.. [1] "Incorrect result of cublasLtMatmul with CUBLASLT_EPILOGUE_RELU when input is NaN", NVIDIA
+   Developer Forums, topic 329783, 2025.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..._typing import Array
+from ..reference import IDENTITY, Curve
+from .cublas import (
+    STATUS,
+    TRANSPOSED,
+    WORKSPACE,
+    Cublas,
+    Handle,
+    Kind,
+    Matrix,
+    check,
+    lie,
+)
+from .kernels import CudaKernels, is_matrix
+
+_log = logging.getLogger(__name__)
+
+#: cuBLASLt's numbers for what is passed to it, from its header ``cublasLt.h``: attributes of an
+#: operation, the epilogues, and attributes of a search for a kernel.
+TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
+BIAS, BIAS_AND_RELU = 4, 6
+MOST_WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)
+NOT_SUPPORTED = 15
+
+#: Kernels that are remembered: someone may try every batch size.
+MOST_PLANS = 1024
+
+
+class Found(ctypes.Structure):
+    """``cublasLtMatmulHeuristicResult_t``: a kernel for a product."""
+
+    _fields_ = (
+        ("algorithm", ctypes.c_uint64 * 8),
+        ("workspace", ctypes.c_size_t),
+        ("state", ctypes.c_int),
+        ("waves", ctypes.c_float),
+        ("reserved", ctypes.c_int * 4),
+    )
+
+
+class Epilogues:
+    """Products with a bias, and ReLU if it is wanted, on the current stream.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        cuBLASLt, from `load`.
+    cublas : Cublas
+        Whose handles and workspaces are used: cuBLASLt takes cuBLAS's handles.
+    captures : callable
+        Whether what is given to the current stream is captured, not run: no kernel is looked for
+        then, for the host would have to wait for its trial.
+    """
+
+    def __init__(self, library: Any, cublas: Cublas, captures: Callable[[], bool]) -> None:
+        self._library, self._cublas, self._captures = library, cublas, captures
+        self._plans: dict[Any, Plan | None] = {}
+
+    def linear(self, x: Array, weight_t: Array, bias: Array, out: Array, relu: bool) -> bool:
+        """Write x Wᵀ + b, or its positive part; return False where cuBLASLt has no kernel for it.
+
+        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps.
+        """
+        kind = self._cublas.kind(x.dtype.char + out.dtype.char)
+        same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
+        ways = [way for way in map(lie, (weight_t, x, out)) if way]
+        if kind is None or not same or len(ways) < 3 or ways[2].operation == TRANSPOSED:
+            return False
+        if 0 in (*x.shape, *out.shape):
+            return False
+        pointers = [array.data.ptr for array in (weight_t, x, out, bias)]
+        # What a pointer is a multiple of says which kernels may be used.
+        alignments = tuple(min(pointer & -pointer, 256) for pointer in pointers)
+        shape = *x.shape, out.shape[1]
+        key = threading.get_ident(), kind, shape, tuple(ways), relu, alignments
+        try:
+            plan = self._plans[key]
+        except KeyError:
+            if self._captures():
+                return self._run(self._stricter(key), pointers)
+            if len(self._plans) >= MOST_PLANS:  # not all: a capture may be about to need one
+                self._plans.pop(next(iter(list(self._plans)), None), None)
+            plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
+            if plan and relu and not self._keeps_nan(plan, pointers, bias, out):
+                _log.info("cuBLASLt's ReLU makes NaN 0 at a product of %s: it is not used", shape)
+                plan = None
+            self._plans[key] = plan
+        return self._run(key, pointers)
+
+    def _stricter(self, key: Any) -> Any:
+        """Return the key of a known kernel for the same product that asks for no more alignment.
+
+        What a graph reads are copies, which lie on wider boundaries than what they were made from.
+        """
+        *product, alignments = key
+        for other, plan in list(self._plans.items()):
+            fits = all(a <= b for a, b in zip(other[-1], alignments, strict=True))
+            if plan and fits and [*other[:-1]] == product:
+                return other
+        return None
+
+    def _run(self, key: Any, pointers: list[int]) -> bool:
+        """Compute a product by its kernel; return False if it has none, or that fails."""
+        plan = self._plans.get(key)
+        if plan is None:
+            return False
+        status = plan.run(self._cublas.handle(), *pointers)
+        if status:
+            self._plans[key] = None
+            what = STATUS.get(status, "")
+            _log.warning("cuBLASLt failed at a product of %s: status %d %s", key[2], status, what)
+        return not status
+
+    def _plan(
+        self,
+        kind: Kind,
+        shape: tuple[int, int, int],
+        ways: list[Matrix],
+        relu: bool,
+        alignments: tuple[int, ...],
+        bias: int,
+    ) -> Plan | None:
+        """Return a kernel for a product and its epilogue; None if there is none."""
+        (n, k, m), (a, b, d) = shape, ways
+        plan = Plan(self._library, kind.sums, kind.result, kind.number)
+        plan.set(TRANSPOSE_A, ctypes.c_int(a.operation))
+        plan.set(TRANSPOSE_B, ctypes.c_int(b.operation))
+        plan.set(EPILOGUE, ctypes.c_int(BIAS_AND_RELU if relu else BIAS))
+        plan.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        # cuBLASLt counts along columns first, as cuBLAS does: it computes outᵀ = W xᵀ, and adds
+        # the bias to each column.
+        for (rows, columns), how in (((m, k), a), ((k, n), b), ((m, n), d)):
+            stored = (columns, rows) if how.operation == TRANSPOSED else (rows, columns)
+            plan.lay_out(kind.result, *stored, how.pitch)
+        return plan if plan.search(self._cublas.handle(), alignments) else None
+
+    def _keeps_nan(self, plan: Plan, pointers: list[int], bias: Array, out: Array) -> bool:
+        """Return whether all is NaN where the bias is; a kernel that fails is for others to see."""
+        nan, (a, b, d, _) = bias * np.nan, pointers
+        failed = plan.run(self._cublas.handle(), a, b, d, nan.data.ptr)
+        last = out[-256:]  # as much as a tile, and the end, which may be another's
+        return bool(failed) or not bool((last == last).any())
+
+
+class Plan:
+    """A product as cuBLASLt describes it: operation, layouts, and the kernel that was found."""
+
+    def __init__(self, library: Any, sums: int, scale: int, number: Any) -> None:
+        self._library = library
+        self._layouts: list[ctypes.c_void_p] = []
+        self._operation = ctypes.c_void_p()
+        self._one, self._zero = number(1.0), number(0.0)
+        create = library.cublasLtMatmulDescCreate
+        check(create(ctypes.byref(self._operation), sums, scale), "describing a product")
+
+    def set(self, attribute: int, value: Any) -> None:
+        """Set an attribute of the operation."""
+        size = ctypes.sizeof(value)
+        done = self._library.cublasLtMatmulDescSetAttribute(
+            self._operation, attribute, ctypes.byref(value), size
+        )
+        check(done, "describing a product")
+
+    def lay_out(self, kind: int, rows: int, columns: int, pitch: int) -> None:
+        """Say how the next of the matrices A, B, D lies; C is D."""
+        layout = ctypes.c_void_p()
+        create = self._library.cublasLtMatrixLayoutCreate
+        check(create(ctypes.byref(layout), kind, rows, columns, pitch), "describing a matrix")
+        self._layouts.append(layout)
+
+    def search(self, handle: Handle, alignments: tuple[int, ...]) -> bool:
+        """Look for a kernel for A, B and D of such alignments; return whether there is one."""
+        wish = ctypes.c_void_p()
+        library = self._library
+        check(library.cublasLtMatmulPreferenceCreate(ctypes.byref(wish)), "a search")
+        try:
+            a, b, d = alignments
+            values: list[tuple[int, Any]] = [(MOST_WORKSPACE, ctypes.c_uint64(WORKSPACE))]
+            values += zip(ALIGNMENTS, map(ctypes.c_uint32, (a, b, d, d)), strict=True)
+            for attribute, value in values:
+                size = ctypes.sizeof(value)
+                done = library.cublasLtMatmulPreferenceSetAttribute(
+                    wish, attribute, ctypes.byref(value), size
+                )
+                check(done, "a search")
+            count, self._found = ctypes.c_int(), Found()
+            la, lb, ld = self._layouts
+            status = library.cublasLtMatmulAlgoGetHeuristic(
+                *(handle.value, self._operation, la, lb, ld, ld, wish, 1),
+                *(ctypes.byref(self._found), ctypes.byref(count)),
+            )
+        finally:
+            library.cublasLtMatmulPreferenceDestroy(wish)
+        if status not in (0, NOT_SUPPORTED):
+            what = STATUS.get(status, "")
+            _log.warning("cuBLASLt failed at a search: status %d %s", status, what)
+        return not status and count.value == 1 and not self._found.state
+
+    def run(self, handle: Handle, a: int, b: int, d: int, bias: int) -> int:
+        """Give it to the handle's stream; return cuBLASLt's status."""
+        self.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        la, lb, ld = self._layouts
+        one, zero = ctypes.byref(self._one), ctypes.byref(self._zero)
+        status: int = self._library.cublasLtMatmul(
+            *(handle.value, self._operation, one, a, la, b, lb, zero, d, ld, d, ld),
+            *(ctypes.byref(self._found), handle.workspace.data.ptr, WORKSPACE, handle.stream),
+        )
+        return status
+
+    def __del__(self) -> None:
+        for layout in self._layouts:
+            self._library.cublasLtMatrixLayoutDestroy(layout)
+        if self._operation:
+            self._library.cublasLtMatmulDescDestroy(self._operation)
+
+
+class EpilogueKernels(CudaKernels):
+    """The CUDA kernels, with a linear layer's way forward in one pass where cuBLASLt has that."""
+
+    def __init__(self, xp: Any, launcher: Any, multiply: Any, epilogues: Epilogues) -> None:
+        super().__init__(xp, launcher, multiply)
+        self._epilogues = epilogues
+        #: The dtypes and activations that it computes as they are defined.
+        self._right: set[tuple[str, str]] = set()
+
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One pass."""
+        known = (out.dtype.char, curve.name) in self._right and curve.mask is None
+        taken = known and bias is not None
+        if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
+            x, weight_t, bias, out, curve.name == "relu"
+        ):
+            super().linear(x, weight_t, bias, out, curve)
+
+    def prove(self, to_host: Callable[[Array], Array]) -> None:
+        """Let each epilogue compute what is known; those that err are not used, which is logged."""
+        try:
+            for char, name in product("fd", ("identity", "relu")):
+                if self._is_right(char, name, to_host):
+                    self._right.add((char, name))
+        except Exception as error:  # memory may be full; what does without goes on
+            self._right.clear()
+            _log.warning("cuBLASLt's epilogues are not used: %s", error)
+
+    def _is_right(self, char: str, name: str, to_host: Callable[[Array], Array]) -> bool:
+        """Return whether there is such an epilogue, and it computes what it should."""
+        # Each column of the result is one of x's, with a bias of its own; half of it is negative.
+        # All is exact, even with factors of 10 bits.
+        n, k, m = 128, 64, 96
+        x = (3 * np.arange(n)[:, None] + 5 * np.arange(k)) % n - n / 2 + 0.5
+        host = x, np.eye(k)[:, 7 * np.arange(m) % k], np.arange(m)[None] / 4
+        z = host[0] @ host[1] + host[2]
+        x, weight_t, bias = (self.xp.asarray(array.astype(char)) for array in host)
+        out = self.xp.zeros((n, m), char)
+        if not self._epilogues.linear(x, weight_t, bias, out, name == "relu"):
+            return False
+        right = np.array_equal(to_host(out), np.maximum(z, 0) if name == "relu" else z)
+        if not right:
+            _log.warning("cuBLASLt's epilogue (%s, %s) errs: it is not used", name, char)
+        return right
+
+
+def load(path: str) -> Any:
+    """Return cuBLASLt with its functions' parameters declared.
+
+    Raises
+    ------
+    OSError, AttributeError
+        If there is no such library, or it lacks a function.
+    """
+    library = ctypes.CDLL(path)
+    pointer, integer, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    size = ctypes.c_size_t
+    parameters = {
+        "cublasLtMatmulDescCreate": [pointer, integer, integer],
+        "cublasLtMatmulDescSetAttribute": [pointer, integer, pointer, size],
+        "cublasLtMatmulDescDestroy": [pointer],
+        "cublasLtMatrixLayoutCreate": [pointer, integer, ctypes.c_uint64, ctypes.c_uint64, long],
+        "cublasLtMatrixLayoutDestroy": [pointer],
+        "cublasLtMatmulPreferenceCreate": [pointer],
+        "cublasLtMatmulPreferenceSetAttribute": [pointer, integer, pointer, size],
+        "cublasLtMatmulPreferenceDestroy": [pointer],
+        "cublasLtMatmulAlgoGetHeuristic": [*[pointer] * 7, integer, pointer, pointer],
+        "cublasLtMatmul": [*[pointer] * 14, size, pointer],
+    }
+    for name, types in parameters.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, integer
+    return library

@@ -1,0 +1,466 @@
+"""The kernels of CUDA GPUs: what is launched in place of the reference, with which arguments.
+
+What they compute is in ``cuda/``; `_cuda` says how threads lie over it. The fused kernels take
+contiguous arrays with two axes, examples and features; what has more (replicas) goes to the
+reference, but for what runs over whole buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
+from numbers import Real
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..._typing import Array, Namespace
+from ..reference import IDENTITY, Curve, Kernels
+from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
+
+#: Arrays whose rows one launch gathers: features, labels and weights.
+MOST_PAIRS = 3
+
+#: The activations, as the kernels tell them apart.
+KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
+
+
+def _coded(curve: Curve) -> tuple[int, float]:
+    return KINDS[curve.name], float(curve.slope)
+
+
+def _hidden(curve: Curve) -> tuple[Array | None, int, int]:
+    """Return key, salt and threshold of a curve's mask; without one, no key."""
+    if curve.mask is None:
+        return None, 0, 0
+    key, salt, threshold = curve.mask
+    return key, salt - (salt >> 63 << 64), threshold  # the same bits, with a sign
+
+
+def _is_dense(x: Array, *others: Array) -> bool:
+    """Return whether x has no gaps and numbers of the kernels' types, as have others beside it."""
+    kind = x.dtype.char
+    return kind in "fd" and all(y.dtype.char == kind and y.flags.c_contiguous for y in (x, *others))
+
+
+def is_matrix(x: Array, *others: Array) -> bool:
+    """Return whether the fused kernels take x as a matrix, and others of its type beside it."""
+    return x.ndim == 2 and _is_dense(x, *others)
+
+
+def _factor(x: Any) -> tuple[Array | None, float]:
+    """Return an array and a number, of which kernels take the array where there is one."""
+    return (None, float(x)) if isinstance(x, Real) else (x, 1.0)
+
+
+def _is_copied(rows: Array, out: Array, n: int, count: int) -> bool:
+    """Return whether `gather` takes an array of n rows, of which so many are written to out."""
+    fits = out.dtype == rows.dtype and out.shape[1:] == rows.shape[1:]
+    dense = rows.flags.c_contiguous and out.flags.c_contiguous
+    return bool(fits and dense and rows.size and (len(rows), len(out)) == (n, count))
+
+
+def _units(rows: Array) -> tuple[int, int]:
+    """Return of how many units a row is, the largest that it divides into, and their bytes."""
+    size = rows.nbytes // len(rows)
+    unit = next(u for u in (16, 8, 4, 2, 1) if size % u == 0)
+    return size // unit, unit
+
+
+@lru_cache
+def _tiny(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).tiny)
+
+
+class CudaKernels(Kernels):
+    """The reference kernels, but for those that CUDA kernels do in one launch or two.
+
+    Parameters
+    ----------
+    xp : module
+        Where the arrays come from.
+    launcher : Launcher
+        What launches the kernels.
+    multiply : function of (a, b, out), or None
+        Writes the product a b where it can, and says whether it did; what it leaves is the
+        namespace's to do. None: all is.
+    """
+
+    joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    joins_dropout: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        xp: Namespace,
+        launcher: Launcher,
+        multiply: Callable[[Array, Array, Array], bool] | None = None,
+    ) -> None:
+        super().__init__(xp)
+        self._launcher, self._multiply = launcher, multiply or (lambda a, b, out: False)
+
+    def _launch(self, name: str, t: Tiles, x: Array, *arguments: Any) -> None:
+        """Launch a kernel of x's type."""
+        self._launcher(name, x.dtype.char == "d", t.grid, t.block, *arguments)
+
+    # -- linear layers ----
+
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """Product; then b and f in one pass."""
+        if bias is None or not is_matrix(out, bias):
+            super().linear(x, weight_t, bias, out, curve)
+            return
+        self.product(x, weight_t, out)
+        self._shift(out, bias, curve)
+
+    def linear_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x: Array,
+        weight: Array,
+        d_weight: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """f' and ∂b in one pass; then the products."""
+        if d_bias is not None and is_matrix(dy, y):
+            self._turn_back(dy, y, d_bias, curve)
+            d_bias, curve = None, IDENTITY
+        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
+
+    def multiply(self, a: Array, b: Array, out: Array) -> bool:
+        """Write a b in a way that a graph can capture; return False where that can't be done."""
+        return self._multiply(a, b, out)
+
+    def product(self, x: Array, weight_t: Array, out: Array) -> None:
+        """X Wᵀ, in a way that a graph can capture."""
+        if not self.multiply(x, weight_t, out):
+            super().product(x, weight_t, out)
+
+    def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
+        """δᵀ X, in a way that a graph can capture."""
+        if not self.multiply(dy.swapaxes(-1, -2), x, out):
+            super().weight_gradient(dy, x, out)
+
+    def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
+        """δ W, in a way that a graph can capture."""
+        if not self.multiply(dy, weight, out):
+            super().input_gradient(dy, weight, out)
+
+    def bend(self, curve: Curve, z: Array) -> None:
+        """One pass."""
+        if curve is not IDENTITY and _is_dense(z) and (curve.mask is None or z.ndim == 2):
+            self._shift(z, None, curve)
+        else:
+            super().bend(curve, z)
+
+    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+        """One pass."""
+        if curve is not IDENTITY and _is_dense(dy, y):
+            self._turn_back(dy, y, None, curve)
+        else:
+            super().bend_backward(curve, y, dy)
+
+    def sum_examples(self, x: Array, out: Array) -> None:
+        """One pass by many blocks, however few the columns."""
+        if is_matrix(x):
+            self._turn_back(x, None, out, IDENTITY)
+        else:
+            super().sum_examples(x, out)
+
+    def _shift(self, z: Array, bias: Array | None, curve: Curve) -> None:
+        shape = _folded(z)
+        t = tiles(*shape, z.itemsize)
+        numbers = *shape, t.wide, *_coded(curve), *_hidden(curve)
+        self._launch("shift", t, z, z, bias, *numbers)
+
+    def _turn_back(self, dy: Array, y: Array | None, total: Array | None, curve: Curve) -> None:
+        shape = _folded(dy)
+        t = (tiles if total is None else tiles_to_add_up)(*shape, dy.itemsize)
+        work = self._launcher.workspace() if total is not None else None
+        self._launch("turn_back", t, dy, dy, y, total, *shape, t.wide, *_coded(curve), work)
+
+    # -- activations ----
+
+    def softmax(self, z: Array, row: Array, out: Array) -> None:
+        """One pass."""
+        if is_matrix(z):
+            self._launch("softmax", rows_of(*z.shape), z, z, out, *z.shape)
+        else:
+            super().softmax(z, row, out)
+
+    # -- batch norm ----
+
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        inverse_deviation: Array,
+        x_hat: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One launch for a short batch; else one for the statistics and one for the rest."""
+        if not is_matrix(x):
+            super().batch_norm(
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
+            )
+            return
+        shape, kind = x.shape, (*_coded(curve), *_hidden(curve))
+        t, work = tiles_to_add_up(*shape, x.itemsize), self._launcher.workspace()
+        arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, out
+        self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)
+        if t.grid[1] > 1:
+            t = tiles(*shape, x.itemsize)
+            given = x, gamma, beta, mean, inverse_deviation
+            self._launch("normalise", t, x, *given, x_hat, out, *shape, t.wide, *kind)
+
+    def batch_norm_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x_hat: Array,
+        gamma: Array,
+        inverse_deviation: Array,
+        d_gamma: Array,
+        d_beta: Array,
+        row: Array,
+        dx: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One launch for a short batch; else one for f' and the sums and one for ∂x."""
+        arrays = dy, y, x_hat, gamma, inverse_deviation, d_gamma, d_beta
+        if not is_matrix(dy):
+            super().batch_norm_backward(*arrays, row, dx, curve)
+            return
+        shape, kind = dy.shape, _coded(curve)
+        t, work = tiles_to_add_up(*shape, dy.itemsize), self._launcher.workspace()
+        self._launch("batch_norm_backward", t, dy, *arrays, dx, *shape, t.wide, *kind, work)
+        if t.grid[1] > 1:
+            t = tiles(*shape, dy.itemsize)
+            self._launch("normalise_backward", t, dy, *arrays, dx, *shape, t.wide, *kind)
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        row: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """One pass."""
+        if not is_matrix(x):
+            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, curve)
+            return
+        t = tiles(*x.shape, x.itemsize)
+        numbers = *x.shape, t.wide, float(eps), *_coded(curve)
+        self._launch("standardise", t, x, x, gamma, beta, mean, variance, out, *numbers)
+
+    def running_average(
+        self, average: Array, value: Array, scale: float, fraction: float, row: Array
+    ) -> None:
+        """One pass."""
+        if is_matrix(average):
+            self._pass("running_average", average, value, float(scale), float(fraction))
+        else:
+            super().running_average(average, value, scale, fraction, row)
+
+    # -- dropout ----
+
+    def dropout(
+        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
+    ) -> None:
+        """One pass, bits included."""
+        if not is_matrix(x):
+            super().dropout(x, key, threshold, work, out)
+            return
+        (n, words), m = work.counters.shape, x.shape[1]
+        numbers = n, words, m, threshold, 65536 / (65536 - threshold)
+        t = tiles(n, words, 16)  # a thread takes one word
+        self._launch("dropout", t, x, x, work.counters, key, work.mask, out, *numbers)
+
+    # -- losses ----
+
+    def softmax_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
+            self._loss("softmax_cross_entropy", z, y, share, (), dz, loss)
+        else:
+            super().softmax_cross_entropy(z, y, share, work, dz, loss)
+
+    def sigmoid_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if is_matrix(z, y):
+            self._loss("sigmoid_cross_entropy", z, y, share, (), dz, loss)
+        else:
+            super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
+
+    def squared_error(
+        self,
+        z: Array,
+        y: Array,
+        share: Any,
+        scale: float,
+        work: SimpleNamespace,
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        """One launch."""
+        if is_matrix(z, y):
+            self._loss("squared_error", z, y, share, (float(scale),), dz, loss)
+        else:
+            super().squared_error(z, y, share, scale, work, dz, loss)
+
+    def poisson(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """One launch."""
+        if is_matrix(z, y):
+            self._loss("poisson", z, y, share, (_tiny(z.dtype),), dz, loss)
+        else:
+            super().poisson(z, y, share, work, dz, loss)
+
+    def _loss(
+        self,
+        name: str,
+        z: Array,
+        y: Array,
+        share: Any,
+        numbers: tuple[float, ...],
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        work = self._launcher.workspace()
+        arguments = z, y, *_factor(share), *numbers, dz, loss, *z.shape, work
+        self._launch(name, rows_of(*z.shape), z, *arguments)
+
+    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+        """One launch."""
+        if not is_matrix(weights):
+            super().weigh(weights, l2, work)
+            return
+        arrays = weights, work.share, work.total, work.safe, work.decay
+        numbers = len(weights), float(l2), _tiny(weights.dtype)
+        self._launch("weigh", ONE_BLOCK, weights, *arrays, *numbers)
+
+    # -- one update over the flat buffers; several networks' are gone through as one ----
+
+    def _pass(self, name: str, p: Array, *arguments: Any) -> None:
+        self._launch(name, flat(p.size, p.itemsize), p, p, *arguments, p.size)
+
+    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
+        """One pass."""
+        if g.ndim != 1:
+            super().add_decay(g, p, factor, scratch)
+        else:
+            self._pass("add_decay", g, p, *_factor(factor))
+
+    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
+        """One pass."""
+        self._pass("sgd", p, g, rate)
+
+    def sgd_momentum(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        rate: Array,
+        momentum: float,
+        nesterov: bool,
+        scratch: Array,
+    ) -> None:
+        """One pass."""
+        self._pass("sgd_momentum", p, g, v, rate, float(momentum), int(nesterov))
+
+    def momentum(
+        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
+    ) -> None:
+        """One pass."""
+        self._pass("momentum", p, g, v, rate, float(beta))
+
+    def rmsprop(
+        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
+    ) -> None:
+        """One pass."""
+        self._pass("rmsprop", p, g, s, rate, float(beta), float(eps))
+
+    def adam(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        s: Array,
+        rate: Array,
+        correction: Array,
+        beta_1: float,
+        beta_2: float,
+        eps: float,
+        scratch: Array,
+    ) -> None:
+        """One pass."""
+        numbers = float(beta_1), float(beta_2), float(eps)
+        self._pass("adam", p, g, v, s, rate, correction, *numbers)
+
+    # -- data, and a run's bookkeeping ----
+
+    def gather(
+        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
+    ) -> None:
+        """One launch for up to three arrays, in the largest units that their rows divide into."""
+        n, count = len(pairs[0][0]), len(pairs[0][1])
+        known = all(a.dtype.str[1:] == "i8" and a.flags.c_contiguous for a in (order, start))
+        fits = known and order.size and all(_is_copied(*pair, n, count) for pair in pairs)
+        if not fits or len(pairs) > MOST_PAIRS:
+            super().gather(order, start, work, pairs)
+            return
+        units = [_units(rows) for rows, _ in pairs]
+        t = tiles(count, max(many for many, _ in units), 16)
+        across = t.block[0]
+        grid = sum(-(-many // across) for many, _ in units), t.grid[1]
+        arguments = [(*pair, *unit) for pair, unit in zip(pairs, units, strict=True)]
+        arguments += [(None, None, 0, 1)] * (MOST_PAIRS - len(pairs))
+        sizes = count, len(order), n
+        flat = chain.from_iterable(arguments)
+        self._launch("gather", t._replace(grid=grid), pairs[0][0], order, start, *sizes, *flat)
+
+    def turn_page(self, book: SimpleNamespace) -> None:
+        """One launch."""
+        b = book
+        tables = b.numbers, b.row, b.keys, b.key, b.starts, b.start
+        self._launch("turn_page", ONE_BLOCK, b.row, b.page, *tables, *b.numbers.shape)
+
+    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+        """One launch."""
+        if loss.ndim == 0:
+            arrays = work.total, work.steps, work.finite
+            self._launch("observe", ONE_BLOCK, loss, loss, float(n), *arrays)
+        else:
+            super().observe(loss, n, work)
+
+
+def _folded(x: Array) -> tuple[int, int]:
+    """Return the shape of an array (…, n, m) as one matrix of rows."""
+    m = x.shape[-1]
+    return x.size // max(m, 1), m

@@ -1,0 +1,133 @@
+"""The CUDA program: its source, and how its threads lie over a matrix or a buffer.
+
+The kernels are CUDA C++, in ``cuda/``: one program, compiled once for float32 and once for float64.
+Who compiles it and launches its kernels is a `Launcher`; nothing here needs a GPU.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from ..._typing import Array
+from ...randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+
+#: Threads in a block, a power of two.
+THREADS = 256
+
+#: The most blocks that add up together, and that go over a matrix or a buffer together.
+MOST_BLOCKS, MOST_TILES = 512, 4096
+
+#: Rows that a thread adds up on its own, so that one block does for a column; and rows of each
+#: thread where it does not.
+ROWS_ALONE, ROWS_SHARED = 32, 8
+
+#: From so many elements on a thread takes several neighbouring columns; below, there are more
+#: threads than work.
+LARGE = 2**18
+
+#: Bytes in which blocks add up together: a counter for each column of blocks; then what 32 threads
+#: of a block bring, up to 40 bytes each.
+WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
+
+_FILES = ("common.cu", "layers.cu", "losses.cu", "update.cu")
+
+
+@lru_cache
+def source() -> str:
+    """Return the CUDA C++ of all kernels, as one program."""
+    folder = Path(__file__).parent
+    parts = (f'#line 1 "{name}"\n{(folder / name).read_text("ascii")}' for name in _FILES)
+    return "\n".join(parts)
+
+
+def definitions(double: bool) -> tuple[str, ...]:
+    """Return the compiler's options that make it a program in float64 or float32."""
+    values = {
+        "REAL": "double" if double else "float",
+        "THREADS": THREADS,
+        "MOST_BLOCKS": MOST_BLOCKS,
+        "GAMMA": f"{GAMMA}ULL",
+        "MULTIPLIER_1": f"{MULTIPLIER_1}ULL",
+        "MULTIPLIER_2": f"{MULTIPLIER_2}ULL",
+    }
+    return tuple(f"-D{name}={value}" for name, value in values.items())
+
+
+#: A grid's or a block's size along x, a matrix's columns, and y, its rows.
+Pair: TypeAlias = tuple[int, int]
+
+
+class Launcher(Protocol):
+    """Compiles `source` and launches its kernels on the current stream."""
+
+    def __call__(self, name: str, double: bool, grid: Pair, block: Pair, *arguments: Any) -> None:
+        """Launch a kernel. Arguments are arrays, None for a null pointer, integers and floats."""
+
+    def workspace(self) -> Array:
+        """Return `WORKSPACE` bytes for the launch that follows, zero unless a kernel is at work."""
+
+
+class Tiles(NamedTuple):
+    """How threads lie over a matrix; ``wide``: each takes as many columns as 128 bits hold."""
+
+    grid: Pair
+    block: Pair
+    wide: int
+
+
+#: One block, for what is too small for more.
+ONE_BLOCK = Tiles((1, 1), (THREADS, 1), 0)
+
+
+def _power_of_two(at_least: int, at_most: int) -> int:
+    return min(1 << max(at_least - 1, 0).bit_length(), at_most)
+
+
+def _columns(n: int, m: int, itemsize: int) -> tuple[int, int, int]:
+    """Return the columns of blocks, the threads across a block, and whether they are wide."""
+    width = 16 // itemsize
+    wide = m % width == 0 and n * m >= LARGE
+    columns = m // width if wide else m
+    across = _power_of_two(columns, 32)
+    return max(columns, 1), across, int(wide)
+
+
+@lru_cache(4096)
+def tiles(n: int, m: int, itemsize: int) -> Tiles:
+    """Return the tiles for a pass over a matrix, each element on its own."""
+    columns, across, wide = _columns(n, m, itemsize)
+    down, over = THREADS // across, -(-columns // across)
+    rows = min(-(-n // down), max(MOST_TILES // over, 1))
+    return Tiles((over, max(rows, 1)), (across, down), wide)
+
+
+@lru_cache(4096)
+def tiles_to_add_up(n: int, m: int, itemsize: int) -> Tiles:
+    """Return the tiles for sums over the rows: narrow ones, for there to be enough blocks.
+
+    A block is no narrower than the 32 bytes that memory moves at once.
+    """
+    columns, across, wide = _columns(n, m, itemsize)
+    while across > 8 and -(-columns // across) < 32:
+        across //= 2
+    down, over = THREADS // across, -(-columns // across)
+    alone = n <= ROWS_ALONE * down or over > MOST_BLOCKS // 2
+    rows = 1 if alone else min(-(-n // (ROWS_SHARED * down)), MOST_BLOCKS // over)
+    return Tiles((over, rows), (across, down), wide)
+
+
+@lru_cache(4096)
+def rows_of(n: int, m: int) -> Tiles:
+    """Return the tiles for passes over whole rows, which also add up over all of them."""
+    across = _power_of_two(m, THREADS)
+    down = THREADS // across
+    return Tiles((1, min(max(-(-n // down), 1), MOST_BLOCKS)), (across, down), 0)
+
+
+@lru_cache(4096)
+def flat(size: int, itemsize: int) -> Tiles:
+    """Return the tiles for a pass over a flat buffer."""
+    blocks = -(-size // (THREADS * (16 // itemsize)))
+    return Tiles((min(max(blocks, 1), MOST_TILES), 1), (THREADS, 1), 1)

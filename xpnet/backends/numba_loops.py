@@ -1,0 +1,463 @@
+"""Loops over arrays that Numba compiles: one pass over memory where NumPy makes several.
+
+How they are written decides whether LLVM makes vectors of them: over whole rows, from 0 up, each
+writing one array, and all numbers of the arrays' own type. Sums over examples are taken in blocks
+of rows, so that float32 keeps its digits over long batches; those along a row in any order. Arrays
+are contiguous and have two axes, examples and features, or one; parameters and statistics of a
+layer have shape (1, m).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from .._typing import Array
+from ..interrupts import unbroken
+from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+
+#: At least so many rows are added up before their sum is added to that of the rows before.
+BLOCK = 128
+
+#: The activations, as compiled code tells them apart.
+RELU, LEAKY_RELU, TANH, SIGMOID = range(1, 5)
+KINDS = {
+    "identity": 0,
+    "relu": RELU,
+    "leaky_relu": LEAKY_RELU,
+    "tanh": TANH,
+    "sigmoid": SIGMOID,
+}
+
+
+def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
+    """Compile at the first call; keep the machine code on disk if there is a folder for it."""
+    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
+    try:
+        kept: Callable[..., Any] = numba.njit(function, cache=True, **options)
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        kept = numba.njit(function, **options)
+    # What Numba calls when it meets arguments of new types, which costs no later call anything.
+    # There is none with NUMBA_DISABLE_JIT: the function is the plain one.
+    compile_for = getattr(kept, "_compile_for_args", None)
+    if compile_for is not None:
+        kept._compile_for_args = unbroken(compile_for)  # type: ignore[attr-defined]
+    return kept
+
+
+def summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile so that a sum along a row may be taken in any order: several numbers at once."""
+    return compiled(function, "reassoc")
+
+
+# -- the curves: which one is decided outside the loops, LLVM sees to that ----
+
+
+@compiled
+def _bent(z: Any, kind: int, zero: Any, beta: Any) -> Any:
+    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN. β is the curve's slope."""
+    if kind == RELU:
+        return zero if z < zero else z
+    if kind == LEAKY_RELU:
+        return beta * z if z < zero else z
+    return z
+
+
+@compiled
+def _turned(dy: Any, y: Any, kind: int, zero: Any, one: Any, beta: Any) -> Any:
+    """dy · f'(y)."""
+    if kind == RELU:
+        return beta * dy if y > zero else zero
+    if kind == LEAKY_RELU:
+        return dy if y > zero else beta * dy
+    if kind == TANH:
+        return dy * (one - y * y)
+    if kind == SIGMOID:
+        return dy * (y * (one - y))
+    return dy
+
+
+@compiled
+def _rows_per_block(n: int) -> int:
+    """Return how many rows to add up at a time: √n of them lose the fewest digits."""
+    return max(BLOCK, int(math.sqrt(n)))
+
+
+# -- linear layers ----
+
+
+@compiled
+def shift(z: Array, bias: Array, kind: int, slope: float) -> None:
+    """In place z ← f(z + b)."""
+    zero, beta = z.dtype.type(0), z.dtype.type(slope)
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            z[i, j] = _bent(z[i, j] + bias[0, j], kind, zero, beta)
+
+
+@compiled
+def turn_back(dy: Array, y: Array, kind: int, slope: float, total: Array) -> None:
+    """In place dy ← dy · f'(y); total = Σ dy over the examples."""
+    zero, one, beta = y.dtype.type(0), y.dtype.type(1), y.dtype.type(slope)
+    n, rows = len(dy), _rows_per_block(len(dy))
+    block = np.empty_like(total[0])
+    total[...] = 0
+    for start in range(0, n, rows):
+        block[...] = 0
+        for i in range(start, min(start + rows, n)):
+            for j in range(dy.shape[1]):
+                v = _turned(dy[i, j], y[i, j], kind, zero, one, beta)
+                dy[i, j] = v
+                block[j] += v
+        for j in range(dy.shape[1]):
+            total[0, j] += block[j]
+
+
+@compiled
+def outer(dy: Array, x: Array, d_weight: Array) -> None:
+    """∂W = δᵀ x for one example."""
+    for i in range(dy.shape[1]):
+        for j in range(x.shape[1]):
+            d_weight[i, j] = dy[0, i] * x[0, j]
+
+
+# -- batch norm ----
+
+
+@compiled
+def moments(x: Array, mean: Array, variance: Array) -> None:
+    """Mean and variance (biased) of each feature."""
+    n, m = x.shape
+    rows = _rows_per_block(n)
+    share = x.dtype.type(1.0 / n)
+    block = np.empty_like(mean[0])
+    mean[...] = 0
+    for start in range(0, n, rows):
+        block[...] = 0
+        for i in range(start, min(start + rows, n)):
+            for j in range(m):
+                block[j] += x[i, j]
+        for j in range(m):
+            mean[0, j] += block[j] * share
+    variance[...] = 0
+    for start in range(0, n, rows):
+        block[...] = 0
+        for i in range(start, min(start + rows, n)):
+            for j in range(m):
+                d = x[i, j] - mean[0, j]
+                block[j] += d * d
+        for j in range(m):
+            variance[0, j] += block[j] * share
+
+
+@compiled
+def normalise(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    inverse: Array,
+    out: Array,
+    kind: int,
+    slope: float,
+) -> None:
+    """x ← x̂ = (x − μ) · inverse deviation, in place; out = f(γ x̂ + β)."""
+    zero, leak = x.dtype.type(0), x.dtype.type(slope)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] = (x[i, j] - mean[0, j]) * inverse[0, j]
+        for j in range(x.shape[1]):
+            out[i, j] = _bent(gamma[0, j] * x[i, j] + beta[0, j], kind, zero, leak)
+
+
+@compiled
+def standardise(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    mean: Array,
+    variance: Array,
+    kind: int,
+    slope: float,
+) -> None:
+    """In place x ← f(γ (x − μ) / √(σ² + ε) + β), with given statistics."""
+    zero, leak, epsilon = x.dtype.type(0), x.dtype.type(slope), x.dtype.type(eps)
+    scale = gamma[0] / np.sqrt(variance[0] + epsilon)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            v = (x[i, j] - mean[0, j]) * scale[j] + beta[0, j]
+            x[i, j] = _bent(v, kind, zero, leak)
+
+
+@compiled
+def normalise_back(
+    dy: Array,
+    y: Array,
+    kind: int,
+    slope: float,
+    x_hat: Array,
+    gamma: Array,
+    inverse: Array,
+    d_gamma: Array,
+    d_beta: Array,
+    dx: Array,
+) -> None:
+    """∂γ, ∂β and ∂x from dy · f'(y)."""
+    n, m = dy.shape
+    rows = _rows_per_block(n)
+    zero, one, leak = dy.dtype.type(0), dy.dtype.type(1), dy.dtype.type(slope)
+    share = dy.dtype.type(1.0 / n)
+    sums, products = np.empty_like(gamma[0]), np.empty_like(gamma[0])
+    d_beta[...] = 0
+    d_gamma[...] = 0
+    for start in range(0, n, rows):
+        sums[...] = 0
+        products[...] = 0
+        for i in range(start, min(start + rows, n)):
+            for j in range(m):
+                dx[i, j] = _turned(dy[i, j], y[i, j], kind, zero, one, leak)
+            for j in range(m):
+                sums[j] += dx[i, j]
+            for j in range(m):
+                products[j] += dx[i, j] * x_hat[i, j]
+        for j in range(m):
+            d_beta[0, j] += sums[j]
+        for j in range(m):
+            d_gamma[0, j] += products[j]
+    scale = gamma[0] * inverse[0]
+    sums[...] = d_beta[0] * share
+    products[...] = d_gamma[0] * share
+    for i in range(n):
+        for j in range(m):
+            dx[i, j] = scale[j] * (dx[i, j] - sums[j] - x_hat[i, j] * products[j])
+
+
+@compiled
+def average(average: Array, value: Array, scale: float, fraction: float) -> None:
+    """In place average ← average + fraction · (scale · value − average)."""
+    s, f = value.dtype.type(scale), value.dtype.type(fraction)
+    for j in range(average.shape[1]):
+        average[0, j] += f * (s * value[0, j] - average[0, j])
+
+
+# -- dropout ----
+
+
+@compiled
+def draw(counters: Array, key: Array, bits: Array) -> None:
+    """Bits = mix64(counters + key)."""
+    for i in range(bits.shape[0]):
+        for j in range(bits.shape[1]):
+            x = counters[i, j] + key[0]
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
+            bits[i, j] = x ^ (x >> np.uint64(31))
+
+
+@compiled
+def drop_in_place(x: Array, key: Array, salt: Any, threshold: int, scale: float) -> None:
+    """Draw and drop, row by row; the counters follow from the salt."""
+    n, m = x.shape
+    zero, up, limit = x.dtype.type(0), x.dtype.type(scale), np.uint16(threshold)
+    step = np.uint64(GAMMA)
+    bits = np.empty((m + 3) // 4, np.uint64)
+    lanes = bits.view(np.uint16)
+    for i in range(n):
+        first = key[0] + salt + np.uint64(i) * np.uint64(len(bits)) * step
+        for j in range(len(bits)):
+            v = first + np.uint64(j) * step
+            v = (v ^ (v >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
+            v = (v ^ (v >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
+            bits[j] = v ^ (v >> np.uint64(31))
+        for j in range(m):
+            x[i, j] = x[i, j] * (up if lanes[j] >= limit else zero)
+
+
+@compiled
+def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out: Array) -> None:
+    """Turn bits into the mask, and multiply x by it."""
+    zero, up, limit = x.dtype.type(0), x.dtype.type(scale), np.uint16(threshold)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            mask[i, j] = up if lanes[i, j] >= limit else zero
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * mask[i, j]
+
+
+# -- softmax and cross-entropy: what goes before exp and what comes after it ----
+
+
+@compiled
+def below_max(z: Array, y: Array, own: Array, dz: Array) -> None:
+    """dz = z − max z; own = dz at the label, 0 where there is no such class."""
+    n, m = z.shape
+    for i in range(n):
+        largest = z[i, 0]
+        for j in range(1, m):
+            if z[i, j] > largest:  # a NaN passes, and comes out of the sum
+                largest = z[i, j]
+        for j in range(m):
+            dz[i, j] = z[i, j] - largest
+        own[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+
+
+@compiled
+def below(z: Array, y: Array, largest: Array, own: Array, dz: Array) -> None:
+    """`below_max` of rows whose largest element is known."""
+    n, m = z.shape
+    for i in range(n):
+        for j in range(m):
+            dz[i, j] = z[i, j] - largest[i, 0]
+        own[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+
+
+@summing
+def share_out(dz: Array, y: Array, own: Array, shares: Array, share: float, loss: Array) -> None:
+    """From exp(z − max z): dz = (softmax − onehot) · share; loss = Σ share · (log Σ exp − own)."""
+    n, m = dz.shape
+    zero, one, each = dz.dtype.type(0), dz.dtype.type(1), dz.dtype.type(share)
+    cost = 0.0
+    for i in range(n):
+        part = each * shares[i, 0]
+        total = zero
+        for j in range(m):
+            total += dz[i, j]
+        factor = part * (one / total)
+        for j in range(m):
+            dz[i, j] *= factor
+        if 0 <= y[i] < m:
+            dz[i, y[i]] -= part
+        cost += part * (math.log(total) - own[i, 0])
+    loss[()] = cost
+
+
+# -- the other losses ----
+
+
+@compiled
+def minus_abs(z: Array, out: Array) -> None:
+    """−|z|."""
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            out[i, j] = -abs(z[i, j])
+
+
+@summing
+def log_loss(
+    z: Array, y: Array, dz: Array, logs: Array, shares: Array, share: float, loss: Array
+) -> None:
+    """From e = exp(−|z|) in dz, and logs = log(1 + e): dz = (σ(z) − y) · share, and the loss.
+
+    It is Σ share · (max(z, 0) − zy + log(1 + e)).
+    """
+    zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(share)
+    cost = 0.0
+    for i in range(z.shape[0]):
+        part, terms = each * shares[i, 0], zero
+        for j in range(z.shape[1]):
+            terms += max(z[i, j], zero) - z[i, j] * y[i, j] + logs[i, j]
+        for j in range(z.shape[1]):
+            e = dz[i, j]
+            dz[i, j] = part * ((one if z[i, j] >= zero else e) / (one + e) - y[i, j])
+        cost += part * terms
+    loss[()] = cost
+
+
+@summing
+def squares(
+    z: Array, y: Array, scale: float, dz: Array, shares: Array, share: float, loss: Array
+) -> None:
+    """dz = 2 · scale · (z − y) · share; loss = Σ share · scale · (z − y)²."""
+    zero, each, double = z.dtype.type(0), z.dtype.type(share), z.dtype.type(2 * scale)
+    cost = 0.0
+    for i in range(z.shape[0]):
+        part, terms = each * shares[i, 0], zero
+        for j in range(z.shape[1]):
+            d = z[i, j] - y[i, j]
+            terms += d * d
+            dz[i, j] = double * part * d
+        cost += part * terms
+    loss[()] = scale * cost
+
+
+# -- optimisers, over the flat buffers ----
+
+
+@compiled
+def decay(g: Array, p: Array, factor: float) -> None:
+    """G ← g + factor · p."""
+    f = g.dtype.type(factor)
+    for i in range(len(p)):
+        g[i] += f * p[i]
+
+
+@compiled
+def sgd(p: Array, g: Array, rate: Array) -> None:
+    """p ← p − α g."""
+    for i in range(len(p)):
+        p[i] -= rate[0] * g[i]
+
+
+@compiled
+def sgd_momentum(
+    p: Array, g: Array, v: Array, rate: Array, momentum: float, nesterov: bool
+) -> None:
+    """v ← μ v + g; p ← p − α v, by Nesterov − α (g + μ v)."""
+    alpha, mu = rate[0], p.dtype.type(momentum)
+    for i in range(len(p)):
+        v[i] = mu * v[i] + g[i]
+        p[i] -= alpha * (g[i] + mu * v[i] if nesterov else v[i])
+
+
+@compiled
+def momentum(p: Array, g: Array, v: Array, rate: Array, beta: float) -> None:
+    """v ← β v + (1 − β) g; p ← p − α v."""
+    alpha, b, c = rate[0], p.dtype.type(beta), p.dtype.type(1.0 - beta)
+    for i in range(len(p)):
+        v[i] = b * v[i] + c * g[i]
+        p[i] -= alpha * v[i]
+
+
+@compiled
+def rmsprop(p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float) -> None:
+    """s ← β s + (1 − β) g²; p ← p − α g / (√s + ε)."""
+    alpha, epsilon = rate[0], p.dtype.type(eps)
+    b, c = p.dtype.type(beta), p.dtype.type(1.0 - beta)
+    for i in range(len(p)):
+        s[i] = b * s[i] + c * (g[i] * g[i])
+        p[i] -= alpha * (g[i] / (math.sqrt(s[i]) + epsilon))
+
+
+@compiled
+def adam(
+    p: Array,
+    g: Array,
+    v: Array,
+    s: Array,
+    rate: Array,
+    correction: Array,
+    beta_1: float,
+    beta_2: float,
+    eps: float,
+) -> None:
+    """v and s as moving averages of g and g²; p ← p − α v / (√s √c + ε)."""
+    alpha, root, epsilon = rate[0], correction[0], p.dtype.type(eps)
+    b, c = p.dtype.type(beta_1), p.dtype.type(1.0 - beta_1)
+    d, e = p.dtype.type(beta_2), p.dtype.type(1.0 - beta_2)
+    for i in range(len(p)):
+        v[i] = b * v[i] + c * g[i]
+        s[i] = d * s[i] + e * (g[i] * g[i])
+        p[i] -= alpha * (v[i] / (math.sqrt(s[i]) * root + epsilon))
+
+
+@compiled
+def observe(loss: Array, n: int, total: Array, steps: Array, finite: Array) -> None:
+    """Add a loss of n examples up, and count the steps whose sum is finite."""
+    total[()] += n * loss[()]
+    finite[()] = math.isfinite(total[()])
+    steps[()] += finite[()]

@@ -1,0 +1,698 @@
+"""The hot operations, once, in plain ``xp`` code: the reference that is right on every backend.
+
+Each kernel writes its result into arrays that it is given (``out`` and friends), so that a
+warmed-up training step makes no new ones. A backend may subclass `Kernels` and replace a kernel by
+a fused one of the same name and signature; what it must compute is what stands here.
+
+Axes: the last one is features, the one before it examples. Axes before those are free: with
+weights of shape (k, out, in) the same code trains k networks at once. ``n`` is the number of
+examples in the batch.
+
+Only what NumPy and CuPy both take is used: a ufunc has ``out`` but no ``where``; an operation in
+place names the same array object as input and output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .._typing import Array, Namespace
+from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+
+
+@lru_cache
+def largest_exponent(dtype: np.dtype[Any]) -> float:
+    """Return a number whose exponential is just finite in the given dtype."""
+    return math.floor(math.log(float(np.finfo(dtype).max)))
+
+
+class Mask(NamedTuple):
+    """What dropout kills, as kernels are told of it that have no work for `Kernels.dropout`.
+
+    Attributes
+    ----------
+    key : array, uint64, shape (1,)
+        The bits of the step.
+    salt : int
+        The bits of the layer: its first counter. From one to the next it is `GAMMA`.
+    threshold : int
+        The probability of dropping, times 2¹⁶.
+    """
+
+    key: Array
+    salt: int
+    threshold: int
+
+    @property
+    def scale(self) -> float:
+        """What the living are multiplied by."""
+        return 65536 / (65536 - self.threshold)
+
+
+class Curve(NamedTuple):
+    """An activation that works element by element, as kernels are told of it.
+
+    Attributes
+    ----------
+    name : str
+        "identity", or what its kernel is called: "relu", "leaky_relu", "tanh", "sigmoid".
+    slope : float
+        β of the leaky ReLU, below 0; for ReLU, that of its way back above 0.
+    mask : Mask or None
+        The dropout behind a ReLU. What it kills is 0, as is what ReLU cuts off: so the output says
+        which elements the gradient goes back through, and by ``slope`` it is scaled.
+    """
+
+    name: str
+    slope: float = 1.0
+    mask: Mask | None = None
+
+
+IDENTITY = Curve("identity")
+
+
+def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
+    """Return the ``work`` of `Kernels.dropout` for m features, with its counters (…, n, words).
+
+    ``room(name, width, dtype)`` returns an array (…, n, width), of the features' dtype if none is
+    given.
+    """
+    words = counters.shape[-1]
+    bits = room("bits", words, np.uint64)
+    return SimpleNamespace(
+        counters=counters,
+        bits=bits,
+        shifted=room("shifted", words, np.uint64),
+        lanes=bits.view(np.uint16)[..., :m],
+        lives=room("lives", m, np.bool_),
+        mask=room("mask", m),
+    )
+
+
+class Kernels:
+    """The reference kernels over one array namespace.
+
+    Parameters
+    ----------
+    xp : module
+        ``numpy`` or ``cupy``.
+
+    Attributes
+    ----------
+    joins : frozenset of str
+        The curves that `linear` and the batch norms compute in the same pass as their own output,
+        and `linear_backward` and `batch_norm_backward` along with their sums. A network then joins
+        an activation to the layer before it. The reference gains nothing by that, so it has none;
+        told of a curve it computes the same in more passes.
+    joins_dropout : bool
+        Whether they compute dropout behind a ReLU as well.
+    compiler : str
+        Name and version of what compiled the kernels, if something did.
+    """
+
+    joins: ClassVar[frozenset[str]] = frozenset()
+    joins_dropout: ClassVar[bool] = False
+    compiler: ClassVar[str] = ""
+
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
+
+    # -- sums: what the kernels below are made of, and a backend may do better ----
+
+    def sum_examples(self, x: Array, out: Array) -> None:
+        """Add up over the examples: ``out`` has shape (…, 1, m)."""
+        self.xp.sum(x, axis=-2, keepdims=True, out=out)
+
+    def sum_features(self, x: Array, out: Array) -> None:
+        """Add up over the features: ``out`` has shape (…, n, 1)."""
+        self.xp.sum(x, axis=-1, keepdims=True, out=out)
+
+    def max_features(self, x: Array, out: Array) -> None:
+        """Take the largest feature of each example: ``out`` has shape (…, n, 1)."""
+        self.xp.max(x, axis=-1, keepdims=True, out=out)
+
+    # -- data ----
+
+    def gather(
+        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
+    ) -> None:
+        """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
+
+        ``pairs`` are arrays and what their rows are copied to, of the same type and one as long as
+        the other. ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers
+        ``counting`` from 0 on, and buffers ``places`` and ``chosen``, each as long as what is
+        written at least.
+        """
+        # `take` of NumPy before 2.5 casts to a narrower type, from 2.5 on to a wider one too.
+        for given, out in ((order, work.chosen), *pairs):
+            if given.dtype != out.dtype:
+                raise TypeError(f"{given.dtype} is gathered, and not cast to {out.dtype}")
+        n = len(pairs[0][1])
+        counting, places, chosen = (
+            array[:n] for array in (work.counting, work.places, work.chosen)
+        )
+        self.xp.add(counting, start, out=places)
+        self.xp.take(order, places, axis=0, out=chosen)
+        for rows, out in pairs:
+            self.xp.take(rows, chosen, axis=0, out=out)
+
+    def turn_page(self, book: SimpleNamespace) -> None:
+        """Copy what stands on a page, and go on to the next; after the last comes the first.
+
+        ``book.page``, int64 of shape (1,), is a row of the tables ``numbers``, ``keys`` (uint64)
+        and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have two
+        axes.
+        """
+        for table, row in (
+            (book.numbers, book.row),
+            (book.keys, book.key),
+            (book.starts, book.start),
+        ):
+            self.xp.take(table, book.page, axis=0, out=row)
+        self.xp.add(book.page, 1, out=book.page)
+        self.xp.remainder(book.page, len(book.starts), out=book.page)
+
+    # -- linear layers ----
+
+    def linear(
+        self,
+        x: Array,
+        weight_t: Array,
+        bias: Array | None,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
+        self.product(x, weight_t, out)
+        if bias is not None:
+            self.xp.add(out, bias, out=out)
+        self.bend(curve, out)
+
+    def linear_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x: Array,
+        weight: Array,
+        d_weight: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """δ = dy · f'(y), ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
+
+        ``dy`` is used up; ``d_bias`` has shape (…, 1, m); ∂X is computed only if ``dx`` is given.
+        """
+        self.bend_backward(curve, y, dy)
+        self.weight_gradient(dy, x, d_weight)
+        if d_bias is not None:
+            self.sum_examples(dy, d_bias)
+        if dx is not None:
+            self.input_gradient(dy, weight, dx)
+
+    def product(self, x: Array, weight_t: Array, out: Array) -> None:
+        """X Wᵀ."""
+        self.xp.matmul(x, weight_t, out=out)
+
+    def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
+        """δᵀ X."""
+        self.xp.matmul(dy.swapaxes(-1, -2), x, out=out)
+
+    def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
+        """δ W."""
+        self.xp.matmul(dy, weight, out=out)
+
+    def bend(self, curve: Curve, z: Array) -> None:
+        """In place: z ← f(z)."""
+        if curve.name == "leaky_relu":
+            self.leaky_relu(z, curve.slope, self.xp.empty_like(z), z)
+        elif curve is not IDENTITY:
+            getattr(self, curve.name)(z, z)
+        if curve.mask is not None:
+            key, salt, threshold = curve.mask
+            self.dropout(z, key, threshold, self._dropout_work(z, salt), z)
+
+    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+        """In place: dy ← dy · f'(y)."""
+        empty_like = self.xp.empty_like
+        if curve.name == "relu":
+            self.relu_backward(y, dy, empty_like(y, dtype=np.bool_))
+            self.xp.multiply(dy, curve.slope, out=dy)
+        elif curve.name == "leaky_relu":
+            positive = empty_like(y, dtype=np.bool_)
+            self.leaky_relu_backward(y, dy, curve.slope, positive, empty_like(y))
+        elif curve is not IDENTITY:
+            getattr(self, f"{curve.name}_backward")(y, dy, empty_like(y))
+
+    # -- activations: ``out`` may be the input itself ----
+
+    def sigmoid(self, z: Array, out: Array) -> None:
+        """σ(z) = 1 / (1 + exp(−z)), with the exponent held where exp is finite."""
+        xp = self.xp
+        xp.negative(z, out=out)
+        xp.minimum(out, largest_exponent(out.dtype), out=out)
+        xp.exp(out, out=out)
+        xp.add(out, 1.0, out=out)
+        xp.reciprocal(out, out=out)
+
+    def sigmoid_backward(self, y: Array, dy: Array, scratch: Array) -> None:
+        """In place: dy ← dy · y (1 − y)."""
+        xp = self.xp
+        xp.multiply(dy, y, out=dy)
+        xp.subtract(1.0, y, out=scratch)
+        xp.multiply(dy, scratch, out=dy)
+
+    def tanh(self, z: Array, out: Array) -> None:
+        """Tanh."""
+        self.xp.tanh(z, out=out)
+
+    def tanh_backward(self, y: Array, dy: Array, scratch: Array) -> None:
+        """In place: dy ← dy · (1 − y²)."""
+        xp = self.xp
+        xp.multiply(y, y, out=scratch)
+        xp.subtract(1.0, scratch, out=scratch)
+        xp.multiply(dy, scratch, out=dy)
+
+    def relu(self, z: Array, out: Array) -> None:
+        """max(0, z)."""
+        self.xp.maximum(z, 0.0, out=out)
+
+    def relu_backward(self, y: Array, dy: Array, positive: Array) -> None:
+        """In place: dy ← dy where y > 0, else 0. ``positive`` is scratch of dtype bool."""
+        self.xp.greater(y, 0.0, out=positive)
+        self.xp.multiply(dy, positive, out=dy)
+
+    def leaky_relu(self, z: Array, slope: float, scratch: Array, out: Array) -> None:
+        """max(βz, z), for 0 ≤ β < 1."""
+        self.xp.multiply(z, slope, out=scratch)
+        self.xp.maximum(z, scratch, out=out)
+
+    def leaky_relu_backward(
+        self, y: Array, dy: Array, slope: float, positive: Array, scratch: Array
+    ) -> None:
+        """In place: dy ← dy where y > 0, else β dy."""
+        xp = self.xp
+        xp.greater(y, 0.0, out=positive)
+        xp.multiply(dy, slope, out=scratch)
+        xp.multiply(dy, positive, out=dy)
+        xp.logical_not(positive, out=positive)
+        xp.multiply(scratch, positive, out=scratch)
+        xp.add(dy, scratch, out=dy)
+
+    def softmax(self, z: Array, row: Array, out: Array) -> None:
+        """exp(z) / Σ exp(z) over the features. ``row`` is scratch of shape (…, n, 1)."""
+        xp = self.xp
+        self.max_features(z, row)
+        xp.subtract(z, row, out=out)
+        xp.exp(out, out=out)
+        self.sum_features(out, row)
+        xp.divide(out, row, out=out)
+
+    def softmax_backward(self, y: Array, dy: Array, row: Array, scratch: Array) -> None:
+        """In place: dy ← y · (dy − ⟨dy, y⟩), the Jacobian Sⁱ(δᵢⱼ − Sʲ) times dy."""
+        xp = self.xp
+        xp.multiply(dy, y, out=scratch)
+        self.sum_features(scratch, row)
+        xp.subtract(dy, row, out=dy)
+        xp.multiply(dy, y, out=dy)
+
+    # -- batch norm ----
+
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        inverse_deviation: Array,
+        x_hat: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """x̂ = (x − μ) / √(σ² + ε), out = f(γ x̂ + β), with μ and σ² (biased) of the batch.
+
+        ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
+        """
+        xp, share = self.xp, 1.0 / x.shape[-2]
+        self.sum_examples(x, mean)
+        xp.multiply(mean, share, out=mean)
+        xp.subtract(x, mean, out=x_hat)
+        xp.multiply(x_hat, x_hat, out=out)
+        self.sum_examples(out, variance)
+        xp.multiply(variance, share, out=variance)
+        xp.add(variance, eps, out=inverse_deviation)
+        xp.sqrt(inverse_deviation, out=inverse_deviation)
+        xp.reciprocal(inverse_deviation, out=inverse_deviation)
+        xp.multiply(x_hat, inverse_deviation, out=x_hat)
+        xp.multiply(x_hat, gamma, out=out)
+        xp.add(out, beta, out=out)
+        self.bend(curve, out)
+
+    def batch_norm_backward(
+        self,
+        dy: Array,
+        y: Array,
+        x_hat: Array,
+        gamma: Array,
+        inverse_deviation: Array,
+        d_gamma: Array,
+        d_beta: Array,
+        row: Array,
+        dx: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), δ = dy · f'(y).
+
+        The sums go over the n examples. ``dx`` is another array than ``dy``; both dy and x̂ are used
+        up. ``row`` is scratch of shape (…, 1, m); ``d_gamma`` and ``d_beta`` have shape (…, 1, m).
+        """
+        xp = self.xp
+        self.bend_backward(curve, y, dy)
+        share = 1.0 / dy.shape[-2]
+        xp.multiply(dy, x_hat, out=dx)
+        self.sum_examples(dx, d_gamma)
+        self.sum_examples(dy, d_beta)
+        xp.multiply(d_gamma, share, out=row)
+        xp.multiply(x_hat, row, out=x_hat)
+        xp.subtract(dy, x_hat, out=dx)
+        xp.multiply(d_beta, share, out=row)
+        xp.subtract(dx, row, out=dx)
+        xp.multiply(gamma, inverse_deviation, out=row)
+        xp.multiply(dx, row, out=dx)
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        eps: float,
+        mean: Array,
+        variance: Array,
+        row: Array,
+        out: Array,
+        curve: Curve = IDENTITY,
+    ) -> None:
+        """f(γ (x − μ) / √(σ² + ε) + β) with given statistics; ``out`` may be ``x``."""
+        xp = self.xp
+        xp.add(variance, eps, out=row)
+        xp.sqrt(row, out=row)
+        xp.divide(gamma, row, out=row)
+        xp.subtract(x, mean, out=out)
+        xp.multiply(out, row, out=out)
+        xp.add(out, beta, out=out)
+        self.bend(curve, out)
+
+    def running_average(
+        self, average: Array, value: Array, scale: float, fraction: float, row: Array
+    ) -> None:
+        """In place: average ← average + fraction · (scale · value − average)."""
+        xp = self.xp
+        xp.multiply(value, scale, out=row)
+        xp.subtract(row, average, out=row)
+        xp.multiply(row, fraction, out=row)
+        xp.add(average, row, out=average)
+
+    # -- dropout ----
+
+    def dropout(
+        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
+    ) -> None:
+        """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
+
+        Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
+        least ``threshold``, that is with probability 1 − threshold / 2¹⁶. ``key`` holds the 64 bits
+        of this step, so a replayed step sees them change. ``work`` holds the arrays ``counters``,
+        ``bits`` and ``shifted`` (uint64), ``lanes`` (the uint16 view of ``bits``), ``lives`` (bool)
+        and ``mask``, which `dropout_backward` multiplies by.
+        """
+        xp = self.xp
+        bits, shifted = work.bits, work.shifted
+        xp.add(work.counters, key, out=bits)
+        xp.right_shift(bits, np.uint64(30), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.multiply(bits, np.uint64(MULTIPLIER_1), out=bits)
+        xp.right_shift(bits, np.uint64(27), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.multiply(bits, np.uint64(MULTIPLIER_2), out=bits)
+        xp.right_shift(bits, np.uint64(31), out=shifted)
+        xp.bitwise_xor(bits, shifted, out=bits)
+        xp.greater_equal(work.lanes, np.uint16(threshold), out=work.lives)
+        xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
+        xp.multiply(x, work.mask, out=out)
+
+    def _dropout_work(self, x: Array, salt: int) -> SimpleNamespace:
+        """Return what `dropout` needs for x."""
+        xp, (n, m) = self.xp, x.shape[-2:]
+        words = -(-m // 4)
+        counters = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(salt)
+
+        def room(name: str, width: int, dtype: Any = x.dtype) -> Array:
+            return xp.empty((*x.shape[:-1], width), dtype)
+
+        return dropout_work(m, counters.reshape(n, words), room)
+
+    def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
+        """In place: dy ← dy · mask."""
+        self.xp.multiply(dy, work.mask, out=dy)
+
+    # -- losses: the value, a scalar, and its gradient with respect to the logits z ----
+    #
+    # Each is Σ share · (loss of an example): share is 1/n, a number, or an array (n, 1) of weights
+    # that add up to 1. ``work`` holds ``terms`` (as z), ``row`` and ``other`` (n, 1).
+
+    def softmax_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """−log softmax(z)_y for integers y (n,); dz = (softmax(z) − onehot(y)) · share.
+
+        ``work`` also holds ``classes`` (0 … m−1) and ``hot`` (bool).
+        """
+        xp, row, other = self.xp, work.row, work.other
+        xp.equal(y[..., None], work.classes, out=work.hot)
+        self.max_features(z, row)
+        xp.subtract(z, row, out=dz)
+        xp.multiply(dz, work.hot, out=work.terms)
+        self.sum_features(work.terms, other)
+        xp.exp(dz, out=dz)
+        self.sum_features(dz, row)
+        xp.divide(dz, row, out=dz)
+        xp.subtract(dz, work.hot, out=dz)
+        xp.multiply(dz, share, out=dz)
+        xp.log(row, out=row)
+        xp.subtract(row, other, out=row)
+        self._add_up(row, share, loss)
+
+    def sigmoid_cross_entropy(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Σ [max(z, 0) − zy + log(1 + exp(−|z|))]; dz = (σ(z) − y) · share.
+
+        It is the log-loss −y log a − (1−y) log(1−a) with a = σ(z), written so that no finite z
+        makes it infinite.
+        """
+        xp, row, other, terms = self.xp, work.row, work.other, work.terms
+        xp.multiply(z, y, out=dz)
+        xp.maximum(z, 0.0, out=terms)
+        xp.subtract(terms, dz, out=terms)
+        self.sum_features(terms, row)
+        xp.abs(z, out=terms)
+        xp.negative(terms, out=terms)
+        xp.exp(terms, out=terms)
+        xp.log1p(terms, out=terms)
+        self.sum_features(terms, other)
+        xp.add(row, other, out=row)
+        self._add_up(row, share, loss)
+        self.sigmoid(z, out=dz)
+        xp.subtract(dz, y, out=dz)
+        xp.multiply(dz, share, out=dz)
+
+    def squared_error(
+        self,
+        z: Array,
+        y: Array,
+        share: Any,
+        scale: float,
+        work: SimpleNamespace,
+        dz: Array,
+        loss: Array,
+    ) -> None:
+        """Scale · Σ (z − y)²; dz = 2 · scale · (z − y) · share."""
+        xp = self.xp
+        xp.subtract(z, y, out=dz)
+        xp.multiply(dz, dz, out=work.terms)
+        self.sum_features(work.terms, work.row)
+        xp.multiply(work.row, scale, out=work.row)
+        self._add_up(work.row, share, loss)
+        xp.multiply(dz, share, out=dz)
+        xp.multiply(dz, 2.0 * scale, out=dz)
+
+    def poisson(
+        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+    ) -> None:
+        """Σ [exp(z) − yz + y log y − y], half the Poisson deviance; dz = (exp(z) − y) · share."""
+        xp, row, terms = self.xp, work.row, work.terms
+        xp.maximum(y, float(np.finfo(z.dtype).tiny), out=terms)
+        xp.log(terms, out=terms)
+        xp.subtract(terms, z, out=terms)
+        xp.multiply(terms, y, out=terms)
+        xp.exp(z, out=dz)
+        xp.subtract(dz, y, out=dz)
+        xp.add(terms, dz, out=terms)
+        self.sum_features(terms, row)
+        self._add_up(row, share, loss)
+        xp.multiply(dz, share, out=dz)
+
+    def _add_up(self, row: Array, share: Any, loss: Array) -> None:
+        """Loss = Σ share · row; the row is used up."""
+        self.xp.multiply(row, share, out=row)
+        self.xp.sum(row, axis=(-2, -1), out=loss)
+
+    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+        """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
+
+        ``work`` holds ``share`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
+        """
+        xp = self.xp
+        self.sum_examples(weights, work.total)
+        xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
+        xp.divide(weights, work.safe, out=work.share)
+        xp.sign(work.total, out=work.decay)
+        xp.multiply(work.decay, l2, out=work.decay)
+        xp.divide(work.decay, work.safe, out=work.decay)
+
+    # -- one update over the flat buffers: p parameters, g gradients ----
+
+    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
+        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
+
+        The factor is a number, or an array (1,) on the device.
+        """
+        self.xp.multiply(p, factor, out=scratch)
+        self.xp.add(g, scratch, out=g)
+
+    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
+
+        ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
+        """
+        xp = self.xp
+        largest, factor = norm[..., :1], norm[..., 1:]
+        xp.abs(g, out=scratch)
+        xp.max(scratch, axis=-1, keepdims=True, out=largest)
+        xp.maximum(largest, float(np.finfo(g.dtype).tiny), out=largest)
+        xp.divide(g, largest, out=scratch)
+        xp.multiply(scratch, scratch, out=scratch)
+        xp.sum(scratch, axis=-1, keepdims=True, out=factor)
+        xp.sqrt(factor, out=factor)
+        xp.divide(limit, factor, out=factor)  # infinite where g = 0
+        xp.divide(factor, largest, out=factor)
+        xp.minimum(factor, 1.0, out=factor)
+        xp.multiply(g, factor, out=g)
+
+    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
+        """p ← p − α g."""
+        self.xp.multiply(g, rate, out=scratch)
+        self.xp.subtract(p, scratch, out=p)
+
+    def sgd_momentum(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        rate: Array,
+        momentum: float,
+        nesterov: bool,
+        scratch: Array,
+    ) -> None:
+        """v ← μ v + g; p ← p − α v, or with Nesterov's look-ahead p ← p − α (g + μ v)."""
+        xp = self.xp
+        xp.multiply(v, momentum, out=v)
+        xp.add(v, g, out=v)
+        if nesterov:
+            xp.multiply(v, momentum, out=scratch)
+            xp.add(scratch, g, out=scratch)
+            xp.multiply(scratch, rate, out=scratch)
+        else:
+            xp.multiply(v, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def momentum(
+        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
+    ) -> None:
+        """v ← β v + (1 − β) g; p ← p − α v."""
+        xp = self.xp
+        xp.multiply(v, beta, out=v)
+        xp.multiply(g, 1.0 - beta, out=scratch)
+        xp.add(v, scratch, out=v)
+        xp.multiply(v, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def rmsprop(
+        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
+    ) -> None:
+        """s ← β s + (1 − β) g²; p ← p − α g / (√s + ε)."""
+        xp = self.xp
+        xp.multiply(s, beta, out=s)
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - beta, out=scratch)
+        xp.add(s, scratch, out=s)
+        xp.sqrt(s, out=scratch)
+        xp.add(scratch, eps, out=scratch)
+        xp.divide(g, scratch, out=scratch)
+        xp.multiply(scratch, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    def adam(
+        self,
+        p: Array,
+        g: Array,
+        v: Array,
+        s: Array,
+        rate: Array,
+        correction: Array,
+        beta_1: float,
+        beta_2: float,
+        eps: float,
+        scratch: Array,
+    ) -> None:
+        """v ← β₁ v + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; p ← p − α/(1−β₁ᵗ) · v / (√s·c + ε).
+
+        ``rate`` is α/(1 − β₁ᵗ) and ``correction`` c = 1/√(1 − β₂ᵗ): both change from step to step,
+        so they come in device memory.
+        """
+        xp = self.xp
+        xp.multiply(v, beta_1, out=v)
+        xp.multiply(g, 1.0 - beta_1, out=scratch)
+        xp.add(v, scratch, out=v)
+        xp.multiply(s, beta_2, out=s)
+        xp.multiply(g, g, out=scratch)
+        xp.multiply(scratch, 1.0 - beta_2, out=scratch)
+        xp.add(s, scratch, out=s)
+        xp.sqrt(s, out=scratch)
+        xp.multiply(scratch, correction, out=scratch)
+        xp.add(scratch, eps, out=scratch)
+        xp.divide(v, scratch, out=scratch)
+        xp.multiply(scratch, rate, out=scratch)
+        xp.subtract(p, scratch, out=p)
+
+    # -- bookkeeping of a run ----
+
+    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+        """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
+
+        ``work`` holds, in float64, ``total`` (Σ n · loss) and ``steps`` (how many steps left it
+        finite), and ``finite`` (bool): a sum that is NaN or infinite stays so for the epoch.
+        """
+        xp = self.xp
+        xp.multiply(loss, float(n), out=work.term, dtype=np.float64)
+        xp.add(work.total, work.term, out=work.total)
+        xp.isfinite(work.total, out=work.finite)
+        xp.add(work.steps, work.finite, out=work.steps)

@@ -1,0 +1,10 @@
+"""The commands.
+
+- `app`: all of them together
+- `train`, `use`, `profile`, `info`: one or two commands each
+- `profile_subject`: what is profiled
+- `resume`, `outputs`: training that goes on, and what it leaves
+- `options`: what the commands have in common
+- `console`: what is printed, and Ctrl-C
+- `system`: what is known of the machine
+"""

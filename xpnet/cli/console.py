@@ -1,0 +1,347 @@
+"""What the command line shows: a bar and a row per epoch, tables, and one line for an error."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..analysis.profile_result import Profile, Series
+from ..data.batches import Batches
+from ..train.history import History
+from ..train.trainer import Callback, Trainer
+
+#: Seconds between two looks of the progress bar: it must not slow small steps down.
+GLANCE = 0.1
+
+
+def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0) -> Console:
+    """Return a console that writes plain text when its output is piped.
+
+    Tables are made for ``least_width`` columns at least: in a narrower terminal their lines are
+    wrapped, not cut.
+    """
+    console = Console(
+        stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
+    )
+    if not console.is_terminal:
+        console.width = 10_000  # tables are not cut where there is no edge
+    console.width = max(console.width, least_width)
+    return console
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which nothing can steer a terminal: a file may have brought it along.
+
+    Examples
+    --------
+    >>> print(printable("λ = 1\x1b[2J"))
+    λ = 1\x1b[2J
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class Reporter(Callback):
+    """Shows a fit: a progress bar with samples/s in a terminal, and a row per epoch everywhere.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to.
+    error_name : str
+        What the error is called in the rows' heading.
+    rows : bool
+        Whether to write the rows, or to show the bar alone.
+    """
+
+    def __init__(self, console: Console, error_name: str, rows: bool = True) -> None:
+        self._console, self._error_name, self._rows = console, error_name, rows
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[speed]:>12,.0f} samples/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal or console.quiet,
+        )
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Write the heading and start the bar."""
+        if self._rows and epochs:
+            self._console.print(
+                f"{'epoch':>5}  {_headings(self._error_name)}  {'rate':>9}  {'samples/s':>11}"
+            )
+        self._last = trainer.epochs + epochs
+        for old in self._progress.task_ids:
+            self._progress.remove_task(old)
+        self._bar = self._progress.add_task("", total=epochs * batches.n, speed=0.0)
+        self._seen = 0
+        self._begin_epoch(trainer.epochs + 1)
+        self._progress.start()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self._seen_before, self._began = self._seen, time.monotonic()
+        self._glanced = self._began
+        self._progress.update(self._bar, description=f"epoch {min(epoch, self._last)}/{self._last}")
+
+    def on_step_end(self, trainer: Trainer, n: int) -> None:
+        """Move the bar, ten times a second at most."""
+        self._seen += n
+        now = time.monotonic()
+        if now - self._glanced >= GLANCE:
+            speed = (self._seen - self._seen_before) / (now - self._began)
+            self._progress.update(self._bar, completed=self._seen, speed=speed)
+            self._glanced = now
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        """Write the epoch's row, and move the bar: an epoch may be shorter than a glance."""
+        self._progress.update(self._bar, completed=self._seen, speed=row["samples_per_second"])
+        if self._rows:
+            self._console.print(
+                f"{row['epoch']:>5.0f}  {_figures(row)}  "
+                f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
+            )
+        self._begin_epoch(trainer.epochs + 1)
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, also after an error."""
+        self._progress.stop()
+
+
+class CtrlC(Callback):
+    """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
+
+    What was learnt is then evaluated and saved as ever; no further training begins. SIGTERM, by
+    which a batch system or a service manager ends a process, may do the same.
+
+    Attributes
+    ----------
+    pressed : bool
+        Whether it was pressed.
+    reason : str
+        Which of the two it was, in words.
+    exit_code : int
+        What a shell expects of a command that was ended so: 128 and the signal's number.
+    """
+
+    reason = "Ctrl-C was pressed"
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._trainer: Trainer | None = None
+
+    @contextmanager
+    def watched(self, terminated: bool = False) -> Iterator[None]:
+        """Return a context in which Ctrl-C does so, and SIGTERM if ``terminated``."""
+        numbers = (signal.SIGINT, signal.SIGTERM) if terminated else (signal.SIGINT,)
+        before = {number: signal.signal(number, self._press) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _press(self, number: int, frame: Any) -> None:
+        terminated = number == signal.SIGTERM
+        signal.signal(number, signal.SIG_DFL if terminated else signal.default_int_handler)
+        if self.pressed:  # the other one came before
+            signal.raise_signal(number)
+        self.pressed = True
+        if terminated:
+            self.reason, self.exit_code = "SIGTERM came", 128 + signal.SIGTERM
+        if self._trainer is not None:
+            self._trainer.interrupt(self.reason)
+
+    def cut(self, trainer: Trainer) -> bool:
+        """Return whether it ended a training before its time."""
+        return trainer.history.reason == self.reason
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Learn which fit to stop; it may have been pressed before."""
+        self._trainer = trainer
+        if self.pressed:
+            trainer.interrupt(self.reason)
+
+
+@contextmanager
+def status(console: Console) -> Iterator[Callable[[str], object]]:
+    """Return a context that shows, in a terminal, the words that its function is called with."""
+    if not console.is_terminal or console.quiet:
+        yield lambda text: None
+        return
+    with console.status("") as line:
+        yield line.update
+
+
+class SweepTable:
+    """Shows trainings side by side, a row for each as it ends.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to.
+    heading, key : str
+        What differs between them, for people and in the rows.
+    error_name : str
+        What the error is called.
+    """
+
+    def __init__(self, console: Console, heading: str, key: str, error_name: str) -> None:
+        self._console, self._key = console, key
+        console.print(f"{heading:>8}  {_headings(error_name)}")
+
+    def add(self, row: dict[str, float], note: str = "") -> None:
+        """Write a row."""
+        figures = (_figures(row) if "dev_error" in row else "the training diverged") + note
+        self._console.print(f"{row[self._key]:>8,g}  {figures}")
+
+
+def _headings(error_name: str) -> str:
+    errors = [f"{part} {error_name}" for part in ("train", "dev")]
+    return f"{'train loss':>10}  {errors[0]:>11}  {'dev loss':>10}  {errors[1]:>11}"
+
+
+def _figures(row: dict[str, float]) -> str:
+    return (
+        f"{row['train_loss']:>10.4f}  {row['train_error']:>11.2%}  "
+        f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}"
+    )
+
+
+def results_table(
+    errors: dict[str, dict[str, float]], error_name: str, sizes: dict[str, int]
+) -> Table:
+    """Return a table of loss and error on each part."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for heading in ("examples", "loss", error_name):
+        table.add_column(heading, justify="right")
+    for name, measured in errors.items():
+        table.add_row(
+            name, f"{sizes[name]:,}", f"{measured['loss']:.4f}", f"{measured['error']:.2%}"
+        )
+    return table
+
+
+def matrix_table(matrix: Any, classes: list[str]) -> Table:
+    """Return a confusion matrix as a table: rows are true classes, columns predicted ones."""
+    table = Table(box=None, pad_edge=False, title="true ↓   predicted →", title_justify="left")
+    table.add_column("")
+    for name in classes:
+        table.add_column(name, justify="right")
+    for name, row in zip(classes, matrix, strict=True):
+        table.add_row(name, *(str(int(count)) for count in row))
+    return table
+
+
+def print_pairs(console: Console, pairs: list[tuple[str, str]]) -> None:
+    """Write names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        console.print(f"{name:<{width}}   {value}")
+
+
+def class_table(per_class: dict[str, dict[str, float]]) -> Table:
+    """Return precision, recall and F1 score of each class as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for heading in ("precision", "recall", "f1-score", "examples"):
+        table.add_column(heading, justify="right")
+    for name, figures in per_class.items():
+        rates = [f"{figures[k]:.3f}" for k in ("precision", "recall", "f1-score")]
+        table.add_row(name, *rates, f"{figures['support']:,.0f}")
+    return table
+
+
+def schedule_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return schedules as a table: formula, and the rate at some epochs."""
+    epochs = (0, 10, 25, 50, 75, 100)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("--schedule")
+    table.add_column("formula, α₀ = 0.1")
+    for epoch in epochs:
+        table.add_column(f"{'epoch ' if epoch == 0 else ''}{epoch}", justify="right")
+    for row in rows:
+        rates = (f"{row['rates'][epoch]:.3g}" for epoch in epochs)
+        table.add_row(row["schedule"], row["formula"], *rates)
+    return table
+
+
+def propagation_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return the study of initial weights as a table: scales behind some layers."""
+    depth = len(rows[0]["expected"])
+    layers = sorted({1, depth // 4, depth // 2, depth} - {0})
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("activation", "initial weights"):
+        table.add_column(heading)
+    for layer in layers:
+        table.add_column(f"{'rms behind layer ' if layer == 1 else ''}{layer}", justify="right")
+    table.add_column(f"in theory {depth}", justify="right")
+    for row in rows:
+        scales = (f"{row['activations'][layer - 1]:.3g}" for layer in layers)
+        table.add_row(row["activation"], str(row["init"]), *scales, f"{row['expected'][-1]:.3g}")
+    return table
+
+
+#: Of the columns of `profile_table`; that of the knee has none.
+HEADINGS = ("batch", "ms", "quartiles", "samples/s", "host", "bound", "GFLOP/s", "of peak", "MB")
+
+
+def profile_table(series: Series) -> Table:
+    """Return a sweep over batch sizes as a table; the knee is marked."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for row in series.rows:
+        quartiles = (row.seconds_q1, row.seconds, row.seconds_q3)
+        low, middle, high = map(_milliseconds, quartiles)
+        table.add_row(
+            f"{row.batch_size:,}",
+            middle,
+            f"{low} to {high}",
+            f"{row.samples_per_second:,.0f}",
+            f"{row.host_share:.0%}",
+            row.bound,
+            f"{row.flops / 1e9:,.1f}",
+            f"{row.product_share:.0%}",
+            f"{row.memory / 1e6:,.1f}",
+            "← knee" if row.batch_size == series.knee else "",
+        )
+    return table
+
+
+def _milliseconds(seconds: float) -> str:
+    """Return a time with three digits, in ms."""
+    return f"{1e3 * seconds:,.0f}" if seconds >= 1 else f"{1e3 * seconds:.3g}"
+
+
+#: Why a sweep has no larger batch.
+ENDS = {"time": "time was up", "stopped": "it was stopped", "sizes": "all sizes were measured"}
+
+
+def print_profile(console: Console, profile: Profile) -> None:
+    """Show a profile: a table for each backend and mode, what the columns mean, and the advice."""
+    for series in profile.series:
+        console.print(f"{series.mode} on {series.name}")
+        console.print(profile_table(series))
+        end = ENDS.get(series.ended, f"there is no memory for {series.refused or 0:,}")
+        held = "taken by the memory pool" if series.memory_of == "pool" else "of the arrays held"
+        peak = f"{series.product_rate / 1e9:,.0f} GFLOP/s in large products"
+        console.print(f"(no larger batch: {end}; peak: {peak}; MB: {held})\n")
+    for sentence in profile.advice:
+        console.print(f"{sentence[0].upper()}{sentence[1:]}.")

@@ -1,0 +1,149 @@
+"""What the commands share: what is typed is read into Python's types, or refused; answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..tabular.model import Model
+
+
+def names(text: str) -> list[str]:
+    """Return the names in ``a,b,c``."""
+    return [name for name in text.split(",") if name]
+
+
+def hidden(text: str) -> tuple[int, ...]:
+    """Return the sizes in ``128,64``; none for ``none``."""
+    if text.strip().lower() == "none":
+        return ()
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise ValueError(f"--hidden is {text!r}: give sizes such as 128,64, or none")
+    return tuple(map(int, sizes))
+
+
+def folder(option: str, text: str | None) -> Path | None:
+    """Return the folder that an option names, if it is given."""
+    if text is not None and not text.strip():
+        raise ValueError(f"--{option} is {text!r}: give a folder's name")
+    return None if text is None else Path(text)
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """Return the widths in ``784-512-10``: features, hidden units, outputs."""
+    widths = text.split("-")
+    if len(widths) < 2 or not all(width.isdecimal() and int(width) > 0 for width in widths):
+        raise ValueError(f"--layers is {text!r}: give features, units and outputs, as 784-512-10")
+    return tuple(map(int, widths))
+
+
+def batch_size(text: str | None) -> int | str | None:
+    """Return the number in ``32``; ``auto`` and None as they are."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"--batch-size is {text!r}: give a whole number, or auto") from error
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Return the numbers in ``0,0.01,0.1``."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--{option} is {text!r}: give a number, or several as 0.1,0.2") from error
+
+
+def image_shape(text: str) -> tuple[int, ...] | None:
+    """Return the lengths in ``28x28``; None for nothing."""
+    lengths = text.lower().split("x")
+    if text and not (len(lengths) in (2, 3) and all(x.isdecimal() and int(x) for x in lengths)):
+        raise ValueError(f"--image-shape is {text!r}: give HEIGHTxWIDTH, as 28x28, or 32x32x3")
+    return tuple(map(int, lengths)) if text else None
+
+
+def require_writable(path: Path, *sources: str) -> None:
+    """Raise an error now rather than after the training, or than write over a source."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give a file's name")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no plain file; give another name")
+    for source in sources:
+        same = path.exists() and os.path.exists(source) and path.samefile(source)
+        if same or path == Path(source):
+            raise ValueError(f"{path}: would be written over {source}; give another --output")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path}: can't be written to")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
+
+
+#: What a model file must not be called: it would pass for data, or for the picture beside it.
+OTHERS = (".csv", ".npy", ".npz", ".parquet", ".png", ".json", ".txt")
+
+
+def beside(model_file: Path, ending: str) -> Path:
+    """Return the name of a file that goes with a model: m.png for m.safetensors, v1.2.png for v1.2.
+
+    Raises
+    ------
+    ValueError
+        If the model file has the name of another kind of file.
+    """
+    if model_file.suffix.lower() in OTHERS:
+        raise ValueError(f"--output is {model_file}: models are written as .safetensors")
+    if model_file.suffix == ".safetensors":
+        return model_file.with_suffix(ending)
+    return model_file.with_name(model_file.name + ending)
+
+
+# -- what several commands take, and how they answer ----
+
+DATA_HELP = (
+    "digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; or "
+    "openml:NAME."
+)
+Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]
+Target = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")
+]
+Drop = Annotated[str, typer.Option(metavar="COLUMNS", help="Columns to leave out: a,b,c.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
+
+
+def given(ctx: typer.Context) -> list[str]:
+    """Return the parameters of a command that are on the command line."""
+    found = ((name, ctx.get_parameter_source(name)) for name in ctx.params)
+    return [name for name, source in found if source is not None and source.name == "COMMANDLINE"]
+
+
+def error_name(model: Model) -> str:
+    """Return what a model's error is called."""
+    return "1 - R²" if model.target.task == "regression" else "error"
+
+
+def write_json(document: dict[str, Any]) -> None:
+    """Write one JSON object to standard output."""
+    json.dump(document, sys.stdout, indent=2, default=_plain, allow_nan=False)
+    print()
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a NumPy number or array."""
+    return value.tolist()

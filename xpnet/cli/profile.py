@@ -1,0 +1,147 @@
+"""The command ``xpnet profile``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..analysis.profile_result import Profile
+from ..analysis.profiling import profile as measure_profile
+from ..backends.select import every, why_no_cuda
+from ..files import atomic
+from . import console, options, profile_subject, system
+from .options import Drop, Target
+
+
+def profile(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A file that train wrote.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="As for train; if not given, made up."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHS", help="Instead of MODEL: features, units, outputs."),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="relu, leaky_relu, tanh, sigmoid or softmax.")
+    ] = None,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
+    ] = False,
+    dropout: Annotated[
+        str | None, typer.Option(metavar="P", help="Probability of dropping, as for train.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    target: Target = None,
+    drop: Drop = "",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda or cuda:N. auto: the CPU, and a GPU if there is one."),
+    ] = "auto",
+    only_training: Annotated[
+        bool, typer.Option("--train", help="Training alone; if neither is given, both.")
+    ] = False,
+    only_prediction: Annotated[bool, typer.Option("--predict", help="Prediction alone.")] = False,
+    max_batch: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long it may take, about.")] = 20.0,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the samples/s into a .png.")
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write all of it; -: to the output, alone."),
+    ] = None,
+) -> None:
+    """Measure throughput by batch size on every backend, and say which batch size to use.
+
+    Batches of 1, 2, 4, … are timed until memory or time is used up. Throughput is not accuracy:
+    with larger batches an epoch has fewer updates. Ctrl-C shows what was measured so far.
+
+    For example: xpnet profile digits.safetensors digits
+
+    Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
+    """
+    out = console.make_console(quiet=json_file == "-")
+    if (target is not None or drop) and (data if layers is None else model) is None:
+        raise ValueError("--target and --drop are for DATA, and none is given: leave them out")
+    _check_outputs(picture, json_file, [name for name in (model, data) if name])
+    described = {
+        "activation": activation,
+        "batch_norm": batch_norm or None,
+        "dropout": None if dropout is None else tuple(options.numbers("dropout", dropout)),
+        "dtype": dtype,
+    }
+    given = {name: value for name, value in described.items() if value is not None}
+    widths = None if layers is None else options.layers(layers)
+    subject = profile_subject.find(model, data, widths, given, target, options.names(drop))
+    why = why_no_cuda()
+    ctrl_c = console.CtrlC()
+    with ctrl_c.watched(), console.status(out) as watch:
+        out.print(
+            f"{subject.name}: {subject.network.n_parameters:,} parameters, "
+            f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}\n"
+        )
+        found = measure_profile(
+            subject.network,
+            subject.X,
+            subject.y,
+            devices=every(device),
+            max_batch=max_batch,
+            seconds=seconds,
+            training=only_training or not only_prediction,
+            prediction=only_prediction or not only_training,
+            stop=lambda: ctrl_c.pressed,
+            watch=watch,
+        )
+    _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
+    if ctrl_c.pressed:
+        sys.exit(ctrl_c.exit_code)
+
+
+def _show_profile(
+    out: Console,
+    found: Profile,
+    name: str,
+    picture: Path | None,
+    json_file: str | None,
+    ctrl_c: console.CtrlC,
+) -> None:
+    """Show a profile, draw it and write it, as asked for."""
+    console.print_profile(out, found)
+    if ctrl_c.pressed:
+        out.print(f"\n{ctrl_c.reason}: the rest was left out")
+    saved = []
+    document = found.as_dict() | {
+        "subject": name,
+        "interrupted": ctrl_c.pressed,
+        "machine": system.describe(),
+    }
+    if json_file == "-":
+        options.write_json(document)
+    elif json_file is not None:
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        atomic.write_whole(Path(json_file), text.encode())
+        saved.append(json_file)
+    if picture is not None and any(series.rows for series in found.series):
+        found.plot(picture, name)
+        saved.append(str(picture))
+    if saved:
+        out.print(f"\nsaved {' and '.join(saved)}")
+
+
+def _check_outputs(picture: Path | None, json_file: str | None, sources: list[str]) -> None:
+    """Refuse names of files that can't be written, before anything is measured."""
+    if picture is not None:
+        if picture.suffix.lower() != ".png":
+            raise ValueError(f"--picture is {picture}: pictures are written as .png")
+        options.require_writable(picture, *sources)
+    if json_file not in (None, "-"):
+        options.require_writable(Path(str(json_file)), *sources)

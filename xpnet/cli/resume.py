@@ -1,0 +1,204 @@
+"""What ``xpnet train`` writes of itself into its checkpoints, and how it goes on from them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..files.safetensors_files import ModelFileError
+from ..tabular import readers
+from ..tabular.readers import Dataset
+from ..tabular.settings import Settings
+from ..train import checkpoints
+from ..train.checkpoints import Checkpoints
+
+#: What may be given beside ``--resume``; all else comes from the checkpoint.
+FREE = ("data", "epochs", "device", "output", "every", "keep", "quiet", "as_json", "resume")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run as the command line has it.
+
+    Attributes
+    ----------
+    data, target, drop
+        As `readers.read` takes them.
+    settings : Settings
+        What it is set to.
+    device : str
+        What was asked for.
+    output : path or None
+        The model file, if it has a name.
+    folder : path or None
+        Where its checkpoints are to be.
+    every, keep
+        As for `Checkpoints`.
+    begun : Newest or None
+        The checkpoint that it goes on from.
+    """
+
+    data: str
+    target: str | None
+    drop: list[str]
+    settings: Settings
+    device: str
+    output: Path | None
+    folder: Path | None = None
+    every: int | None = None
+    keep: int | None = None
+    begun: checkpoints.Newest | None = None
+
+    def __post_init__(self) -> None:
+        given = {"--checkpoint-every": self.every, "--keep": self.keep}
+        for option, value in given.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{option} is {value}: give 1 or more")
+            if value is not None and self.folder is None:
+                raise ValueError(f"{option} goes with --checkpoint FOLDER")
+
+    def require_alone(self, lambdas: list[float], learning_curve: bool) -> None:
+        """Raise a ValueError where several trainings would share the folder of checkpoints."""
+        if self.folder is not None and len(lambdas) > 1:
+            raise ValueError(f"--l2 has {len(lambdas)} values: --checkpoint goes with one")
+        if self.folder is not None and learning_curve:
+            raise ValueError("--learning-curve trains many times: leave it or --checkpoint out")
+
+    def require_unused(self) -> None:
+        """Raise a ValueError if a run that begins would meet another one's checkpoints."""
+        if self.folder is not None and self.begun is None and Checkpoints(self.folder).files():
+            raise ValueError(
+                f"{self.folder}: holds checkpoints of a run; go on with {self.command()}, or give "
+                "another folder"
+            )
+
+    def read(self) -> Dataset:
+        """Read the data.
+
+        Raises
+        ------
+        OSError, ValueError
+            If that can't be, or they are not those that the run began with.
+        """
+        try:
+            dataset = readers.read(self.data, self.target, self.drop)
+        except FileNotFoundError as error:
+            if self.begun is None:
+                raise
+            moved = f"if it was moved: xpnet train DATA --resume {self.quoted_folder()}"
+            raise FileNotFoundError(f"{error}; {moved}") from error
+        if self.begun is not None:
+            here, there = dataset.fingerprint(), self.begun.about.get("fingerprint")
+            if here != there:
+                raise ValueError(
+                    f"{self.begun.file}: is of other data: the fingerprint of {self.data} is "
+                    f"{here}, and in the checkpoint {there}"
+                )
+        return dataset
+
+    def fit_options(self, dataset: Dataset, settings: Settings, model_file: Path) -> dict[str, Any]:
+        """Return what `Trainer.fit` is to be told; ``settings`` as they have become."""
+        if self.folder is None:
+            return {}
+        file = Path(self.data).suffix.lower() in readers.FILES
+        about = {
+            "data": os.path.abspath(self.data) if file else self.data,
+            "fingerprint": dataset.fingerprint(),
+            "target": self.target,
+            "drop": self.drop,
+            "settings": asdict(settings),
+            "device": self.device,
+            "output": os.path.abspath(model_file),
+        }
+        keep = Checkpoints.keep if self.keep is None else self.keep
+        where = Checkpoints(self.folder, self.every, keep, about)
+        return {"checkpoint": where, "resume": self.begun is not None}
+
+    def command(self) -> str:
+        """Return the command that goes on with it."""
+        return f"xpnet train --resume {self.quoted_folder()}"
+
+    def quoted_folder(self) -> str:
+        """Return the folder of checkpoints as one types it."""
+        return shlex.quote(str(self.folder))
+
+    def has_checkpoints(self) -> bool:
+        """Return whether there is something to go on from, if this process ends now."""
+        return self.folder is not None and bool(Checkpoints(self.folder).files())
+
+
+def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run:
+    """Return the run that a folder's newest checkpoint is of.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    given : iterable of str
+        The options that are on the command line.
+    options : dict
+        Their values, as far as they are among `FREE`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no checkpoint.
+    ModelFileError
+        If none is whole, or ``xpnet train`` did not write them.
+    ValueError
+        If an option is given that the checkpoint decides.
+    """
+    given = set(given)
+    if others := sorted(given - set(FREE)):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise ValueError(f"{named} can't be given with --resume: the checkpoint has all settings")
+    begun = checkpoints.newest(folder)
+    if "settings" not in begun.about:
+        raise ModelFileError(f"{begun.file}: xpnet train did not write it; go on with it in Python")
+    told = {k: v for k, v in begun.about.items() if k != "fingerprint"}
+    try:
+        settings = Settings(**{k: _tuple(v) for k, v in told.pop("settings").items()})
+        output = _near(Path(told.pop("output")))
+        run = Run(
+            settings=settings,
+            output=output,
+            folder=folder,
+            every=begun.every,
+            keep=begun.keep,
+            begun=begun,
+            **told,
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{begun.file}: no run can go on from it ({error!r})") from error
+    if "epochs" in given:
+        if options["epochs"] != settings.epochs and schedule_ends_with_the_run(settings):
+            raise ValueError(
+                f"--epochs can't be changed: the schedule, {settings.schedule}, depends on it"
+            )
+        run = replace(run, settings=replace(settings, epochs=options["epochs"]))
+    return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
+
+
+def schedule_ends_with_the_run(settings: Settings) -> bool:
+    """Return whether the rates depend on how many epochs there are.
+
+    Examples
+    --------
+    >>> [schedule_ends_with_the_run(Settings(schedule=s)) for s in ("cosine", "inverse-time")]
+    [True, False]
+    """
+    return settings.make_optimizer(1, 1) != settings.make_optimizer(2, 1)
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list as the tuple that it was."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _near(path: Path) -> Path:
+    """Return a path as one would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

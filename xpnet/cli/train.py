@@ -1,0 +1,391 @@
+"""The command ``xpnet train``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..analysis.sweeps import L2Choice, Watch, check_l2_values
+from ..backends.select import explain
+from ..tabular.experiment import Experiment
+from ..tabular.settings import Settings
+from ..train.history import DivergedError
+from ..train.trainer import Trainer
+from . import console, options
+from .options import DATA_HELP, Device, Drop, Json, Target
+from .outputs import Files, draw, draw_history, files_of, save_model
+from .resume import Run, going_on, schedule_ends_with_the_run
+
+_defaults = Settings()
+
+
+def train(
+    ctx: typer.Context,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
+    target: Target = None,
+    drop: Drop = "",
+    task: Annotated[
+        str | None, typer.Option(help="binary, multiclass or regression; inferred if not given.")
+    ] = None,
+    hidden: Annotated[
+        str, typer.Option(help="Units of each hidden layer; none for no hidden layer.")
+    ] = ",".join(map(str, _defaults.hidden)),
+    activation: Annotated[
+        str, typer.Option(help="relu, leaky_relu, tanh, sigmoid or softmax.")
+    ] = _defaults.activation,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
+    ] = False,
+    dropout: Annotated[
+        str,
+        typer.Option(
+            metavar="P",
+            help="Probability of dropping after each hidden layer; 0.2,0.5 for one each.",
+        ),
+    ] = "0",
+    input_dropout: Annotated[
+        float, typer.Option(help="Probability of dropping a feature.")
+    ] = _defaults.input_dropout,
+    l2: Annotated[
+        str,
+        typer.Option(
+            metavar="λ",
+            help="λ of the L2 term λ/2n ‖W‖². Of several, as 0,0.01,0.1,1, the one that is best on "
+            "the development set is chosen.",
+        ),
+    ] = "0",
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(metavar="C", help="Shorten a gradient g to g · min(1, C/‖g‖)."),
+    ] = None,
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Changes of the mini-batches: flip, shift, rotation, zoom, cutout (for images), "
+            "noise, mixup, as shift:2,rotation:10,noise:0.1.",
+        ),
+    ] = _defaults.augment,
+    image_shape: Annotated[
+        str, typer.Option(metavar="HxW", help="How features make an image: 28x28 or 32x32x3.")
+    ] = "",
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many epochs without a better development loss."),
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="adam, sgd, momentum or rmsprop.")
+    ] = _defaults.optimizer,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="If not given, the optimiser's own default.")
+    ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="constant, inverse-time, exponential, inverse-square-root, cosine, or piecewise, "
+            "with options as exponential:decay=0.9 or piecewise:10=0.01,20=0.001."
+        ),
+    ] = _defaults.schedule,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Examples in a mini-batch; if not given 64. auto: measured."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Times through the data; if not given 30, and more on small sets."),
+    ] = None,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = _defaults.seed,
+    goal: Annotated[
+        float, typer.Option(help="The error that would satisfy you, for the verdict.")
+    ] = _defaults.goal,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve",
+            help="Also train on parts of the training set, to see whether more data would help.",
+        ),
+    ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Write checkpoints there, to go on if the training is cut off."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="N",
+            help="Steps between checkpoints; if not given one after each epoch.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="How many checkpoints stay; if not given 3, and the best.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Go on from the newest checkpoint there; the data and all settings come from it.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing but errors and notes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on DATA, write it to a file, and say what to try next.
+
+    The data is parted into training, development and test set; numbers are standardised, strings
+    one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
+    With --checkpoint SIGTERM does as Ctrl-C, and a training that was cut off, however, goes on by
+    --resume.
+    """
+    out = console.make_console(quiet=quiet or as_json)
+    lambdas = check_l2_values(options.numbers("l2", l2))
+    _check(clip_norm, seed, goal)
+    begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
+    if begun is not None:
+        free = {"data": data, "epochs": epochs, "device": device, "output": output}
+        run = going_on(begun, options.given(ctx), free | {"every": every, "keep": keep})
+    else:
+        if data is None:
+            raise ValueError(
+                "DATA is missing: say what to train on, or what to go on with: --resume"
+            )
+        settings = Settings(
+            hidden=options.hidden(hidden),
+            activation=activation,
+            batch_norm=batch_norm,
+            dropout=tuple(options.numbers("dropout", dropout)),
+            input_dropout=input_dropout,
+            augment=augment,
+            image_shape=options.image_shape(image_shape),
+            patience=patience,
+            l2=lambdas[0],
+            clip_norm=clip_norm,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            batch_size=options.batch_size(batch_size),
+            epochs=epochs,
+            dtype=dtype,
+            seed=seed,
+            task=task,
+            goal=goal,
+        )
+        names = options.names(drop)
+        run = Run(data, target, names, settings, device, output, folder, every, keep)
+    run.require_alone(lambdas, learning_curve)
+    run.require_unused()
+    dataset = run.read()
+    files = files_of(run, dataset, learning_curve)
+    experiment = Experiment(dataset, run.settings, run.device)
+    if learning_curve:
+        experiment.curve_sizes()  # refuses too few examples before the training, not after
+    _introduce(out, experiment, run)
+    ctrl_c = console.CtrlC()
+    with _telling_how_to_go_on(run), ctrl_c.watched(terminated=run.folder is not None):
+        result, failure = _carry_out(out, experiment, lambdas, run, files, ctrl_c)
+        if run.folder is not None and ctrl_c.cut(experiment.trainer):
+            result["resume"] = run.command()
+            console.make_console(stderr=quiet or as_json).print(f"go on with: {run.command()}")
+        if as_json:
+            options.write_json(result | {"interrupted": ctrl_c.pressed})
+    if failure is not None:
+        raise failure
+    if ctrl_c.pressed:
+        sys.exit(ctrl_c.exit_code)
+
+
+def _check(clip_norm: float | None, seed: int, goal: float) -> None:
+    """Raise a ValueError of numbers that can't be, in the words of the command line."""
+    if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
+        raise ValueError(f"--clip-norm is {clip_norm:g}: give a number above 0, or leave it out")
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}: give 0 or more")
+    if not 0 < goal < 1:
+        raise ValueError(f"--goal is {goal:g}: give an error above 0 and below 1, as 0.01 for 1 %")
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Run) -> Iterator[None]:
+    """Return a context in which a Ctrl-C that ends all at once says how to go on, if one can."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not run.has_checkpoints():
+            raise
+        raise KeyboardInterrupt(f"go on with: {run.command()}") from stop
+
+
+def _carry_out(
+    out: Console,
+    experiment: Experiment,
+    lambdas: list[float],
+    run: Run,
+    files: Files,
+    ctrl_c: console.CtrlC,
+) -> tuple[dict[str, Any], OSError | None]:
+    """Train, show the results, save; return what came of it, and why no model could be saved."""
+    choice = _train(out, experiment, lambdas, run, files.model, ctrl_c)
+    result = _finish(out, experiment, choice)
+    try:
+        save_model(experiment, run, files.model)
+    except OSError as error:
+        return result | {"model": None, "picture": None}, error
+    result |= draw_history(out, experiment, result, files)
+    if files.curve is not None and not ctrl_c.pressed:
+        result |= _learn_on_parts(out, experiment, files.curve, ctrl_c)
+    if ctrl_c.pressed:
+        out.print(f"{ctrl_c.reason}: the rest was left out")
+    return result, None
+
+
+def _train(
+    out: Console,
+    experiment: Experiment,
+    lambdas: list[float],
+    run: Run,
+    model_file: Path,
+    ctrl_c: console.CtrlC,
+) -> L2Choice | None:
+    """Train once, or for each λ; Ctrl-C ends the training and leaves what there is."""
+    name = options.error_name(experiment.model)
+    reporter = console.Reporter(out, name, rows=len(lambdas) == 1)
+    try:
+        if len(lambdas) == 1:
+            more = run.fit_options(experiment.dataset, experiment.settings, model_file)
+            experiment.run([reporter, ctrl_c], **more)
+            return None
+        table = console.SweepTable(out, "λ", "l2", name)
+        choice = experiment.choose_l2(lambdas, [reporter, ctrl_c], _adding(table, ctrl_c))
+        if len(choice.rows) < len(lambdas):
+            out.print(f"{ctrl_c.reason}: {len(choice.rows)} of {len(lambdas)} values were tried")
+        return choice
+    except DivergedError as error:
+        reporter.close()
+        every = "the training diverged for every λ; the last one: " if len(lambdas) > 1 else ""
+        raise _saved_what_was_good(error, experiment, run, model_file, every) from error
+    finally:
+        reporter.close()
+
+
+def _adding(table: console.SweepTable, ctrl_c: console.CtrlC) -> Watch:
+    """Return what adds each training of a sweep to a table, and says whether Ctrl-C cut it."""
+
+    def watch(trainer: Trainer, row: dict[str, float]) -> bool:
+        cut = ctrl_c.cut(trainer)
+        table.add(row, note="   cut short" if cut else "")
+        return cut
+
+    return watch
+
+
+def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
+    """Say which device and why, and what is trained on what."""
+    model, parts = experiment.model, experiment.parts
+    network, target = model.network, model.target
+    out.print(explain(network.backend, run.device))
+    classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
+    inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
+    sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in parts.items())
+    out.print(f"{experiment.dataset.name}: {sizes} examples, {target.task}{classes}{inferred}")
+    widths = [network.n_features, *experiment.settings.hidden, network.n_outputs]
+    out.print(
+        f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
+        f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
+        f"{experiment.epochs} epochs"
+    )
+    if experiment.batch_size_reason:
+        out.print(experiment.batch_size_reason)
+    if run.begun is not None:
+        out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
+        if run.begun.epoch == experiment.epochs:
+            fixed = schedule_ends_with_the_run(experiment.settings)
+            more = "" if fixed else "; --epochs may be larger"
+            out.print(f"all {experiment.epochs} epochs are made{more}")
+    out.print()
+
+
+def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> dict[str, Any]:
+    """Evaluate, show the results and return them."""
+    model, history = experiment.model, experiment.trainer.history
+    errors = experiment.evaluate()
+    verdict = experiment.diagnose(errors)
+    name = options.error_name(model)
+    if history.stopped:
+        out.print(f"stopped in epoch {history.rows[-1]['epoch']:.0f}: {history.reason}")
+    if experiment.best_epoch is not None:
+        out.print(f"the weights are those of epoch {experiment.best_epoch}")
+    if choice is not None:
+        out.print(f"\nchosen on the development set: λ = {choice.l2:g}")
+    sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
+    out.print()
+    out.print(console.results_table(errors, name, sizes))
+    found = verdict.verdict.replace("neither", "neither high bias nor high variance")
+    out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
+    if verdict.advice:
+        out.print(f"to try: {', or '.join(verdict.advice)}")
+    return {
+        "data": experiment.dataset.name,
+        "device": model.network.backend.device,
+        "task": model.target.task,
+        "settings": model.training["settings"],
+        "examples": sizes,
+        "results": errors,
+        "verdict": verdict.verdict,
+        "reasons": verdict.reasons,
+        "advice": verdict.advice,
+        "history": history.rows,
+        "stopped": history.stopped,
+        "reason": history.reason,
+        "best_epoch": experiment.best_epoch,
+        "l2_choice": None if choice is None else choice.rows,
+    }
+
+
+def _learn_on_parts(
+    out: Console, experiment: Experiment, picture: Path, ctrl_c: console.CtrlC
+) -> dict[str, Any]:
+    """Train on parts of the training set, and show how the errors depend on its size."""
+    name = options.error_name(experiment.model)
+    out.print()
+    table = console.SweepTable(out, "examples", "examples", name)
+    reporter = console.Reporter(out, name, rows=False)
+    try:
+        curve = experiment.learning_curve([reporter, ctrl_c], _adding(table, ctrl_c))
+    except DivergedError as error:
+        out.print(f"the learning curve ends here: {error}")
+        return {"learning_curve": None}
+    finally:
+        reporter.close()
+    if not curve.rows:
+        return {"learning_curve": []}
+    drawn = draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
+    if drawn:
+        out.print(f"\nsaved {picture}")
+    return {"learning_curve": curve.rows, "curve_picture": str(picture) if drawn else None}
+
+
+def _saved_what_was_good(
+    error: DivergedError, experiment: Experiment, run: Run, model_file: Path, prefix: str
+) -> ValueError:
+    if error.good_step == 0 and not experiment.best_epoch:
+        return ValueError(f"{prefix}{error} (nothing was learnt by then, and nothing is saved)")
+    save_model(experiment, run, model_file)
+    return ValueError(f"{prefix}{error}. They are saved in {model_file}")

@@ -1,0 +1,7 @@
+"""Arrays in, batches out.
+
+- `arrays`: what users give, checked
+- `batches`: mini-batches of a data set, and its partition
+- `streaming`: data that stay on the host or in a file
+- `augmentation`: random changes of each batch
+"""

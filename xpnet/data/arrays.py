@@ -1,0 +1,233 @@
+"""The door: what comes from outside is checked here, before anything is computed from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.select import NUMPY, Backend, adopt, home, move
+from .streaming import Streamed, is_in_file, is_sparse
+
+#: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
+CHUNK, ELEMENTS = 65536, 2**22
+
+
+def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: str = "X") -> Array:
+    """Return features as an array (examples, features) of the backend, in the given dtype.
+
+    Sparse ones, those in a file, and those that the device has no room for become `Streamed`, which
+    stays on the host and is used alike.
+
+    Raises
+    ------
+    TypeError
+        If X does not hold numbers.
+    ValueError
+        If it has another shape, no rows, or values that are too large for the dtype, NaN or
+        infinite: which columns and how many.
+    """
+    admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
+    if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
+        return X
+    X = as_array(X, name)
+    if X.dtype.kind not in "fiub":
+        hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
+        raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers{hint}")
+    if X.ndim != 2 or X.shape[1] != n_features:
+        hint = "; one example is X.reshape(1, -1)" if X.ndim == 1 else ""
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}: the network takes (examples, {n_features}){hint}"
+        )
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has no rows: give at least one example")
+    if is_sparse(X):
+        streamed = Streamed(X, backend, dtype)
+        largest = _largest(streamed.values)
+        if not math.isfinite(largest):
+            raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
+        if largest > np.finfo(dtype).max:
+            what = f"values that are too large for {np.dtype(dtype)}"
+            raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
+        return streamed
+    size = X.shape[0] * n_features * np.dtype(dtype).itemsize
+    large = isinstance(X, np.ndarray) and not backend.fits(size)
+    stays = is_in_file(X) or large
+    with np.errstate(over="ignore"):  # what is too large for the dtype is refused here
+        array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
+        if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
+            checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+            check_finite(checked, where, name, X)
+    return array
+
+
+def as_array(X: Any, name: str) -> Any:
+    """Return what has NumPy's dtypes as it is, whosever array it is; all else as NumPy's array.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, table or list, or a table's column holds no numbers.
+    ValueError
+        If it has rows of different lengths, or masked values.
+    """
+    X = adopt(X)
+    if isinstance(getattr(X, "dtype", None), np.dtype) and not isinstance(X, np.ma.MaskedArray):
+        return X
+    return _as_numbers(X, name)
+
+
+def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, table or masked array as a NumPy array."""
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} has {np.sum(np.ma.getmaskarray(X))} masked values: remove their rows, or fill "
+            "them with numpy.ma.filled"
+        )
+    if is_frame(X) and hasattr(X, "iloc"):
+        array = np.asarray(X)  # of numbers of one kind, without a copy
+        if array.dtype.kind in "fiub":
+            return array
+        return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
+    if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
+        columns = [X.column(i) for i in range(X.num_columns)]
+        return _stack(columns, X.column_names, X.num_rows, name)
+    if hasattr(X, "dtype") and not isinstance(X, np.ndarray):  # a column of a frame
+        return _values(X)
+    array = as_host_array(X, name)
+    if array.ndim == 0 and array.dtype.kind in "OUS":
+        raise TypeError(f"{name} is a {type(X).__name__}: give an array, a table, or a list")
+    return array
+
+
+def as_host_array(X: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, data frame or the like as a NumPy array, or a clear error."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is not a rectangular array of numbers: give rows of one length ({error})"
+        ) from error
+
+
+def is_frame(X: Any) -> bool:
+    """Return whether something is a data frame, with named columns of several kinds."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarray[Any, Any]:
+    """Return a table's columns side by side, or raise a TypeError if some hold no numbers."""
+    arrays = [_values(column) for column in columns]
+    bad = [
+        f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
+        for i, array in enumerate(arrays)
+        if array.dtype.kind not in "fiub"
+    ]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise TypeError(
+            f"{name} has columns without numbers: {', '.join(bad[:5])}{more}: turn them into "
+            "numbers, as pandas.get_dummies does, or leave them out"
+        )
+    return np.stack(arrays, axis=1) if arrays else np.empty((n, 0))
+
+
+def _values(column: Any) -> np.ndarray[Any, Any]:
+    """Return a column's values as a NumPy array; numbers with gaps as floats, with NaN there."""
+    kind = getattr(getattr(column, "dtype", None), "kind", "")  # Arrow's columns have no dtype
+    if kind and kind in "fiub" and not isinstance(column.dtype, np.dtype):
+        whole = kind in "iu" and not column.isna().any()
+        held = np.dtype(f"{kind}8" if whole else float)
+        return np.asarray(column.to_numpy(dtype=held, na_value=0 if whole else np.nan))
+    values = np.asarray(column)
+    if values.dtype.kind == "O" and str(getattr(column, "type", "")) == "bool":
+        return np.array([np.nan if v is None else v for v in values], np.float64)
+    return values
+
+
+def check_finite(array: Array, backend: Backend, name: str, given: Array) -> None:
+    """Raise a ValueError that names the columns if an array (rows, columns) is not finite.
+
+    ``given`` is what it was made from, maybe in another precision.
+    """
+    xp = backend.xp
+    counts = np.zeros(array.shape[1], dtype=np.int64)
+    step = max(1, min(CHUNK, ELEMENTS // max(1, array.shape[1])))
+    for start in range(0, array.shape[0], step):
+        bad = xp.logical_not(xp.isfinite(array[start : start + step]))
+        if bool(backend.to_host(xp.any(bad))):
+            counts += backend.to_host(xp.sum(bad, axis=0))
+    if counts.any() and math.isfinite(_largest(given)):
+        what = describe_columns(counts, what=f"too large for {array.dtype}")
+        raise ValueError(f"{name} has {what}: {_against_overflow(array.dtype)}")
+    if counts.any():
+        raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
+
+
+def _largest(X: Array) -> float:
+    """Return the largest absolute value, wherever they live; NaN if there is one."""
+    source, step = home(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
+    with source.active():
+        parts = [float(abs(X[i : i + step]).max()) for i in range(0, len(X), step)]
+    return float(np.max(parts, initial=0.0))
+
+
+def _against_overflow(dtype: Any) -> str:
+    return "scale them" + (", or give dtype='float64'" if dtype == np.float32 else "")
+
+
+def describe_columns(
+    counts: np.ndarray[Any, Any], names: list[str] | None = None, what: str = "NaN or infinite"
+) -> str:
+    """Return in words how many values are NaN or infinite, and in which columns.
+
+    Examples
+    --------
+    >>> describe_columns(np.array([0, 2, 0, 1]))
+    '3 values that are NaN or infinite, in columns 1 (2), 3 (1)'
+    """
+    columns = np.flatnonzero(counts)
+    shown = ", ".join(f"{names[c] if names else c} ({counts[c]})" for c in columns[:5])
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    noun = "column" if len(columns) == 1 else "columns"
+    total = int(counts.sum())
+    values = "1 value that is" if total == 1 else f"{total} values that are"
+    return f"{values} {what}, in {noun} {shown}{more}"
+
+
+def check_lengths(X: Array, y: Array, name: str = "") -> None:
+    """Raise a ValueError if arrays X and y have different numbers of examples."""
+    for array, what in ((X, f"{name}X"), (y, f"{name}y")):
+        if array.ndim == 0:
+            raise ValueError(f"{what} is a single value: give one for each example")
+    rows, labels = X.shape[0], y.shape[0]
+    if rows != labels:
+        raise ValueError(
+            f"{name}X has {rows} rows and {name}y has {labels}: give one label for each example"
+        )
+
+
+def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
+    """Return examples' weights (n,) as an array (n, 1) of the backend.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each example, one is negative or not finite, or all are 0.
+    """
+    weights = as_array(weights, "sample_weight")
+    if tuple(weights.shape) not in ((n,), (n, 1)):
+        raise ValueError(
+            f"sample_weight has shape {tuple(weights.shape)}: give one for each of {n}"
+        )
+    array = move(weights, backend, dtype).reshape(n, 1)
+    low, high = (float(backend.to_host(f(array))) for f in (backend.xp.min, backend.xp.max))
+    if low == high == 0:
+        raise ValueError("all values of sample_weight are zero: give some above 0")
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(
+            f"sample_weight has values from {low} to {high}: give finite ones, 0 or more"
+        )
+    return array

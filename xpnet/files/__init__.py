@@ -1,0 +1,6 @@
+"""Bytes on disk, which know nothing of networks.
+
+- `safetensors_files`: arrays and a description, read without trust
+- `atomic`: a file is written whole or not at all
+- `checkpoint_folder`: a folder of such files, of which some are kept
+"""

@@ -1,0 +1,250 @@
+"""A folder of checkpoints: files that are whole, checked on reading, the newest and the best kept.
+
+What is in a checkpoint is a tree: dicts and lists of arrays, numbers, strings, booleans and None.
+Its arrays become those of a safetensors file, the rest the JSON in its metadata; a checksum is over
+both, as in model files. What the tree means is `checkpoints`' business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.select import Backend
+from . import atomic, safetensors_files
+from .safetensors_files import ModelFileError
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+#: What a checkpoint is called: `Folder.name`.
+_NAMED = re.compile(r"step-\d{9,}\.safetensors")
+
+#: The first version of model files in which a checksum is a must: no checkpoint is older.
+WITH_CHECKSUM = 2
+
+#: In the JSON: an array and where it lived, and a number that JSON has no word for.
+ARRAY, FLOAT = "$array", "$float"
+
+
+def pack(tree: Any, backend: Backend) -> tuple[Arrays, Any]:
+    """Part a tree into its arrays, on the host, and JSON-ready data with the arrays' names in it.
+
+    Parameters
+    ----------
+    tree : dict, list, array, number, str, bool or None
+        Arrays may live on the backend's device or on the host.
+    backend : Backend
+        Whose arrays they are.
+
+    Raises
+    ------
+    TypeError
+        If something else is in it; the message says where.
+
+    Examples
+    --------
+    >>> from xpnet.backends.select import select
+    >>> arrays, document = pack({"best": math.inf, "w": [np.ones(2)]}, select("cpu"))
+    >>> document
+    {'best': {'$float': 'inf'}, 'w': [{'$array': 'w.0', 'device': True}]}
+    >>> arrays
+    {'w.0': array([1., 1.])}
+    """
+    arrays: Arrays = {}
+
+    def part(value: Any, name: str) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {key: part(inner, f"{name}.{key}".lstrip(".")) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [part(inner, f"{name}.{i}".lstrip(".")) for i, inner in enumerate(value)]
+        if backend.owns(value) or isinstance(value, np.ndarray):
+            owned = backend.owns(value)
+            arrays[name] = np.asarray(backend.to_host(value) if owned else value)
+            return {ARRAY: name, "device": owned}
+        if isinstance(value, float) and not math.isfinite(value):
+            return {FLOAT: str(value)}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(
+            f"{name or 'the state'} is {value!r}: a checkpoint takes arrays, numbers, strings, "
+            "booleans, None, lists, and dicts with strings for keys"
+        )
+
+    return arrays, part(tree, "")
+
+
+def unpack(arrays: Arrays, document: Any, backend: Backend) -> Any:
+    """Return the tree that `pack` parted, its arrays where they lived, in memory of their own."""
+
+    def join(value: Any) -> Any:
+        if isinstance(value, list):
+            return [join(inner) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        if ARRAY in value:
+            array: Array = np.array(arrays[value[ARRAY]])
+            return backend.asarray(array).reshape(array.shape) if value["device"] else array
+        if FLOAT in value:
+            return float(value[FLOAT])
+        return {key: join(inner) for key, inner in value.items()}
+
+    return join(document)
+
+
+def fingerprint(array: Any, backend: Backend) -> str:
+    """Return a hash of an array's rows, to know the data again; it looks at some rows at a time."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{np.dtype(array.dtype).str} {tuple(array.shape)}".encode())
+    rows = max(1, 2**22 // max(1, math.prod(array.shape[1:])))
+    for start in range(0, array.shape[0], rows):
+        part = backend.to_host(array[start : start + rows])
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def encode(arrays: Arrays, document: Any) -> bytes:
+    """Return the content of a checkpoint's file."""
+    return safetensors_files.encode(arrays, {"checkpoint": document})
+
+
+def read(path: Path) -> tuple[Arrays, Any]:
+    """Read a checkpoint: what `pack` returned.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a whole checkpoint.
+    """
+    arrays, description = safetensors_files.read(path, oldest=WITH_CHECKSUM)
+    if "checkpoint" not in description:
+        raise ModelFileError(f"{path}: a model file, and no checkpoint")
+    return arrays, description["checkpoint"]
+
+
+class Folder:
+    """A folder of checkpoints.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    keep : int
+        How many of the newest stay.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path, self._keep = path, keep
+        self._damaged: list[Path] = []
+
+    def name(self, step: int) -> str:
+        """Return what the checkpoint after so many steps is called."""
+        return f"step-{step:09d}.safetensors"
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints, newest first.
+
+        Raises
+        ------
+        OSError
+            If there is something that is no folder, or can't be read.
+        """
+        if not self.path.exists():
+            return []
+        if not self.path.is_dir():
+            raise NotADirectoryError(f"{self.path}: is no folder; give one for checkpoints")
+        found = [path for path in self.path.iterdir() if _NAMED.fullmatch(path.name)]
+        return sorted(found, key=_step, reverse=True)
+
+    def prepare(self) -> None:
+        """Make the folder if need be, and clear away what killed writers left.
+
+        Raises
+        ------
+        OSError
+            If it can't be made, or nothing can be written there.
+        """
+        self.path.mkdir(exist_ok=True)
+        atomic.remove_unfinished(self.path)
+        probe = self.path / f".probe{atomic.UNFINISHED}"
+        atomic.write_whole(probe, b"")
+        atomic.DISK.remove(probe)
+
+    def newest(self, tell: bool = True) -> tuple[Path, Arrays, Any] | None:
+        """Return the newest whole checkpoint, and its file; None if there is no file at all.
+
+        Parameters
+        ----------
+        tell : bool
+            Whether to warn of damaged ones that were passed over.
+
+        Raises
+        ------
+        ModelFileError
+            If there are files, and none is whole.
+        """
+        self._damaged = []
+        reasons = []
+        for path in self.files():
+            try:
+                arrays, document = read(path)
+            except (ModelFileError, FileNotFoundError) as error:
+                self._damaged.append(path)
+                reasons.append(str(error))
+                continue
+            if reasons and tell:
+                message = f"{'; '.join(reasons)}. Going on from {path}"
+                warnings.warn(message, UserWarning, stacklevel=2)
+            return path, arrays, document
+        if reasons:
+            raise ModelFileError(f"{self.path}: no checkpoint is whole: {'; '.join(reasons)}")
+        return None
+
+    def write(self, step: int, arrays: Arrays, document: Any, best: str | None) -> Path:
+        """Write the checkpoint after a step; once it is whole remove those no longer wanted.
+
+        Parameters
+        ----------
+        step : int
+            How many updates were made.
+        arrays, document
+            From `pack`.
+        best : str or None
+            The name of a file that stays, however old it is.
+
+        Raises
+        ------
+        OSError
+            If it can't be written: the older ones are then as they were.
+        """
+        path = self.path / self.name(step)
+        atomic.write_whole(path, encode(arrays, document))
+        self._clear(path, best)
+        return path
+
+    def _clear(self, newest: Path, best: str | None) -> None:
+        """Remove damaged and old files; one that can't be removed now can be next time."""
+        damaged = [path for path in self._damaged if path != newest]
+        self._damaged = []
+        with contextlib.suppress(OSError):
+            # Later ones are of this same run: it will come to them, or can go on from them.
+            older = [p for p in self.files() if _step(p) <= _step(newest) and p not in damaged]
+            for path in (*damaged, *older[self._keep :]):
+                if path.name != best:
+                    atomic.DISK.remove(path)
+
+
+def _step(path: Path) -> int:
+    """Return after how many steps a checkpoint was written."""
+    return int(path.stem.removeprefix("step-"))

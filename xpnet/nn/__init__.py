@@ -1,0 +1,9 @@
+"""What is computed.
+
+- `layers`, `activations`: the layers of a network
+- `losses`: what it is trained for
+- `initializers`: its first weights
+- `buffers`: the memory of layers and batches
+- `registry`: networks as descriptions
+- `network`: all of it together
+"""

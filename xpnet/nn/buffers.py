@@ -1,0 +1,116 @@
+"""A network's memory: flat buffers for what is trained, and static workspaces for a batch.
+
+All parameters of a network are one array, all gradients another; layers hold views. So an update
+is one kernel, a checkpoint one copy, a gradient check one loop. Weights lie before everything else,
+so weight decay applies to a slice.
+
+A workspace holds the activations. It is made once for the largest batch; a shorter batch gets the
+first rows of the same arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.select import Backend
+from .layers import Fill, Layer
+
+#: Where a named array of a layer lies in a flat buffer: layer, name, shape, first element.
+Place = tuple[Layer, str, tuple[int, ...], int]
+
+
+def lay_out(layers: list[Layer], *kinds: str) -> tuple[list[Place], int]:
+    """Give each named array of the layers its place in a flat buffer.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The layers, built.
+    *kinds : {"weight_shapes", "other_shapes", "statistic_shapes"}
+        Which arrays, in this order: all of the first kind, then all of the second.
+
+    Returns
+    -------
+    places : list of Place
+        The arrays in the buffer's order.
+    size : int
+        The buffer's length.
+    """
+    places: list[Place] = []
+    size = 0
+    for kind in kinds:
+        for layer in layers:
+            for name, shape in getattr(layer, kind)().items():
+                places.append((layer, name, shape, size))
+                size += math.prod(shape)
+    return places, size
+
+
+def view(flat: Array, shape: tuple[int, ...], start: int) -> Array:
+    """Return the view of a flat buffer (…, P) that holds an array (…, *shape)."""
+    return flat[..., start : start + math.prod(shape)].reshape(*flat.shape[:-1], *shape)
+
+
+class Workspace:
+    """Static arrays for batches of up to ``capacity`` examples.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where the arrays live.
+    lead : tuple of int
+        The axes before the examples: (k,) for k networks trained at once, else ().
+    dtype : dtype
+        The arrays' type where none is given.
+    capacity : int
+        The largest batch.
+    """
+
+    def __init__(
+        self, backend: Backend, lead: tuple[int, ...], dtype: np.dtype[Any], capacity: int
+    ) -> None:
+        self.backend, self.lead, self.dtype, self.capacity = backend, lead, dtype, capacity
+        self._arrays: dict[tuple[str, str], Array] = {}
+
+    def allocator(self, owner: str, n: int) -> _Allocator:
+        """Return what hands ``owner`` its arrays for n examples."""
+        return _Allocator(self, owner, n)
+
+    def array(
+        self, owner: str, name: str, shape: tuple[int, ...], dtype: Any, fill: Fill | None
+    ) -> Array:
+        """Return the owner's array of that name, made at the first call."""
+        key = owner, name
+        if key not in self._arrays:
+            if fill is None:
+                self._arrays[key] = self.backend.xp.zeros(shape, dtype or self.dtype)
+            else:
+                self._arrays[key] = self.backend.asarray(fill(shape), dtype or self.dtype)
+        return self._arrays[key]
+
+
+class _Allocator:
+    """`layers.Allocator` over a workspace, for one owner and one batch size."""
+
+    def __init__(self, workspace: Workspace, owner: str, n: int) -> None:
+        self._workspace, self._owner, self.n = workspace, owner, n
+
+    def rows(self, name: str, width: int, dtype: Any = None, fill: Fill | None = None) -> Array:
+        w = self._workspace
+        whole = w.array(self._owner, name, (*w.lead, w.capacity, width), dtype, fill)
+        return whole[..., : self.n, :]
+
+    def row(self, name: str, width: int) -> Array:
+        w = self._workspace
+        return w.array(self._owner, name, (*w.lead, 1, width), None, None)
+
+    def scalar(self, name: str) -> Array:
+        w = self._workspace
+        return w.array(self._owner, name, w.lead, None, None)
+
+    def constant(self, name: str, value: np.ndarray[Any, Any]) -> Array:
+        return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

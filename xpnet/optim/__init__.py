@@ -1,0 +1,6 @@
+"""How weights change.
+
+- `optimizers`: from a gradient to an update
+- `schedules`: the learning rate, as a function of the step
+- `averages`: moving averages of a series
+"""

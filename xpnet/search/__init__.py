@@ -1,0 +1,4 @@
+"""Hyper-parameters.
+
+- `space`: grids and random draws
+"""

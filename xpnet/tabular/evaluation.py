@@ -1,0 +1,72 @@
+"""Figures of a model on labelled rows, by scikit-learn's metrics on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..analysis.metrics import error_rate, unexplained_variance
+from .model import Model
+
+
+def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
+    """Return what there is to say of a model's predictions.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    rows : array or data frame, n rows
+        Raw rows.
+    labels : array, shape (n,) or (n, k)
+        What is right.
+
+    Returns
+    -------
+    dict
+        For classes: "error", "classes", "confusion_matrix" (a row for each true class) and
+        "per_class" (precision, recall, F1 score, support). For a regression:
+        "unexplained_variance" (1 − R²) and "r2", which are None where all labels are the same,
+        "root_mean_squared_error" and "mean_absolute_error".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If rows or labels are not of the kind that the model was trained on.
+    """
+    right = model.target.encode(labels)
+    predicted = np.asarray(model.network.predict(model.prepare(rows)))
+    if model.target.classes is None:
+        return _regression(*map(model.target.decode, (right, predicted)))
+    return _classification(right, predicted, model.target.classes)
+
+
+def _regression(right: Any, predicted: Any) -> dict[str, Any]:
+    from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+    varied = bool((right != right[0]).any())
+    unexplained = unexplained_variance(right, predicted) if varied else None
+    return {
+        "unexplained_variance": unexplained,
+        "r2": None if unexplained is None else 1.0 - unexplained,
+        "root_mean_squared_error": float(root_mean_squared_error(right, predicted)),
+        "mean_absolute_error": float(mean_absolute_error(right, predicted)),
+    }
+
+
+def _classification(right: Any, predicted: Any, classes: list[Any]) -> dict[str, Any]:
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    codes = range(len(classes))
+    figures = precision_recall_fscore_support(right, predicted, labels=codes, zero_division=0.0)
+    names = ("precision", "recall", "f1-score", "support")
+    return {
+        "error": error_rate(right, predicted),
+        "classes": classes,
+        "confusion_matrix": confusion_matrix(right, predicted, labels=codes).tolist(),
+        "per_class": {
+            str(label): {n: float(f[i]) for n, f in zip(names, figures, strict=True)}
+            for i, label in enumerate(classes)
+        },
+    }

@@ -1,0 +1,154 @@
+"""A model: a network with what is learnt before it and undone after it, from raw rows to labels."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ..backends.select import Backend
+from ..files import safetensors_files
+from ..files.safetensors_files import ModelFileError
+from ..nn.network import Network, from_description
+from .features import Features
+from .target import Target
+
+
+class Model:
+    """A network that takes raw rows and gives labels: what ``xpnet train`` writes.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    features : Features or None
+        How raw rows become features; None: they are features already.
+    target : Target
+        How labels become what the loss takes, and back.
+    training : dict
+        What to remember of the training: the data's name and fingerprint, seed, settings.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        features: Features | None,
+        target: Target,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.network, self.features, self.target = network, features, target
+        self.training = training or {}
+
+    def prepare(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the features of raw rows."""
+        if self.features is None:
+            return np.asarray(rows)
+        return self.features.transform(rows, self.network.dtype)
+
+    def predict(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the predicted labels of raw rows, (n,) or (n, k).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not of the kind that the model was trained on.
+        """
+        return self.target.decode(self.network.predict(self.prepare(rows)))
+
+    def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return the probability of each class, (n, classes), in the order of ``target.classes``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`; also for a regression.
+        """
+        p = np.asarray(self.network.predict_proba(self.prepare(rows)))
+        return np.stack([1.0 - p, p], axis=1) if p.ndim == 1 else p
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a safetensors file, which `load_model` and `xpnet.load` read."""
+        description = {
+            "network": self.network.config(),
+            "target": self.target.config(),
+            "training": self.training,
+        }
+        if self.features is not None:
+            description["features"] = self.features.config()
+        arrays = self.network.state()
+        safetensors_files.require_finite(arrays, str(path))
+        safetensors_files.write(path, arrays, description)
+
+
+def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:
+    """Read a model that ``xpnet train``, `Model.save` or `Network.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
+        Where its network is to live.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a whole model file, or its parts don't fit together.
+    """
+    arrays, description = safetensors_files.look(path)
+    network = from_description(arrays, description, device, str(path))
+    told = description
+    try:
+        features = Features.from_config(told["features"]) if "features" in told else None
+        target = Target.from_config(told["target"]) if "target" in told else _plain(network)
+        _require_fit(network, features, target)
+        training = _checked(told.get("training", {}))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        why = safetensors_files.short(error)
+        raise ModelFileError(f"{path}: no model can be built from it ({why})") from error
+    return Model(network, features, target, training)
+
+
+def _require_fit(network: Network, features: Features | None, target: Target) -> None:
+    """Raise a ValueError if a network's inputs and outputs are not those of what is round it."""
+    if features is not None and features.n_features != network.n_features:
+        raise ValueError(
+            f"its preprocessing gives {features.n_features} features and its network takes "
+            f"{network.n_features}"
+        )
+    of_classes = network.loss.of_classes
+    fits = target.loss == network.loss.name if of_classes else target.task == "regression"
+    if not fits or target.n_outputs != network.n_outputs:
+        raise ValueError(
+            f"its target is {target.task} of {target.n_outputs} outputs, and its network has "
+            f"{network.n_outputs} for {network.loss.name}"
+        )
+
+
+def _checked(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file tells of the training, once it is found to be as `evaluate` needs it."""
+    settings = training.get("settings", {})
+    seed = settings.get("seed", 0)
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"its seed is {seed!r}")
+    if "fingerprint" in training and "seed" not in settings:
+        raise ValueError("the data have a fingerprint and no seed")
+    for name in ("data", "target", "fingerprint"):
+        if not isinstance(training.get(name), str | None):
+            raise TypeError(f"its {name} is {training[name]!r}")
+    return training
+
+
+def _plain(network: Network) -> Target:
+    """Return a target for a network that was saved without one: its labels stay as they are."""
+    m = network.n_outputs
+    if not network.loss.of_classes:
+        return Target("regression", None, [0.0] * m, [1.0] * m, m)
+    tasks = {loss: task for task, loss in Target.LOSSES.items()}
+    task = tasks[network.loss.name]
+    if task == "binary" and network.n_outputs > 1:
+        raise ValueError(f"it has {network.n_outputs} sigmoid outputs: use xpnet.load in Python")
+    return Target(task, list(range(max(network.n_outputs, 2))))

@@ -1,0 +1,242 @@
+"""What a training run is set to, in the words of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..data import augmentation
+from ..data.augmentation import Augmentation, Transform
+from ..nn.activations import ACTIVATIONS
+from ..nn.layers import BatchNorm, Dropout, Layer, Linear
+from ..optim import optimizers, schedules
+
+#: A schedule on the command line: NAME or NAME:KEY=VALUE,…, and the class it stands for.
+SCHEDULES: dict[str, type[schedules.OwnSchedule]] = {
+    "constant": schedules.Constant,
+    "inverse-time": schedules.InverseTime,
+    "exponential": schedules.Exponential,
+    "inverse-square-root": schedules.InverseSquareRoot,
+    "piecewise": schedules.Piecewise,
+    "cosine": schedules.Cosine,
+}
+
+
+#: Each with options, as ``xpnet info --schedules`` shows them.
+SCHEDULE_EXAMPLES = {
+    "constant": "constant",
+    "inverse-time": "inverse-time:decay=0.1",
+    "exponential": "exponential:decay=0.95",
+    "inverse-square-root": "inverse-square-root",
+    "piecewise": "piecewise:30=0.03,60=0.01",
+    "cosine": "cosine:warm_up=10",
+}
+
+#: A transform on the command line: NAME or NAME:VALUE, and the class it stands for.
+TRANSFORMS: dict[str, type[Transform]] = {
+    "flip": augmentation.HorizontalFlip,
+    "shift": augmentation.Shift,
+    "rotation": augmentation.Rotation,
+    "zoom": augmentation.Zoom,
+    "cutout": augmentation.Cutout,
+    "noise": augmentation.GaussianNoise,
+    "mixup": augmentation.Mixup,
+}
+
+
+@dataclass
+class Settings:
+    """What a training run is set to; the defaults suit small and middling tables.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Units of each hidden layer; none for logistic or linear regression.
+    activation : str
+        "relu", "leaky_relu", "tanh", "sigmoid" or "softmax".
+    dropout : tuple of float
+        Probability of dropping after each hidden layer; a single one is for all.
+    input_dropout : float
+        Probability of dropping a feature.
+    augment : str
+        Transforms as `parse_augmentation` takes them; empty for none.
+    image_shape : tuple of int or None
+        How features make an image, for transforms of images.
+    patience : int or None
+        Stop after so many epochs without a better development loss; None: don't.
+    clip_norm : float or None
+        The largest norm of a gradient; None: any.
+    learning_rate : float or None
+        None: the optimiser's own default.
+    schedule : str
+        NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
+    batch_size : int, "auto" or None
+        None: 64, or all of a smaller training set. "auto": measured, see
+        `Trainer.choose_batch_size`.
+    epochs : int or None
+        None: 30, and on small sets as many as make `ENOUGH` updates.
+    task : str or None
+        "binary", "multiclass", "regression"; None: inferred.
+    goal : float
+        The error that would satisfy, for the verdict on bias and variance.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: tuple[float, ...] = (0.0,)
+    input_dropout: float = 0.0
+    augment: str = ""
+    image_shape: tuple[int, ...] | None = None
+    patience: int | None = None
+    l2: float = 0.0
+    clip_norm: float | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    schedule: str = "constant"
+    batch_size: int | str | None = None
+    epochs: int | None = None
+    dtype: str = "float32"
+    seed: int = 0
+    task: str | None = None
+    goal: float = 0.01
+
+    def make_optimizer(self, epochs: int, batches: int) -> optimizers.Optimizer:
+        """Return the optimiser with its schedule, for so many epochs of so many batches.
+
+        Raises
+        ------
+        ValueError
+            If a name is not known or a number out of range.
+        """
+        if self.optimizer not in optimizers.OPTIMIZERS:
+            known = ", ".join(optimizers.OPTIMIZERS)
+            raise ValueError(f"optimizer is {self.optimizer!r}: give one of {known}")
+        kind = optimizers.OPTIMIZERS[self.optimizer]
+        rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
+        kind(rate)  # refuses a rate that no schedule could mend
+        return kind(parse_schedule(self.schedule, rate, epochs, batches))
+
+    def make_layers(self, n_outputs: int) -> list[Layer]:
+        """Return the layers: each Linear, batch norm, activation, dropout; the last Linear alone.
+
+        Raises
+        ------
+        ValueError
+            If the activation is not known or a number out of range.
+        """
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activation is {self.activation!r}: give one of {known}")
+        if any(self.dropout) and not self.hidden:
+            raise ValueError(
+                f"dropout is {self.dropout}, and there is no hidden layer to drop from"
+            )
+        drops = self.dropout * len(self.hidden) if len(self.dropout) == 1 else self.dropout
+        if len(drops) != len(self.hidden):
+            raise ValueError(
+                f"dropout is {self.dropout} and there are {len(self.hidden)} hidden layers: give "
+                "one probability for all, or one for each"
+            )
+        layers: list[Layer] = [Dropout(self.input_dropout)]
+        for units, drop in zip(self.hidden, drops, strict=True):
+            layers.append(Linear(units))
+            if self.batch_norm:
+                layers.append(BatchNorm())
+            layers.append(ACTIVATIONS[self.activation]())
+            layers.append(Dropout(drop))
+        layers = [layer for layer in layers if not (isinstance(layer, Dropout) and layer.p == 0)]
+        return [*layers, Linear(n_outputs)]
+
+
+def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> schedules.Schedule:
+    """Return the schedule that a text describes, from a highest rate on.
+
+    Parameters
+    ----------
+    text : str
+        ``constant``, ``inverse-time``, ``exponential``, ``inverse-square-root`` or ``cosine``, with
+        options after a colon as ``exponential:decay=0.9``; ``piecewise:10=0.01,20=0.001`` changes
+        the rate at epochs 10 and 20. ``cosine`` ends with the last epoch unless ``total`` is given.
+    rate : float
+        α₀.
+    epochs, batches : int
+        Length of the run, and of an epoch.
+
+    Raises
+    ------
+    ValueError
+        If the text can't be understood.
+
+    Examples
+    --------
+    >>> parse_schedule("exponential:decay=0.5", rate=0.1, epochs=10)
+    Exponential(initial=0.1, decay=0.5, per='epoch')
+    """
+    name, _, rest = text.partition(":")
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule is {text!r}: give one of {', '.join(SCHEDULES)}")
+    pairs = [option.partition("=") for option in rest.split(",") if option]
+    try:
+        if name == "piecewise":
+            boundaries = tuple(int(key) for key, _, _ in pairs)
+            return schedules.Piecewise(rate, boundaries, tuple(float(v) for _, _, v in pairs))
+        options: dict[str, Any] = {k: v if k == "per" else float(v) for k, _, v in pairs}
+        if name == "cosine":
+            steps = options.get("per") == "step"
+            options.setdefault("total", float(epochs * batches if steps else epochs))
+        kind: Any = SCHEDULES[name]
+        known = [field.name for field in fields(kind) if field.name != "initial"]
+        for other in options.keys() - set(known):
+            raise ValueError(f"{other} is no option of it; there are {', '.join(known) or 'none'}")
+        schedule: schedules.Schedule = kind(rate, **options)
+        schedule(0, 0.0)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"schedule is {text!r}: {error}") from error
+    return schedule
+
+
+def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmentation | None:
+    """Return the augmentation that a text describes, or None for an empty one.
+
+    Parameters
+    ----------
+    text : str
+        NAME or NAME:VALUE,… in the order in which they are done: ``flip`` (its probability),
+        ``shift`` (pixels), ``rotation`` (degrees), ``zoom`` (share), ``cutout`` (pixels), ``noise``
+        (σ) and ``mixup`` (α).
+    image_shape : tuple of int or None
+        How features make an image.
+
+    Raises
+    ------
+    ValueError
+        If the text can't be understood, or a transform is for images and there is no shape.
+
+    Examples
+    --------
+    >>> parse_augmentation("shift:1,noise:0.2", (8, 8))
+    Augmentation([Shift(pixels=1), GaussianNoise(sigma=0.2)], image_shape=(8, 8))
+    """
+    if image_shape is not None and not text:
+        shape = "x".join(map(str, image_shape))
+        raise ValueError(f"--image-shape is {shape}, and nothing is augmented: leave it out")
+    transforms = []
+    for item in map(str.strip, text.split(",") if text else ()):
+        name, _, value = item.partition(":")
+        if name not in TRANSFORMS:
+            raise ValueError(f"augment has {item!r}: give {', '.join(TRANSFORMS)}, as shift:2")
+        kind = TRANSFORMS[name]
+        try:
+            transforms.append(kind(*([_number(value)] if value else [])))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"augment has {item!r}: {error}") from error
+        if kind.of_images and image_shape is None:
+            raise ValueError(f"augment has {item!r}, for images: give --image-shape, as 28x28")
+    return Augmentation(transforms, image_shape) if transforms else None
+
+
+def _number(text: str) -> float:
+    """Return a whole number as one, for pixels are whole."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

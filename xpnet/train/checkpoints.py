@@ -1,0 +1,476 @@
+"""Checkpoints of a fit: when one is written, and whether a run may go on from it.
+
+A checkpoint holds all that the further run depends on, and no generator's state: randomness is a
+function of the seed and of counters. So a run that goes on ends with the same bits as one that was
+never interrupted, on the same machine and libraries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..backends.select import Backend
+from ..checks import check_count
+from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
+from ..files.safetensors_files import ModelFileError
+
+#: What comes of taking something for a state that is none.
+NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where `Trainer.fit` writes its checkpoints, how often, and how many stay.
+
+    The newest ones stay, and the one of the best epoch so far: that with the smallest loss on the
+    development set, or the smallest training loss where there is none.
+
+    Parameters
+    ----------
+    path : path
+        A folder; it is made if it is missing, the folder around it is not.
+    every : int or None
+        Steps from one checkpoint to the next; further ones are written after an epoch that is the
+        best so far, and after the last. None: after each epoch.
+    keep : int
+        How many of the newest stay.
+    about : dict
+        What else to write into each: JSON-ready data of your own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `every` or `keep` is no whole number above 0, or `path` empty.
+
+    Examples
+    --------
+    A training is cut off after two epochs, and another process takes it to its end:
+
+    >>> import tempfile
+    >>> import numpy as np, xpnet as xn
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)); y = X.sum(axis=1)
+    >>> def trainer():
+    ...     net = xn.Network([xn.Linear(8), xn.ReLU(), xn.Dropout(0.2), xn.Linear(1)],
+    ...                      loss="mean_squared_error", n_features=3, device="cpu")
+    ...     return xn.Trainer(net, xn.Adam(0.01))
+    >>> whole, cut, resumed = trainer(), trainer(), trainer()
+    >>> history = whole.fit(X, y, batch_size=30, epochs=5)
+    >>> run = xn.Checkpoints(tempfile.mkdtemp(), every=3)
+    >>> history = cut.fit(X, y, batch_size=30, epochs=2, checkpoint=run)
+    >>> history = resumed.fit(X, y, batch_size=30, epochs=5, checkpoint=run, resume=True)
+    >>> len(history), bool((resumed.network.parameters == whole.network.parameters).all())
+    (5, True)
+    >>> [file.name for file in run.files()]
+    ['step-000000020.safetensors', 'step-000000018.safetensors', 'step-000000016.safetensors']
+    """
+
+    path: str | os.PathLike[str]
+    every: int | None = None
+    keep: int = 3
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not os.fspath(self.path):
+            raise ValueError("the folder for checkpoints is '': give its name")
+        if self.every is not None:
+            check_count(self.every, "every")
+        check_count(self.keep, "keep")
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints there are, newest first."""
+        return self._folder().files()
+
+    def _folder(self) -> Folder:
+        return Folder(Path(self.path), self.keep)
+
+
+@dataclass(frozen=True)
+class Newest:
+    """What is told of a folder's newest whole checkpoint: see `newest`."""
+
+    file: Path
+    step: int
+    epoch: int
+    every: int | None
+    keep: int
+    about: dict[str, Any]
+
+
+def newest(path: str | os.PathLike[str]) -> Newest:
+    """Return what the newest whole checkpoint in a folder says of itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ModelFileError
+        If none is whole.
+    """
+    found = Folder(Path(path), 1).newest(tell=False)
+    if found is None:
+        raise FileNotFoundError(_nothing(Path(path)))
+    file, _, document = found
+    try:
+        counters, told = document["trainer"], document["written"]
+        newest = Newest(file, counters["steps"], counters["epochs"], **told)
+        for name in ("step", "epoch", "keep"):
+            check_count(getattr(newest, name), name, least=0)
+        if type(newest.about) is not dict:
+            raise TypeError(f"about is {newest.about!r:.100}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    return newest
+
+
+class Trained(Protocol):
+    """What a keeper asks of a trainer."""
+
+    steps: int
+
+    def state(self) -> dict[str, Any]:
+        """Return all that its further training depends on."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+
+    def is_sound(self) -> bool:
+        """Return whether what there is is finite."""
+
+
+class Stateful(Protocol):
+    """What a keeper asks of a callback: see `xpnet.Callback`."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep."""
+
+    def load_state(self, trainer: Any, state: dict[str, Any]) -> None:
+        """Take it back."""
+
+
+class NoKeeper:
+    """What a fit without checkpoints calls: nothing comes of it."""
+
+    def __init__(self) -> None:
+        #: What the run is set to, once that is known.
+        self.run: dict[str, Any] = {}
+
+    def settle(
+        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+    ) -> None:
+        """Learn what the run is."""
+
+    def restore(self, trainer: Trained, epochs: int) -> None:
+        """Bring a trainer to where it is to go on."""
+
+    def begin(self, trainer: Trained) -> None:
+        """Begin, or go on."""
+
+    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+        """Do something after a step that is not the last of its epoch."""
+
+    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+        """Do something after an epoch."""
+
+
+def make_keeper(
+    checkpoints: Checkpoints | str | os.PathLike[str] | None, resume: bool | str, backend: Backend
+) -> NoKeeper:
+    """Return the keeper for what `Trainer.fit` was given; see `Keeper` for what it raises."""
+    if resume not in (True, False, "auto"):
+        raise ValueError(f"resume is {resume!r}: give True, False or 'auto'")
+    if checkpoints is None:
+        if resume:
+            raise ValueError(f"resume is {resume!r}: give checkpoint, the folder to go on from")
+        return NoKeeper()
+    if isinstance(checkpoints, str | os.PathLike):
+        checkpoints = Checkpoints(checkpoints)
+    if not isinstance(checkpoints, Checkpoints):
+        raise TypeError(f"checkpoint is {checkpoints!r}: give a folder, or Checkpoints")
+    return Keeper(checkpoints, resume, backend)
+
+
+class Keeper(NoKeeper):
+    """Keeps a fit's checkpoints, and finds the one that it goes on from.
+
+    Parameters
+    ----------
+    checkpoints : Checkpoints
+        Where and how often.
+    resume : bool or "auto"
+        Whether to go on from the newest one; "auto": if there is one.
+    backend : Backend
+        Where the fit's arrays live.
+
+    Attributes
+    ----------
+    tree : dict or None
+        The checkpoint that the fit goes on from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is to go on, and there is none.
+    ValueError
+        If it is to begin, and there are some of another run.
+    ModelFileError
+        If it is to go on, and none is whole.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
+        super().__init__()
+        self._options, self._backend = checkpoints, backend
+        self._path = Path(checkpoints.path)
+        self._folder = Folder(self._path, checkpoints.keep)
+        self.tree: dict[str, Any] | None = None
+        self._last: Path | None = None
+        self._best: dict[str, Any] | None = None
+        self._failing, self._looked_at = False, 0
+        self._find(resume)
+
+    def _find(self, resume: bool | str) -> None:
+        """Read the checkpoint to go on from, or see that there is none."""
+        if not resume:
+            if files := self._folder.files():
+                raise ValueError(
+                    f"{self._path}: holds checkpoints of a run, the newest {files[0].name}; give "
+                    "another folder, or resume=True to go on with it"
+                )
+            return
+        found = self._folder.newest()
+        if found is None:
+            if resume is True:
+                raise FileNotFoundError(_nothing(self._path))
+            return
+        self._last, arrays, document = found
+        try:
+            self.tree = unpack(arrays, document, self._backend)
+            if (best := self.tree["best"]) is not None:
+                self._best = {"figure": float(best["figure"]), "file": str(best["file"])}
+            self.run, self._machine = self.tree["run"], self.tree["machine"]
+        except (*NOT_A_STATE, RecursionError) as error:
+            raise _unreadable(self._last, error) from error
+
+    def settle(
+        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+    ) -> None:
+        """See that a checkpoint goes with the run at hand, or learn what the run is.
+
+        Parameters
+        ----------
+        run : dict
+            What the run is set to.
+        data : dict
+            Its arrays, or None, by what they are called.
+        callbacks : sequence
+            Those that have a state.
+
+        Raises
+        ------
+        ValueError
+            If the run differs from that of the checkpoint: in what, and both values.
+        OSError
+            If nothing can be written to the folder.
+
+        Warns
+        -----
+        UserWarning
+            If something else computed before: the bits may then differ.
+        """
+        self._callbacks, machine = callbacks, self._backend.describe()
+        told = [
+            {"kind": type(c).__name__, "settings": c.state().get("settings")} for c in callbacks
+        ]
+        prints = {
+            f"the fingerprint of {name}": (
+                None if array is None else fingerprint(array, self._backend)
+            )
+            for name, array in data.items()
+        }
+        # Through JSON, in which tuples are lists, as it comes from the file.
+        run = json.loads(json.dumps({**run, "callbacks": told, **prints}))
+        if self.tree is not None:
+            if found := list(differences(run, self.run)):
+                raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")
+            if machine != self._machine:
+                message = (
+                    f"{self._last} was written by {self._machine}, and this is {machine}: the "
+                    "result may differ in rounding"
+                )
+                warnings.warn(message, UserWarning, stacklevel=2)
+        self.run, self._machine = run, machine
+        try:
+            self._folder.prepare()
+        except OSError as error:
+            raise _refused(self._path, error) from error
+
+    def restore(self, trainer: Trained, epochs: int) -> None:
+        """Bring a trainer to where the checkpoint was made, if there is one to go on from.
+
+        Raises
+        ------
+        ValueError
+            If that is beyond the last of ``epochs``.
+        ModelFileError
+            If the checkpoint is not as a trainer writes it.
+        """
+        if self.tree is None:
+            return
+        try:
+            state = self.tree["trainer"]
+            made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
+            if made <= epochs:
+                trainer.load_state(state)
+        except NOT_A_STATE as error:
+            raise _unreadable(self._last, error) from error
+        if made > epochs:
+            raise ValueError(
+                f"epochs is {epochs}, and {self._last} was written in epoch {made}: give {made} or "
+                "more"
+            )
+
+    def begin(self, trainer: Trained) -> None:
+        """Give the callbacks their states back, or write the first checkpoint.
+
+        Raises
+        ------
+        ModelFileError
+            If a callback can't take its state.
+        OSError
+            If it can't be written: better now than when there is something to lose.
+        """
+        self._looked_at = trainer.steps
+        if self.tree is not None:
+            try:
+                for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
+                    callback.load_state(trainer, state)
+            except NOT_A_STATE as error:
+                raise _unreadable(self._last, error) from error
+            self.tree = None  # its arrays were copied
+            return
+        try:
+            self._write(trainer)
+        except OSError as error:
+            raise _refused(self._path, error) from error
+
+    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+        """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted."""
+        is_due = self._is_due(trainer.steps)
+        if interrupted or is_due:
+            self._try_to_write(trainer)
+
+    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+        """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last."""
+        figure = row.get("dev_loss", row["train_loss"])
+        is_due = self._is_due(trainer.steps)
+        better = self._best is None or figure < self._best["figure"]
+        if better and math.isfinite(figure):
+            self._best = {"figure": figure, "file": self._folder.name(trainer.steps)}
+        elif not (final or self._options.every is None or is_due):
+            return
+        self._try_to_write(trainer)
+
+    def _is_due(self, step: int) -> bool:
+        """Return whether the steps since the last look have passed a multiple of `every`."""
+        every, looked_at, self._looked_at = self._options.every, self._looked_at, step
+        return every is not None and step // every > looked_at // every
+
+    def _try_to_write(self, trainer: Trained) -> None:
+        """Write a checkpoint, or warn that it could not be written: once, until one can be again.
+
+        Of a training that has diverged none is written; it will soon notice itself.
+        """
+        if not trainer.is_sound():
+            return
+        try:
+            self._write(trainer)
+            self._failing = False
+        except (OSError, MemoryError) as error:
+            if not self._failing:
+                message = (
+                    f"no checkpoint can be written to {self._path} ({_reason(error)}): the "
+                    f"training goes on; the last good one is {self._last}"
+                )
+                warnings.warn(message, UserWarning, stacklevel=2)
+            self._failing = True
+
+    def _write(self, trainer: Trained) -> None:
+        options = self._options
+        tree = {
+            "run": self.run,
+            "machine": self._machine,
+            "best": self._best,
+            "written": {"every": options.every, "keep": options.keep, "about": options.about},
+            "trainer": trainer.state(),
+            "callbacks": [callback.state() for callback in self._callbacks],
+        }
+        arrays, document = pack(tree, self._backend)
+        best = None if self._best is None else self._best["file"]
+        self._last = self._folder.write(trainer.steps, arrays, document, best)
+
+
+def _nothing(path: Path) -> str:
+    return f"{path}: there is no checkpoint to go on from"
+
+
+def _unreadable(file: Path | None, error: Exception) -> ModelFileError:
+    return ModelFileError(f"{file}: no run can go on from it ({error!r})")
+
+
+def _refused(path: Path, error: OSError) -> OSError:
+    """Return the same kind of error, which says what could not be done."""
+    return type(error)(f"{path}: no checkpoints can be written there ({_reason(error)})")
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def describe(thing: Any) -> Any:
+    """Return an optimiser, a schedule or the like as JSON-ready data: what it is and is set to.
+
+    Of a function it is the name alone.
+
+    Examples
+    --------
+    >>> from xpnet.optim.optimizers import SGD
+    >>> describe(SGD(0.1))
+    {'kind': 'SGD', 'learning_rate': 0.1, 'momentum': 0.0, 'nesterov': False}
+    """
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
+        return {"kind": type(thing).__name__} | {k: describe(v) for k, v in values.items()}
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, list | tuple):
+        return [describe(inner) for inner in thing]
+    if callable(thing) and hasattr(thing, "__qualname__"):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    text = repr(thing)
+    return type(thing).__qualname__ if " at 0x" in text else text
+
+
+def differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
+    """Yield in words where two settings differ.
+
+    Examples
+    --------
+    >>> list(differences({"a": {"b": 1, "c": [2]}}, {"a": {"b": 3, "c": [2]}}))
+    ['a.b is 1 here and 3 in the checkpoint']
+    """
+    if isinstance(here, dict) and isinstance(there, dict):
+        for key in dict.fromkeys((*here, *there)):
+            inner = f"{name}.{key}".lstrip(".")
+            yield from differences(here.get(key), there.get(key), inner)
+    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        for i, (mine, other) in enumerate(zip(here, there, strict=True)):
+            yield from differences(mine, other, f"{name}[{i}]")
+    elif here != there:
+        yield f"{name} is {json.dumps(here)} here and {json.dumps(there)} in the checkpoint"

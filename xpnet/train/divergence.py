@@ -1,0 +1,94 @@
+"""Where a diverging training went wrong: its last steps are made again, one layer at a time.
+
+All of a step is a function of the weights and of counters, so what happened can be looked at after
+the fact, and watching costs the training nothing.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from .._typing import Array
+from ..data.batches import Batches
+from ..nn.layers import Layer
+from .step import Updates
+
+
+def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int, bad: int) -> str:
+    """Return in words where the first value arose that is not finite; nothing if it is not found.
+
+    The steps from a good state on are made again, which changes the weights; not if the optimiser
+    was set anew since, or a step was made on other data: they would be other steps.
+
+    Parameters
+    ----------
+    updates : Updates
+        In its last good state.
+    batches : Batches
+        What was trained on.
+    epoch, first : int
+        The running epoch, counted from 0, and its first step.
+    good, bad : int
+        How many steps the good state has seen; and which step, from 0, had a loss that is not
+        finite.
+    """
+    if updates.unchanged_since > good:
+        return ""
+    behind, at = divmod(good - first, len(batches))
+    steps = iter(range(good, bad + 1))
+    for each in range(epoch + behind, epoch + 1):
+        for n, *arrays in batches.epoch(each, at):
+            step = next(steps, bad)
+            found = _weights(updates, step)
+            if not found and updates.parts.count == 1:  # else memory has no room for a whole one
+                updates.numbers.seek(step, updates.optimizer)
+                updates.numbers.turn()
+                found = _layer(updates, batches.gather(updates.numbers.start, n, *arrays), step)
+            if found or step == bad:
+                return found
+            updates.make(step, n, batches.gather, *arrays)
+        at = 0
+    return _weights(updates, bad)
+
+
+def _weights(updates: Updates, step: int) -> str:
+    """Return where a parameter is not finite, and by which update."""
+    for layer in updates.network.layers:
+        for name, array in (layer.parameters | layer.statistics).items():
+            if not _is_finite(updates, array):
+                return f"in the {name} of {_called(layer)}, by the update of step {step}"
+    return ""
+
+
+def _layer(updates: Updates, batch: tuple[Array, Array, Any], step: int) -> str:
+    """Return where a batch's way forward and back is not finite."""
+    net, (x, y, weights) = updates.network, batch
+    run = net.layer_by_layer(x.shape[-2])
+    for layer, forward, buffers in run.forward:
+        x = forward(x, buffers)
+        if not _is_finite(updates, x):
+            return f"in the output of {_called(layer)}, in step {step + 1}"
+    dz = _gradient(updates, run, x, y, weights)
+    if not _is_finite(updates, run.loss.loss):
+        return f"in the loss, in step {step + 1}"
+    for layer, backward, buffers in run.backward:
+        dz = backward(dz, buffers)
+        arrays = [*layer.gradients.values(), *([] if dz is None else [dz])]
+        if not all(_is_finite(updates, array) for array in arrays):
+            return f"in the gradient of {_called(layer)}, in step {step + 1}"
+    return ""
+
+
+def _gradient(updates: Updates, run: SimpleNamespace, z: Array, y: Array, weights: Any) -> Array:
+    share = None if weights is None else updates.weigh(weights)[0]
+    net = updates.network
+    return net.loss.gradient(updates.backend.kernels, z, y, run.loss, share)
+
+
+def _called(layer: Layer) -> str:
+    return f"layer {layer.index} ({type(layer).__name__})"
+
+
+def _is_finite(updates: Updates, array: Array) -> bool:
+    return bool(updates.backend.xp.isfinite(array).all())

@@ -1,0 +1,85 @@
+"""The last good state of a training: put by every so many steps, in case the loss turns NaN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._typing import Array
+from ..backends.select import Backend
+
+#: Every so many steps weights and moments are put by.
+PUT_BY = 100
+
+
+class LastGood:
+    """Copies of a training's arrays, as they were at most `PUT_BY` steps before.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where the arrays live.
+    state : list of array
+        The arrays, which training writes in place.
+
+    Attributes
+    ----------
+    state, copies : list of array
+        The arrays, and what was put by.
+    since : int
+        The step that the steps of putting by are counted from.
+    """
+
+    def __init__(self, backend: Backend, state: list[Array]) -> None:
+        self._xp, self.state = backend.xp, state
+        self.copies = [self._xp.zeros_like(array) for array in state]
+        self.since = 0
+
+    def begin(self, step: int, finite: Array) -> None:
+        """Count from a step on, and put its state by."""
+        self.since = step
+        self.put_by(finite)
+
+    def is_due(self, step: int) -> bool:
+        """Return whether this step is one to put the state by."""
+        return (step - self.since) % PUT_BY == 0
+
+    def put_by(self, finite: Array) -> None:
+        """Put the state by if the loss it gave is finite: an array of the device, which decides."""
+        for copy, array in zip(self.copies, self.state, strict=True):
+            self._xp.copyto(copy, array, where=finite[..., None])
+
+    def bring_back(self, bad: int) -> int:
+        """Bring the last good state back; return after how many steps it was.
+
+        Parameters
+        ----------
+        bad : int
+            The first step, counted from 0, whose loss was not finite.
+        """
+        for copy, array in zip(self.copies, self.state, strict=True):
+            self._xp.copyto(array, copy)
+        return max(self.since, self.since + (bad - 1 - self.since) // PUT_BY * PUT_BY)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the arrays and their copies for a checkpoint."""
+        return {"now": self.state, "put_by": self.copies, "since": self.since}
+
+    def load_tree(self, tree: dict[str, Any]) -> None:
+        """Set the arrays and their copies to what `tree` returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is no such tree; nothing is changed then.
+        """
+        targets = [*self.state, *self.copies]
+        pairs = list(zip(targets, [*tree["now"], *tree["put_by"]], strict=True))
+        for target, array in pairs:
+            if array.shape != target.shape or array.dtype != target.dtype:
+                raise ValueError(
+                    f"an array is {array.dtype} of shape {array.shape}, and should be "
+                    f"{target.dtype} of shape {target.shape}"
+                )
+        self.since = int(tree["since"])
+        for target, array in pairs:
+            self._xp.copyto(target, array)
