@@ -57,6 +57,6 @@ def _time(
     about = work(net, batch, dtype) | {"dtype": dtype if precision == "full" else precision}
     note(benchmark, backend, "step", net=net, batch=batch, samples=batch, **about)
     trainer = make_trainer(net, dtype, backend)
-    x, y = trainer.network.admit(*make_data(every(net)[0], batch, dtype))
+    x, y = trainer.network.prepare(*make_data(every(net)[0], batch, dtype))
     measure(benchmark, pace, lambda: trainer.step(x, y), backend.synchronize)
     assert math.isfinite(float(trainer.step(x, y)))

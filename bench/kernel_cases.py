@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.reference import Curve, dropout_work
+from xpnet.backends.reference import ActivationSpec, dropout_work
 from xpnet.backends.select import Backend
-from xpnet.data.batches import RoomForIndices
+from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
 #: Features of a layer, and classes of the losses.
 FEATURES, CLASSES = 128, 10
 
 #: What layers are joined with.
-RELU = Curve("relu")
+RELU = ActivationSpec("relu")
 
 Arguments = tuple[Any, ...]
 
@@ -76,24 +76,24 @@ class Cases:
     def gather(self) -> Arguments:  # noqa: D102
         rows = self.normal(max(4 * self.n, 4096), FEATURES)
         order = self.backend.asarray(self.draw.permutation(len(rows)))
-        work = RoomForIndices(self.backend, self.n)
+        work = GatherWorkspace(self.backend, self.n)
         labels = self.backend.asarray(self.draw.integers(0, 10, len(rows)), np.int32)
         pairs = [(labels, labels[: self.n].copy()), (rows, self.zeros())]
         return order, self.backend.asarray(np.array([self.n])), work, pairs
 
-    def turn_page(self) -> Arguments:  # noqa: D102
+    def advance(self) -> Arguments:  # noqa: D102
         def table(rows: int, dtype: Any, width: int = 1) -> Any:
             return self.fill(1, rows, width, dtype=dtype)
 
-        book = SimpleNamespace(page=self.fill(0, 1, dtype=np.int64))
+        scalar_table = SimpleNamespace(cursor=self.fill(0, 1, dtype=np.int64))
         for one, many, width, dtype in (
-            ("row", "numbers", 2, self.dtype),
+            ("row", "scalars", 2, self.dtype),
             ("key", "keys", 1, np.uint64),
             ("start", "starts", 1, np.int64),
         ):
-            setattr(book, one, table(1, dtype, width))
-            setattr(book, many, table(1024, dtype, width))
-        return (book,)
+            setattr(scalar_table, one, table(1, dtype, width))
+            setattr(scalar_table, many, table(1024, dtype, width))
+        return (scalar_table,)
 
     # -- layers ----
 
@@ -105,10 +105,10 @@ class Cases:
         weight, d_weight = self.normal(FEATURES, FEATURES), self.normal(FEATURES, FEATURES)
         return self.x(), self.x(), self.x(), weight, d_weight, self.row(), self.zeros(), RELU
 
-    def bend(self) -> Arguments:  # noqa: D102
+    def activation(self) -> Arguments:  # noqa: D102
         return RELU, self.x()
 
-    def bend_backward(self) -> Arguments:  # noqa: D102
+    def activation_backward(self) -> Arguments:  # noqa: D102
         return RELU, self.x(), self.x()
 
     def product(self) -> Arguments:  # noqa: D102
@@ -207,9 +207,9 @@ class Cases:
     def squared_error(self) -> Arguments:  # noqa: D102
         return self._loss(self.fill(1, self.n, CLASSES), 0.5)
 
-    def weigh(self) -> Arguments:  # noqa: D102
+    def normalize_weights(self) -> Arguments:  # noqa: D102
         work = {name: self.fill(0, 1, 1) for name in ("total", "safe", "decay")}
-        return self.fill(1, self.n, 1), 0.1, SimpleNamespace(share=self.zeros(1), **work)
+        return self.fill(1, self.n, 1), 0.1, SimpleNamespace(example_weight=self.zeros(1), **work)
 
     # -- optimisers ----
 

@@ -73,7 +73,7 @@ class Ours:
 
     def __init__(self, network: Network, task: Task) -> None:
         self.trainer = Trainer(network, Adam(learning_rate=task.rate))
-        self.x, self.y = network.admit(task.x, task.y)
+        self.x, self.y = network.prepare(task.x, task.y)
         self.synchronize = network.backend.synchronize
 
     def step(self) -> Any:  # noqa: D102
@@ -321,7 +321,7 @@ class Products:
                 if index:
                     self.products.append((dz, w, xp.empty_like(a)))
                 a = dz
-        self.repeat = backend.repeater([out for _, _, out in self.products])
+        self.repeat = backend.replay([out for _, _, out in self.products])
 
     def step(self) -> None:  # noqa: D102
         with self.backend.active():

@@ -78,7 +78,8 @@ def compiled(cuda, double):
         # In two steps, for no sanitiser's library to be linked: the header does what it would.
         for command in (
             ["g++", *OPTIONS, *definitions(double), "-c", cpp, "-o", made],
-            ["g++", "-shared", made, "-o", library],
+            # A kernel called like a function of the C library, such as `advance`, is ours.
+            ["g++", "-shared", "-Wl,-Bsymbolic", made, "-o", library],
         ):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:

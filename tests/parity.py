@@ -4,15 +4,21 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from xpnet.backends.reference import IDENTITY, Curve, Kernels, Mask, dropout_work
+from xpnet.backends.reference import IDENTITY, ActivationSpec, Kernels, Mask, dropout_work
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
 
-CURVES = [IDENTITY, Curve("relu"), Curve("leaky_relu", 0.1), Curve("tanh"), Curve("sigmoid")]
+ACTIVATION_SPECS = [
+    IDENTITY,
+    ActivationSpec("relu"),
+    ActivationSpec("leaky_relu", 0.1),
+    ActivationSpec("tanh"),
+    ActivationSpec("sigmoid"),
+]
 #: ReLU and the dropout behind it, whose salt takes 64 bits.
 MASKED = [
-    Curve("relu", mask.scale, mask)
+    ActivationSpec("relu", mask.scale, mask)
     for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
 ]
 
@@ -58,7 +64,7 @@ def loss_work(d):
     )
 
 
-def batch_norm(d, curve):
+def batch_norm(d, activation):
     rows = {name: d.empty(1, d.m) for name in ("mean", "variance", "inverse_deviation")}
     x = d(d.n, d.m)
     return {
@@ -69,11 +75,11 @@ def batch_norm(d, curve):
         **rows,
         "x_hat": d.empty(d.n, d.m),
         "out": d.empty(d.n, d.m),
-        "curve": curve,
+        "activation": activation,
     }
 
 
-def batch_norm_backward(d, curve):
+def batch_norm_backward(d, activation):
     return {
         "dy": d(d.n, d.m),
         "y": d.output(d.n, d.m),
@@ -84,11 +90,11 @@ def batch_norm_backward(d, curve):
         "d_beta": d.empty(1, d.m),
         "row": d.empty(1, d.m),
         "dx": d.empty(d.n, d.m),
-        "curve": curve,
+        "activation": activation,
     }
 
 
-def batch_norm_inference(d, curve):
+def batch_norm_inference(d, activation):
     return {
         "x": d(d.n, d.m),
         "gamma": d(1, d.m),
@@ -98,21 +104,21 @@ def batch_norm_inference(d, curve):
         "variance": d.positive(1, d.m),
         "row": d.empty(1, d.m),
         "out": d.empty(d.n, d.m),
-        "curve": curve,
+        "activation": activation,
     }
 
 
-def linear(d, curve):
+def linear(d, activation):
     return {
         "x": d(d.n, d.m),
         "weight_t": d(d.k, d.m).T,
         "bias": d(1, d.k),
         "out": d.empty(d.n, d.k),
-        "curve": curve,
+        "activation": activation,
     }
 
 
-def linear_backward(d, curve):
+def linear_backward(d, activation):
     return {
         "dy": d(d.n, d.k),
         "y": d.output(d.n, d.k),
@@ -121,7 +127,7 @@ def linear_backward(d, curve):
         "d_weight": d.empty(d.k, d.m),
         "d_bias": d.empty(1, d.k),
         "dx": d.empty(d.n, d.m),
-        "curve": curve,
+        "activation": activation,
     }
 
 
@@ -137,11 +143,11 @@ def gather(d, count=None, order=None, arrays=3):
     return {"order": order, "start": np.array([2]), "work": work, "pairs": pairs[:arrays]}
 
 
-def book(d, width, page):
+def scalar_table(d, width, cursor):
     """Return three tables of three rows, and where to copy one to."""
     return SimpleNamespace(
-        page=np.array([page]),
-        numbers=d(3, width),
+        cursor=np.array([cursor]),
+        scalars=d(3, width),
         row=d.empty(1, width),
         keys=d.whole(2**63, 3, 1, dtype=np.uint64),
         key=np.zeros((1, 1), np.uint64),
@@ -173,35 +179,40 @@ def in_place(arguments, given, written):
     return arguments | {written: arguments[given]}
 
 
-def softmax_cross_entropy(d, share):
+def softmax_cross_entropy(d, example_weight):
     return {
         "z": 3 * d(d.n, d.m),
         "y": d.whole(d.m, d.n),
-        "share": share,
+        "example_weight": example_weight,
         "work": loss_work(d),
         "dz": d.empty(d.n, d.m),
         "loss": d.empty(),
     }
 
 
-def log_loss(d, share):
+def log_loss(d, example_weight):
     z = 3 * d(d.n, d.m)
     z[0, 0] = 200.0
-    return softmax_cross_entropy(d, share) | {"z": z, "y": d.whole(2, d.n, d.m, dtype=d.dtype)}
+    return softmax_cross_entropy(d, example_weight) | {
+        "z": z,
+        "y": d.whole(2, d.n, d.m, dtype=d.dtype),
+    }
 
 
-def squared_error(d, share):
-    return softmax_cross_entropy(d, share) | {"y": d(d.n, d.m), "scale": 0.5}
+def squared_error(d, example_weight):
+    return softmax_cross_entropy(d, example_weight) | {"y": d(d.n, d.m), "scale": 0.5}
 
 
-def poisson(d, share):
+def poisson(d, example_weight):
     counts = d.whole(4, d.n, d.m, dtype=d.dtype)
-    return softmax_cross_entropy(d, share) | {"z": d(d.n, d.m), "y": counts}
+    return softmax_cross_entropy(d, example_weight) | {"z": d(d.n, d.m), "y": counts}
 
 
-def weigh(d, weights):
+def normalize_weights(d, weights):
     names = ("total", "safe", "decay")
-    work = SimpleNamespace(share=d.empty(d.n, 1), **{name: d.empty(1, 1) for name in names})
+    work = SimpleNamespace(
+        example_weight=d.empty(d.n, 1), **{name: d.empty(1, 1) for name in names}
+    )
     return {"weights": weights, "l2": 0.3, "work": work}
 
 
@@ -237,42 +248,44 @@ CASES = {
         lambda d: {"dy": d(2, d.n, d.k), "weight": d(2, d.k, d.m), "out": d.empty(2, d.n, d.m)},
     ],
     "gather": [lambda d, n=n: gather(d, arrays=n) for n in (1, 2, 3, 4)],
-    "turn_page": [
-        lambda d, width=width, page=page: {"book": book(d, width, page)}
-        for width, page in ((1, 0), (2, 1), (300, 2))
+    "advance": [
+        lambda d, width=width, cursor=cursor: {"scalar_table": scalar_table(d, width, cursor)}
+        for width, cursor in ((1, 0), (2, 1), (300, 2))
     ],
     "linear": [
-        *(lambda d, c=c: linear(d, c) for c in CURVES + MASKED),
+        *(lambda d, c=c: linear(d, c) for c in ACTIVATION_SPECS + MASKED),
         lambda d: linear(d, IDENTITY) | {"bias": None},
     ],
     "linear_backward": [
-        *(lambda d, c=c: linear_backward(d, c) for c in CURVES + MASKED),
-        lambda d: linear_backward(d, Curve("relu")) | {"dx": None},
-        lambda d: linear_backward(d, Curve("relu")) | {"d_bias": None},
+        *(lambda d, c=c: linear_backward(d, c) for c in ACTIVATION_SPECS + MASKED),
+        lambda d: linear_backward(d, ActivationSpec("relu")) | {"dx": None},
+        lambda d: linear_backward(d, ActivationSpec("relu")) | {"d_bias": None},
     ],
-    "bend": [
-        lambda d, c=c, shape=shape: {"curve": c, "z": d(*shape, d.n, d.m)}
-        for c in CURVES + MASKED
+    "activation": [
+        lambda d, c=c, shape=shape: {"activation": c, "z": d(*shape, d.n, d.m)}
+        for c in ACTIVATION_SPECS + MASKED
         for shape in ((), (2,))
     ],
-    "bend_backward": [
+    "activation_backward": [
         lambda d, c=c, shape=shape: {
-            "curve": c,
+            "activation": c,
             "y": d.output(*shape, d.n, d.m),
             "dy": d(*shape, d.n, d.m),
         }
-        for c in CURVES + MASKED
+        for c in ACTIVATION_SPECS + MASKED
         for shape in ((), (2,))
     ],
     "softmax": [softmax, lambda d: in_place(softmax(d), "z", "out")],
     "batch_norm": [
-        *(lambda d, c=c: batch_norm(d, c) for c in CURVES + MASKED),
-        lambda d: in_place(batch_norm(d, CURVES[1]), "x", "x_hat"),
+        *(lambda d, c=c: batch_norm(d, c) for c in ACTIVATION_SPECS + MASKED),
+        lambda d: in_place(batch_norm(d, ACTIVATION_SPECS[1]), "x", "x_hat"),
     ],
-    "batch_norm_backward": [lambda d, c=c: batch_norm_backward(d, c) for c in CURVES + MASKED],
+    "batch_norm_backward": [
+        lambda d, c=c: batch_norm_backward(d, c) for c in ACTIVATION_SPECS + MASKED
+    ],
     "batch_norm_inference": [
-        *(lambda d, c=c: batch_norm_inference(d, c) for c in CURVES),
-        lambda d: in_place(batch_norm_inference(d, CURVES[1]), "x", "out"),
+        *(lambda d, c=c: batch_norm_inference(d, c) for c in ACTIVATION_SPECS),
+        lambda d: in_place(batch_norm_inference(d, ACTIVATION_SPECS[1]), "x", "out"),
     ],
     "running_average": [
         lambda d: {
@@ -304,9 +317,9 @@ CASES = {
         lambda d: poisson(d, 1 / d.n),
         lambda d: poisson(d, d.positive(d.n, 1)),
     ],
-    "weigh": [
-        lambda d: weigh(d, d.positive(d.n, 1)),
-        lambda d: weigh(d, np.zeros((d.n, 1), d.dtype)),
+    "normalize_weights": [
+        lambda d: normalize_weights(d, d.positive(d.n, 1)),
+        lambda d: normalize_weights(d, np.zeros((d.n, 1), d.dtype)),
     ],
     "add_decay": [
         lambda d: {"g": d(d.m), "p": d(d.m), "factor": 0.3, "scratch": d.empty(d.m)},
@@ -314,14 +327,14 @@ CASES = {
         lambda d: {"g": d(2, d.m), "p": d(2, d.m), "factor": 0.3, "scratch": d.empty(2, d.m)},
     ],
     "clip_norm": [
-        lambda d, limit=limit, lead=lead: {
-            "g": d(*lead, d.m * d.k),
+        lambda d, limit=limit, leading_shape=leading_shape: {
+            "g": d(*leading_shape, d.m * d.k),
             "limit": limit,
-            "norm": d.empty(*lead, 2),
-            "scratch": d.empty(*lead, d.m * d.k),
+            "norm": d.empty(*leading_shape, 2),
+            "scratch": d.empty(*leading_shape, d.m * d.k),
         }
         for limit in (0.5, 1e6)
-        for lead in ((), (2,))
+        for leading_shape in ((), (2,))
     ],
     "sgd": [lambda d: moments(d)],
     "sgd_momentum": [
@@ -350,8 +363,8 @@ CASES = {
 
 #: What of a kernel's work others read.
 WRITTEN = {
-    "work": ("mask", "total", "steps", "finite", "share", "decay"),
-    "book": ("page", "row", "key", "start"),
+    "work": ("mask", "total", "steps", "finite", "example_weight", "decay"),
+    "scalar_table": ("cursor", "row", "key", "start"),
 }
 
 EMPTY = SimpleNamespace()
@@ -386,7 +399,7 @@ def on_device(backend, value):
     """Return an argument where the backend can take it."""
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
-    if isinstance(value, Curve) and value.mask is not None:
+    if isinstance(value, ActivationSpec) and value.mask is not None:
         return value._replace(mask=value.mask._replace(key=backend.asarray(value.mask.key)))
     if type(value) in (list, tuple):
         return [on_device(backend, each) for each in value]

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.capture import Repeat
+from xpnet.backends.capture import CapturedStep
 from xpnet.backends.reference import Kernels
 
 #: The keywords of CuPy's ufuncs; NumPy's "where" is not among them.
@@ -130,7 +130,7 @@ class StrictBackend:
         self, late: bool = False, memory: int | None = None, captures_products: bool = True
     ) -> None:
         self.captures = self.replays = 0
-        self.told: set[str] = set()
+        self.warned: set[str] = set()
         self.captures_products = captures_products
         self._graph: Graph | None = None
         self.xp = Namespace(self)
@@ -178,12 +178,12 @@ class StrictBackend:
 
     # -- graphs: the stand-in is its own recorder ----
 
-    def repeater(
+    def replay(
         self,
         state: Sequence[StrictArray] = (),
         fresh: Callable[[], Iterable[StrictArray]] = tuple,
-    ) -> Repeat:
-        return Repeat(self, state, fresh)
+    ) -> CapturedStep:
+        return CapturedStep(self, state, fresh)
 
     def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
         return function(*arrays)

@@ -74,7 +74,7 @@ CALLS = {
     xn.WeightAverage: {},
     xn.activation_scales: {"network": NET, "X": PART[0]},
     xn.gradient_scales: {"network": NET, "X": PART[0], "y": PART[1]},
-    xn.check_gradients: {"function": NET.twin(), "X": PART[0], "y": PART[1]},
+    xn.check_gradients: {"function": NET.clone(), "X": PART[0], "y": PART[1]},
     xn.choose_l2: OF_PARTS | {"l2": (0,)},
     xn.learning_curve: OF_PARTS,
     xn.diagnose: {"train_error": 0.1, "dev_error": 0.1},

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from xpnet.backends.select import why_not_compiled
-from xpnet.interrupts import held_back, unbroken
+from xpnet.interrupts import defer_sigint
 
 
 def press():
@@ -22,12 +22,12 @@ def test_it_comes_after_all_is_done():
     def work():
         press()
         press()
-        with held_back():
+        with defer_sigint():
             press()
         done.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        unbroken(work)()
+        defer_sigint()(work)()
     assert done
     with pytest.raises(KeyboardInterrupt):
         press()
@@ -35,12 +35,12 @@ def test_it_comes_after_all_is_done():
 
 def test_nothing_comes_if_nothing_was_pressed():
     before = signal.getsignal(signal.SIGINT)
-    assert unbroken(divmod)(7, 2) == (3, 1)
+    assert defer_sigint()(divmod)(7, 2) == (3, 1)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_error_stays_one():
-    with pytest.raises(ValueError, match="mine"), held_back():
+    with pytest.raises(ValueError, match="mine"), defer_sigint():
         raise ValueError("mine")
 
     def work():
@@ -48,7 +48,7 @@ def test_an_error_stays_one():
         raise ValueError("mine")
 
     with pytest.raises(KeyboardInterrupt) as raised:
-        unbroken(work)()
+        defer_sigint()(work)()
     assert isinstance(raised.value.__context__, ValueError)
 
 
@@ -56,7 +56,7 @@ def test_who_listens_hears_it_once(monkeypatch):
     heard = []
     before = signal.signal(signal.SIGINT, lambda *_: heard.append(True))
     try:
-        with held_back():
+        with defer_sigint():
             press()
             assert not heard
         assert heard == [True]
@@ -67,7 +67,7 @@ def test_who_listens_hears_it_once(monkeypatch):
 def test_where_it_is_ignored_it_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with held_back():
+        with defer_sigint():
             press()
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -76,7 +76,7 @@ def test_where_it_is_ignored_it_stays_so():
 
 def test_another_thread_may_use_it():
     found = []
-    thread = threading.Thread(target=lambda: found.append(unbroken(max)(1, 2)))
+    thread = threading.Thread(target=lambda: found.append(defer_sigint()(max)(1, 2)))
     thread.start()
     thread.join()
     assert found == [2]

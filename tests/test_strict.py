@@ -8,7 +8,7 @@ import pytest
 from strict import FUNCTIONS, UFUNC_KEYWORDS, UFUNCS, StrictArray, StrictBackend, WrongDeviceError
 
 import xpnet as xn
-from xpnet.backends.select import home, move
+from xpnet.backends.select import backend_of, move
 
 
 @pytest.fixture
@@ -467,9 +467,9 @@ def test_new_memory_has_shape_and_dtype(active, name):
 
 
 def test_the_library_takes_it_for_a_device(strict):
-    assert home(strict.asarray(HOST), strict) is strict
-    assert home(strict.asarray(HOST), xn.backends.select.select("cpu")) is strict
-    assert home(HOST, strict).device == "cpu"
+    assert backend_of(strict.asarray(HOST), strict) is strict
+    assert backend_of(strict.asarray(HOST), xn.backends.select.select("cpu")) is strict
+    assert backend_of(HOST, strict).device == "cpu"
     assert strict.owns(strict.asarray(HOST))
     assert not strict.owns(HOST)
     assert not strict.owns(StrictBackend().asarray(HOST))

@@ -2,13 +2,13 @@
 
 import sys
 
-from .interrupts import held_back
+from .interrupts import defer_sigint
 
 
 def main() -> None:
     """Run the command line; Ctrl-C while that is imported is told in a line, not in a traceback."""
     try:
-        with held_back():
+        with defer_sigint():
             from .cli.app import main as run
     except KeyboardInterrupt:
         print("stopped at once by Ctrl-C", file=sys.stderr)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Hold Ctrl-C back meanwhile; it comes right after.
+def defer_sigint() -> Iterator[None]:
+    """Defer Ctrl-C meanwhile: it comes right after. As a decorator, during each call.
 
     An import or a compilation that is broken off half-way may fail for the rest of the process.
-    Only the main thread hears Ctrl-C, so in others there is nothing to hold back.
+    Only the main thread hears Ctrl-C, so in others there is nothing to defer.
 
     Examples
     --------
     >>> try:
-    ...     with held_back():
+    ...     with defer_sigint():
     ...         signal.raise_signal(signal.SIGINT)
     ...         print("this is done first")
     ... except KeyboardInterrupt:
@@ -40,13 +39,3 @@ def held_back() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if pressed:
             signal.raise_signal(signal.SIGINT)
-
-
-def unbroken(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function during which Ctrl-C is held back."""
-
-    def held(*args: Any, **keywords: Any) -> Any:
-        with held_back():
-            return function(*args, **keywords)
-
-    return held

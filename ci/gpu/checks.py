@@ -66,7 +66,7 @@ def _compiles(device: Gpu, dtype: str) -> Outcome:
 
 def _products(device: Gpu) -> Outcome:
     with told() as lines:
-        kind = type(device.repeating(lambda repeater: repeater).kernels).__name__
+        kind = type(device.repeating(lambda replay: replay).kernels).__name__
     return not lines, "; ".join([kind, *lines])
 
 
@@ -172,7 +172,7 @@ def _train(backend: Any, name: str, dtype: str) -> tuple[list[Any], list[float]]
 
 def _step(device: Gpu, name: str, dtype: str) -> Outcome:
     with told(logging.DEBUG) as lines:
-        state, losses = _train(device.repeating(lambda repeater: repeater), name, dtype)
+        state, losses = _train(device.repeating(lambda replay: replay), name, dtype)
     eager, expected = _train(device.repeating(uncaptured), name, dtype)
     same = losses == expected and all(map(np.array_equal, state, eager))
     graphs = lines.count(CAPTURED)
@@ -206,7 +206,7 @@ def _curve(device: Gpu, what: str, dtype: str) -> Outcome:
     layers = [xn.Linear(64), xn.BatchNorm(), xn.ReLU(), xn.Dropout(0.2), xn.Linear(width)]
     found = []
     for backend in (select("cpu"), device.backend()):
-        more = {"replicas": 3} if "networks" in what else {}
+        more = {"members": 3} if "networks" in what else {}
         options = {"loss": loss, "n_features": X.shape[1], "dtype": dtype, **more}
         net = xn.Network(layers, device=backend, **options)
         trainer = xn.Trainer(net, xn.Adam(3e-3), l2=0.01)
@@ -250,7 +250,7 @@ def _replays(device: Gpu) -> Outcome:
     trainer = _made(backend, 32)
     X, y = _examples(CROSS_ENTROPY)
     with told(logging.DEBUG) as lines, backend.active():
-        x, labels = trainer.network.admit(X[:32], y[:32])
+        x, labels = trainer.network.prepare(X[:32], y[:32])
         for _ in range(device.size(3000, 40)):  # until as many numbers are computed ahead as ever
             loss = trainer.step(x, labels)
         float(loss)
@@ -278,7 +278,7 @@ def memory(device: Gpu) -> Iterator[Claim]:
     """Ask for more than the device has: it is told, and nothing is lost by it."""
     yield "the device's own refusal is known", partial(_refusal, device)
     yield "a batch that does not fit is told, and a smaller one trains", partial(_full, device)
-    yield "parts='auto' trains on it", partial(_in_parts, device)
+    yield "micro_batches='auto' trains on it", partial(_in_parts, device)
     yield "predictions come in smaller pieces", partial(_predictions, device)
 
 
@@ -320,7 +320,7 @@ def _in_parts(device: Gpu) -> Outcome:
     trainer = _made(device.backend(), width)
     with device.room(nbytes), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        history = trainer.fit(X, y, batch_size=len(X), epochs=1, monitor=0, parts="auto")
+        history = trainer.fit(X, y, batch_size=len(X), epochs=1, monitor=0, micro_batches="auto")
     said = [str(w.message) for w in caught if "parts" in str(w.message)]
     return bool(said) and np.isfinite(history["train_loss"]).all(), "; ".join(said) or "not told"
 

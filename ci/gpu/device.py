@@ -10,7 +10,7 @@ import machine
 import numpy as np
 
 from xpnet.backends import select as backend
-from xpnet.backends.capture import Repeat, call
+from xpnet.backends.capture import CapturedStep, call
 
 #: Whose versions a result needs.
 PACKAGES = ("numpy", "scipy", "cupy-cuda13x", "cupy-cuda12x", "torch", "triton", "jax", "jaxlib")
@@ -61,7 +61,7 @@ class Gpu:
         from xpnet.backends.cuda.cupy_backend import CupyBackend
 
         made = CupyBackend()
-        made.repeater = changed(made.repeater, how)
+        made.replay = changed(made.replay, how)
         return made
 
     @contextmanager
@@ -115,20 +115,20 @@ class Gpu:
             return False
 
 
-def uncaptured(repeater: Any) -> Callable[..., Any]:
+def uncaptured(replay: Any) -> Callable[..., Any]:
     """Call a function as it is, each time."""
     return call
 
 
-def unchecked(repeater: Any) -> Callable[..., Any]:
+def unchecked(replay: Any) -> Callable[..., Any]:
     """Capture, and believe the graph whatever it does."""
-    if isinstance(repeater, Repeat):
-        repeater._recorder.same = lambda pairs: [*pairs] != []
-    return repeater  # type: ignore[no-any-return]
+    if isinstance(replay, CapturedStep):
+        replay._recorder.same = lambda pairs: [*pairs] != []
+    return replay  # type: ignore[no-any-return]
 
 
 def changed(
-    repeater: Callable[..., Any], how: Callable[[Any], Callable[..., Any]]
+    replay: Callable[..., Any], how: Callable[[Any], Callable[..., Any]]
 ) -> Callable[..., Any]:
     """Return what makes a backend's repeaters and changes each."""
-    return lambda *arguments: how(repeater(*arguments))
+    return lambda *arguments: how(replay(*arguments))

@@ -77,7 +77,7 @@ class StandIn(Gpu):
 
     def repeating(self, how: Callable[[Any], Callable[..., Any]]) -> Any:  # noqa: D102
         made: Any = PretendedBackend()
-        made.repeater = changed(made.repeater, how)
+        made.replay = changed(made.replay, how)
         return made
 
     @contextmanager

@@ -197,7 +197,7 @@ def _members(device: Gpu, widths: tuple[int, ...]) -> Outcome:
     layers.append(xn.Linear(widths[-1]))
     for count in (MEMBERS, None):
         options = {"loss": "softmax_cross_entropy", "n_features": widths[0], "device": backend}
-        more = {} if count is None else {"replicas": count}
+        more = {} if count is None else {"members": count}
         laps.append(Lap(_Steps(xn.Trainer(xn.Network(layers, **options, **more)), x, y), pace))
     found = [[lap.time() for lap in laps] for _ in range(pace.rounds[0])]
     many, one = (sorted(column)[len(found) // 2] for column in zip(*found, strict=True))
@@ -214,7 +214,7 @@ class _Steps:
     def __init__(self, trainer: Any, x: Any, y: Any) -> None:
         self.trainer, backend = trainer, trainer.backend
         with backend.active():
-            self.data = trainer.network.admit(x, y)
+            self.data = trainer.network.prepare(x, y)
         self.synchronize = backend.synchronize
 
     def step(self) -> Any:

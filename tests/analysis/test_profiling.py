@@ -632,7 +632,11 @@ def test_which_batch_sizes_are_tried():
     [
         ({"seconds": 0}, ValueError, "seconds is 0: give a finite number above 0"),
         ({"seconds": float("inf")}, ValueError, "seconds is inf"),
-        ({"training": False, "prediction": False}, ValueError, "neither training nor prediction"),
+        (
+            {"training": False, "prediction": False},
+            ValueError,
+            "training and prediction are both False",
+        ),
         ({"batch_sizes": []}, ValueError, "there is none to try"),
         ({"batch_sizes": [1]}, ValueError, "a batch size is 1: give 2 or more"),
         ({"batch_sizes": 32}, TypeError, "batch_sizes is 32: give several"),

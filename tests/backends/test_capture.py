@@ -10,7 +10,7 @@ from emulator import CapturedLauncher, stand_in, why_no_compiler
 from strict import StrictBackend
 
 import xpnet as xn
-from xpnet.backends.capture import WARM_UP, Repeat
+from xpnet.backends.capture import WARM_UP, CapturedStep
 from xpnet.backends.select import select, why_no_cuda
 from xpnet.train import step_scalars
 
@@ -34,7 +34,7 @@ OPTIMIZERS = [
 class Eager(StrictBackend):
     """The stand-in without graphs."""
 
-    def repeater(self, state=(), fresh=tuple):
+    def replay(self, state=(), fresh=tuple):
         return lambda function, *arrays: function(*arrays)
 
 
@@ -53,7 +53,7 @@ def uncaptured():
     from xpnet.backends.cuda.cupy_backend import CupyBackend
 
     class EagerCupy(CupyBackend):
-        repeater = Eager.repeater
+        replay = Eager.replay
 
     return EagerCupy()
 
@@ -206,7 +206,7 @@ def test_a_graph_s_memory_stays_when_a_batch_of_another_size_comes(fast, slow, w
 
     def train(trainer):
         w = None if weights is None else weights[:n]
-        trainer.fit(X[:n], Y[:n], batch_size=10, epochs=4, sample_weight=w, parts=parts)
+        trainer.fit(X[:n], Y[:n], batch_size=10, epochs=4, sample_weight=w, micro_batches=parts)
 
     assert_same(*both(fast, slow, train))
 
@@ -226,7 +226,7 @@ def test_single_steps_of_sizes_that_grow(fast, slow):
 def test_labels_with_gaps(fast, slow):
     def train(trainer):
         with trainer.backend.active():
-            x, y = trainer.network.admit(X[:20], Y[:20])
+            x, y = trainer.network.prepare(X[:20], Y[:20])
             y = trainer.backend.xp.stack([y, y * 0], 1)[:, 0]
         trainer.told = [float(trainer.step(x, y)) for _ in range(6)]
 
@@ -240,7 +240,7 @@ def test_several_networks_at_once(fast, slow):
         for i in range(8):
             trainer.step(X[i : i + 20], Y[i : i + 20])
 
-    assert_same(*both(fast, slow, train, replicas=3))
+    assert_same(*both(fast, slow, train, members=3))
 
 
 @each_pair
@@ -293,7 +293,7 @@ def test_a_fit_s_graphs_and_data_are_let_go(strict):
 def test_ten_thousand_replays_take_no_memory(strict):
     trainer = xn.Trainer(network(strict, [xn.Linear(4)]), xn.SGD(1e-3))
     with strict.active():
-        x, y = trainer.network.admit(X[:8], Y[:8])
+        x, y = trainer.network.prepare(X[:8], Y[:8])
     for _ in range(3000):  # until the steps' numbers are computed for as many steps as ever
         trainer.step(x, y)
     before = strict.taken
@@ -320,7 +320,7 @@ def test_parts_of_what_can_t_be_captured():
     found = []
     for backend in (StrictBackend(captures_products=False), Eager()):
         trainer = xn.Trainer(network(backend))
-        trainer.fit(X, Y, batch_size=110, epochs=6, parts=2)
+        trainer.fit(X, Y, batch_size=110, epochs=6, micro_batches=2)
         found.append(trainer)
     assert_same(*found)
 
@@ -427,7 +427,7 @@ def test_a_capture_that_does_not_come_about_harms_nothing(kind, captures):
 
 def test_an_error_in_what_is_captured_is_raised_as_it_is():
     strict = StrictBackend()
-    repeat = Repeat(strict)
+    repeat = CapturedStep(strict)
 
     def broken(x):
         raise ValueError("broken")
@@ -441,7 +441,7 @@ def test_a_capture_computes_nothing_and_a_replay_everything(strict):
     xp = strict.xp
     with strict.active():
         total, x = strict.asarray(np.zeros(3)), strict.asarray(np.ones(3))
-        repeat = Repeat(strict, [total])
+        repeat = CapturedStep(strict, [total])
 
         def add(x):
             xp.add(total, x, out=total)
@@ -458,7 +458,7 @@ def test_a_capture_computes_nothing_and_a_replay_everything(strict):
 def test_the_caller_s_arrays_are_read_and_never_written(strict):
     trainer = xn.Trainer(network(strict))
     with strict.active():
-        data = [trainer.network.admit(X[i : i + 20], Y[i : i + 20]) for i in range(9)]
+        data = [trainer.network.prepare(X[i : i + 20], Y[i : i + 20]) for i in range(9)]
     before = [[a.data.copy() for a in pair] for pair in data]
     for x, y in data:
         trainer.step(x, y)

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from emulator import overriding
-from parity import CASES, CURVES, Draw, compare, on_device, replaced
+from parity import ACTIVATION_SPECS, CASES, Draw, compare, on_device, replaced
 
 import xpnet as xn
 from xpnet.backends.numpy_backend import NumpyBackend
-from xpnet.backends.reference import Curve, Kernels
+from xpnet.backends.reference import ActivationSpec, Kernels
 from xpnet.backends.select import select, why_not_compiled
 
 SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1), (30, 1, 5)]
@@ -45,31 +45,31 @@ def test_something_is_replaced(backend):
 
 
 def test_the_reference_joins_nothing():
-    assert Kernels.joins == frozenset()
-    assert not Kernels.joins_dropout
+    assert Kernels.fusible == frozenset()
+    assert not Kernels.fuses_dropout
 
 
-@pytest.mark.parametrize("curve", CURVES[1:], ids=lambda curve: curve.name)
-def test_a_curve_s_way_back_is_its_derivative(backend, curve):
+@pytest.mark.parametrize("activation", ACTIVATION_SPECS[1:], ids=lambda activation: activation.name)
+def test_a_curve_s_way_back_is_its_derivative(backend, activation):
     z = np.linspace(-2, 2, 40).reshape(4, 10) + 0.01
     step = 1e-6
 
     def bent(z):
         out = backend.asarray(z.copy())
-        backend.kernels.bend(curve, out)
+        backend.kernels.activation(activation, out)
         return backend.to_host(out).copy()
 
     dy = backend.asarray(np.ones_like(z))
-    backend.kernels.bend_backward(curve, backend.asarray(bent(z)), dy)
+    backend.kernels.activation_backward(activation, backend.asarray(bent(z)), dy)
     slopes = (bent(z + step) - bent(z - step)) / (2 * step)
     np.testing.assert_allclose(backend.to_host(dy), slopes, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["linear", "batch_norm_inference"])
-@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
+@pytest.mark.parametrize("activation", ACTIVATION_SPECS, ids=lambda activation: activation.name)
 @each_backend
-def test_what_is_no_number_stays_none(backend, curve, name):
-    arguments = CASES[name][CURVES.index(curve)](Draw(4, 3, 3, "float32"))
+def test_what_is_no_number_stays_none(backend, activation, name):
+    arguments = CASES[name][ACTIVATION_SPECS.index(activation)](Draw(4, 3, 3, "float32"))
     arguments["x"][1, 1] = np.nan
     arguments = {k: on_device(backend, v) for k, v in arguments.items()}
     with backend.active():
@@ -119,7 +119,7 @@ class Mixed(Doubling, xn.Tanh):
 class Curved(Doubling, xn.Tanh):
     """One that says, wrongly but by itself, what the layer before may compute."""
 
-    curve = xn.Tanh.curve
+    activation = xn.Tanh.activation
 
 
 class Heir(Mixed):
@@ -152,8 +152,8 @@ def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
         xn.Network([*layers, xn.Linear(1)], device="cpu", fused=fused, **options)
         for fused in (True, False)
     )
-    assert [curve.name for _, curve in fused._chain] == [*joined, "identity"]
-    assert [curve.name for _, curve in plain._chain] == ["identity"] * (len(layers) + 1)
+    assert [activation.name for _, activation in fused._chain] == [*joined, "identity"]
+    assert [activation.name for _, activation in plain._chain] == ["identity"] * (len(layers) + 1)
     x = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
     np.testing.assert_allclose(fused.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
     for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
@@ -188,8 +188,8 @@ class Forgetful(xn.Dropout):
 def test_dropout_behind_a_relu_is_joined_and_draws_the_same_mask(backend, layers, left):
     options = {"loss": "mean_squared_error", "n_features": 4, "dtype": "float64"}
     plain = xn.Network([*layers, xn.Linear(1)], device="cpu", fused=False, **options)
-    joined = plain.twin(backend)
-    drops = backend.kernels.joins_dropout
+    joined = plain.clone(backend)
+    drops = backend.kernels.fuses_dropout
     assert len(plain._chain) == len(layers) + 1
     assert len(joined._chain) == (left if drops else len(layers)) + 1
     rng = np.random.default_rng(0)
@@ -208,8 +208,8 @@ def test_dropout_behind_a_relu_is_joined_and_draws_the_same_mask(backend, layers
 def test_who_says_so_by_himself_is_joined():
     layers = [xn.Linear(3), Curved(), xn.Linear(1)]
     net = xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu")
-    joins = net.backend.kernels.joins
-    assert len(net._chain) == (2 if joins else 3)
+    fusible = net.backend.kernels.fusible
+    assert len(net._chain) == (2 if fusible else 3)
 
 
 def test_options_of_a_class_reach_the_classes_beside():
@@ -236,7 +236,7 @@ def test_two_activations_in_a_row_train_as_one_by_one(backend):
         )
         for option in ({}, {"fused": False})
     ]
-    nets[0] = nets[0].twin(backend)
+    nets[0] = nets[0].clone(backend)
     for net in nets:
         trainer = xn.Trainer(net, xn.SGD(0.01))
         for _ in range(5):
@@ -248,7 +248,7 @@ def test_two_activations_in_a_row_train_as_one_by_one(backend):
 @each_backend
 def test_several_networks_at_once_are_not_joined(backend):
     layers = [xn.Linear(3), xn.ReLU(), xn.Linear(1)]
-    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, replicas=2)
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, members=2)
     assert len(net._chain) == len(layers)
 
 
@@ -274,7 +274,7 @@ def test_long_sums_keep_their_digits(backend):
         statistics = [backend.asarray(a) for a in (mean, variance, inverse)]
         ones, zeros = backend.xp.ones_like(statistics[0]), backend.xp.zeros_like(statistics[0])
         kernels.batch_norm(x_hat, ones, zeros, 1e-5, *statistics, x_hat, x_hat.copy())
-        kernels.linear_backward(*arrays, None, Curve("relu"))
+        kernels.linear_backward(*arrays, None, ActivationSpec("relu"))
     found = [backend.to_host(a) for a in (arrays[5], *statistics[:2])]
     # BLAS adds up as it likes; a loop from the first to the last is wrong by 1e-3.
     np.testing.assert_allclose(found[0][0], expected.sum(axis=0), rtol=1e-5)

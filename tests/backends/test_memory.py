@@ -25,7 +25,7 @@ def test_a_batch_that_does_not_fit_is_told_and_a_smaller_one_trains():
     message = (
         r"cuda:0 ran out of memory in training on batches of 4,000 examples "
         r"\(897 parameters, float32\): out of memory allocating [\d,]+ bytes. "
-        r"Try a smaller batch_size or parts='auto'$"
+        r"Try a smaller batch_size or micro_batches='auto'$"
     )
     with pytest.raises(xn.OutOfMemoryError, match=message) as raised:
         ours.fit(X, Y, batch_size=4000, epochs=1)
@@ -85,7 +85,7 @@ def fitted(device, parts, layers=None, **options):
     ours = xn.Trainer(net, xn.Adam(0.01), l2=0.3, clip_norm=0.5)
     labels = (X[:, 0] > 0) + 1 * (X[:, 1] > 0)
     options = {"batch_size": 64, "epochs": 3, "monitor": 0, **options}
-    ours.fit(X[:300], labels[:300], parts=parts, **options)
+    ours.fit(X[:300], labels[:300], micro_batches=parts, **options)
     state = net.parameters, net.statistics, *ours.moments
     return ours, [np.array(device.to_host(array)) for array in state]
 
@@ -99,19 +99,19 @@ def test_parts_make_the_update_of_the_whole(device, parts, weights):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)
     losses = (trainer.history["train_loss"] for trainer in (whole, cut))
     np.testing.assert_allclose(*losses, rtol=1e-10)
-    assert cut.updates.parts.count == 1  # for the next fit
+    assert cut.updates.accumulation.count == 1  # for the next fit
 
 
 def test_parts_of_several_networks(device):
     nets = [
         xn.Network(
-            [xn.Linear(1)], loss="mean_squared_error", n_features=12, device=device, replicas=3
+            [xn.Linear(1)], loss="mean_squared_error", n_features=12, device=device, members=3
         )
         for _ in range(2)
     ]
     for net, count in zip(nets, (1, 4), strict=True):
         ours = xn.Trainer(net, xn.SGD(0.01))
-        ours.updates.parts.count = count
+        ours.updates.accumulation.count = count
         loss = device.to_host(ours.step(X[:50], Y[:50] * 1.0))
         assert loss.shape == (3,)
     found = [device.to_host(net.parameters) for net in nets]
@@ -121,16 +121,16 @@ def test_parts_of_several_networks(device):
 def test_parts_under_batch_norm_have_two_examples_at_least(device):
     layers = [xn.Linear(16), xn.BatchNorm(), xn.ReLU(), xn.Linear(3)]
     ours, state = fitted(device, 1000, layers)
-    ours.updates.parts.count = 1000
-    assert ours.updates.parts.size(64) == 2
-    assert ours.updates.parts.size(65) == 3
+    ours.updates.accumulation.count = 1000
+    assert ours.updates.accumulation.size(64) == 2
+    assert ours.updates.accumulation.size(65) == 3
     assert all(np.isfinite(array).all() for array in state)
 
 
 def test_each_part_has_masks_of_its_own(device):
     ours, _ = fitted(device, 4, [xn.Dropout(0.5), xn.Linear(3)], epochs=1)
     net, rows = ours.network, np.ones((8, 12))
-    ours.updates.parts.count = 2
+    ours.updates.accumulation.count = 2
     keys = set()
     original = net.loss_and_gradient
     net.loss_and_gradient = lambda *a: (
@@ -145,8 +145,8 @@ def test_each_part_has_masks_of_its_own(device):
 def test_a_fit_that_is_refused_leaves_no_parts(parts):
     ours = trainer(StrictBackend())
     with pytest.raises(ValueError, match="batch_size"):
-        ours.fit(X, Y, batch_size=0, parts=parts)
-    assert (ours.updates.parts.count, ours.updates.parts.splits) == (1, False)
+        ours.fit(X, Y, batch_size=0, micro_batches=parts)
+    assert (ours.updates.accumulation.count, ours.updates.accumulation.splits) == (1, False)
 
 
 @pytest.mark.filterwarnings("ignore:batches of 50 examples")
@@ -165,7 +165,7 @@ def test_a_step_that_is_broken_off_and_made_in_parts_counts_once(strict):
     for parts in (2, "auto"):
         net = xn.Network(layers, loss="softmax_cross_entropy", n_features=12, device=strict)
         strict.kernels.product = product if parts == 2 else full_at_first
-        xn.Trainer(net).fit(X[:50], labels, batch_size=50, epochs=1, monitor=0, parts=parts)
+        xn.Trainer(net).fit(X[:50], labels, batch_size=50, epochs=1, monitor=0, micro_batches=parts)
         states.append(net.state())
     assert len(calls) > 1
     for name, array in states[0].items():
@@ -176,7 +176,7 @@ def test_memory_that_does_not_suffice_is_met_with_parts():
     small = StrictBackend(memory=1_000_000)
     ours = trainer(small)
     with pytest.warns(UserWarning, match="batches of 4,000 examples don't fit: in") as told:
-        ours.fit(X, Y, batch_size=4000, epochs=3, monitor=0, parts="auto")
+        ours.fit(X, Y, batch_size=4000, epochs=3, monitor=0, micro_batches="auto")
     assert ours.steps == 3
     same = trainer(StrictBackend())
     same.fit(X, Y, batch_size=4000, epochs=3, monitor=0)
@@ -193,8 +193,8 @@ def test_batch_norm_s_change_of_meaning_is_said():
     small = StrictBackend(memory=900_000)
     layers = [xn.Linear(64), xn.BatchNorm(), xn.ReLU(), xn.Linear(1)]
     net = xn.Network(layers, loss="sigmoid_cross_entropy", n_features=12, device=small)
-    with pytest.warns(UserWarning, match="Batch norm then takes each part's statistics"):
-        xn.Trainer(net).fit(X, Y, batch_size=4000, epochs=1, monitor=0, parts="auto")
+    with pytest.warns(UserWarning, match="Batch norm then takes each micro-batch's statistics"):
+        xn.Trainer(net).fit(X, Y, batch_size=4000, epochs=1, monitor=0, micro_batches="auto")
 
 
 @pytest.mark.slow
@@ -202,11 +202,14 @@ def test_where_even_parts_do_not_help_it_is_told():
     small = StrictBackend()
     ours = trainer(small, width=3000)
     small.memory = small.taken + 30_000  # the data fit, and not even one example's units
-    with pytest.raises(xn.OutOfMemoryError), pytest.warns(UserWarning, match="parts from now on"):
-        ours.fit(X[:40], Y[:40], batch_size=40, epochs=1, monitor=0, parts="auto")
+    with (
+        pytest.raises(xn.OutOfMemoryError),
+        pytest.warns(UserWarning, match="micro-batches from now on"),
+    ):
+        ours.fit(X[:40], Y[:40], batch_size=40, epochs=1, monitor=0, micro_batches="auto")
 
 
 @pytest.mark.parametrize("parts", [0, -1, 1.5, "some", None])
 def test_parts_that_are_none_are_refused(parts):
-    with pytest.raises((TypeError, ValueError), match="parts is"):
-        trainer(select("cpu")).fit(X, Y, parts=parts)
+    with pytest.raises((TypeError, ValueError), match="micro_batches is"):
+        trainer(select("cpu")).fit(X, Y, micro_batches=parts)

@@ -119,11 +119,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, more):
             "import signal, sys\n"
             "from xpnet.cli import app\n"
             "from xpnet.train import checkpoints\n"
-            "begin = checkpoints.Keeper.begin\n"
+            "begin = checkpoints.CheckpointManager.begin\n"
             "def press(self, trainer):\n"
             "    begin(self, trainer)\n"
             "    signal.raise_signal(signal.SIGINT)\n"
-            "checkpoints.Keeper.begin = press\n"
+            "checkpoints.CheckpointManager.begin = press\n"
             "app.main()\n"
         )
         done = subprocess.run(
@@ -307,8 +307,8 @@ def test_ctrl_c_at_once_says_how_to_go_on(run, monkeypatch):  # noqa: F811
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    begin = checkpoints.Keeper.begin
-    monkeypatch.setattr(checkpoints.Keeper, "begin", press)
+    begin = checkpoints.CheckpointManager.begin
+    monkeypatch.setattr(checkpoints.CheckpointManager, "begin", press)
     code, _, err = run("train", *QUICK, "--checkpoint", "run")
     assert (code, err) == (
         130,

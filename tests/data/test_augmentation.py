@@ -254,9 +254,12 @@ def test_mixup_without_mixed_labels_has_the_same_gradient_on_average(alpha):
 
     places = (np.arange(200_000) + 0.5) / 200_000
     share = betaincinv(alpha, alpha, places)
-    weigh = share[:, None, None]
+    normalize_weights = share[:, None, None]
     published = [
-        (weigh * gradient(share, i, i) + (1 - weigh) * gradient(share, i, 1 - i)).mean(axis=0)
+        (
+            normalize_weights * gradient(share, i, i)
+            + (1 - normalize_weights) * gradient(share, i, 1 - i)
+        ).mean(axis=0)
         for i in (0, 1)
     ]
     ours = [gradient(betaincinv(alpha + 1, alpha, places), i, i).mean(axis=0) for i in (0, 1)]

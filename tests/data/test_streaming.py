@@ -196,9 +196,9 @@ def test_whole_numbers_are_not_read_to_be_checked(tmp_path, monkeypatch, labels)
 
     file = in_file(tmp_path, kinds()["bytes"])
     monkeypatch.setattr(Streamed, "__getitem__", refuse)
-    network("cpu").admit(file, labels)
+    network("cpu").prepare(file, labels)
     with pytest.raises(AssertionError, match="read"):
-        network("cpu").admit(in_file(tmp_path, kinds()["float32"], "f.npy"), labels)
+        network("cpu").prepare(in_file(tmp_path, kinds()["float32"], "f.npy"), labels)
 
 
 # -- arrays that the device has no room for ----
@@ -212,7 +212,7 @@ def test_an_array_too_large_for_the_device_stays_on_the_host_and_trains_alike(ki
     for memory in (None, 340_000):
         device = StrictBackend(memory=memory)
         net = network(device)
-        admitted, _ = net.admit(X, y)
+        admitted, _ = net.prepare(X, y)
         assert isinstance(admitted, Streamed) == (memory is not None)
         del admitted
         trainer = xn.Trainer(net)
@@ -234,7 +234,7 @@ def test_a_fit_to_an_array_on_the_host_is_captured_as_a_graph(labels):
 
 def test_a_small_array_is_copied_to_the_device(strict, labels):
     strict.memory = 10**6
-    assert strict.owns(network(strict).admit(kinds()["float32"], labels)[0])
+    assert strict.owns(network(strict).prepare(kinds()["float32"], labels)[0])
 
 
 def test_batches_pass_by_two_places_in_turns(device):

@@ -364,7 +364,7 @@ class TestStopping:
 
     @BOTH
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-    @pytest.mark.parametrize("place", ["initialize", "admit", "forward"])
+    @pytest.mark.parametrize("place", ["initialize", "prepare", "forward"])
     def test_ctrl_c_before_the_first_step_leaves_one_too(self, kind, solver, place, monkeypatch):
         def press(network, *arguments, **options):
             monkeypatch.setattr(xn.Network, place, original)

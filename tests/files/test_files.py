@@ -194,9 +194,9 @@ def test_the_architecture_is_json_in_the_metadata(backend, path):
 
 def test_replicas_are_refused(backend, path):
     net = xn.Network(
-        [xn.Linear(2)], loss="mean_squared_error", n_features=2, device=backend, replicas=2
+        [xn.Linear(2)], loss="mean_squared_error", n_features=2, device=backend, members=2
     )
-    with pytest.raises(ValueError, match="takes a single network; this one has 2 replicas"):
+    with pytest.raises(ValueError, match="takes a single network; this one has 2 members"):
         net.save(path)
     assert not path.exists()
 
@@ -415,7 +415,7 @@ def in_network(**changes):
         (in_network(random_state=None), "random_state is None"),
         (in_network(random_state=...), "random_state"),
         (in_network(layers=...), "layers"),
-        (in_network(replicas=2), "replicas"),
+        (in_network(members=2), "members"),
         (in_network(layers=[]), "not expected"),
         (in_network(layers=[None]), "can't be built"),
         (in_network(layers=None), "can't be built"),

@@ -150,7 +150,7 @@ def _alter_document(draw, document):
         if what == "delete":
             del parent[key]
         elif what == "add" and isinstance(parent, dict):
-            parent[draw(st.sampled_from(["extra", "replicas", "device", "", "n_inputs"]))] = value
+            parent[draw(st.sampled_from(["extra", "members", "device", "", "n_inputs"]))] = value
         elif what == "double" and isinstance(parent, list):
             parent.insert(key, copy.deepcopy(parent[key]))
         elif what == "wrap":

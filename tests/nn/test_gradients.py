@@ -189,7 +189,7 @@ def test_dropout(backend, p, place, activation):
     X, Y = data(net)
     assert xn.check_gradients(net, X, Y) < LIMIT
     # Something was dropped, or it would be no check of dropout.
-    dropped = on_host(backend, net.loss_and_gradient(*net.admit(X, Y)))
+    dropped = on_host(backend, net.loss_and_gradient(*net.prepare(X, Y)))
     assert abs(float(dropped) - net.evaluate(X, Y)["loss"]) > 1e-3
 
 
@@ -296,8 +296,8 @@ class DropoutThatForgetsItsMask(xn.Dropout):
 
 
 class ErrorWithoutItsTwo(MeanSquaredError):
-    def compute(self, k, z, y, share, b):
-        super().compute(k, z, y, share, b)
+    def compute(self, k, z, y, example_weight, b):
+        super().compute(k, z, y, example_weight, b)
         b.dz *= 0.5
 
 
@@ -477,13 +477,13 @@ def test_bad_arguments_are_refused(backend):
         xn.check_gradients(net, X, Y, l2=-1)
     with pytest.raises(ValueError, match=r"the network takes \(examples, 4\)"):
         xn.check_gradients(net, X[:, :3], Y)
-    replicas = xn.Network(
+    members = xn.Network(
         [xn.Linear(2)],
         loss="mean_squared_error",
         n_features=4,
         device=backend,
         dtype="float64",
-        replicas=2,
+        members=2,
     )
     with pytest.raises(ValueError, match="check_gradients takes a single network"):
-        xn.check_gradients(replicas, X, Y)
+        xn.check_gradients(members, X, Y)

@@ -162,7 +162,7 @@ def test_initialize_goes_back_to_the_start(backend):
 
 
 def test_replicas_have_weights_of_their_own(backend):
-    net = network(backend, DEEP, replicas=3)
+    net = network(backend, DEEP, members=3)
     weights = np.array(backend.to_host(net.layers[0].parameters["weight"]))
     assert weights.shape == (3, 20, 4)
     assert len(np.unique(weights)) == weights.size
@@ -214,7 +214,7 @@ def test_zero_weights_without_a_hidden_layer_learn(backend):
 def test_small_random_weights_leave_zero(backend):
     # What the notes do instead: N(0, 0.01²).
     net = network(backend, [xn.Linear(5, init="normal"), xn.Tanh(), xn.Linear(1, init="normal")])
-    net.loss_and_gradient(*net.admit(np.eye(4), np.ones(4)))
+    net.loss_and_gradient(*net.prepare(np.eye(4), np.ones(4)))
     assert all(np.abs(value).max() > 0 for value in gradients(net).values())
 
 

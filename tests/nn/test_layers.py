@@ -290,7 +290,7 @@ def test_a_bias_under_batch_norm_is_idle(backend):
     state = draw_state(net, 0)
     net.load_state(state)
     rng = np.random.default_rng(9)
-    x, y = net.admit(rng.standard_normal((8, 4)), rng.standard_normal((8, 2)))
+    x, y = net.prepare(rng.standard_normal((8, 4)), rng.standard_normal((8, 2)))
     before = float(on_host(backend, net.loss_and_gradient(x, y)))
     d = gradients(net)
     assert np.abs(d["0.bias"]).max() < 1e-14 < 1e-3 < np.abs(d["0.weight"]).max()
@@ -325,7 +325,7 @@ def test_nobody_computes_the_gradient_of_the_network_s_input(backend, monkeypatc
     for layer in first:
         monkeypatch.setattr(type(layer), "backward", refuse)
     net = network(backend, [*first, xn.Linear(3), xn.Sigmoid(), xn.Linear(2)])
-    net.loss_and_gradient(*net.admit(np.ones((2, 4)), np.ones((2, 2))))
+    net.loss_and_gradient(*net.prepare(np.ones((2, 4)), np.ones((2, 2))))
     assert wanted == [False, True]
     assert backwards == [True, False]
 
@@ -396,7 +396,7 @@ def test_dropout_s_masks_differ_between_seeds_and_replicas_in_one_step(backend):
             backend,
             [xn.Dropout(0.5), xn.Linear(2)],
             n_features=64,
-            replicas=2,
+            members=2,
             random_state=seed,
         )
         net.parameters[...] = 1.0
@@ -449,7 +449,7 @@ def test_no_layer_writes_over_what_its_neighbour_needs(backend, first, second):
     X, Y = rng.standard_normal((6, 4)), rng.standard_normal((6, 2))
     for net in (shared, apart):
         net.load_state(state)
-        net.loss_and_gradient(*net.admit(X, Y))
+        net.loss_and_gradient(*net.prepare(X, Y))
     theirs = gradients(apart)
     for name, ours in gradients(shared).items():
         np.testing.assert_allclose(ours, theirs[name], rtol=0, atol=1e-14, err_msg=name)
@@ -481,10 +481,10 @@ def test_a_short_batch_after_a_long_one(backend):
     used, fresh = network(backend, layers), network(backend, layers)
     state = draw_state(used, 14)
     used.load_state(state)
-    used.loss_and_gradient(*used.admit(X, Y))
+    used.loss_and_gradient(*used.prepare(X, Y))
     used.load_state(state)
     fresh.load_state(state)
-    losses = [net.loss_and_gradient(*net.admit(X[:4], Y[:4])) for net in (used, fresh)]
+    losses = [net.loss_and_gradient(*net.prepare(X[:4], Y[:4])) for net in (used, fresh)]
     assert on_host(backend, losses[0]) == on_host(backend, losses[1])
     expected = gradients(fresh)
     for name, value in gradients(used).items():
@@ -507,16 +507,16 @@ def test_leading_axes_are_free(backend):
         xn.Tanh(),
         xn.Linear(3),
     ]
-    together = network(backend, layers, loss="softmax_cross_entropy", replicas=3)
+    together = network(backend, layers, loss="softmax_cross_entropy", members=3)
     rng = np.random.default_rng(15)
     X, y = rng.standard_normal((7, 4)), rng.integers(3, size=7)
-    losses = on_host(backend, together.loss_and_gradient(*together.admit(X, y)))
+    losses = on_host(backend, together.loss_and_gradient(*together.prepare(X, y)))
     assert losses.shape == (3,)
     assert len(set(losses)) == 3
     for i in range(3):
         single = network(backend, layers, loss="softmax_cross_entropy")
         single.parameters[...] = together.parameters[i]
-        loss = on_host(backend, single.loss_and_gradient(*single.admit(X, y)))
+        loss = on_host(backend, single.loss_and_gradient(*single.prepare(X, y)))
         assert losses[i] == pytest.approx(float(loss), rel=1e-13)
         for ours, theirs in [
             (together.gradients, single.gradients),

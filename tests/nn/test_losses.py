@@ -142,10 +142,10 @@ def weighed(backend, name, z, y, weights):
     n, m = z.shape
     b = loss.buffers(Workspace(backend, (), np.dtype(float), n).allocator("loss", n), m)
     empty = {k: backend.xp.empty((1, 1)) for k in ("total", "safe", "decay")}
-    work = SimpleNamespace(share=backend.xp.empty((n, 1)), **empty)
-    kernels.weigh(backend.asarray(np.array(weights, float)[:, None]), 0.5, work)
+    work = SimpleNamespace(example_weight=backend.xp.empty((n, 1)), **empty)
+    kernels.normalize_weights(backend.asarray(np.array(weights, float)[:, None]), 0.5, work)
     targets = backend.asarray(loss.targets(np.asarray(y), m, np.dtype(float)))
-    dz = loss.gradient(kernels, backend.asarray(z), targets, b, work.share)
+    dz = loss.gradient(kernels, backend.asarray(z), targets, b, work.example_weight)
     decay = on_host(backend, work.decay).item()
     return float(on_host(backend, b.loss)), on_host(backend, dz), decay
 
@@ -317,7 +317,7 @@ def test_decide(backend):
 
 
 @pytest.mark.parametrize(
-    ("name", "z", "y", "mistakes", "per"),
+    ("name", "z", "y", "error_sum", "error_count"),
     [
         ("softmax_cross_entropy", [[2, 1], [0, 3], [1, 0]], [0, 0, 0], 1, 3),
         ("sigmoid_cross_entropy", [[2], [-1], [0.5], [-3]], [1, 1, 0, 0], 2, 4),
@@ -327,13 +327,13 @@ def test_decide(backend):
         ("mean_squared_error", [[1], [3], [1]], [1, 2, 3], 5, 2),
     ],
 )
-def test_mistakes(backend, name, z, y, mistakes, per):
+def test_mistakes(backend, name, z, y, error_sum, error_count):
     loss = LOSSES[name]()
     z = np.array(z, np.float64)
     targets = backend.asarray(loss.targets(np.array(y), z.shape[1], z.dtype))
-    found = on_host(backend, loss.mistakes(backend.xp, backend.asarray(z), targets))
-    assert float(found) == mistakes
-    assert loss.per(backend.xp, targets) == per
+    found = on_host(backend, loss.error_sum(backend.xp, backend.asarray(z), targets))
+    assert float(found) == error_sum
+    assert loss.error_count(backend.xp, targets) == error_count
 
 
 def test_error_is_the_share_of_wrong_examples(backend):

@@ -104,12 +104,12 @@ def minimise(backend, optimizer, start, gradient, steps, dtype="float64"):
     p = backend.asarray(np.array(start, dtype))
     g, scratch = xp.zeros_like(p), xp.empty_like(p)
     moments = [xp.zeros_like(p) for _ in range(optimizer.n_moments)]
-    row = xp.empty(len(optimizer.numbers(0, 0.0)), p.dtype)
-    numbers = [row[i : i + 1] for i in range(len(row))]
+    row = xp.empty(len(optimizer.scalars(0, 0.0)), p.dtype)
+    scalars = [row[i : i + 1] for i in range(len(row))]
     for step in range(steps):
         xp.copyto(g, backend.asarray(gradient(on_host(backend, p)).astype(dtype)))
-        xp.copyto(row, backend.asarray(np.array(optimizer.numbers(step, 0.0), dtype)))
-        optimizer.update(backend.kernels, p, g, moments, numbers, scratch)
+        xp.copyto(row, backend.asarray(np.array(optimizer.scalars(step, 0.0), dtype)))
+        optimizer.update(backend.kernels, p, g, moments, scalars, scratch)
     return on_host(backend, p)
 
 
@@ -173,8 +173,8 @@ def test_gradients_are_left_as_they_were(backend, name):
     xp = backend.xp
     p, g = backend.asarray(np.ones(4)), backend.asarray(np.arange(4.0))
     moments = [xp.zeros_like(p) for _ in range(optimizer.n_moments)]
-    numbers = [backend.asarray(np.array([v])) for v in optimizer.numbers(0, 0.0)]
-    optimizer.update(backend.kernels, p, g, moments, numbers, xp.empty_like(p))
+    scalars = [backend.asarray(np.array([v])) for v in optimizer.scalars(0, 0.0)]
+    optimizer.update(backend.kernels, p, g, moments, scalars, xp.empty_like(p))
     np.testing.assert_array_equal(on_host(backend, g), np.arange(4.0))
 
 
@@ -183,11 +183,11 @@ def test_numbers_depend_on_nothing_but_the_step_and_epoch(name):
     optimizer = TABLE[name][0]
     rate = xn.Exponential(0.1, decay=0.9, per="step")
     for one in (optimizer, type(optimizer)(**{**arguments(optimizer), "learning_rate": rate})):
-        forth = [one.numbers(step, step / 3) for step in range(20)]
-        back = [one.numbers(step, step / 3) for step in reversed(range(20))]
+        forth = [one.scalars(step, step / 3) for step in range(20)]
+        back = [one.scalars(step, step / 3) for step in reversed(range(20))]
         assert forth == back[::-1]
-        assert len({len(numbers) for numbers in forth}) == 1
-        assert all(type(v) is float for numbers in forth for v in numbers)
+        assert len({len(scalars) for scalars in forth}) == 1
+        assert all(type(v) is float for scalars in forth for v in scalars)
 
 
 @each_optimizer
@@ -234,7 +234,7 @@ def test_trainer_counts_updates_and_keeps_moments_over_epochs(backend, name):
     def gradient(p):
         other.parameters[...] = backend.asarray(p)
         batch = next(batches)
-        other.loss_and_gradient(*other.admit(X[batch], Y[batch]))
+        other.loss_and_gradient(*other.prepare(X[batch], Y[batch]))
         return on_host(backend, other.gradients)
 
     expected = plain(start, gradient, 9)
@@ -351,12 +351,12 @@ def test_no_momentum_is_gradient_descent(backend, optimizer):
 
 
 def test_adam_s_numbers():
-    rate, correction = xn.Adam(0.1, beta_1=0.5, beta_2=0.75).numbers(1, 0.0)
+    rate, correction = xn.Adam(0.1, beta_1=0.5, beta_2=0.75).scalars(1, 0.0)
     # t = 2
     assert rate == pytest.approx(0.1 / (1 - 0.25))
     assert correction == pytest.approx(1 / np.sqrt(1 - 0.5625))
     # Far along, both corrections are gone.
-    assert xn.Adam(0.1).numbers(10**6, 0.0) == pytest.approx((0.1, 1.0))
+    assert xn.Adam(0.1).scalars(10**6, 0.0) == pytest.approx((0.1, 1.0))
 
 
 # -- arguments ----

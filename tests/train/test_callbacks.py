@@ -94,7 +94,7 @@ def test_a_callback_s_own_step_leaves_the_schedule_of_the_epochs_alone(after):
     net, X, y = make("cpu")
     table = [0.1, 0.01]  # who asks for a third epoch gets an error
     for rate in (xn.Piecewise(0.1, (1,), (0.01,)), lambda step, epoch: table[int(epoch)]):
-        trainer = xn.Trainer(net.twin(), xn.SGD(rate))
+        trainer = xn.Trainer(net.clone(), xn.SGD(rate))
         own = [OwnStep((X[:7], y[:7]), after)]
         history = trainer.fit(X, y, batch_size=10, epochs=2, callbacks=own)
         assert history["learning_rate"] == table

@@ -92,7 +92,7 @@ class Fit:
         """Return all that a fit leaves, so that equal is equal to the last bit."""
         trainer, to_host = self.trainer, self.trainer.backend.to_host
         arrays = [self.net.parameters, self.net.statistics, *trainer.moments]
-        arrays += trainer.updates.last_good.copies
+        arrays += trainer.updates.rollback.copies
         with trainer.backend.active():
             arrays += [a.value for a in (self.average.parameters, self.average.statistics)]
         history = trainer.history
@@ -875,7 +875,7 @@ def rewritten(path, change):
         lambda d, a: d["trainer"]["weights"]["now"].insert(0, 3),
         lambda d, a: a["trainer.weights.now.0"].fill(math.nan),
         lambda d, a: d["trainer"]["weights"]["now"].pop(),
-        lambda d, a: d["trainer"]["weights"].update(put_by=None),
+        lambda d, a: d["trainer"]["weights"].update(snapshot=None),
         lambda d, a: d["trainer"]["fit"].update(more=1),
         lambda d, a: d["trainer"]["fit"].pop("first_step"),
         lambda d, a: d["trainer"]["fit"].update(first_step=10**6),

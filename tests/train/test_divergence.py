@@ -269,7 +269,7 @@ def test_the_l2_term_is_clipped_too(device):
 
 def test_each_of_several_networks_is_clipped_by_itself(device):
     net = xn.Network(
-        [xn.Linear(1)], loss="mean_squared_error", n_features=4, device=device, replicas=3
+        [xn.Linear(1)], loss="mean_squared_error", n_features=4, device=device, members=3
     )
     with device.active():
         net.parameters[...] = device.asarray(np.array([[1e-3], [1.0], [1e3]]) * np.ones(5), "f4")

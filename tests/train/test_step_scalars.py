@@ -1,10 +1,10 @@
-"""What changes from step to step, and who turns its pages."""
+"""What changes from step to step, and who advances to it."""
 
 import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.train.step_scalars import PLAN, StepNumbers
+from xpnet.train.step_scalars import PLAN, StepScalars
 
 
 @pytest.fixture
@@ -13,64 +13,64 @@ def optimizer():
 
 
 @pytest.fixture
-def numbers(optimizer):
+def scalars(optimizer):
     net = xn.Network([xn.Linear(2)], loss="mean_squared_error", n_features=3, device="cpu")
-    made = StepNumbers(net, optimizer)
+    made = StepScalars(net, optimizer)
     made.set_pace(0, 0, 3000, 10)
     return made
 
 
-def take(numbers, optimizer, step):
-    """Make a step's page the open one; return its rate and where its batch begins."""
-    numbers.seek(step, optimizer)
-    numbers.turn()
-    numbers.turned(step)
-    return numbers.numbers[0].item(), numbers.start.item()
+def take(scalars, optimizer, step):
+    """Make a step's row the current one; return its rate and where its batch begins."""
+    scalars.seek(step, optimizer)
+    scalars.advance()
+    scalars.advanced(step)
+    return scalars.scalars[0].item(), scalars.start.item()
 
 
-def test_each_page_is_its_step_s_over_several_plans(numbers, optimizer):
+def test_each_row_is_its_step_s_over_several_plans(scalars, optimizer):
     for step in range(2 * PLAN + 50):
-        rate, start = take(numbers, optimizer, step)
+        rate, start = take(scalars, optimizer, step)
         assert rate == np.float32(1 / (1 + step))
         assert start == 10 * step
 
 
-def test_the_host_writes_no_page_while_the_device_turns_them(numbers, optimizer):
+def test_the_host_writes_no_row_while_the_device_advances(scalars, optimizer):
     for step in range(3):
-        take(numbers, optimizer, step)
-    numbers._book.page[...] = 6
-    assert take(numbers, optimizer, 3) == (np.float32(1 / 7), 60)
+        take(scalars, optimizer, step)
+    scalars._book.cursor[...] = 6
+    assert take(scalars, optimizer, 3) == (np.float32(1 / 7), 60)
 
 
-def test_after_a_step_that_failed_the_page_is_looked_for(numbers, optimizer):
-    take(numbers, optimizer, 0)
-    numbers.seek(1, optimizer)
-    numbers.turn()  # and then there is no memory for the rest
-    assert take(numbers, optimizer, 1) == (0.5, 10)
-    assert take(numbers, optimizer, 2) == (np.float32(1 / 3), 20)
+def test_after_a_step_that_failed_the_row_is_looked_for(scalars, optimizer):
+    take(scalars, optimizer, 0)
+    scalars.seek(1, optimizer)
+    scalars.advance()  # and then there is no memory for the rest
+    assert take(scalars, optimizer, 1) == (0.5, 10)
+    assert take(scalars, optimizer, 2) == (np.float32(1 / 3), 20)
 
 
-def test_an_epoch_s_batches_come_later_by_the_steps_between(numbers):
+def test_an_epoch_s_batches_come_later_by_the_steps_between(scalars):
     optimizer = xn.SGD(lambda step, epoch: 1.0 + epoch)
-    numbers.set_pace(0, 0, 4, 10)
-    assert take(numbers, optimizer, 0) == (1.0, 0)
-    take(numbers, optimizer, 1)  # on other data
-    numbers.shift(1)
-    assert take(numbers, optimizer, 2) == (1.25, 10)
-    assert take(numbers, optimizer, 3) == (1.5, 20)
-    numbers.shift(1)
-    assert take(numbers, optimizer, 4) == (1.75, 30)
+    scalars.set_pace(0, 0, 4, 10)
+    assert take(scalars, optimizer, 0) == (1.0, 0)
+    take(scalars, optimizer, 1)  # on other data
+    scalars.shift(1)
+    assert take(scalars, optimizer, 2) == (1.25, 10)
+    assert take(scalars, optimizer, 3) == (1.5, 20)
+    scalars.shift(1)
+    assert take(scalars, optimizer, 4) == (1.75, 30)
 
 
-def test_a_step_behind_the_epoch_s_last_asks_for_no_later_epoch(numbers):
+def test_a_step_behind_the_epoch_s_last_asks_for_no_later_epoch(scalars):
     optimizer = xn.SGD(lambda step, epoch: [1.0, 0.5, None][int(epoch)])
-    numbers.set_pace(0, 1, 2, 10)
-    assert [take(numbers, optimizer, i)[0] for i in range(5)] == [0.5] * 5
+    scalars.set_pace(0, 1, 2, 10)
+    assert [take(scalars, optimizer, i)[0] for i in range(5)] == [0.5] * 5
 
 
-def test_a_plan_that_is_broken_off_is_made_again(numbers, optimizer, monkeypatch):
-    take(numbers, optimizer, 0)
-    asarray, calls = numbers._backend.asarray, []
+def test_a_plan_that_is_broken_off_is_made_again(scalars, optimizer, monkeypatch):
+    take(scalars, optimizer, 0)
+    asarray, calls = scalars._backend.asarray, []
 
     def full(*arguments):
         calls.append(arguments)
@@ -79,24 +79,24 @@ def test_a_plan_that_is_broken_off_is_made_again(numbers, optimizer, monkeypatch
         return asarray(*arguments)
 
     backend = type("Full", (), {"asarray": staticmethod(full), "xp": np})
-    monkeypatch.setattr(numbers, "_backend", backend)
+    monkeypatch.setattr(scalars, "_backend", backend)
     with pytest.raises(MemoryError):
-        numbers.seek(50, optimizer)
+        scalars.seek(50, optimizer)
     monkeypatch.undo()
-    assert take(numbers, optimizer, 1) == (0.5, 10)
-    assert take(numbers, optimizer, 50) == (np.float32(1 / 51), 500)
+    assert take(scalars, optimizer, 1) == (0.5, 10)
+    assert take(scalars, optimizer, 50) == (np.float32(1 / 51), 500)
 
 
-def test_a_new_pace_makes_a_new_plan(numbers):
+def test_a_new_pace_makes_a_new_plan(scalars):
     optimizer = xn.SGD(lambda step, epoch: 1.0 + epoch)
-    numbers.set_pace(0, 0, None)
-    assert [take(numbers, optimizer, i)[0] for i in range(3)] == [1.0] * 3
-    numbers.set_pace(3, 5, 2, 10)
-    assert [take(numbers, optimizer, i) for i in (3, 4)] == [(6.0, 0), (6.5, 10)]
+    scalars.set_pace(0, 0, None)
+    assert [take(scalars, optimizer, i)[0] for i in range(3)] == [1.0] * 3
+    scalars.set_pace(3, 5, 2, 10)
+    assert [take(scalars, optimizer, i) for i in (3, 4)] == [(6.0, 0), (6.5, 10)]
 
 
-def test_a_function_is_asked_for_no_step_after_the_one_at_hand(numbers):
+def test_a_function_is_asked_for_no_step_after_the_one_at_hand(scalars):
     table = [0.5, 0.25, 0.125]
     optimizer = xn.SGD(lambda step, epoch: table[step])
-    numbers.set_pace(0, 0, None)
-    assert [take(numbers, optimizer, i)[0] for i in range(3)] == table
+    scalars.set_pace(0, 0, None)
+    assert [take(scalars, optimizer, i)[0] for i in range(3)] == table

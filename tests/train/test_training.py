@@ -242,7 +242,7 @@ def test_a_fit_s_costs_don_t_grow_with_the_number_of_batches(name):
 def test_a_step_on_device_arrays_makes_nothing_but_the_loss_it_returns(strict, scenario):
     trainer = scenario.trainer(strict)
     with strict.active():
-        x, y = trainer.network.admit(*problem(scenario.loss))
+        x, y = trainer.network.prepare(*problem(scenario.loss))
     for _ in range(WARM_UP + 2):
         trainer.step(x, y)
     before = counted(strict)
@@ -827,7 +827,7 @@ NORMED = Scenario(
 )
 def test_replicas_are_networks_of_their_own(device, loss):
     scenario = Scenario(NORMED.layers, loss=loss, l2=0.1)
-    together = scenario.trainer(device, dtype="float64", replicas=3)
+    together = scenario.trainer(device, dtype="float64", members=3)
     alone = [scenario.trainer(device, dtype="float64") for _ in range(3)]
     for r, one in enumerate(alone):
         with device.active():
@@ -856,7 +856,7 @@ def test_replicas_are_networks_of_their_own(device, loss):
 def test_replicas_have_dropout_masks_of_their_own(device):
     spy = Spy()
     layers = [xn.Linear(64), xn.Dropout(0.5), spy, xn.Linear(1)]
-    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=device, replicas=2)
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=device, members=2)
     trainer = xn.Trainer(net)
     trainer.step(np.ones((40, 4)), np.ones(40))
     first, second = spy.seen[0] != 0
@@ -1131,13 +1131,13 @@ REFUSED = {
         "callback 'print'",
     ),
     "a callback's class": (lambda: fit(callbacks=[Log]), TypeError, "callback <class"),
-    "replicas": (
-        lambda: Scenario(SMALL).trainer("cpu", replicas=2).fit(X, Y),
+    "members": (
+        lambda: Scenario(SMALL).trainer("cpu", members=2).fit(X, Y),
         ValueError,
-        "fit takes a single network; this one has 2 replicas",
+        "fit takes a single network; this one has 2 members",
     ),
-    "the evaluation of replicas": (
-        lambda: network(replicas=2).evaluate(X, Y),
+    "the evaluation of members": (
+        lambda: network(members=2).evaluate(X, Y),
         ValueError,
         "evaluate takes a single network",
     ),
@@ -1200,7 +1200,7 @@ REFUSED = {
         TypeError,
         "random_state is Generator",
     ),
-    "no replicas": (lambda: network(replicas=0), ValueError, "replicas is 0"),
+    "no members": (lambda: network(members=0), ValueError, "members is 0"),
     "an optimiser's name": (
         lambda: xn.Trainer(network(), "adam"),
         TypeError,
@@ -1252,7 +1252,7 @@ def test_auto_takes_what_there_is():
 
 #: What users call, and what is to make the device current by itself.
 ENTRIES = {
-    "admit": lambda net: net.admit(X, Y),
+    "prepare": lambda net: net.prepare(X, Y),
     "initialize": lambda net: net.initialize(),
     "load_state": lambda net: net.load_state(net.state()),
     "predict": lambda net: net.predict(X),
@@ -1377,23 +1377,23 @@ def test_auto_where_memory_ends_takes_the_smallest(monkeypatch):
     def full(self, where=None):
         raise MemoryError
 
-    monkeypatch.setattr(xn.Network, "twin", full)
+    monkeypatch.setattr(xn.Network, "clone", full)
     assert trainer.fit(X, y, batch_size="auto", epochs=1).batch_size == 8
 
 
 def test_a_twin_has_arrays_of_its_own_and_the_same_beginning(device):
     trainer = EVERYTHING.trainer(device)
     network = trainer.network
-    twin = network.twin()
-    assert twin.backend is network.backend
-    assert twin.config() == network.config()
-    start = twin.state()
+    clone = network.clone()
+    assert clone.backend is network.backend
+    assert clone.config() == network.config()
+    start = clone.state()
     for name, array in network.state().items():
         np.testing.assert_array_equal(start[name], array)
     trainer.step(*(a[:10] for a in problem(EVERYTHING.loss)))
-    for name, array in twin.state().items():
+    for name, array in clone.state().items():
         np.testing.assert_array_equal(start[name], array)
-    assert network.twin("cpu").backend.device == "cpu"
+    assert network.clone("cpu").backend.device == "cpu"
 
 
 def test_a_larger_workspace_takes_the_place_of_the_smaller_one():

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import home, select
+from ..backends.select import backend_of, select
 from ..checks import check_not_negative, check_number
 from ..nn.network import Network
 
@@ -124,14 +124,14 @@ def check_gradients(
 
 
 def _check_function(function: Any, X: Any, y: Any, epsilon: float) -> GradientCheck:
-    backend = home(X, select("cpu"))
+    backend = backend_of(X, select("cpu"))
     with backend.active():
         x = backend.asarray(X)
         # A copy in one piece: its elements are changed through a view.
         x = x.copy() if x.dtype.kind == "f" else x.astype(np.float64)
         _require_double(x.dtype, "x")
         gradient = y(x.copy()) if callable(y) else y
-        computed = np.ascontiguousarray(home(gradient, backend).to_host(gradient))
+        computed = np.ascontiguousarray(backend_of(gradient, backend).to_host(gradient))
         computed = computed if computed.dtype.kind == "f" else computed.astype(np.float64)
         if computed.shape != tuple(x.shape):
             raise ValueError(f"x has shape {tuple(x.shape)}, the gradient {computed.shape}")
@@ -156,7 +156,7 @@ def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> G
     _require_double(net.dtype, "the network")
     net._require_single("check_gradients")
     with net.backend.active():
-        x, labels = net.admit(X, y)
+        x, labels = net.prepare(X, y)
         x = x[:]  # all at once, also of what is streamed
         n: int = x.shape[0]
         p = net.parameters

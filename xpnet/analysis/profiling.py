@@ -111,10 +111,10 @@ def profile(
     asked = {"training": training, "prediction": prediction}
     modes = [mode for mode, wish in asked.items() if check_flag(wish, mode)]
     if not modes:
-        raise ValueError("neither training nor prediction is to be timed: ask for one")
+        raise ValueError("training and prediction are both False: ask for one")
     sizes = {mode: list(_sizes(network, mode, batch_sizes, max_batch)) for mode in modes}
     X, y = _data(network, X, y)
-    network.admit(X, y)  # refuses what does not fit before anything is timed
+    network.prepare(X, y)  # refuses what does not fit before anything is timed
     backends = every() if devices is None else _open(devices)
     series: list[Series] = []
     share = seconds / (len(backends) * len(modes))
@@ -212,18 +212,18 @@ def _bench(
     optimizer: Optimizer,
     l2: float,
 ) -> Feeding:
-    """Return what is timed in a mode: steps of a twin of the network, or its predictions."""
+    """Return what is timed in a mode: steps of a clone of the network, or its predictions."""
     tiny = replace(optimizer, learning_rate=TINY)
 
     def train() -> tuple[Callable[[Array, Array], object], object]:
-        trainer = Trainer(network.twin(backend), tiny, l2)
+        trainer = Trainer(network.clone(backend), tiny, l2)
         return trainer.step, trainer
 
     def predict() -> tuple[Callable[[Array, Array], object], object]:
-        twin = network.twin(backend)
-        return (lambda x, y: twin.predict(x)), twin
+        clone = network.clone(backend)
+        return (lambda x, y: clone.predict(x)), clone
 
-    x, labels = network.twin(backend).admit(X, y)
+    x, labels = network.clone(backend).prepare(X, y)
     return Feeding(train if mode == "training" else predict, x, labels, backend)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, home
+from ..backends.select import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
 from ..data.batches import proportional_order, take_rows
 from ..nn.network import Network, check_network
@@ -111,8 +111,8 @@ def choose_l2(
     ([0.0, 1.0, 10.0], True)
     """
     values = check_l2_values(l2)
-    train, dev = _admit(network, train, "train"), _admit(network, dev, "dev")
-    test = None if test is None else _admit(network, test, "test")
+    train, dev = _prepare(network, train, "train"), _prepare(network, dev, "dev")
+    test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
     best: dict[str, Any] = {}
     failure: DivergedError | None = None
@@ -140,11 +140,11 @@ def choose_l2(
     return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
 
 
-def _admit(network: Network, part: Data, name: str) -> tuple[Array, Array]:
+def _prepare(network: Network, part: Data, name: str) -> tuple[Array, Array]:
     """Check a part of a data set and bring it to the device."""
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise TypeError(f"{name} is no pair: give (X, y)")
-    return check_network(network).admit(*part, name="" if name == "train" else f"{name} ")
+    return check_network(network).prepare(*part, name="" if name == "train" else f"{name} ")
 
 
 def check_l2_values(l2: Sequence[float]) -> list[float]:
@@ -243,7 +243,7 @@ def learning_curve(
     >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
     (30, 300, True)
     """
-    (X, y), dev = _admit(network, train, "train"), _admit(network, dev, "dev")
+    (X, y), dev = _prepare(network, train, "train"), _prepare(network, dev, "dev")
     optimizer = check_optimizer(optimizer)
     order = nested_order(network, y)
     counts = _counts(sizes, y, order)
@@ -291,7 +291,7 @@ def _counts(sizes: Sequence[float], y: Array, order: np.ndarray[Any, Any]) -> li
 
 def smallest_part(y: Array, order: np.ndarray[Any, Any]) -> int:
     """Return how many examples, in an order, it takes for two to have different labels."""
-    labels = np.asarray(home(y, NUMPY).to_host(y)).reshape(len(order), -1)[order]
+    labels = np.asarray(backend_of(y, NUMPY).to_host(y)).reshape(len(order), -1)[order]
     differ = (labels != labels[0]).any(axis=1)
     return int(np.argmax(differ)) + 1 if differ.any() else len(order)
 

@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._typing import Array
-from ..interrupts import held_back
+from ..interrupts import defer_sigint
 
 _log = logging.getLogger(__name__)
 
-#: Calls that run as ever, before the one that is captured: kernels are compiled in the first, and
+#: Calls that run as usual, before the one that is captured: kernels are compiled in the first, and
 #: the memory for what a call allocates is there after it.
 WARM_UP = 2
 
@@ -44,7 +44,7 @@ class Recorder(Protocol):
         Why something could not be captured, as the log was told.
     """
 
-    told: set[str]
+    warned: set[str]
 
     def run(self, function: Callable[..., Any], *arrays: Array | None) -> Any:
         """Run a function where it will be captured, as part of the work of the current stream."""
@@ -76,7 +76,7 @@ class Recorder(Protocol):
         """Return whether the arrays of each pair have the same bits; waits for the device."""
 
 
-class Repeat:
+class CapturedStep:
     """Calls a function of arrays: the first times as it is, from then on as a captured graph.
 
     Each call has to mean the same work, on arrays of the same shapes and dtypes; what it returns is
@@ -158,7 +158,7 @@ class Repeat:
         recorder = self._recorder
         before = [recorder.snapshot(array) for array in self._state]
         found = [recorder.snapshot(array) for array in self._watched(result)]
-        with held_back():  # Ctrl-C must not leave a part of the state behind
+        with defer_sigint():  # Ctrl-C must not leave a part of the state behind
             for array in self._fresh():
                 array[...] = np.nan if array.dtype.kind == "f" else 0
             try:
@@ -178,8 +178,8 @@ class Repeat:
         """Do without a graph, and say why in the log; once for each reason."""
         self._calls += 1
         why = " ".join(str(error).split()) or type(error).__name__
-        if why not in self._recorder.told:
-            self._recorder.told.add(why)
+        if why not in self._recorder.warned:
+            self._recorder.warned.add(why)
             _log.warning(
                 "a step can't be captured as a graph and runs kernel by kernel, which is "
                 "slower for small batches (%s)",

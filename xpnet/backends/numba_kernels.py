@@ -16,7 +16,7 @@ from .._typing import Array
 from . import numba_loops as loops
 from .numba_loops import KINDS
 from .numpy_backend import NumpyKernels
-from .reference import IDENTITY, Curve
+from .reference import IDENTITY, ActivationSpec
 
 #: The curves that NumPy computes forward.
 EXPONENTIAL = ("tanh", "sigmoid")
@@ -31,18 +31,18 @@ def why_unavailable() -> str | None:
     return "NUMBA_DISABLE_JIT is set" if disabled else None
 
 
-def _coded(curve: Curve) -> tuple[int, float]:
-    return KINDS[curve.name], curve.slope
+def _coded(activation: ActivationSpec) -> tuple[int, float]:
+    return KINDS[activation.name], activation.slope
 
 
 class NumbaKernels(NumpyKernels):
     """NumPy's kernels, but for those that compiled loops do in fewer passes over memory.
 
-    What has leading axes (replicas) goes to the reference, but for the optimisers.
+    What has leading axes (members) goes to the reference, but for the optimisers.
     """
 
-    joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
-    joins_dropout: ClassVar[bool] = True
+    fusible: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    fuses_dropout: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
@@ -58,15 +58,15 @@ class NumbaKernels(NumpyKernels):
         weight_t: Array,
         bias: Array | None,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """Product; then b and f in one pass."""
         if bias is None or out.ndim != 2:
-            super().linear(x, weight_t, bias, out, curve)
+            super().linear(x, weight_t, bias, out, activation)
             return
         self.product(x, weight_t, out)
-        loops.shift(out, bias, *_coded(curve))
-        self._finish(curve, out)
+        loops.bias_activation(out, bias, *_coded(activation))
+        self._finish(activation, out)
 
     def linear_backward(
         self,
@@ -77,13 +77,13 @@ class NumbaKernels(NumpyKernels):
         d_weight: Array,
         d_bias: Array | None,
         dx: Array | None,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and curve is not IDENTITY and dy.ndim == 2:
-            loops.turn_back(dy, y, *_coded(curve), d_bias)
-            d_bias, curve = None, IDENTITY
-        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
+        if d_bias is not None and activation is not IDENTITY and dy.ndim == 2:
+            loops.bias_activation_backward(dy, y, *_coded(activation), d_bias)
+            d_bias, activation = None, IDENTITY
+        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, activation)
 
     def batch_norm(
         self,
@@ -96,12 +96,12 @@ class NumbaKernels(NumpyKernels):
         inverse_deviation: Array,
         x_hat: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """Two passes for the statistics, one for the rest."""
         if x.ndim != 2:
             super().batch_norm(
-                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation
             )
             return
         if x_hat is not x:
@@ -110,8 +110,8 @@ class NumbaKernels(NumpyKernels):
         np.add(variance, eps, out=inverse_deviation)
         np.sqrt(inverse_deviation, out=inverse_deviation)
         np.reciprocal(inverse_deviation, out=inverse_deviation)
-        loops.normalise(x_hat, gamma, beta, mean, inverse_deviation, out, *_coded(curve))
-        self._finish(curve, out)
+        loops.normalise(x_hat, gamma, beta, mean, inverse_deviation, out, *_coded(activation))
+        self._finish(activation, out)
 
     def batch_norm_backward(
         self,
@@ -124,14 +124,14 @@ class NumbaKernels(NumpyKernels):
         d_beta: Array,
         row: Array,
         dx: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass for f' and the sums, one for ∂x."""
         arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if dy.ndim == 2:
-            loops.normalise_back(dy, y, *_coded(curve), *arrays, dx)
+            loops.normalise_back(dy, y, *_coded(activation), *arrays, dx)
         else:
-            super().batch_norm_backward(dy, y, *arrays, row, dx, curve)
+            super().batch_norm_backward(dy, y, *arrays, row, dx, activation)
 
     def batch_norm_inference(
         self,
@@ -143,24 +143,24 @@ class NumbaKernels(NumpyKernels):
         variance: Array,
         row: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass."""
         if x.ndim != 2:
-            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, curve)
+            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         if out is not x:
             np.copyto(out, x)
-        loops.standardise(out, gamma, beta, eps, mean, variance, *_coded(curve))
-        self._finish(curve, out)
+        loops.standardise(out, gamma, beta, eps, mean, variance, *_coded(activation))
+        self._finish(activation, out)
 
-    def _finish(self, curve: Curve, out: Array) -> None:
-        """Compute what of a curve a loop has left."""
-        if curve.name in EXPONENTIAL:
-            self.bend(curve, out)
-        if curve.mask is not None:
-            key, salt, threshold = curve.mask
-            loops.drop_in_place(out, key, np.uint64(salt), threshold, curve.mask.scale)
+    def _finish(self, activation: ActivationSpec, out: Array) -> None:
+        """Compute what of an activation a loop has left."""
+        if activation.name in EXPONENTIAL:
+            self.activation(activation, out)
+        if activation.mask is not None:
+            key, salt, threshold = activation.mask
+            loops.drop_in_place(out, key, np.uint64(salt), threshold, activation.mask.scale)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array
@@ -182,37 +182,39 @@ class NumbaKernels(NumpyKernels):
         loops.drop(x, work.lanes, threshold, 65536 / (65536 - threshold), work.mask, out)
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One pass before exp, one after it."""
         if z.ndim != 2:
-            super().softmax_cross_entropy(z, y, share, work, dz, loss)
+            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss)
             return
         if z.shape[1] < MANY_CLASSES:
-            loops.below_max(z, y, work.other, dz)
+            loops.subtract_row_max(z, y, work.other, dz)
         else:
             self.max_features(z, work.row)
-            loops.below(z, y, work.row, work.other, dz)
+            loops.subtract_row(z, y, work.row, work.other, dz)
         np.exp(dz, out=dz)
-        loops.share_out(dz, y, work.other, *self._shared_by(z, share), loss)
+        loops.softmax_cross_entropy_backward(
+            dz, y, work.other, *self._shared_by(z, example_weight), loss
+        )
 
     def sigmoid_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One pass before exp, one after it."""
         if z.ndim != 2:
-            super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
+            super().sigmoid_cross_entropy(z, y, example_weight, work, dz, loss)
             return
         loops.minus_abs(z, dz)
         np.exp(dz, out=dz)
         np.log1p(dz, out=work.terms)
-        loops.log_loss(z, y, dz, work.terms, *self._shared_by(z, share), loss)
+        loops.log_loss(z, y, dz, work.terms, *self._shared_by(z, example_weight), loss)
 
     def squared_error(
         self,
         z: Array,
         y: Array,
-        share: Any,
+        example_weight: Any,
         scale: float,
         work: SimpleNamespace,
         dz: Array,
@@ -220,15 +222,15 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """One pass."""
         if z.ndim != 2:
-            super().squared_error(z, y, share, scale, work, dz, loss)
+            super().squared_error(z, y, example_weight, scale, work, dz, loss)
             return
-        loops.squares(z, y, scale, dz, *self._shared_by(z, share), loss)
+        loops.squares(z, y, scale, dz, *self._shared_by(z, example_weight), loss)
 
-    def _shared_by(self, z: Array, share: Any) -> tuple[Array, float]:
+    def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
-        if isinstance(share, float):
-            return self._of_ones(len(z), 1, z.dtype), share
-        return share, 1.0
+        if isinstance(example_weight, float):
+            return self._of_ones(len(z), 1, z.dtype), example_weight
+        return example_weight, 1.0
 
     # One pass each; several networks' buffers are gone through as one, but where a factor differs.
 

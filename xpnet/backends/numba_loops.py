@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from .._typing import Array
-from ..interrupts import unbroken
+from ..interrupts import defer_sigint
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
@@ -45,7 +45,7 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
     # There is none with NUMBA_DISABLE_JIT: the function is the plain one.
     compile_for = getattr(kept, "_compile_for_args", None)
     if compile_for is not None:
-        kept._compile_for_args = unbroken(compile_for)  # type: ignore[attr-defined]
+        kept._compile_for_args = defer_sigint()(compile_for)  # type: ignore[attr-defined]
     return kept
 
 
@@ -59,7 +59,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @compiled
 def _bent(z: Any, kind: int, zero: Any, beta: Any) -> Any:
-    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN. β is the curve's slope."""
+    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN. β is the slope."""
     if kind == RELU:
         return zero if z < zero else z
     if kind == LEAKY_RELU:
@@ -91,7 +91,7 @@ def _rows_per_block(n: int) -> int:
 
 
 @compiled
-def shift(z: Array, bias: Array, kind: int, slope: float) -> None:
+def bias_activation(z: Array, bias: Array, kind: int, slope: float) -> None:
     """In place z ← f(z + b)."""
     zero, beta = z.dtype.type(0), z.dtype.type(slope)
     for i in range(z.shape[0]):
@@ -100,7 +100,7 @@ def shift(z: Array, bias: Array, kind: int, slope: float) -> None:
 
 
 @compiled
-def turn_back(dy: Array, y: Array, kind: int, slope: float, total: Array) -> None:
+def bias_activation_backward(dy: Array, y: Array, kind: int, slope: float, total: Array) -> None:
     """In place dy ← dy · f'(y); total = Σ dy over the examples."""
     zero, one, beta = y.dtype.type(0), y.dtype.type(1), y.dtype.type(slope)
     n, rows = len(dy), _rows_per_block(len(dy))
@@ -133,7 +133,7 @@ def moments(x: Array, mean: Array, variance: Array) -> None:
     """Mean and variance (biased) of each feature."""
     n, m = x.shape
     rows = _rows_per_block(n)
-    share = x.dtype.type(1.0 / n)
+    inverse_n = x.dtype.type(1.0 / n)
     block = np.empty_like(mean[0])
     mean[...] = 0
     for start in range(0, n, rows):
@@ -142,7 +142,7 @@ def moments(x: Array, mean: Array, variance: Array) -> None:
             for j in range(m):
                 block[j] += x[i, j]
         for j in range(m):
-            mean[0, j] += block[j] * share
+            mean[0, j] += block[j] * inverse_n
     variance[...] = 0
     for start in range(0, n, rows):
         block[...] = 0
@@ -151,7 +151,7 @@ def moments(x: Array, mean: Array, variance: Array) -> None:
                 d = x[i, j] - mean[0, j]
                 block[j] += d * d
         for j in range(m):
-            variance[0, j] += block[j] * share
+            variance[0, j] += block[j] * inverse_n
 
 
 @compiled
@@ -211,7 +211,7 @@ def normalise_back(
     n, m = dy.shape
     rows = _rows_per_block(n)
     zero, one, leak = dy.dtype.type(0), dy.dtype.type(1), dy.dtype.type(slope)
-    share = dy.dtype.type(1.0 / n)
+    inverse_n = dy.dtype.type(1.0 / n)
     sums, products = np.empty_like(gamma[0]), np.empty_like(gamma[0])
     d_beta[...] = 0
     d_gamma[...] = 0
@@ -230,8 +230,8 @@ def normalise_back(
         for j in range(m):
             d_gamma[0, j] += products[j]
     scale = gamma[0] * inverse[0]
-    sums[...] = d_beta[0] * share
-    products[...] = d_gamma[0] * share
+    sums[...] = d_beta[0] * inverse_n
+    products[...] = d_gamma[0] * inverse_n
     for i in range(n):
         for j in range(m):
             dx[i, j] = scale[j] * (dx[i, j] - sums[j] - x_hat[i, j] * products[j])
@@ -293,7 +293,7 @@ def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out:
 
 
 @compiled
-def below_max(z: Array, y: Array, own: Array, dz: Array) -> None:
+def subtract_row_max(z: Array, y: Array, target_logit: Array, dz: Array) -> None:
     """dz = z − max z; own = dz at the label, 0 where there is no such class."""
     n, m = z.shape
     for i in range(n):
@@ -303,27 +303,34 @@ def below_max(z: Array, y: Array, own: Array, dz: Array) -> None:
                 largest = z[i, j]
         for j in range(m):
             dz[i, j] = z[i, j] - largest
-        own[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+        target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
 
 
 @compiled
-def below(z: Array, y: Array, largest: Array, own: Array, dz: Array) -> None:
-    """`below_max` of rows whose largest element is known."""
+def subtract_row(z: Array, y: Array, largest: Array, target_logit: Array, dz: Array) -> None:
+    """`subtract_row_max` of rows whose largest element is known."""
     n, m = z.shape
     for i in range(n):
         for j in range(m):
             dz[i, j] = z[i, j] - largest[i, 0]
-        own[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+        target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
 
 
 @summing
-def share_out(dz: Array, y: Array, own: Array, shares: Array, share: float, loss: Array) -> None:
+def softmax_cross_entropy_backward(
+    dz: Array,
+    y: Array,
+    target_logit: Array,
+    example_weights: Array,
+    example_weight: float,
+    loss: Array,
+) -> None:
     """From exp(z − max z): dz = (softmax − onehot) · share; loss = Σ share · (log Σ exp − own)."""
     n, m = dz.shape
-    zero, one, each = dz.dtype.type(0), dz.dtype.type(1), dz.dtype.type(share)
+    zero, one, each = dz.dtype.type(0), dz.dtype.type(1), dz.dtype.type(example_weight)
     cost = 0.0
     for i in range(n):
-        part = each * shares[i, 0]
+        part = each * example_weights[i, 0]
         total = zero
         for j in range(m):
             total += dz[i, j]
@@ -332,7 +339,7 @@ def share_out(dz: Array, y: Array, own: Array, shares: Array, share: float, loss
             dz[i, j] *= factor
         if 0 <= y[i] < m:
             dz[i, y[i]] -= part
-        cost += part * (math.log(total) - own[i, 0])
+        cost += part * (math.log(total) - target_logit[i, 0])
     loss[()] = cost
 
 
@@ -349,16 +356,22 @@ def minus_abs(z: Array, out: Array) -> None:
 
 @summing
 def log_loss(
-    z: Array, y: Array, dz: Array, logs: Array, shares: Array, share: float, loss: Array
+    z: Array,
+    y: Array,
+    dz: Array,
+    logs: Array,
+    example_weights: Array,
+    example_weight: float,
+    loss: Array,
 ) -> None:
     """From e = exp(−|z|) in dz, and logs = log(1 + e): dz = (σ(z) − y) · share, and the loss.
 
     It is Σ share · (max(z, 0) − zy + log(1 + e)).
     """
-    zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(share)
+    zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(example_weight)
     cost = 0.0
     for i in range(z.shape[0]):
-        part, terms = each * shares[i, 0], zero
+        part, terms = each * example_weights[i, 0], zero
         for j in range(z.shape[1]):
             terms += max(z[i, j], zero) - z[i, j] * y[i, j] + logs[i, j]
         for j in range(z.shape[1]):
@@ -370,13 +383,19 @@ def log_loss(
 
 @summing
 def squares(
-    z: Array, y: Array, scale: float, dz: Array, shares: Array, share: float, loss: Array
+    z: Array,
+    y: Array,
+    scale: float,
+    dz: Array,
+    example_weights: Array,
+    example_weight: float,
+    loss: Array,
 ) -> None:
     """dz = 2 · scale · (z − y) · share; loss = Σ share · scale · (z − y)²."""
-    zero, each, double = z.dtype.type(0), z.dtype.type(share), z.dtype.type(2 * scale)
+    zero, each, double = z.dtype.type(0), z.dtype.type(example_weight), z.dtype.type(2 * scale)
     cost = 0.0
     for i in range(z.shape[0]):
-        part, terms = each * shares[i, 0], zero
+        part, terms = each * example_weights[i, 0], zero
         for j in range(z.shape[1]):
             d = z[i, j] - y[i, j]
             terms += d * d

@@ -55,7 +55,7 @@ class Mask(NamedTuple):
         return 65536 / (65536 - self.threshold)
 
 
-class Curve(NamedTuple):
+class ActivationSpec(NamedTuple):
     """An activation that works element by element, as kernels are told of it.
 
     Attributes
@@ -74,7 +74,7 @@ class Curve(NamedTuple):
     mask: Mask | None = None
 
 
-IDENTITY = Curve("identity")
+IDENTITY = ActivationSpec("identity")
 
 
 def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
@@ -105,19 +105,19 @@ class Kernels:
 
     Attributes
     ----------
-    joins : frozenset of str
+    fusible : frozenset of str
         The curves that `linear` and the batch norms compute in the same pass as their own output,
-        and `linear_backward` and `batch_norm_backward` along with their sums. A network then joins
-        an activation to the layer before it. The reference gains nothing by that, so it has none;
-        told of a curve it computes the same in more passes.
-    joins_dropout : bool
+        and `linear_backward` and `batch_norm_backward` along with their sums. A network then fuses
+        an activation with the layer before it. The reference gains nothing by that, so it has none;
+        given an activation it computes the same in more passes.
+    fuses_dropout : bool
         Whether they compute dropout behind a ReLU as well.
     compiler : str
         Name and version of what compiled the kernels, if something did.
     """
 
-    joins: ClassVar[frozenset[str]] = frozenset()
-    joins_dropout: ClassVar[bool] = False
+    fusible: ClassVar[frozenset[str]] = frozenset()
+    fuses_dropout: ClassVar[bool] = False
     compiler: ClassVar[str] = ""
 
     def __init__(self, xp: Namespace) -> None:
@@ -162,21 +162,21 @@ class Kernels:
         for rows, out in pairs:
             self.xp.take(rows, chosen, axis=0, out=out)
 
-    def turn_page(self, book: SimpleNamespace) -> None:
-        """Copy what stands on a page, and go on to the next; after the last comes the first.
+    def advance(self, scalar_table: SimpleNamespace) -> None:
+        """Copy a step's row of the tables, and advance to the next; after the last comes the first.
 
-        ``book.page``, int64 of shape (1,), is a row of the tables ``numbers``, ``keys`` (uint64)
-        and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have two
-        axes.
+        ``scalar_table.cursor``, int64 of shape (1,), is a row of the tables ``scalars``, ``keys``
+        (uint64) and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have
+        two axes.
         """
         for table, row in (
-            (book.numbers, book.row),
-            (book.keys, book.key),
-            (book.starts, book.start),
+            (scalar_table.scalars, scalar_table.row),
+            (scalar_table.keys, scalar_table.key),
+            (scalar_table.starts, scalar_table.start),
         ):
-            self.xp.take(table, book.page, axis=0, out=row)
-        self.xp.add(book.page, 1, out=book.page)
-        self.xp.remainder(book.page, len(book.starts), out=book.page)
+            self.xp.take(table, scalar_table.cursor, axis=0, out=row)
+        self.xp.add(scalar_table.cursor, 1, out=scalar_table.cursor)
+        self.xp.remainder(scalar_table.cursor, len(scalar_table.starts), out=scalar_table.cursor)
 
     # -- linear layers ----
 
@@ -186,13 +186,13 @@ class Kernels:
         weight_t: Array,
         bias: Array | None,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
         self.product(x, weight_t, out)
         if bias is not None:
             self.xp.add(out, bias, out=out)
-        self.bend(curve, out)
+        self.activation(activation, out)
 
     def linear_backward(
         self,
@@ -203,13 +203,13 @@ class Kernels:
         d_weight: Array,
         d_bias: Array | None,
         dx: Array | None,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """δ = dy · f'(y), ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
 
         ``dy`` is used up; ``d_bias`` has shape (…, 1, m); ∂X is computed only if ``dx`` is given.
         """
-        self.bend_backward(curve, y, dy)
+        self.activation_backward(activation, y, dy)
         self.weight_gradient(dy, x, d_weight)
         if d_bias is not None:
             self.sum_examples(dy, d_bias)
@@ -228,27 +228,27 @@ class Kernels:
         """δ W."""
         self.xp.matmul(dy, weight, out=out)
 
-    def bend(self, curve: Curve, z: Array) -> None:
+    def activation(self, activation: ActivationSpec, z: Array) -> None:
         """In place: z ← f(z)."""
-        if curve.name == "leaky_relu":
-            self.leaky_relu(z, curve.slope, self.xp.empty_like(z), z)
-        elif curve is not IDENTITY:
-            getattr(self, curve.name)(z, z)
-        if curve.mask is not None:
-            key, salt, threshold = curve.mask
+        if activation.name == "leaky_relu":
+            self.leaky_relu(z, activation.slope, self.xp.empty_like(z), z)
+        elif activation is not IDENTITY:
+            getattr(self, activation.name)(z, z)
+        if activation.mask is not None:
+            key, salt, threshold = activation.mask
             self.dropout(z, key, threshold, self._dropout_work(z, salt), z)
 
-    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+    def activation_backward(self, activation: ActivationSpec, y: Array, dy: Array) -> None:
         """In place: dy ← dy · f'(y)."""
         empty_like = self.xp.empty_like
-        if curve.name == "relu":
+        if activation.name == "relu":
             self.relu_backward(y, dy, empty_like(y, dtype=np.bool_))
-            self.xp.multiply(dy, curve.slope, out=dy)
-        elif curve.name == "leaky_relu":
+            self.xp.multiply(dy, activation.slope, out=dy)
+        elif activation.name == "leaky_relu":
             positive = empty_like(y, dtype=np.bool_)
-            self.leaky_relu_backward(y, dy, curve.slope, positive, empty_like(y))
-        elif curve is not IDENTITY:
-            getattr(self, f"{curve.name}_backward")(y, dy, empty_like(y))
+            self.leaky_relu_backward(y, dy, activation.slope, positive, empty_like(y))
+        elif activation is not IDENTITY:
+            getattr(self, f"{activation.name}_backward")(y, dy, empty_like(y))
 
     # -- activations: ``out`` may be the input itself ----
 
@@ -335,26 +335,26 @@ class Kernels:
         inverse_deviation: Array,
         x_hat: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """x̂ = (x − μ) / √(σ² + ε), out = f(γ x̂ + β), with μ and σ² (biased) of the batch.
 
         ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
         """
-        xp, share = self.xp, 1.0 / x.shape[-2]
+        xp, inverse_n = self.xp, 1.0 / x.shape[-2]
         self.sum_examples(x, mean)
-        xp.multiply(mean, share, out=mean)
+        xp.multiply(mean, inverse_n, out=mean)
         xp.subtract(x, mean, out=x_hat)
         xp.multiply(x_hat, x_hat, out=out)
         self.sum_examples(out, variance)
-        xp.multiply(variance, share, out=variance)
+        xp.multiply(variance, inverse_n, out=variance)
         xp.add(variance, eps, out=inverse_deviation)
         xp.sqrt(inverse_deviation, out=inverse_deviation)
         xp.reciprocal(inverse_deviation, out=inverse_deviation)
         xp.multiply(x_hat, inverse_deviation, out=x_hat)
         xp.multiply(x_hat, gamma, out=out)
         xp.add(out, beta, out=out)
-        self.bend(curve, out)
+        self.activation(activation, out)
 
     def batch_norm_backward(
         self,
@@ -367,7 +367,7 @@ class Kernels:
         d_beta: Array,
         row: Array,
         dx: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), δ = dy · f'(y).
 
@@ -375,15 +375,15 @@ class Kernels:
         up. ``row`` is scratch of shape (…, 1, m); ``d_gamma`` and ``d_beta`` have shape (…, 1, m).
         """
         xp = self.xp
-        self.bend_backward(curve, y, dy)
-        share = 1.0 / dy.shape[-2]
+        self.activation_backward(activation, y, dy)
+        inverse_n = 1.0 / dy.shape[-2]
         xp.multiply(dy, x_hat, out=dx)
         self.sum_examples(dx, d_gamma)
         self.sum_examples(dy, d_beta)
-        xp.multiply(d_gamma, share, out=row)
+        xp.multiply(d_gamma, inverse_n, out=row)
         xp.multiply(x_hat, row, out=x_hat)
         xp.subtract(dy, x_hat, out=dx)
-        xp.multiply(d_beta, share, out=row)
+        xp.multiply(d_beta, inverse_n, out=row)
         xp.subtract(dx, row, out=dx)
         xp.multiply(gamma, inverse_deviation, out=row)
         xp.multiply(dx, row, out=dx)
@@ -398,7 +398,7 @@ class Kernels:
         variance: Array,
         row: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f(γ (x − μ) / √(σ² + ε) + β) with given statistics; ``out`` may be ``x``."""
         xp = self.xp
@@ -408,7 +408,7 @@ class Kernels:
         xp.subtract(x, mean, out=out)
         xp.multiply(out, row, out=out)
         xp.add(out, beta, out=out)
-        self.bend(curve, out)
+        self.activation(activation, out)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array
@@ -469,7 +469,7 @@ class Kernels:
     # that add up to 1. ``work`` holds ``terms`` (as z), ``row`` and ``other`` (n, 1).
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """−log softmax(z)_y for integers y (n,); dz = (softmax(z) − onehot(y)) · share.
 
@@ -485,13 +485,13 @@ class Kernels:
         self.sum_features(dz, row)
         xp.divide(dz, row, out=dz)
         xp.subtract(dz, work.hot, out=dz)
-        xp.multiply(dz, share, out=dz)
+        xp.multiply(dz, example_weight, out=dz)
         xp.log(row, out=row)
         xp.subtract(row, other, out=row)
-        self._add_up(row, share, loss)
+        self._add_up(row, example_weight, loss)
 
     def sigmoid_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """Σ [max(z, 0) − zy + log(1 + exp(−|z|))]; dz = (σ(z) − y) · share.
 
@@ -509,16 +509,16 @@ class Kernels:
         xp.log1p(terms, out=terms)
         self.sum_features(terms, other)
         xp.add(row, other, out=row)
-        self._add_up(row, share, loss)
+        self._add_up(row, example_weight, loss)
         self.sigmoid(z, out=dz)
         xp.subtract(dz, y, out=dz)
-        xp.multiply(dz, share, out=dz)
+        xp.multiply(dz, example_weight, out=dz)
 
     def squared_error(
         self,
         z: Array,
         y: Array,
-        share: Any,
+        example_weight: Any,
         scale: float,
         work: SimpleNamespace,
         dz: Array,
@@ -530,12 +530,12 @@ class Kernels:
         xp.multiply(dz, dz, out=work.terms)
         self.sum_features(work.terms, work.row)
         xp.multiply(work.row, scale, out=work.row)
-        self._add_up(work.row, share, loss)
-        xp.multiply(dz, share, out=dz)
+        self._add_up(work.row, example_weight, loss)
+        xp.multiply(dz, example_weight, out=dz)
         xp.multiply(dz, 2.0 * scale, out=dz)
 
     def poisson(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """Σ [exp(z) − yz + y log y − y], half the Poisson deviance; dz = (exp(z) − y) · share."""
         xp, row, terms = self.xp, work.row, work.terms
@@ -547,23 +547,23 @@ class Kernels:
         xp.subtract(dz, y, out=dz)
         xp.add(terms, dz, out=terms)
         self.sum_features(terms, row)
-        self._add_up(row, share, loss)
-        xp.multiply(dz, share, out=dz)
+        self._add_up(row, example_weight, loss)
+        xp.multiply(dz, example_weight, out=dz)
 
-    def _add_up(self, row: Array, share: Any, loss: Array) -> None:
+    def _add_up(self, row: Array, example_weight: Any, loss: Array) -> None:
         """Loss = Σ share · row; the row is used up."""
-        self.xp.multiply(row, share, out=row)
+        self.xp.multiply(row, example_weight, out=row)
         self.xp.sum(row, axis=(-2, -1), out=loss)
 
-    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
         """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
 
-        ``work`` holds ``share`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
+        ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
         """
         xp = self.xp
         self.sum_examples(weights, work.total)
         xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
-        xp.divide(weights, work.safe, out=work.share)
+        xp.divide(weights, work.safe, out=work.example_weight)
         xp.sign(work.total, out=work.decay)
         xp.multiply(work.decay, l2, out=work.decay)
         xp.divide(work.decay, work.safe, out=work.decay)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .._typing import Array, Namespace
 from ..checks import check_flag
-from ..interrupts import held_back
+from ..interrupts import defer_sigint
 from .numpy_backend import NumpyBackend, NumpyKernels
 from .reference import Kernels
 
@@ -77,7 +77,7 @@ class Backend(Protocol):
         It fits if it leaves room for the work on it.
         """
 
-    def repeater(
+    def replay(
         self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
     ) -> Callable[..., Any]:
         """Return what calls a function of arrays again and again: ``repeat(function, *arrays)``.
@@ -116,7 +116,7 @@ class DeviceError(RuntimeError):
     """The device that was asked for can't be used here."""
 
 
-#: The host's backend, with which `home` begins to ask.
+#: The host's backend, with which `backend_of` begins to ask.
 NUMPY = NumpyBackend()
 
 
@@ -207,7 +207,7 @@ def _cpu_kernels() -> Kernels:
 
 @lru_cache
 def _numba() -> Any:
-    with held_back():
+    with defer_sigint():
         return importlib.import_module("xpnet.backends.numba_kernels")
 
 
@@ -223,7 +223,7 @@ def why_not_compiled() -> str | None:
 
 @lru_cache
 def _cupy() -> Any:
-    with held_back():
+    with defer_sigint():
         return importlib.import_module("xpnet.backends.cuda.cupy_backend")
 
 
@@ -269,7 +269,7 @@ def explain(backend: Backend, requested: str = "auto") -> str:
     return f"CUDA: {why}, {line}" if why is not None else line
 
 
-def home(x: object, first: Backend) -> Backend:
+def backend_of(x: object, first: Backend) -> Backend:
     """Return the backend in whose memory x lies, asking ``first`` first; lists live on the CPU."""
     if first.owns(x):
         return first
@@ -280,21 +280,21 @@ def home(x: object, first: Backend) -> Backend:
 
 def on_host(x: object) -> bool:
     """Return whether x lies in host memory, where NumPy can take it."""
-    return home(x, NUMPY).device == "cpu"
+    return backend_of(x, NUMPY).device == "cpu"
 
 
-def bring_to_host(x: Any) -> Any:
+def to_host(x: Any) -> Any:
     """Return an array of any library as NumPy's; what is on the host already stays as it is."""
-    x = adopt(x)
-    return x if on_host(x) else home(x, NUMPY).to_host(x)
+    x = from_dlpack(x)
+    return x if on_host(x) else backend_of(x, NUMPY).to_host(x)
 
 
-def beside(device: str | Backend, X: object) -> str | Backend:
+def resolve_device(device: str | Backend, X: object) -> str | Backend:
     """Return where to compute on X: for "auto" on the device where it lies, if it is on one."""
-    return home(X, NUMPY) if device == "auto" and not on_host(X) else device
+    return backend_of(X, NUMPY) if device == "auto" and not on_host(X) else device
 
 
-def adopt(x: Any) -> Any:
+def from_dlpack(x: Any) -> Any:
     """Return another library's array, such as a PyTorch tensor, as NumPy's or CuPy's.
 
     By DLPack, so without a copy, and on the device where it lies. What is no such array is returned
@@ -312,7 +312,7 @@ def adopt(x: Any) -> Any:
 
 def move(x: Any, to: Backend, dtype: Any = None) -> Array:
     """Return x as an array of the backend ``to``, whatever it is and wherever it lies."""
-    source = home(x, to)
+    source = backend_of(x, to)
     if source is not to and source.device != "cpu":
         x = source.to_host(x)
     return to.asarray(x, dtype)

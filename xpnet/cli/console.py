@@ -124,7 +124,7 @@ class Reporter(Callback):
 class CtrlC(Callback):
     """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
 
-    What was learnt is then evaluated and saved as ever; no further training begins. SIGTERM, by
+    What was learnt is then evaluated and saved as usual; no further training begins. SIGTERM, by
     which a batch system or a service manager ends a process, may do the same.
 
     Attributes

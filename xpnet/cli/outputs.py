@@ -27,7 +27,7 @@ class Files(NamedTuple):
 
 
 def files_of(run: Run, dataset: Dataset, learning_curve: bool) -> Files:
-    """Return what is to be written, once it is found that it can be."""
+    """Return the files to write, once it is found that they can be written."""
     model_file = run.output or Path(f"{dataset.name}.safetensors")
     options.require_writable(model_file, run.data)
     picture = options.beside(model_file, ".png")

@@ -35,7 +35,7 @@ class Run:
     output : path or None
         The model file, if it has a name.
     folder : path or None
-        Where its checkpoints are to be.
+        Where its checkpoints go.
     every, keep
         As for `Checkpoints`.
     begun : Newest or None
@@ -101,7 +101,7 @@ class Run:
         return dataset
 
     def fit_options(self, dataset: Dataset, settings: Settings, model_file: Path) -> dict[str, Any]:
-        """Return what `Trainer.fit` is to be told; ``settings`` as they have become."""
+        """Return the options for `Trainer.fit`; ``settings`` as they have become."""
         if self.folder is None:
             return {}
         file = Path(self.data).suffix.lower() in readers.FILES

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, Backend, adopt, home, move
+from ..backends.select import NUMPY, Backend, backend_of, from_dlpack, move
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -73,7 +73,7 @@ def as_array(X: Any, name: str) -> Any:
     ValueError
         If it has rows of different lengths, or masked values.
     """
-    X = adopt(X)
+    X = from_dlpack(X)
     if isinstance(getattr(X, "dtype", None), np.dtype) and not isinstance(X, np.ma.MaskedArray):
         return X
     return _as_numbers(X, name)
@@ -168,7 +168,7 @@ def check_finite(array: Array, backend: Backend, name: str, given: Array) -> Non
 
 def _largest(X: Array) -> float:
     """Return the largest absolute value, wherever they live; NaN if there is one."""
-    source, step = home(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
+    source, step = backend_of(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
     with source.active():
         parts = [float(abs(X[i : i + step]).max()) for i in range(0, len(X), step)]
     return float(np.max(parts, initial=0.0))
@@ -209,7 +209,7 @@ def check_lengths(X: Array, y: Array, name: str = "") -> None:
         )
 
 
-def admit_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
+def prepare_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
     """Return examples' weights (n,) as an array (n, 1) of the backend.
 
     Raises

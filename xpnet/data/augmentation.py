@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .._typing import Array, Namespace
-from ..backends.select import Backend, home, select
+from ..backends.select import Backend, backend_of, select
 from ..checks import check_count, check_fields, check_not_negative, check_positive
 from ..randomness import GAMMA, Purpose, augmentation_keys, mix64, word
 
@@ -397,7 +397,7 @@ class Augmentation:
             what = f"{getattr(X, 'dtype', type(X).__name__)} of shape {np.shape(X)}"
             raise TypeError(f"X is {what}: give an array (n, n_features) of floating-point numbers")
         self.check(X.shape[1])
-        backend = home(X, select("cpu"))
+        backend = backend_of(X, select("cpu"))
         with backend.active():
             key = backend.asarray(augmentation_keys(random_state, epoch, 1)[0])
             return self.change(X, key, backend)

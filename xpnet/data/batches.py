@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, home, select
+from ..backends.select import Backend, backend_of, select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
 from .arrays import as_host_array, check_lengths
@@ -105,10 +105,10 @@ def partition(
     """
     cpu = select("cpu")
     # A pandas Series would look its labels up instead of counting rows: arrays alone are indexed.
-    X = X if home(X, cpu).owns(X) else as_host_array(X, "X")
-    y = y if home(y, cpu).owns(y) else as_host_array(y, "y")
+    X = X if backend_of(X, cpu).owns(X) else as_host_array(X, "X")
+    y = y if backend_of(y, cpu).owns(y) else as_host_array(y, "y")
     check_lengths(X, y)
-    labels = np.asarray(home(y, cpu).to_host(y)) if check_flag(stratify, "stratify") else None
+    labels = np.asarray(backend_of(y, cpu).to_host(y)) if check_flag(stratify, "stratify") else None
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
     if labels is not None and labels.dtype.kind == "f" and (labels % 1 != 0).any():
@@ -125,7 +125,7 @@ def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
         return array.take(indices)
     if is_sparse(array):
         return array.tocsr()[indices]
-    backend = home(array, select("cpu"))
+    backend = backend_of(array, select("cpu"))
     with backend.active():
         return array[backend.asarray(indices)]
 
@@ -159,7 +159,7 @@ def proportional_order(
     return order[np.argsort(place, kind="stable")]
 
 
-class RoomForIndices:
+class GatherWorkspace:
     """What `Kernels.gather` works with, for up to n examples; kernels that need none make none."""
 
     def __init__(self, backend: Backend, n: int) -> None:
@@ -258,7 +258,7 @@ class Batches:
         self.largest = max(b - a for a, b in pairwise(edges))
         self._order: Array = backend.asarray(np.arange(n, dtype=np.int64))
         self._streamed = isinstance(X, Streamed)
-        self._work = RoomForIndices(backend, self.largest)
+        self._work = GatherWorkspace(backend, self.largest)
         shape = self.largest, *X.shape[1:]
         if self._streamed:
             self._stage = backend.stage(shape, X.dtype)

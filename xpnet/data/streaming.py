@@ -109,7 +109,7 @@ class Streamed:
     backend : Backend
         Where parts of it are to go.
     dtype : dtype
-        What they are to be in.
+        Their dtype.
 
     Attributes
     ----------

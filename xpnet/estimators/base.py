@@ -1,4 +1,4 @@
-"""What `MLPClassifier` and `MLPRegressor` share: the door, the fit, and what users look at."""
+"""What `MLPClassifier` and `MLPRegressor` share: checking inputs, the fit, and what users look at."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sklearn.utils.validation import (
 )
 
 from .._typing import Array
-from ..backends.select import beside, bring_to_host
-from ..data.arrays import admit_weights
-from ..interrupts import held_back
+from ..backends.select import resolve_device, to_host
+from ..data.arrays import prepare_weights
+from ..interrupts import defer_sigint
 from ..nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from ..nn.layers import BatchNorm, Dropout, Layer, Linear
 from ..nn.network import Network
@@ -32,7 +32,7 @@ from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from .convergence import INTERRUPTED, Convergence, fit_lbfgs, is_finite, penalty
-from .inputs import Admitting, weights_of
+from .inputs import Preparing, weights_of
 from .weights import Weights
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
@@ -70,13 +70,13 @@ class Scored:
         sample_weight : array-like, shape (n,), or None
             How much each example counts.
         """
-        predicted = bring_to_host(self.predict(X))  # type: ignore[attr-defined]
+        predicted = to_host(self.predict(X))  # type: ignore[attr-defined]
         return self._measure(  # type: ignore[attr-defined,no-any-return]
-            bring_to_host(y), predicted, bring_to_host(sample_weight)
+            to_host(y), predicted, to_host(sample_weight)
         )
 
 
-class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting):
+class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Preparing):
     """What both estimators share."""
 
     loss_curve_: list[float]
@@ -168,7 +168,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
             raise ValueError("X_val and y_val belong together: give both, or neither")
         first = not (self.warm_start and hasattr(self, "network_"))
         with self._all_or_nothing(first):
-            X, y = self._admit(X, y, reset=first)
+            X, y = self._prepare(X, y, reset=first)
             self._fit(X, y, sample_weight, (X_val, y_val), first)
         return self
 
@@ -211,16 +211,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         X, y, codes, weights, validation = self._split(X, y, codes, weights, validation, seed)
         # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
         with ExitStack() as until_all_is_there:
-            until_all_is_there.enter_context(held_back())
+            until_all_is_there.enter_context(defer_sigint())
             if first:
                 self._build(X, seed)
             else:
                 self._require_same()
             network = self.network_
-            x, labels = network.admit(X, codes)
+            x, labels = network.prepare(X, codes)
             weights = self._weigh_classes(y, weights, incremental)
             if weights is not None:
-                weights = admit_weights(weights, x.shape[0], network.backend, network.dtype)
+                weights = prepare_weights(weights, x.shape[0], network.backend, network.dtype)
             begin = until_all_is_there.close
             if self.solver == "lbfgs":
                 self._fit_lbfgs(x, labels, weights, begin)
@@ -296,7 +296,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
             layers,
             loss=loss,
             n_features=self.n_features_in_,
-            device=beside(self.device, X),
+            device=resolve_device(self.device, X),
             dtype=self.dtype or X.dtype.name,
             random_state=seed,
         )
@@ -412,7 +412,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         self.n_iter_ = 0
         try:
             begin()
-            self._optimizer.fit_admitted(
+            self._optimizer.fit_prepared(
                 x,
                 labels,
                 weights,
@@ -462,13 +462,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Admitting)
         X, y, codes, weights = validation
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
-        dev = self.network_.admit(X, codes)
+        dev = self.network_.prepare(X, codes)
         plain = weights is None and self.network_.loss.of_classes
 
         def score(row: dict[str, float]) -> float:
             if plain:
                 return 1.0 - row["dev_error"]
-            return self._measure(y, bring_to_host(self._predict(X)), weights)
+            return self._measure(y, to_host(self._predict(X)), weights)
 
         return score, dev
 

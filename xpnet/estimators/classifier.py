@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from ..backends.select import NUMPY, home
+from ..backends.select import NUMPY, backend_of
 from .base import MLP, Scored
 
 
@@ -210,7 +210,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
             return codes
         if len(self.classes_) == 1:  # nothing else was ever seen
             codes = codes * 0
-        backend = home(codes, NUMPY)
+        backend = backend_of(codes, NUMPY)
         if self.classes_.dtype.kind not in "iufb":  # labels that stay on the host
             return self.classes_[backend.to_host(codes)]
         with backend.active():
@@ -233,7 +233,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
         p = self.network_.predict_proba(self._admit_features(X, reset=False))
         if p.ndim == 2:
             return p
-        backend = home(p, NUMPY)
+        backend = backend_of(p, NUMPY)
         with backend.active():
             if len(self.classes_) == 1:
                 return backend.xp.ones_like(p)[:, None]
@@ -242,7 +242,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of the probability of each class; see `predict_proba`."""
         p = self.predict_proba(X)
-        backend = home(p, NUMPY)
+        backend = backend_of(p, NUMPY)
         with backend.active():
             return backend.xp.log(p)
 
@@ -281,7 +281,7 @@ class MLPClassifier(Scored, ClassifierMixin, MLP):
                 f"{self.classes_!r}"
             )
         with self._all_or_nothing(first):
-            X, y = self._admit(X, y, reset=first)
+            X, y = self._prepare(X, y, reset=first)
             if first:
                 self._learn_classes(y, classes)
             self._fit(X, y, sample_weight, (None, None), first, incremental=True)
@@ -398,7 +398,7 @@ class MLPRegressor(Scored, RegressorMixin, MLP):
         self._validate_params()
         first = not hasattr(self, "network_")
         with self._all_or_nothing(first):
-            X, y = self._admit(X, y, reset=first)
+            X, y = self._prepare(X, y, reset=first)
             self._fit(X, y, sample_weight, (None, None), first, incremental=True)
         return self
 

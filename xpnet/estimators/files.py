@@ -133,7 +133,7 @@ class Kept(BaseEstimator):
             for name in ("steps", "epochs", "optimizer"):
                 setattr(trainer, name, kept[name])
 
-    # -- files, for who must not unpickle ----
+    # -- files, for callers that must not unpickle ----
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a safetensors file, which `load` reads.
@@ -184,7 +184,7 @@ class Kept(BaseEstimator):
         FileNotFoundError
             If there is no such file.
         ModelFileError
-            If it is not a whole file of such an estimator.
+            If it is not a whole file of an estimator of this class.
         """
         arrays, description = safetensors_files.read(path)
         told = description.get("estimator")

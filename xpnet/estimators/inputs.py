@@ -9,13 +9,13 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from ..backends.select import NUMPY, adopt, bring_to_host, on_host
-from ..data.arrays import admit_weights
+from ..backends.select import NUMPY, from_dlpack, on_host, to_host
+from ..data.arrays import prepare_weights
 from ..data.batches import take_rows
 from .files import Kept
 
 
-class Admitting(Kept):
+class Preparing(Kept):
     """An estimator that checks its data and holds a part of them out."""
 
     n_features_in_: int
@@ -26,7 +26,7 @@ class Admitting(Kept):
 
     def _admit_features(self, X: Any, reset: bool) -> Any:
         """Check features; what lies on a device stays there."""
-        X = adopt(X)
+        X = from_dlpack(X)
         if on_host(X):
             return validate_data(
                 self, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
@@ -42,14 +42,14 @@ class Admitting(Kept):
             )
         return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
 
-    def _admit(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
+    def _prepare(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
         """Check features and labels; the labels come to the host."""
         if y is None:
             # scikit-learn's own words, which its checks look for.
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        X, y = adopt(X), bring_to_host(y)
+        X, y = from_dlpack(X), to_host(y)
         if not on_host(X):
             X = self._admit_features(X, reset)
             y = np.asarray(y)
@@ -77,7 +77,7 @@ class Admitting(Kept):
         """Take the validation set out of the data, if it is to come from there."""
         X_val, y_val = validation
         if X_val is not None:
-            X_val, y_val = self._admit(X_val, y_val, reset=False)
+            X_val, y_val = self._prepare(X_val, y_val, reset=False)
             return X, y, codes, weights, (X_val, y_val, self._encode_more(y_val), None)
         if not self.early_stopping or self.solver == "lbfgs":
             return X, y, codes, weights, None
@@ -109,12 +109,12 @@ def weights_of(n: int, sample_weight: Any) -> Any:
     """Return the weight of each example on the host, or None."""
     if sample_weight is None:
         return None
-    weights = np.asarray(bring_to_host(sample_weight))
+    weights = np.asarray(to_host(sample_weight))
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
         raise ValueError(
             f"sample_weight.shape == {weights.shape}, expected {(n,)}: one for each row"
         )
-    admit_weights(weights, n, NUMPY, np.float64)
+    prepare_weights(weights, n, NUMPY, np.float64)
     return weights

@@ -21,7 +21,7 @@ class Weights:
     def coefs_(self) -> list[np.ndarray[Any, Any]]:
         """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
         weights = [self._host(w).T for w in self._weights_and_biases()[0]]
-        return Shown(weights, self, "coefs_")
+        return ReadOnlyWeights(weights, self, "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
@@ -31,7 +31,7 @@ class Weights:
     def intercepts_(self) -> list[np.ndarray[Any, Any]]:
         """Biases of each layer, under batch norm its β: read-only copies; assign one or all."""
         biases = [self._host(b) for b in self._weights_and_biases()[1]]
-        return Shown(biases, self, "intercepts_")
+        return ReadOnlyWeights(biases, self, "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
@@ -58,7 +58,7 @@ class Weights:
         return self.network_.backend.to_host(x)
 
 
-class Shown(list[np.ndarray[Any, Any]]):
+class ReadOnlyWeights(list[np.ndarray[Any, Any]]):
     """Copies of an estimator's arrays that can't be written to: that would change nothing.
 
     A new array put in the place of one goes into the estimator.

@@ -69,7 +69,7 @@ def write_whole(path: Path, data: bytes) -> None:
     path : path
         Where to; a file there is replaced.
     data : bytes
-        All that is to be in it.
+        The whole content.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._typing import Array
-from ..backends.reference import Curve
+from ..backends.reference import ActivationSpec
 from ..checks import check_fields
 from .initializers import He, Initializer
 from .layers import Allocator, Layer
@@ -37,9 +37,9 @@ class Sigmoid(Activation):
     """σ(z) = 1 / (1 + exp(−z)), σ' = σ(1 − σ) (notes, chapter 2.2.1). Never overflows."""
 
     @property
-    def curve(self) -> Curve | None:
+    def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
-        return Curve("sigmoid")
+        return ActivationSpec("sigmoid")
 
     def forward(self, x: Array, b: Any) -> Array:
         """σ(x)."""
@@ -57,9 +57,9 @@ class Tanh(Activation):
     """tanh(z), tanh' = 1 − tanh² (notes, chapter 2.2.2)."""
 
     @property
-    def curve(self) -> Curve | None:
+    def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
-        return Curve("tanh")
+        return ActivationSpec("tanh")
 
     def forward(self, x: Array, b: Any) -> Array:
         """tanh(x)."""
@@ -85,9 +85,9 @@ class ReLU(Activation):
         return He()
 
     @property
-    def curve(self) -> Curve | None:
+    def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
-        return Curve("relu")
+        return ActivationSpec("relu")
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
@@ -135,9 +135,9 @@ class LeakyReLU(Activation):
         return He(slope=self.negative_slope)
 
     @property
-    def curve(self) -> Curve | None:
+    def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
-        return Curve("leaky_relu", self.negative_slope)
+        return ActivationSpec("leaky_relu", self.negative_slope)
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

@@ -71,9 +71,14 @@ class Workspace:
     """
 
     def __init__(
-        self, backend: Backend, lead: tuple[int, ...], dtype: np.dtype[Any], capacity: int
+        self, backend: Backend, leading_shape: tuple[int, ...], dtype: np.dtype[Any], capacity: int
     ) -> None:
-        self.backend, self.lead, self.dtype, self.capacity = backend, lead, dtype, capacity
+        self.backend, self.leading_shape, self.dtype, self.capacity = (
+            backend,
+            leading_shape,
+            dtype,
+            capacity,
+        )
         self._arrays: dict[tuple[str, str], Array] = {}
 
     def allocator(self, owner: str, n: int) -> _Allocator:
@@ -101,16 +106,16 @@ class _Allocator:
 
     def rows(self, name: str, width: int, dtype: Any = None, fill: Fill | None = None) -> Array:
         w = self._workspace
-        whole = w.array(self._owner, name, (*w.lead, w.capacity, width), dtype, fill)
+        whole = w.array(self._owner, name, (*w.leading_shape, w.capacity, width), dtype, fill)
         return whole[..., : self.n, :]
 
     def row(self, name: str, width: int) -> Array:
         w = self._workspace
-        return w.array(self._owner, name, (*w.lead, 1, width), None, None)
+        return w.array(self._owner, name, (*w.leading_shape, 1, width), None, None)
 
     def scalar(self, name: str) -> Array:
         w = self._workspace
-        return w.array(self._owner, name, w.lead, None, None)
+        return w.array(self._owner, name, w.leading_shape, None, None)
 
     def constant(self, name: str, value: np.ndarray[Any, Any]) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

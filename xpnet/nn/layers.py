@@ -11,9 +11,9 @@ The contract, for whoever adds a layer:
   the layer's own buffers, and ``backward`` reads only what ``forward`` left in them.
 - ``backward(dy, b)`` overwrites the layer's gradients and returns the gradient with respect to the
   input, or None where nobody needs it. It may use up ``dy``.
-- A layer with a ``curve`` is an elementwise activation; the layer before it may compute it, if that
-  ``takes_curve``: it then finds it as ``b.curve`` in its buffers, which is `IDENTITY` otherwise.
-  The same goes for a layer with a ``mask``, dropout, behind such a one that is a ReLU.
+- A layer with an ``activation`` is elementwise; the layer before it may compute it, if that
+  ``fuses_activation``: it then finds it as ``b.activation`` in its buffers, which is `IDENTITY`
+  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU.
 - What its constructor takes is fixed once it is in a network.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
@@ -29,7 +29,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from .._typing import Array
-from ..backends.reference import Curve, Kernels, Mask, dropout_work
+from ..backends.reference import ActivationSpec, Kernels, Mask, dropout_work
 from ..checks import check_count, check_fields, check_positive
 from ..randomness import GAMMA, Purpose, word
 from . import initializers
@@ -87,14 +87,14 @@ class Layer:
         return None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class with a rule of its own be joined to another layer only if it says so.
+        """Let a class with a rule of its own be fused with another layer only if it says so.
 
         It says so where it defines the rule, or nearer: not by what a class further up says of
         another rule.
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("curve", "takes_curve", "mask"):
+        for name in ("activation", "fuses_activation", "mask"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
@@ -108,7 +108,7 @@ class Layer:
         super().__setattr__(name, value)
 
     @property
-    def curve(self) -> Curve | None:
+    def activation(self) -> ActivationSpec | None:
         """What the layer before may compute in this one's place: an elementwise activation."""
         return None
 
@@ -118,10 +118,10 @@ class Layer:
         return None
 
     @property
-    def takes_curve(self) -> bool:
+    def fuses_activation(self) -> bool:
         """Whether the layer can compute the activation behind it along with its own output.
 
-        Its buffers then tell it the ``curve``.
+        Its buffers then tell it the ``activation``.
         """
         return False
 
@@ -248,7 +248,7 @@ class Linear(Layer):
         return "xavier"
 
     @property
-    def takes_curve(self) -> bool:
+    def fuses_activation(self) -> bool:
         """With a bias it can: that is the pass in which it is computed."""
         return bool(self.bias)
 
@@ -296,15 +296,15 @@ class Linear(Layer):
         )
 
     def forward(self, x: Array, b: Any) -> Array:
-        """f(X Wᵀ + b), where f is the activation that the network joined to the layer, if any."""
+        """f(X Wᵀ + b), where f is the activation that the network fused with the layer, if any."""
         b.x = x
-        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.curve)
+        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation)
         return b.y
 
     def backward(self, dy: Array, b: Any) -> Array | None:
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
         self.kernels.linear_backward(
-            dy, b.y, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.curve
+            dy, b.y, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
         )
         return b.dx
 
@@ -345,7 +345,7 @@ class BatchNorm(Layer):
         check_positive(self.eps, "eps")
 
     @property
-    def takes_curve(self) -> bool:
+    def fuses_activation(self) -> bool:
         """It can."""
         return True
 
@@ -410,7 +410,7 @@ class BatchNorm(Layer):
             b.inverse_deviation,
             b.x_hat,
             b.y,
-            b.curve,
+            b.activation,
         )
         k.running_average(self._mean, b.mean, 1.0, self.momentum, b.row)
         k.running_average(self._variance, b.variance, b.unbiased, self.momentum, b.row)
@@ -419,7 +419,15 @@ class BatchNorm(Layer):
     def infer(self, x: Array, b: Any) -> Array:
         """Normalise with the running statistics."""
         self.kernels.batch_norm_inference(
-            x, self._gamma, self._beta, self.eps, self._mean, self._variance, b.row, b.y, b.curve
+            x,
+            self._gamma,
+            self._beta,
+            self.eps,
+            self._mean,
+            self._variance,
+            b.row,
+            b.y,
+            b.activation,
         )
         return b.y
 
@@ -435,7 +443,7 @@ class BatchNorm(Layer):
             self._d_beta,
             b.row,
             b.dx,
-            b.curve,
+            b.activation,
         )
         return b.dx
 
@@ -495,10 +503,10 @@ class Dropout(Layer):
 
     def _count(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Return the counters: a Weyl sequence, from a salt of each network trained at once."""
-        *lead, n, words = shape
+        *leading_shape, n, words = shape
         steps = np.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
         counters = np.empty(shape, np.uint64)
-        for place in np.ndindex(*lead):
+        for place in np.ndindex(*leading_shape):
             counters[place] = (steps + np.uint64(self._salt(*place))).reshape(n, words)
         return counters
 

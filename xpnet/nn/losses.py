@@ -24,14 +24,14 @@ class Loss:
     ----------
     name : str
         What a `Network` calls it.
-    doubled_by : str
+    output_activation : str
         The layer type that may not come last, because the loss applies it itself.
     of_classes : bool
         Whether labels are classes, not values.
     """
 
     name: ClassVar[str]
-    doubled_by: ClassVar[str] = ""
+    output_activation: ClassVar[str] = ""
     of_classes: ClassVar[bool] = True
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
@@ -89,15 +89,17 @@ class Loss:
             )
         return stored
 
-    def gradient(self, k: Kernels, z: Array, y: Array, b: Any, share: Array | None = None) -> Array:
+    def gradient(
+        self, k: Kernels, z: Array, y: Array, b: Any, example_weight: Array | None = None
+    ) -> Array:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
 
-        ``share`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
+        ``example_weight`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
         """
-        self.compute(k, z, y, 1.0 / z.shape[-2] if share is None else share, b)
+        self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
         return b.dz
 
-    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Call the kernel."""
         raise NotImplementedError
 
@@ -115,11 +117,11 @@ class Loss:
         """Return the predictions: classes or values."""
         raise NotImplementedError
 
-    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
-        """Return what a batch adds to the error, before `per` divides it: a scalar."""
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return what a batch adds to the error, before `error_count` divides it: a scalar."""
         raise NotImplementedError
 
-    def per(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Any, y: Array) -> float:
         """Return what the sum of mistakes is divided by: the number of examples."""
         return float(y.shape[0])
 
@@ -132,7 +134,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     name = "softmax_cross_entropy"
-    doubled_by = "Softmax"
+    output_activation = "Softmax"
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
         """Return the buffers for a batch."""
@@ -182,9 +184,9 @@ class SoftmaxCrossEntropy(Loss):
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
-    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.softmax_cross_entropy(z, y, share, b, b.dz, b.loss)
+        k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """softmax(z), in place."""
@@ -196,7 +198,7 @@ class SoftmaxCrossEntropy(Loss):
         """Return the class with the largest logit."""
         return xp.argmax(z, axis=-1)
 
-    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return the number of examples whose class is wrong."""
         return xp.sum(xp.argmax(z, axis=-1) != y, axis=-1)
 
@@ -211,7 +213,7 @@ class SigmoidCrossEntropy(Loss):
     """
 
     name = "sigmoid_cross_entropy"
-    doubled_by = "Sigmoid"
+    output_activation = "Sigmoid"
 
     def targets(
         self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -226,9 +228,9 @@ class SigmoidCrossEntropy(Loss):
             )
         return rows
 
-    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.sigmoid_cross_entropy(z, y, share, b, b.dz, b.loss)
+        k.sigmoid_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
@@ -239,7 +241,7 @@ class SigmoidCrossEntropy(Loss):
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
         return (z >= 0).astype(np.int64)
 
-    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return the number of examples with any wrong answer."""
         return xp.sum(xp.any((z >= 0) != (y > 0), axis=-1), axis=-1)
 
@@ -257,19 +259,19 @@ class MeanSquaredError(Loss):
     #: What (z − y)² is multiplied by.
     scale: ClassVar[float] = 1.0
 
-    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.squared_error(z, y, share, self.scale, b, b.dz, b.loss)
+        k.squared_error(z, y, example_weight, self.scale, b, b.dz, b.loss)
 
     def decide(self, xp: Any, z: Array) -> Array:
         """Return z."""
         return z
 
-    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return the sum of squared errors."""
         return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
 
-    def per(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Any, y: Array) -> float:
         """Return the sum of squares around the mean; NaN if there is none, as R² is undefined."""
         around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
         return float(xp.sum(around)) or float("nan")
@@ -306,17 +308,17 @@ class PoissonDeviance(MeanSquaredError):
             )
         return rows
 
-    def compute(self, k: Kernels, z: Array, y: Array, share: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.poisson(z, y, share, b, b.dz, b.loss)
+        k.poisson(z, y, example_weight, b, b.dz, b.loss)
 
     def decide(self, xp: Any, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
 
-    def mistakes(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
-        return super().mistakes(xp, xp.exp(z), y)
+        return super().error_sum(xp, xp.exp(z), y)
 
 
 LOSSES: dict[str, type[Loss]] = {

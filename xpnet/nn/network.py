@@ -14,8 +14,8 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.memory import explain
-from ..backends.reference import IDENTITY, Curve
-from ..backends.select import Backend, adopt, home, select, why_no_cuda
+from ..backends.reference import IDENTITY, ActivationSpec
+from ..backends.select import Backend, backend_of, from_dlpack, select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
@@ -52,8 +52,8 @@ class Network:
     precision : {"full", "tf32", "bfloat16"}
         On a GPU, faster products of float32 numbers whose factors are rounded, to 10 bits of
         mantissa or to 7; see `select`. Elsewhere it changes nothing.
-    replicas : int or None
-        Train so many networks at once, with weights of shape (replicas, out, in) and initial
+    members : int or None
+        Train so many networks at once, with weights of shape (members, out, in) and initial
         weights of their own, on the same mini-batches: `forward`, `backward` and `Trainer.step`
         then return a leading axis. For hyper-parameter search; `Trainer.fit`, `evaluate` and
         `save` take a single network.
@@ -97,10 +97,10 @@ class Network:
         random_state: int | None = 0,
         fused: bool = True,
         precision: str = "full",
-        replicas: int | None = None,
+        members: int | None = None,
     ) -> None:
         backend = select(device, fused=fused, precision=precision)
-        self._build(layers, backend, loss, n_features, dtype, random_state, replicas)
+        self._build(layers, backend, loss, n_features, dtype, random_state, members)
         self.initialize()
 
     @classmethod
@@ -118,12 +118,12 @@ class Network:
         n_features: int,
         dtype: Any,
         random_state: int | None,
-        replicas: int | None = None,
+        members: int | None = None,
     ) -> None:
         self.n_features = check_count(n_features, "n_features")
         self.dtype = _check_dtype(dtype)
         self.random_state = _check_seed(random_state)
-        self.lead = () if replicas is None else (check_count(replicas, "replicas"),)
+        self.leading_shape = () if members is None else (check_count(members, "members"),)
         self.loss = _check_loss(loss)
         self.layers = _check_layers(layers, self.loss)
         self.backend = backend
@@ -137,17 +137,17 @@ class Network:
     # -- memory ----
 
     def _allocate(self) -> None:
-        xp, lead = self.backend.xp, self.lead
+        xp, leading_shape = self.backend.xp, self.leading_shape
         places, size = lay_out(self.layers, "weight_shapes", "other_shapes")
         self.n_parameters = size
         self.n_weights = lay_out(self.layers, "weight_shapes")[1]
-        self.parameters = xp.zeros((*lead, size), self.dtype)
-        self.gradients = xp.zeros((*lead, size), self.dtype)
+        self.parameters = xp.zeros((*leading_shape, size), self.dtype)
+        self.gradients = xp.zeros((*leading_shape, size), self.dtype)
         for layer, name, shape, start in places:
             layer.parameters[name] = view(self.parameters, shape, start)
             layer.gradients[name] = view(self.gradients, shape, start)
         places, size = lay_out(self.layers, "statistic_shapes")
-        self.statistics = xp.zeros((*lead, size), self.dtype)
+        self.statistics = xp.zeros((*leading_shape, size), self.dtype)
         for layer, name, shape, start in places:
             layer.statistics[name] = view(self.statistics, shape, start)
         #: 64 bits that the step's dropout masks are computed from; the trainer sets them.
@@ -155,7 +155,7 @@ class Network:
         for layer in self.layers:
             layer.connect(self.random_state, self.step_key)
             layer.bind(self.backend.kernels)
-        self._chain = self._join()
+        self._chain = self._fuse()
         trained = [layer.index for layer in self.layers if layer.parameters]
         self._first_trained = trained[0]
         self._workspaces: dict[bool, Workspace] = {}
@@ -164,36 +164,44 @@ class Network:
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = threading.RLock()
 
-    def _join(self) -> list[tuple[Layer, Curve]]:
+    def _fuse(self) -> list[tuple[Layer, ActivationSpec]]:
         """Return the layers, but for those that the one before computes as well."""
-        chain: list[tuple[Layer, Curve]] = []
+        chain: list[tuple[Layer, ActivationSpec]] = []
         for layer in self.layers:
-            joined = self._joined(*chain[-1], layer) if chain else None
-            if joined is None:
+            fused = self._fused(*chain[-1], layer) if chain else None
+            if fused is None:
                 chain.append((layer, IDENTITY))
             else:
-                chain[-1] = chain[-1][0], joined
+                chain[-1] = chain[-1][0], fused
         return chain
 
-    def _joined(self, before: Layer, curve: Curve, layer: Layer) -> Curve | None:
-        """Return what a layer that has a curve already computes along with the next; None: not."""
+    def _fused(
+        self, before: Layer, activation: ActivationSpec, layer: Layer
+    ) -> ActivationSpec | None:
+        """Return what a layer, with its activation so far, computes along with the next; or None."""
         kernels = self.backend.kernels
         # Several networks at once run on the reference, which gains nothing by it.
-        if self.lead or not before.takes_curve:
+        if self.leading_shape or not before.fuses_activation:
             return None
-        if curve is IDENTITY:
-            return layer.curve if layer.curve and layer.curve.name in kernels.joins else None
+        if activation is IDENTITY:
+            spec = layer.activation
+            return spec if spec is not None and spec.name in kernels.fusible else None
         mask = layer.mask
-        if mask is None or curve.name != "relu" or curve.mask or not kernels.joins_dropout:
+        if (
+            mask is None
+            or activation.name != "relu"
+            or activation.mask
+            or not kernels.fuses_dropout
+        ):
             return None
-        return Curve("relu", mask.scale, mask)
+        return ActivationSpec("relu", mask.scale, mask)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
         with self.backend.active():
             for layer in self.layers:
                 for name, array in (layer.parameters | layer.statistics).items():
-                    for place in np.ndindex(*self.lead):
+                    for place in np.ndindex(*self.leading_shape):
                         self._initialize(layer, name, array, place)
 
     def _initialize(self, layer: Layer, name: str, array: Array, place: tuple[int, ...]) -> None:
@@ -207,7 +215,7 @@ class Network:
         """Make the workspace large enough for batches of n examples, if it is not; return it."""
         workspace = self._workspaces.get(training)
         if workspace is None or workspace.capacity < n:
-            workspace = Workspace(self.backend, self.lead, self.dtype, n)
+            workspace = Workspace(self.backend, self.leading_shape, self.dtype, n)
             self._workspaces[training] = workspace
             self._passes = {key: p for key, p in self._passes.items() if key[1] != training}
             if training:
@@ -233,16 +241,20 @@ class Network:
         workspace = self.reserve(n, training)
         steps = []
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
-        for layer, curve in self._chain:
+        for layer, activation in self._chain:
             new = workspace.allocator(str(layer.index), n)
             if training:
                 b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
-            b.curve = curve if training or curve.mask is None else curve._replace(mask=None)
+            b.activation = (
+                activation
+                if training or activation.mask is None
+                else activation._replace(mask=None)
+            )
             steps.append((layer, b))
             # What passes its input on does not make it free.
-            kept = training and (layer.keeps_output or curve is not IDENTITY)
+            kept = training and (layer.keeps_output or activation is not IDENTITY)
             overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
         run = [((s.forward if training else s.infer), b) for s, b in steps]
@@ -250,7 +262,7 @@ class Network:
         loss = self.loss.buffers(workspace.allocator("loss", n), self.n_outputs)
         return SimpleNamespace(forward=run, backward=back, loss=loss)
 
-    def twin(self, where: str | Backend | None = None) -> Network:
+    def clone(self, where: str | Backend | None = None) -> Network:
         """Return an untrained network of the same description, with arrays of its own.
 
         Parameters
@@ -287,8 +299,8 @@ class Network:
         bound = self._pass(x.shape[-2], training)
         if training:
             self._trained = bound
-        if self.lead and x.ndim == 2:
-            x = self.backend.xp.broadcast_to(x, (*self.lead, *x.shape))
+        if self.leading_shape and x.ndim == 2:
+            x = self.backend.xp.broadcast_to(x, (*self.leading_shape, *x.shape))
         for function, buffers in bound.forward:
             x = function(x, buffers)
         return x
@@ -308,7 +320,7 @@ class Network:
             dz = function(dz, buffers)
 
     def layer_by_layer(self, n: int) -> SimpleNamespace:
-        """Return a training pass over n examples as its parts, for who looks at each.
+        """Return a training pass over n examples as its parts, for callers that look at each.
 
         ``forward`` and ``backward`` are lists of (layer, function, buffers): each function takes
         the result of the one before, the first of them a batch and the loss's gradient; ``loss``
@@ -321,7 +333,7 @@ class Network:
         }
         return SimpleNamespace(**run, loss=bound.loss)
 
-    def loss_and_gradient(self, x: Array, y: Array, share: Array | None = None) -> Array:
+    def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
         """Run a batch forward and backward: write `gradients`, return the loss.
 
         Parameters
@@ -338,7 +350,7 @@ class Network:
         """
         z = self.forward(x, training=True)
         loss = self._pass(x.shape[-2], training=True).loss
-        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss, share))
+        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss, example_weight))
         return loss.loss
 
     # -- prediction ----
@@ -359,7 +371,7 @@ class Network:
 
     def _compute_logits(self, x: Any) -> Array:
         xp, chunk = self.backend.xp, self._chunk()
-        z = xp.empty((*self.lead, x.shape[0], self.n_outputs), self.dtype)
+        z = xp.empty((*self.leading_shape, x.shape[0], self.n_outputs), self.dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
             with self._turn:
@@ -368,13 +380,13 @@ class Network:
 
     def _give_back(self, result: Array, X: Any) -> Array:
         """Return a result where X lives; a single output loses its axis."""
-        if result.shape[-1] == 1 and result.ndim == 2 + len(self.lead):
+        if result.shape[-1] == 1 and result.ndim == 2 + len(self.leading_shape):
             result = result[..., 0]
         return self._bring(result, X)
 
     def _bring(self, result: Array, X: Any) -> Array:
         """Return a result where X lives."""
-        target = home(adopt(X), self.backend)
+        target = backend_of(from_dlpack(X), self.backend)
         return result if target is self.backend else target.asarray(self.backend.to_host(result))
 
     def predict(self, X: Any) -> Array:
@@ -459,18 +471,18 @@ class Network:
             pieces: dict[int, list[Array]] = {i: [] for i in wanted}
             for start in range(0, x.shape[0], chunk):
                 a = x[start : start + chunk]
-                a = xp.broadcast_to(a, (*self.lead, *a.shape))
-                workspace = Workspace(self.backend, self.lead, self.dtype, a.shape[-2])
-                for layer in self.layers:  # one by one: here none is joined to another
+                a = xp.broadcast_to(a, (*self.leading_shape, *a.shape))
+                workspace = Workspace(self.backend, self.leading_shape, self.dtype, a.shape[-2])
+                for layer in self.layers:  # one by one: here none is fused with another
                     new = workspace.allocator(str(layer.index), a.shape[-2])
                     b = layer.inference_buffers(new, None, overwrite=False)
-                    b.curve = IDENTITY
+                    b.activation = IDENTITY
                     a = layer.infer(a, b)
                     if layer.index in pieces:
                         pieces[layer.index].append(a)
             return [self._bring(xp.concatenate(pieces[i], axis=-2), X) for i in wanted]
 
-    def admit(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
+    def prepare(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
 
         Raises
@@ -479,19 +491,19 @@ class Network:
             If something about it is not as the network needs it.
         """
         with self.backend.active():
-            return self._admit(X, y, name)
+            return self._prepare(X, y, name)
 
-    def _admit(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
+    def _prepare(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
         X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
         check_lengths(X, y, name)
         x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
-        host = np.asarray(home(y, self.backend).to_host(y))
+        host = np.asarray(backend_of(y, self.backend).to_host(y))
         return x, self.backend.asarray(
             self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
         )
 
     def holds(self, x: Any, y: Any) -> bool:
-        """Return whether a batch is on the device in the types and shapes that `admit` gives."""
+        """Return whether a batch is on the device in the types and shapes that `prepare` gives."""
         owns = self.backend.owns
         return (
             owns(x)
@@ -528,7 +540,7 @@ class Network:
             If X or y is not as the network needs it.
         """
         with self.backend.active():
-            return self._evaluate(*self.admit(X, y))
+            return self._evaluate(*self.prepare(X, y))
 
     def _evaluate(self, x: Array, y: Array) -> dict[str, float]:
         """`evaluate` for arrays that have been admitted: the host waits at the end alone."""
@@ -542,15 +554,17 @@ class Network:
                 buffers = self._pass(z.shape[-2], training=False).loss
                 self.loss.gradient(self.backend.kernels, z, labels, buffers)
                 sums[0] += buffers.loss * float(z.shape[-2])
-                sums[1] += self.loss.mistakes(xp, z, labels)
-        loss, mistakes = self.backend.to_host(sums)
-        return {"loss": float(loss) / n, "error": float(mistakes) / self.loss.per(xp, y)}
+                sums[1] += self.loss.error_sum(xp, z, labels)
+        loss, error_sum = self.backend.to_host(sums)
+        return {"loss": float(loss) / n, "error": float(error_sum) / self.loss.error_count(xp, y)}
 
     # -- files ----
 
     def _require_single(self, what: str) -> None:
-        if self.lead:
-            raise ValueError(f"{what} takes a single network; this one has {self.lead[0]} replicas")
+        if self.leading_shape:
+            raise ValueError(
+                f"{what} takes a single network; this one has {self.leading_shape[0]} members"
+            )
 
     def name_parameter(self, i: int) -> str:
         """Return where an element of `parameters` belongs: layer, name and index.
@@ -740,9 +754,9 @@ def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
             raise TypeError(f"{layer!r} is not a layer: {hint}")
     if not any(isinstance(layer, Linear) for layer in layers):
         raise ValueError("the network has no Linear layer: there is nothing to train")
-    if type(layers[-1]).__name__ == loss.doubled_by:
+    if type(layers[-1]).__name__ == loss.output_activation:
         raise ValueError(
-            f"the last layer is {loss.doubled_by} and {loss.name} applies it too: "
-            f"leave the last {loss.doubled_by} out (predict_proba gives its values)"
+            f"the last layer is {loss.output_activation} and {loss.name} applies it too: "
+            f"leave the last {loss.output_activation} out (predict_proba gives its values)"
         )
     return [replace(layer) for layer in layers]

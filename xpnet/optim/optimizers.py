@@ -2,7 +2,7 @@
 
 An optimiser is a frozen description; its moments live with the `Trainer`, as flat arrays beside the
 parameters. What changes from step to step (the rate, bias corrections) is a pure function of the
-number of the update, `Optimizer.numbers`, and reaches the kernels in device memory.
+number of the update, `Optimizer.scalars`, and reaches the kernels in device memory.
 
 The learning rate is a number or a schedule: any function of (step, epoch).
 """
@@ -64,7 +64,7 @@ class Optimizer:
             )
         return rate
 
-    def numbers(self, step: int, epoch: float) -> tuple[float, ...]:
+    def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return what changes from step to step, as the kernel takes it."""
         return (self.rate(step, epoch),)
 
@@ -74,7 +74,7 @@ class Optimizer:
         p: Array,
         g: Array,
         moments: Sequence[Array],
-        numbers: Sequence[Array],
+        scalars: Sequence[Array],
         scratch: Array,
     ) -> None:
         """Update the parameters p from the gradients g, in place.
@@ -88,7 +88,7 @@ class Optimizer:
         moments : sequence of array, shape (…, P)
             The optimiser's own averages, zero at the start.
         numbers : sequence of array, shape (1,)
-            This step's `numbers`, on the device.
+            This step's `scalars`, on the device.
         scratch : array, shape (…, P)
             Overwritten.
         """
@@ -138,14 +138,14 @@ class SGD(Optimizer):
         p: Array,
         g: Array,
         moments: Sequence[Array],
-        numbers: Sequence[Array],
+        scalars: Sequence[Array],
         scratch: Array,
     ) -> None:
         """Update the parameters in place."""
         if self.momentum == 0:
-            k.sgd(p, g, numbers[0], scratch)
+            k.sgd(p, g, scalars[0], scratch)
         else:
-            k.sgd_momentum(p, g, moments[0], numbers[0], self.momentum, self.nesterov, scratch)
+            k.sgd_momentum(p, g, moments[0], scalars[0], self.momentum, self.nesterov, scratch)
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ class Momentum(Optimizer):
         p: Array,
         g: Array,
         moments: Sequence[Array],
-        numbers: Sequence[Array],
+        scalars: Sequence[Array],
         scratch: Array,
     ) -> None:
         """Update the parameters in place."""
-        k.momentum(p, g, moments[0], numbers[0], self.beta, scratch)
+        k.momentum(p, g, moments[0], scalars[0], self.beta, scratch)
 
 
 @dataclass(frozen=True)
@@ -214,11 +214,11 @@ class RMSProp(Optimizer):
         p: Array,
         g: Array,
         moments: Sequence[Array],
-        numbers: Sequence[Array],
+        scalars: Sequence[Array],
         scratch: Array,
     ) -> None:
         """Update the parameters in place."""
-        k.rmsprop(p, g, moments[0], numbers[0], self.beta, self.eps, scratch)
+        k.rmsprop(p, g, moments[0], scalars[0], self.beta, self.eps, scratch)
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Adam(Optimizer):
         _require_fraction("beta_2", self.beta_2)
         check_positive(self.eps, "eps")
 
-    def numbers(self, step: int, epoch: float) -> tuple[float, ...]:
+    def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), t = step + 1."""
         t = step + 1
         rate = self.rate(step, epoch) / (1.0 - self.beta_1**t)
@@ -272,12 +272,12 @@ class Adam(Optimizer):
         p: Array,
         g: Array,
         moments: Sequence[Array],
-        numbers: Sequence[Array],
+        scalars: Sequence[Array],
         scratch: Array,
     ) -> None:
         """Update the parameters in place."""
         v, s = moments
-        rate, correction = numbers
+        rate, correction = scalars
         k.adam(p, g, v, s, rate, correction, self.beta_1, self.beta_2, self.eps, scratch)
 
 

@@ -215,7 +215,7 @@ class Experiment:
         """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
 
         Each makes about as many updates as the model made; nothing stops early. It trains the
-        model's network anew: what is to be kept must have been saved.
+        model's network anew: save what you want to keep before.
         """
         options = self._fit_options(callbacks) | {"callbacks": callbacks}
         options["epochs"] = max(1, len(self.trainer.history))
@@ -239,7 +239,7 @@ class Experiment:
         ValueError
             If there are fewer than two, for want of examples.
         """
-        _, y = self.model.network.admit(*self._data("train"))
+        _, y = self.model.network.prepare(*self._data("train"))
         least = smallest_part(y, nested_order(self.model.network, y))
         sizes = [size for size in SIZES if round(size * len(y)) >= least]
         if len(sizes) < 2:

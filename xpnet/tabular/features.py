@@ -224,7 +224,7 @@ def check_rows(rows: Any) -> None:
         numeric = [c for c in rows.columns if _is_number(rows[c])]
         _numbers(rows, numeric)
         for name in rows.columns.difference(numeric):
-            _refuse_slips(rows[name])
+            reject_mistyped_numbers(rows[name])
 
 
 def _with_names(rows: Any) -> Any:
@@ -281,7 +281,7 @@ def _as_numbers(column: Any) -> Any:
     return numbers
 
 
-def _refuse_slips(column: Any) -> None:
+def reject_mistyped_numbers(column: Any) -> None:
     """Raise a TypeError if a column of strings is mostly numbers: then the others are slips."""
     import pandas as pd
 

@@ -289,7 +289,7 @@ def _table(
     if len(frame) == 0:
         raise DataError(f"{source}: there are no rows")
     if labels and target is None:
-        raise DataError(f"{source}: say which column is to be predicted: --target COLUMN ({known})")
+        raise DataError(f"{source}: say which column to predict: --target COLUMN ({known})")
     for column in (*drop, *([target] if target and labels else [])):
         if column not in frame.columns:
             raise DataError(f"{source}: there is no column {column!r}; there are {known}")

@@ -19,7 +19,7 @@ class Target:
     Attributes
     ----------
     task : {"binary", "multiclass", "regression"}
-        What is to be predicted.
+        What to predict.
     classes : list or None
         The labels in order, for classification.
     mean, scale : list of float

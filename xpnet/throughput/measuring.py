@@ -18,7 +18,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.select import Backend
-from ..data.batches import RoomForIndices
+from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
 from .timing import BatchSize, Timing, candidates, fastest, in_words, knee
 
@@ -238,7 +238,7 @@ class Feeding:
     make : function
         Returns the function of (x, y) to time, and the object whose arrays it works on.
     x, y : array
-        A data set, as `Network.admit` returns it; a batch may be larger than it.
+        A data set, as `Network.prepare` returns it; a batch may be larger than it.
     backend : Backend
         Where they live, and what to call ``active``.
     """
@@ -279,7 +279,7 @@ class Feeding:
         # Its own generator: nothing random in a training run comes to depend on a timing.
         order = np.random.default_rng(0).integers(0, x.shape[0], n)
         first = self.backend.asarray(np.zeros(1, np.int64))
-        at = self.backend.asarray(order), first, RoomForIndices(self.backend, n)
+        at = self.backend.asarray(order), first, GatherWorkspace(self.backend, n)
 
         def step() -> None:
             rows = held.send(n, partial(x.write, order)) if streamed else held[:n]

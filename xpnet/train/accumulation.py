@@ -1,4 +1,4 @@
-"""A batch's gradient computed in parts that fit into memory, and added up."""
+"""A batch's gradient accumulated over micro-batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..nn.network import Network
 from ..randomness import GAMMA
 
 
-class Parts:
-    """Computes the loss and the gradient of a batch in several parts, one after the other.
+class GradientAccumulation:
+    """Computes the loss and the gradient of a batch by micro-batches, one after the other.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Parts:
     Attributes
     ----------
     count : int
-        How many parts; 1 is the whole batch.
+        How many micro-batches; 1 is the whole batch.
     splits : bool
         Whether there may be more of them where memory does not suffice.
     """
@@ -33,57 +33,65 @@ class Parts:
     def __init__(self, network: Network) -> None:
         self._network, self.count, self.splits = network, 1, False
         self._sum: Array = None
-        self._shares: dict[int, Array] = {}
+        self._example_weights: dict[int, Array] = {}
 
     @contextmanager
-    def wished(self, parts: int | str) -> Iterator[None]:
-        """Compute in so many parts meanwhile; "auto": whole, and in more where that doesn't fit."""
-        splits = parts == "auto"
-        self.count, self.splits = 1 if splits else check_count(parts, "parts"), splits
+    def using(self, micro_batches: int | str) -> Iterator[None]:
+        """Take so many micro-batches meanwhile; "auto": one, and more where that doesn't fit."""
+        splits = micro_batches == "auto"
+        self.count, self.splits = (
+            1 if splits else check_count(micro_batches, "micro_batches"),
+            splits,
+        )
         try:
             yield
         finally:
             self.count, self.splits = 1, False
 
     def size(self, n: int) -> int:
-        """Return the examples in the largest part of a batch of n."""
+        """Return the examples in the largest micro-batch of a batch of n."""
         return n if self.count == 1 else max(b - a for a, b in pairwise(self._edges(n)))
 
     def _edges(self, n: int) -> list[int]:
-        """Return where parts begin and end; none is too small for batch norm."""
+        """Return where micro-batches begin and end; none is too small for batch norm."""
         count = max(1, min(self.count, n // self._network.min_batch))
         return [i * n // count for i in range(count + 1)]
 
-    def loss_and_gradient(self, x: Array, y: Array, share: Array | None) -> Array:
-        """Do what `Network.loss_and_gradient` does, in parts.
+    def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None) -> Array:
+        """Do what `Network.loss_and_gradient` does, by micro-batches.
 
-        The result is the same to rounding, but that batch norm takes each part's statistics, and
+        The result is the same to rounding, but that batch norm takes each one's statistics, and
         dropout draws other masks.
         """
         net = self._network
         if self.count == 1:
-            return net.loss_and_gradient(x, y, share)
+            return net.loss_and_gradient(x, y, example_weight)
         xp, n = net.backend.xp, x.shape[-2]
         if self._sum is None:
-            self._sum, self._loss = xp.empty_like(net.gradients), xp.empty(net.lead, net.dtype)
-        share = self._even(n) if share is None else share
+            self._sum, self._loss = (
+                xp.empty_like(net.gradients),
+                xp.empty(net.leading_shape, net.dtype),
+            )
+        example_weight = self._even(n) if example_weight is None else example_weight
         self._sum[...] = 0.0
         self._loss[...] = 0.0
         for a, b in pairwise(self._edges(n)):
-            loss = net.loss_and_gradient(x[a:b], y[a:b], share[a:b])
+            loss = net.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
             xp.add(self._sum, net.gradients, out=self._sum)
             xp.add(self._loss, loss, out=self._loss)
-            # Other masks in the next part; the next step sets the key anew.
+            # Other masks in the next one; the next step sets the key anew.
             xp.add(net.step_key, np.uint64(GAMMA // 2 | 1), out=net.step_key)
         xp.copyto(net.gradients, self._sum)
         return self._loss
 
     def _even(self, n: int) -> Array:
         """Return equal shares (n, 1) of n examples, which graphs go on reading."""
-        if n not in self._shares:
-            self._shares[n] = self._network.backend.xp.full((n, 1), 1.0 / n, self._network.dtype)
-        return self._shares[n]
+        if n not in self._example_weights:
+            self._example_weights[n] = self._network.backend.xp.full(
+                (n, 1), 1.0 / n, self._network.dtype
+            )
+        return self._example_weights[n]
 
     def forget(self) -> None:
         """Let go of what graphs read, once they are gone."""
-        self._shares.clear()
+        self._example_weights.clear()

@@ -131,7 +131,7 @@ def newest(path: str | os.PathLike[str]) -> Newest:
 
 
 class Trained(Protocol):
-    """What a keeper asks of a trainer."""
+    """What a manager asks of a trainer."""
 
     steps: int
 
@@ -146,7 +146,7 @@ class Trained(Protocol):
 
 
 class Stateful(Protocol):
-    """What a keeper asks of a callback: see `xpnet.Callback`."""
+    """What a manager asks of a callback: see `xpnet.Callback`."""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must keep."""
@@ -155,14 +155,14 @@ class Stateful(Protocol):
         """Take it back."""
 
 
-class NoKeeper:
+class NullCheckpointManager:
     """What a fit without checkpoints calls: nothing comes of it."""
 
     def __init__(self) -> None:
         #: What the run is set to, once that is known.
         self.run: dict[str, Any] = {}
 
-    def settle(
+    def validate_run(
         self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
     ) -> None:
         """Learn what the run is."""
@@ -180,24 +180,24 @@ class NoKeeper:
         """Do something after an epoch."""
 
 
-def make_keeper(
+def make_manager(
     checkpoints: Checkpoints | str | os.PathLike[str] | None, resume: bool | str, backend: Backend
-) -> NoKeeper:
-    """Return the keeper for what `Trainer.fit` was given; see `Keeper` for what it raises."""
+) -> NullCheckpointManager:
+    """Return the manager for what `Trainer.fit` was given; it raises what that raises."""
     if resume not in (True, False, "auto"):
         raise ValueError(f"resume is {resume!r}: give True, False or 'auto'")
     if checkpoints is None:
         if resume:
             raise ValueError(f"resume is {resume!r}: give checkpoint, the folder to go on from")
-        return NoKeeper()
+        return NullCheckpointManager()
     if isinstance(checkpoints, str | os.PathLike):
         checkpoints = Checkpoints(checkpoints)
     if not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoint is {checkpoints!r}: give a folder, or Checkpoints")
-    return Keeper(checkpoints, resume, backend)
+    return CheckpointManager(checkpoints, resume, backend)
 
 
-class Keeper(NoKeeper):
+class CheckpointManager(NullCheckpointManager):
     """Keeps a fit's checkpoints, and finds the one that it goes on from.
 
     Parameters
@@ -258,7 +258,7 @@ class Keeper(NoKeeper):
         except (*NOT_A_STATE, RecursionError) as error:
             raise _unreadable(self._last, error) from error
 
-    def settle(
+    def validate_run(
         self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
     ) -> None:
         """See that a checkpoint goes with the run at hand, or learn what the run is.

@@ -41,10 +41,12 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
         for n, *arrays in batches.epoch(each, at):
             step = next(steps, bad)
             found = _weights(updates, step)
-            if not found and updates.parts.count == 1:  # else memory has no room for a whole one
-                updates.numbers.seek(step, updates.optimizer)
-                updates.numbers.turn()
-                found = _layer(updates, batches.gather(updates.numbers.start, n, *arrays), step)
+            if (
+                not found and updates.accumulation.count == 1
+            ):  # else memory has no room for a whole one
+                updates.scalars.seek(step, updates.optimizer)
+                updates.scalars.advance()
+                found = _layer(updates, batches.gather(updates.scalars.start, n, *arrays), step)
             if found or step == bad:
                 return found
             updates.make(step, n, batches.gather, *arrays)
@@ -81,9 +83,9 @@ def _layer(updates: Updates, batch: tuple[Array, Array, Any], step: int) -> str:
 
 
 def _gradient(updates: Updates, run: SimpleNamespace, z: Array, y: Array, weights: Any) -> Array:
-    share = None if weights is None else updates.weigh(weights)[0]
+    example_weight = None if weights is None else updates.normalize_weights(weights)[0]
     net = updates.network
-    return net.loss.gradient(updates.backend.kernels, z, y, run.loss, share)
+    return net.loss.gradient(updates.backend.kernels, z, y, run.loss, example_weight)
 
 
 def _called(layer: Layer) -> str:

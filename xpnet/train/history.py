@@ -76,15 +76,15 @@ class History:
 class Meter:
     """Adds up an epoch's loss on the device, where the host can look without stopping it."""
 
-    def __init__(self, backend: Backend, lead: tuple[int, ...]) -> None:
+    def __init__(self, backend: Backend, leading_shape: tuple[int, ...]) -> None:
         xp = backend.xp
         self._kernels = backend.kernels
-        self._record, self._seen = backend.shared((2, *lead), np.float64)
+        self._record, self._seen = backend.shared((2, *leading_shape), np.float64)
         self._work = SimpleNamespace(
             total=self._record[0, ...],
             steps=self._record[1, ...],
-            term=xp.zeros(lead, np.float64),
-            finite=xp.ones(lead, np.bool_),
+            term=xp.zeros(leading_shape, np.float64),
+            finite=xp.ones(leading_shape, np.bool_),
         )
 
     def reset(self) -> None:
@@ -121,7 +121,7 @@ class Meter:
 
 
 @dataclass
-class Standing:
+class FitState:
     """Where a fit stands.
 
     Attributes
@@ -141,7 +141,7 @@ class Standing:
     cut : bool
         Whether that was in the middle of an epoch.
     cut_off : bool
-        Whether an interruption has cut the epoch: of such a one no checkpoint is made.
+        Whether an interruption has cut the epoch short: no checkpoint is made of it.
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""The last good state of a training: put by every so many steps, in case the loss turns NaN."""
+"""The last good state of a training: a snapshot every 100 steps, in case the loss turns NaN."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from .._typing import Array
 from ..backends.select import Backend
 
-#: Every so many steps weights and moments are put by.
-PUT_BY = 100
+#: Steps from one snapshot of weights and moments to the next.
+SNAPSHOT_EVERY = 100
 
 
-class LastGood:
-    """Copies of a training's arrays, as they were at most `PUT_BY` steps before.
+class Rollback:
+    """Copies of a training's arrays, as they were at most `SNAPSHOT_EVERY` steps before.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class LastGood:
     Attributes
     ----------
     state, copies : list of array
-        The arrays, and what was put by.
+        The arrays, and their snapshot.
     since : int
         The step that the steps of putting by are counted from.
     """
@@ -37,18 +37,18 @@ class LastGood:
     def begin(self, step: int, finite: Array) -> None:
         """Count from a step on, and put its state by."""
         self.since = step
-        self.put_by(finite)
+        self.snapshot(finite)
 
     def is_due(self, step: int) -> bool:
         """Return whether this step is one to put the state by."""
-        return (step - self.since) % PUT_BY == 0
+        return (step - self.since) % SNAPSHOT_EVERY == 0
 
-    def put_by(self, finite: Array) -> None:
+    def snapshot(self, finite: Array) -> None:
         """Put the state by if the loss it gave is finite: an array of the device, which decides."""
         for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(copy, array, where=finite[..., None])
 
-    def bring_back(self, bad: int) -> int:
+    def restore(self, bad: int) -> int:
         """Bring the last good state back; return after how many steps it was.
 
         Parameters
@@ -58,11 +58,13 @@ class LastGood:
         """
         for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(array, copy)
-        return max(self.since, self.since + (bad - 1 - self.since) // PUT_BY * PUT_BY)
+        return max(
+            self.since, self.since + (bad - 1 - self.since) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
+        )
 
     def tree(self) -> dict[str, Any]:
         """Return the arrays and their copies for a checkpoint."""
-        return {"now": self.state, "put_by": self.copies, "since": self.since}
+        return {"now": self.state, "snapshot": self.copies, "since": self.since}
 
     def load_tree(self, tree: dict[str, Any]) -> None:
         """Set the arrays and their copies to what `tree` returned.
@@ -73,7 +75,7 @@ class LastGood:
             If it is no such tree; nothing is changed then.
         """
         targets = [*self.state, *self.copies]
-        pairs = list(zip(targets, [*tree["now"], *tree["put_by"]], strict=True))
+        pairs = list(zip(targets, [*tree["now"], *tree["snapshot"]], strict=True))
         for target, array in pairs:
             if array.shape != target.shape or array.dtype != target.dtype:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""The update: the path of a mini-batch, as work of the device that can be repeated.
+"""The update: the path of a mini-batch, as work of the device that can be replayed.
 
 ``batch → Network.forward → Loss.gradient → Network.backward → Optimizer.update → Meter``
 """
@@ -17,13 +17,13 @@ from ..backends.memory import explain, free
 from ..checks import check_not_negative
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
-from .accumulation import Parts
+from .accumulation import GradientAccumulation
 from .history import Meter
-from .rollback import LastGood
-from .step_scalars import StepNumbers
+from .rollback import Rollback
+from .step_scalars import StepScalars
 
-#: So many batch sizes may be repeated at a time: someone may try every size.
-MOST_REPEATERS = 64
+#: Batch sizes whose steps are kept for replay: a caller may try every size.
+MOST_REPLAYS = 64
 
 
 class Updates:
@@ -46,12 +46,12 @@ class Updates:
         The optimiser's, as the network's parameters.
     meter : Meter
         Adds up the losses.
-    last_good : LastGood
+    rollback : Rollback
         Where to go back to when they are not finite.
-    numbers : StepNumbers
+    scalars : StepScalars
         What changes from step to step.
-    parts : Parts
-        In how many parts a batch's gradient is computed.
+    accumulation : GradientAccumulation
+        In how many micro-batches a gradient is computed.
     unchanged_since : int
         The first step since the optimiser, its rate, λ or the largest norm was last set anew, and
         since the last step on data that are not at hand any more.
@@ -61,26 +61,26 @@ class Updates:
         self, network: Network, optimizer: Optimizer, l2: float, clip_norm: float | None = None
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
-        self.numbers = StepNumbers(network, optimizer)
+        self.scalars = StepScalars(network, optimizer)
         self.optimizer, self.l2, self.clip_norm = optimizer, l2, clip_norm
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
-        self.meter = Meter(self.backend, network.lead)
-        self.last_good = LastGood(
+        self.meter = Meter(self.backend, network.leading_shape)
+        self.rollback = Rollback(
             self.backend, [network.parameters, network.statistics, *self.moments]
         )
         self._scratch = xp.empty_like(network.parameters)
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
-        self._norm = xp.empty((*network.lead, 2), network.dtype)
-        self._shares: dict[int, Array] = {}
+        self._norm = xp.empty((*network.leading_shape, 2), network.dtype)
+        self._example_weights: dict[int, Array] = {}
         names = ("total", "safe", "decay")
         self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
-        self.parts = Parts(network)
+        self.accumulation = GradientAccumulation(network)
         self._statistics_before = xp.empty_like(network.statistics)
         self.unchanged_since, self._has_changed = 0, False
-        self._repeated: Any = None
-        self._repeaters: dict[Any, Callable[..., Array]] = {}
+        self._replayed: Any = None
+        self._replays: dict[Any, Callable[..., Array]] = {}
 
     @property
     def optimizer(self) -> Optimizer:
@@ -97,9 +97,9 @@ class Updates:
             )
         self._has_changed = True
         self._optimizer = optimizer
-        #: All but the rate is a part of what is repeated.
+        #: All but the rate is a part of what is replayed.
         self._fixed = replace(optimizer, learning_rate=1.0)
-        self.numbers.forget()
+        self.scalars.forget()
 
     @property
     def l2(self) -> float:
@@ -141,32 +141,35 @@ class Updates:
         Returns the mean loss before it, in a static buffer.
         """
         self.note_changes(step)
-        if self.parts.splits:
+        if self.accumulation.splits:
             self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        self.numbers.seek(step, self._optimizer)
-        puts_by = self.last_good.is_due(step)
-        repeat = self._repeater(n, batch, puts_by, arrays[-1] is None)
-        loss: Array = repeat(partial(self._compute, batch, n, puts_by), *arrays)
-        self.numbers.turned(step)
+        self.scalars.seek(step, self._optimizer)
+        snapshots = self.rollback.is_due(step)
+        replay = self._replay(n, batch, snapshots, arrays[-1] is None)
+        loss: Array = replay(partial(self._compute, batch, n, snapshots), *arrays)
+        self.scalars.advanced(step)
         return loss
 
     def split(self, error: Exception, n: int) -> bool:
-        """Take twice as many parts if an error says that memory does not suffice for batches of n.
+        """Take twice as many micro-batches if an error says that memory does not suffice.
 
         Returns
         -------
         bool
-            Whether to try again: False for another error, and where a part is as small as may be.
+            Whether to try again: False for another error, and where one is as small as may be.
         """
-        parts, least = self.parts, self.network.min_batch
-        too_small = 2 * parts.count * least > n
-        if not parts.splits or too_small or not self.backend.is_out_of_memory(error):
+        accumulation, least = self.accumulation, self.network.min_batch
+        too_small = 2 * accumulation.count * least > n
+        if not accumulation.splits or too_small or not self.backend.is_out_of_memory(error):
             return False
         free(self.backend, error, self._let_go)
         self.backend.xp.copyto(self.network.statistics, self._statistics_before)
-        parts.count *= 2
-        norm = " Batch norm then takes each part's statistics." if least > 1 else ""
-        message = f"batches of {n:,} examples don't fit: in {parts.count} parts from now on.{norm}"
+        accumulation.count *= 2
+        norm = " Batch norm then takes each micro-batch's statistics." if least > 1 else ""
+        message = (
+            f"batches of {n:,} examples don't fit: in {accumulation.count} micro-batches from now "
+            f"on.{norm}"
+        )
         warnings.warn(message, UserWarning, stacklevel=2)
         return True
 
@@ -186,8 +189,8 @@ class Updates:
         size = f"{net.n_parameters:,} parameters, {net.dtype.name}"
         what = f"training on batches of {n:,} examples ({size})"
         ways = ["a smaller batch_size"]
-        if not self.parts.splits:
-            ways.append("parts='auto'")
+        if not self.accumulation.splits:
+            ways.append("micro_batches='auto'")
         if net.dtype.itemsize > 4:
             ways.append("dtype='float32'")
         explain(self.backend, error, what, f"Try {' or '.join(ways)}", self._let_go)
@@ -202,71 +205,75 @@ class Updates:
         return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
 
     def _compute(
-        self, batch: Callable[..., Any], n: int, puts_by: bool, *arrays: Array | None
+        self, batch: Callable[..., Any], n: int, snapshots: bool, *arrays: Array | None
     ) -> Array:
         """Compute an update: all of it is work of the device."""
         net, kernels = self.network, self.backend.kernels
-        self.numbers.turn()
-        x, y, weights = batch(self.numbers.start, n, *arrays)
-        share, decay = (None, self._l2 / n) if weights is None else self.weigh(weights)
-        loss = self.parts.loss_and_gradient(x, y, share)
+        self.scalars.advance()
+        x, y, weights = batch(self.scalars.start, n, *arrays)
+        example_weight, decay = (
+            (None, self._l2 / n) if weights is None else self.normalize_weights(weights)
+        )
+        loss = self.accumulation.loss_and_gradient(x, y, example_weight)
         if self._l2:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
         if self._clip_norm is not None:
             kernels.clip_norm(net.gradients, self._clip_norm, self._norm, self._scratch)
         self.meter.add(loss, n)
-        if puts_by:
-            self.last_good.put_by(self.meter.finite)
-        numbers = self.numbers.numbers
+        if snapshots:
+            self.rollback.snapshot(self.meter.finite)
+        scalars = self.scalars.scalars
         self._optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, numbers, self._scratch
+            kernels, net.parameters, net.gradients, self.moments, scalars, self._scratch
         )
         return loss
 
-    def weigh(self, weights: Array) -> tuple[Array, Array]:
+    def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
         """Return the share of each example in the loss, and λ over the sum of the weights."""
         n, xp = weights.shape[0], self.backend.xp
-        if n not in self._shares:  # a graph reads it: none may be let go before the graphs are
-            self._shares[n] = xp.empty((n, 1), weights.dtype)
+        if (
+            n not in self._example_weights
+        ):  # a graph reads it: none may be let go before the graphs are
+            self._example_weights[n] = xp.empty((n, 1), weights.dtype)
         work = self._weighing
-        work.share = self._shares[n]
-        self.backend.kernels.weigh(weights, self._l2, work)
-        return work.share, work.decay[0]
+        work.example_weight = self._example_weights[n]
+        self.backend.kernels.normalize_weights(weights, self._l2, work)
+        return work.example_weight, work.decay[0]
 
-    def _repeater(
-        self, n: int, batch: Callable[..., Any], puts_by: bool, lacking: bool
+    def _replay(
+        self, n: int, batch: Callable[..., Any], snapshots: bool, lacking: bool
     ) -> Callable[..., Array]:
-        """Return what repeats the same update: on the same buffers, from the same data set.
+        """Return what replays the same update: on the same buffers, from the same data set.
 
         Those of another data set stay: a callback may go to and fro between two.
         """
-        buffers = self.network.reserve(self.parts.size(n), training=True)
-        fixed = self._fixed, self._l2, self._clip_norm, self.parts.count
+        buffers = self.network.reserve(self.accumulation.size(n), training=True)
+        fixed = self._fixed, self._l2, self._clip_norm, self.accumulation.count
         repeated = buffers, fixed
-        if repeated != self._repeated or len(self._repeaters) > MOST_REPEATERS:
+        if repeated != self._replayed or len(self._replays) > MOST_REPLAYS:
             self.forget()
-            self._repeated = repeated
-        key = batch, n, puts_by, lacking
-        if key not in self._repeaters:
-            self._repeaters[key] = self.backend.repeater(self._lasting(puts_by), self._fresh)
-        return self._repeaters[key]
+            self._replayed = repeated
+        key = batch, n, snapshots, lacking
+        if key not in self._replays:
+            self._replays[key] = self.backend.replay(self._lasting(snapshots), self._fresh)
+        return self._replays[key]
 
-    def _lasting(self, puts_by: bool) -> list[Array]:
+    def _lasting(self, snapshots: bool) -> list[Array]:
         """Return the arrays that an update changes and that later ones read."""
-        copies = self.last_good.copies if puts_by else []
+        copies = self.rollback.copies if snapshots else []
         net = self.network
-        counters = [*self.meter.arrays, *self.numbers.arrays]
+        counters = [*self.meter.arrays, *self.scalars.arrays]
         return [net.parameters, net.statistics, *self.moments, *copies, *counters]
 
     def _fresh(self) -> list[Array]:
         """Return what an update writes before it reads it, and may find there already."""
-        weighing = [*vars(self._weighing).values(), *self._shares.values()]
-        return [self.meter.finite, *self.numbers.found, *weighing]
+        weighing = [*vars(self._weighing).values(), *self._example_weights.values()]
+        return [self.meter.finite, *self.scalars.found, *weighing]
 
     def forget(self) -> None:
-        """Let go of what is repeated, and of the buffers and the data set in it."""
-        self._repeated = None
-        self._repeaters.clear()
-        self._shares.clear()
-        self.parts.forget()
+        """Let go of what is replayed, and of the buffers and the data set in it."""
+        self._replayed = None
+        self._replays.clear()
+        self._example_weights.clear()
+        self.accumulation.forget()

@@ -1,7 +1,7 @@
-"""What changes from update to update: its numbers, its dropout key, where its batch begins.
+"""What changes from step to step: the optimiser's scalars, dropout's key, where a batch begins.
 
 All are pure functions of the step's number and of where the epoch began. So they are computed
-ahead, moved to the device together, and found there: the device itself goes from page to page, and
+ahead, moved to the device together, and found there: the device itself goes from row to row, and
 a step that is replayed waits for no copy of them.
 """
 
@@ -17,11 +17,11 @@ from ..optim.optimizers import Optimizer
 from ..optim.schedules import OwnSchedule
 from ..randomness import step_keys
 
-#: Steps whose numbers are computed at once and moved to the device together.
+#: Steps whose scalars are computed at once and moved to the device together.
 PLAN = 1024
 
 
-class StepNumbers:
+class StepScalars:
     """What changes from step to step, where the kernels read it.
 
     Parameters
@@ -29,32 +29,32 @@ class StepNumbers:
     network : Network
         Whose dropout keys are written.
     optimizer : Optimizer
-        How many numbers there are.
+        How many scalars there are.
 
     Attributes
     ----------
-    numbers : list of array, shape (1,)
-        The optimiser's numbers of the step that was turned to.
+    scalars : list of array, shape (1,)
+        The optimiser's scalars of the step that was advanced to.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer) -> None:
         self._network, self._backend = network, network.backend
-        xp, width = self._backend.xp, len(optimizer.numbers(0, 0.0))
+        xp, width = self._backend.xp, len(optimizer.scalars(0, 0.0))
         self._book = SimpleNamespace(
-            page=xp.zeros(1, np.int64),
-            numbers=xp.zeros((PLAN, width), network.dtype),
+            cursor=xp.zeros(1, np.int64),
+            scalars=xp.zeros((PLAN, width), network.dtype),
             row=xp.zeros((1, width), network.dtype),
             keys=xp.zeros((PLAN, 1), np.uint64),
             key=network.step_key[None],
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
-        self.numbers = [self._book.row[0, i : i + 1] for i in range(width)]
+        self.scalars = [self._book.row[0, i : i + 1] for i in range(width)]
         self.start = self._book.start[0]
         self._plan = range(0)
-        #: The step of the page that comes next on the device, if that is known.
+        #: The step of the row that comes next on the device, if that is known.
         self._next: int | None = None
         # From this step, at this epoch, so many steps of so many examples make an epoch.
         self._pace: tuple[int, int, int | None, int] = (0, 0, None, 0)
@@ -81,43 +81,46 @@ class StepNumbers:
         return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
 
     def seek(self, step: int, optimizer: Optimizer) -> None:
-        """See to it that the next page is a step's: most often it is."""
+        """See to it that the next row is a step's: most often it is."""
         if step not in self._plan:
             self._make_plan(step, optimizer)
         if step != self._next:
-            self._book.page[...] = step - self._plan.start
-        self._next = None  # whoever turns the page may fail before that or after
+            self._book.cursor[...] = step - self._plan.start
+        self._next = None  # whoever advances may fail before that or after
 
     @property
     def found(self) -> list[Array]:
-        """What `turn` finds anew in each step, but for where the batch begins."""
+        """What `advance` finds anew in each step, but for where the batch begins."""
         return [self._book.row, self._book.key]
 
     @property
     def arrays(self) -> list[Array]:
-        """What `turn` writes: what it found, and where it stands then."""
-        return [*self.found, self._book.start, self._book.page]
+        """What `advance` writes: what it found, and where it stands then."""
+        return [*self.found, self._book.start, self._book.cursor]
 
-    def turn(self) -> None:
-        """Turn the page: work of the device, the same for each step."""
-        self._backend.kernels.turn_page(self._book)
+    def advance(self) -> None:
+        """Advance by a row: work of the device, the same for each step."""
+        self._backend.kernels.advance(self._book)
 
-    def turned(self, step: int) -> None:
-        """Take note that a step's page was turned."""
+    def advanced(self, step: int) -> None:
+        """Take note that a step's row was advanced to."""
         self._next = step + 1
 
     def _make_plan(self, step: int, optimizer: Optimizer) -> None:
-        """Compute the numbers of the next steps, and move them to the device together."""
+        """Compute the scalars of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step, optimizer))
         self._plan, self._next = range(0), None  # what is broken off below is no plan
         first, _, per_epoch, batch_size = self._pace
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
         last = first + per_epoch - 1 if per_epoch else plan.stop
-        book, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
+        scalar_table, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
         for table, values in (
-            (book.numbers, [optimizer.numbers(i, self.epoch_at(min(i, last))) for i in plan]),
-            (book.keys, step_keys(self._network.random_state, plan)),
-            (book.starts, (steps - first) % (per_epoch or 1) * batch_size),
+            (
+                scalar_table.scalars,
+                [optimizer.scalars(i, self.epoch_at(min(i, last))) for i in plan],
+            ),
+            (scalar_table.keys, step_keys(self._network.random_state, plan)),
+            (scalar_table.starts, (steps - first) % (per_epoch or 1) * batch_size),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)
@@ -129,6 +132,6 @@ class StepNumbers:
         rate = optimizer.learning_rate
         if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
             return 1
-        # Longer from plan to plan, for who changes the rate by hand makes a new one each time.
+        # Longer from plan to plan, for a rate that is changed by hand makes a new one each time.
         ahead = min(PLAN, max(8, 4 * len(self._plan)))
         return ahead if per_epoch is None else max(1, min(ahead, start + per_epoch - step))

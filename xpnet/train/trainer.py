@@ -19,7 +19,7 @@ import numpy as np
 
 from .._typing import Array
 from ..checks import check_count, check_flag
-from ..data.arrays import admit_weights
+from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
 from ..nn.network import Network, check_network
@@ -28,9 +28,9 @@ from ..optim.schedules import Schedule
 from ..randomness import Purpose, generator
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
-from .checkpoints import Checkpoints, NoKeeper, describe, make_keeper
+from .checkpoints import Checkpoints, NullCheckpointManager, describe, make_manager
 from .divergence import locate
-from .history import DivergedError, History, Standing
+from .history import DivergedError, FitState, History
 from .step import Updates
 
 _log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Trainer:
         self.history = History()
         #: Why the running fit is to end: the training's own reason, and one from outside.
         self._stopping = self._interruption = ""
-        self._fit = Standing(0, 0)
+        self._fit = FitState(0, 0)
         with self.backend.active():
             self.updates = Updates(network, check_optimizer(optimizer), l2, clip_norm)
 
@@ -184,10 +184,10 @@ class Trainer:
         with self.backend.active():
             weights = None
             try:
-                x, y = self._admit(x, y)
+                x, y = self._prepare(x, y)
                 if sample_weight is not None:
                     self.network._require_single("sample_weight")
-                    weights = admit_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+                    weights = prepare_weights(sample_weight, x.shape[0], self.backend, x.dtype)
             except MemoryError as error:
                 self.updates.explain(error, len(x))
                 raise
@@ -197,10 +197,10 @@ class Trainer:
             self._fit.other_examples += n
             return loss
 
-    def _admit(self, x: Any, y: Any) -> tuple[Array, Array]:
+    def _prepare(self, x: Any, y: Any) -> tuple[Array, Array]:
         net = self.network
         if not net.holds(x, y):
-            x, y = net.admit(x, y)
+            x, y = net.prepare(x, y)
             x = x[:]  # of what is streamed, all: it is one batch
         if x.shape[0] < net.min_batch:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
@@ -258,7 +258,7 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The rate of the next update; set it to a number or a schedule to change it by hand."""
-        return self.optimizer.rate(self.steps, self.updates.numbers.epoch_at(self.steps))
+        return self.optimizer.rate(self.steps, self.updates.scalars.epoch_at(self.steps))
 
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
@@ -304,7 +304,7 @@ class Trainer:
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
         sample_weight: Any = None,
-        parts: int | str = 1,
+        micro_batches: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
     ) -> History:
@@ -337,11 +337,10 @@ class Trainer:
         sample_weight : array-like, shape (n,), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
             (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
-        parts : int or "auto"
-            In how many parts to compute a batch's gradient, which are added up: the same update
-            with less memory. "auto": whole, and in twice as many parts whenever memory does not
-            suffice, with a warning. Dropout then draws other masks, and batch norm takes each
-            part's statistics.
+        micro_batches : int or "auto"
+            By how many micro-batches to accumulate a batch's gradient: the same update with less
+            memory. "auto": one, and twice as many whenever memory does not suffice, with a
+            warning. Dropout then draws other masks, and batch norm takes each one's statistics.
         checkpoint : path, Checkpoints or None
             A folder for checkpoints, from which the fit can go on after its process has ended,
             however that came; `Checkpoints` says how often. If one can't be written, a warning says
@@ -377,13 +376,13 @@ class Trainer:
         if validation_data is not None and len(validation_data) != 2:
             raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         with self.backend.active():
-            x, labels = net.admit(X, y)
+            x, labels = net.prepare(X, y)
             _check_varied(self.backend.to_host(labels))
             weights = None
             if sample_weight is not None:
-                weights = admit_weights(sample_weight, x.shape[0], self.backend, net.dtype)
-            dev = None if validation_data is None else net.admit(*validation_data, name="dev ")
-            return self.fit_admitted(
+                weights = prepare_weights(sample_weight, x.shape[0], self.backend, net.dtype)
+            dev = None if validation_data is None else net.prepare(*validation_data, name="dev ")
+            return self.fit_prepared(
                 x,
                 labels,
                 weights,
@@ -394,12 +393,12 @@ class Trainer:
                 shuffle=shuffle,
                 monitor=monitor,
                 augmentation=augmentation,
-                parts=parts,
+                micro_batches=micro_batches,
                 checkpoint=checkpoint,
                 resume=resume,
             )
 
-    def fit_admitted(
+    def fit_prepared(
         self,
         x: Array,
         labels: Array,
@@ -412,11 +411,11 @@ class Trainer:
         shuffle: bool = True,
         monitor: int = 0,
         augmentation: Augmentation | None = None,
-        parts: int | str = 1,
+        micro_batches: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
     ) -> History:
-        """Train on what `Network.admit` and `admit_weights` returned; see `fit`."""
+        """Train on what `Network.prepare` and `prepare_weights` returned; see `fit`."""
         net = self.network
         epochs, monitor = check_count(epochs, "epochs"), check_count(monitor, "monitor", 0)
         if not isinstance(batch_size, str):
@@ -427,10 +426,10 @@ class Trainer:
         watchers = [_as_callback(c) for c in callbacks]
         if not (augmentation is None or isinstance(augmentation, Augmentation)):
             raise TypeError(f"augmentation is {augmentation!r}: give an Augmentation")
-        with self.backend.active(), self.updates.parts.wished(parts):
-            keeper = make_keeper(checkpoint, resume, self.backend)
-            if batch_size == "auto" and "batch_size" in keeper.run:
-                batch_size = keeper.run["batch_size"]
+        with self.backend.active(), self.updates.accumulation.using(micro_batches):
+            manager = make_manager(checkpoint, resume, self.backend)
+            if batch_size == "auto" and "batch_size" in manager.run:
+                batch_size = manager.run["batch_size"]
             if isinstance(batch_size, str):
                 batch_size = self._choose_batch_size(x, labels, batch_size, epochs)
             cut_up = partial(
@@ -446,7 +445,7 @@ class Trainer:
                 augmentation=augmentation,
             )
             try:
-                return self._train(cut_up, epochs, dev, monitor, watchers, keeper)
+                return self._train(cut_up, epochs, dev, monitor, watchers, manager)
             except Exception as error:
                 self.updates.explain(error, batch_size)
                 raise
@@ -458,25 +457,25 @@ class Trainer:
         dev: tuple[Array, Array] | None,
         monitor: int,
         watchers: Sequence[Callback],
-        keeper: NoKeeper,
+        manager: NullCheckpointManager,
     ) -> History:
         """Train on batches, and see to all that may end it. They are made here, and so let go."""
         batches = cut_up()
         sample = self._sample(batches.X, batches.y, monitor)
-        self.network.reserve(self.updates.parts.size(batches.largest), training=True)
+        self.network.reserve(self.updates.accumulation.size(batches.largest), training=True)
         stateful = [w for w in watchers if type(w).state is not Callback.state]
         data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
         data["validation X"], data["validation y"] = dev or (None, None)
-        keeper.settle(self._describe(batches, monitor), data, stateful)
+        manager.validate_run(self._describe(batches, monitor), data, stateful)
         try:
-            return self._run(batches, epochs, dev, sample, watchers, keeper)
+            return self._run(batches, epochs, dev, sample, watchers, manager)
         except DivergedError as error:
             for watcher in watchers:
                 watcher.on_divergence(self, error)
             raise
         finally:  # however it ends, the next fit and step must not inherit its stop or its pace
             self._stopping = self._interruption = ""
-            self.updates.numbers.set_pace(self.steps, self.epochs, None)
+            self.updates.scalars.set_pace(self.steps, self.epochs, None)
             self.updates.forget()
 
     def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
@@ -495,7 +494,7 @@ class Trainer:
         X, y : array-like
             Features and labels, as for `fit`.
         epochs : int
-            How long the fit is to be.
+            How many epochs the fit will have.
 
         Returns
         -------
@@ -509,12 +508,12 @@ class Trainer:
         """
         self.network._require_single("choose_batch_size")
         with self.backend.active():
-            return self._measure_batch_sizes(*self.network.admit(X, y), epochs)
+            return self._measure_batch_sizes(*self.network.prepare(X, y), epochs)
 
     def _measure_batch_sizes(self, x: Array, labels: Array, epochs: int) -> BatchSize:
         def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
             gentle = replace(self.optimizer, learning_rate=TINY)
-            other = Trainer(self.network.twin(), gentle, self.l2, self.clip_norm)
+            other = Trainer(self.network.clone(), gentle, self.l2, self.clip_norm)
             return other.step, other
 
         bench = Feeding(copy, x, labels, self.backend)
@@ -537,25 +536,25 @@ class Trainer:
         dev: tuple[Array, Array] | None,
         sample: tuple[Array, Array] | None,
         watchers: Sequence[Callback],
-        keeper: NoKeeper,
+        manager: NullCheckpointManager,
     ) -> History:
         judged = {k: data for k, data in (("train", sample), ("dev", dev)) if data is not None}
         self.history = History(columns=_columns(judged), batch_size=batches.batch_size)
         self.updates.meter.reset()
-        self.updates.last_good.begin(self.steps, self.updates.meter.finite)
+        self.updates.rollback.begin(self.steps, self.updates.meter.finite)
         self.updates.forget_changes(self.steps)
-        self._fit = Standing(self.epochs, self.steps)
-        keeper.restore(self, epochs)
+        self._fit = FitState(self.epochs, self.steps)
+        manager.restore(self, epochs)
         fit = self._fit
         last = fit.first + epochs
         for watcher in watchers:
             watcher.on_fit_begin(self, batches, last - self.epochs)
-        keeper.begin(self)
+        manager.begin(self)
         while self.epochs < last and not fit.stopped:
             if not fit.batch:
                 for watcher in watchers:
                     watcher.on_epoch_begin(self)
-            row = self._run_epoch(batches, watchers, keeper)
+            row = self._run_epoch(batches, watchers, manager)
             fit.cut, fit.batch = fit.batch < len(batches), 0
             for watcher in watchers:
                 watcher.on_evaluation_begin(self)
@@ -563,7 +562,7 @@ class Trainer:
             self.history.rows.append(row)
             for watcher in watchers:
                 watcher.on_epoch_end(self, row)
-            self._end_epoch(keeper, row, last)
+            self._end_epoch(manager, row, last)
         if fit.stopped and (fit.cut or self.epochs < last):
             self.history.stopped, self.history.reason = True, fit.stopped
         for watcher in watchers:
@@ -577,20 +576,20 @@ class Trainer:
             row[f"{name}_error"] = measured["error"]
             row.setdefault(f"{name}_loss", measured["loss"])
 
-    def _end_epoch(self, keeper: NoKeeper, row: dict[str, float], last: int) -> None:
+    def _end_epoch(self, manager: NullCheckpointManager, row: dict[str, float], last: int) -> None:
         """Note whether the fit ends here. A checkpoint does not know of an interruption."""
         fit = self._fit
         if not fit.cut_off:
             fit.stopped = self._stopping
             final = bool(self._stopping or self._interruption) or self.epochs == last
-            keeper.after_epoch(self, row, final)
+            manager.after_epoch(self, row, final)
         fit.stopped = fit.stopped or self._interruption
 
     def _run_epoch(
-        self, batches: Batches, watchers: Sequence[Callback], keeper: NoKeeper
+        self, batches: Batches, watchers: Sequence[Callback], manager: NullCheckpointManager
     ) -> dict[str, float]:
         """Train on all batches, or until something says stop; return the epoch's row."""
-        fit, numbers = self._fit, self.updates.numbers
+        fit, scalars = self._fit, self.updates.scalars
         self.backend.synchronize()  # or the host might still see the sum of an earlier epoch
         if not fit.batch:
             if self.updates.meter.diverged():  # in a step that a callback made between epochs
@@ -598,11 +597,11 @@ class Trainer:
             self.updates.meter.reset()
             self.backend.synchronize()
             fit.first_step, fit.other_examples = self.steps, 0
-        numbers.set_pace(self.steps - fit.batch, self.epochs, len(batches), batches.batch_size)
+        scalars.set_pace(self.steps - fit.batch, self.epochs, len(batches), batches.batch_size)
         first, rate = fit.first_step, self.learning_rate
         fit.began = time.perf_counter() - fit.seconds
         for n, *arrays in batches.epoch(self.epochs, fit.batch):
-            numbers.shift(self.steps - fit.batch)
+            scalars.shift(self.steps - fit.batch)
             rate = self.learning_rate
             self._update(n, batches.gather, *arrays)
             fit.batch += 1
@@ -612,7 +611,7 @@ class Trainer:
                 watcher.on_step_end(self, n)
             stopping, interruption = self._stopping, self._interruption
             if fit.batch < len(batches) and not stopping:
-                keeper.after_step(self, interrupted=bool(interruption))
+                manager.after_step(self, interrupted=bool(interruption))
             if stopping or interruption:
                 fit.cut_off = fit.batch < len(batches) and not stopping
                 break
@@ -639,16 +638,16 @@ class Trainer:
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
         # Steps of a callback's own shift the epoch, which may then seem to begin after it.
-        rate = self.optimizer.rate(culprit, max(self.updates.numbers.epoch_at(culprit), 0.0))
-        last_good = self.updates.last_good
-        good = last_good.bring_back(bad)
+        rate = self.optimizer.rate(culprit, max(self.updates.scalars.epoch_at(culprit), 0.0))
+        rollback = self.updates.rollback
+        good = rollback.restore(bad)
         where = ""
         try:
             with suppress(Exception):  # the error that is raised is that of the training
                 epoch_began = self.steps - self._fit.batch  # as if no other step had been made
                 where = locate(self.updates, batches, self.epochs, epoch_began, good, bad)
         finally:  # after Ctrl-C as well
-            self.steps = last_good.bring_back(bad)
+            self.steps = rollback.restore(bad)
         raise DivergedError(
             f"the loss turned NaN or infinite in epoch {self.epochs + 1}, step {bad + 1}"
             f"{f' (first {where})' * bool(where)}; the weights are back at those of step {good}. "
@@ -672,7 +671,7 @@ class Trainer:
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
             "monitor": monitor,
-            "parts": self.updates.parts.count,
+            "micro_batches": self.updates.accumulation.count,
             "augmentation": describe(batches.augmentation),
         }
 
@@ -682,7 +681,7 @@ class Trainer:
         self.updates.note_changes(self.steps)
         rate = self.optimizer.learning_rate
         return {
-            "weights": self.updates.last_good.tree(),
+            "weights": self.updates.rollback.tree(),
             "steps": self.steps,
             "epochs": self.epochs,
             "unchanged_since": self.updates.unchanged_since,
@@ -700,7 +699,7 @@ class Trainer:
         KeyError, TypeError, ValueError
             If it is not the state of such a trainer; nothing is changed then.
         """
-        fit, rows, rate = Standing(**state["fit"]), list(state["rows"]), state["learning_rate"]
+        fit, rows, rate = FitState(**state["fit"]), list(state["rows"]), state["learning_rate"]
         names = "steps", "epochs", "unchanged_since"
         steps, epochs, unchanged_since = (check_count(state[name], name, 0) for name in names)
         for name in ("first", "first_step", "batch", "other_examples"):
@@ -711,7 +710,7 @@ class Trainer:
         for array in state["weights"]["now"][:2]:
             if not bool(self.backend.xp.isfinite(array).all()):
                 raise ValueError("its weights are NaN or infinite")
-        self.updates.last_good.load_tree(state["weights"])
+        self.updates.rollback.load_tree(state["weights"])
         self.updates.meter.resume(total, finite_steps)
         self._fit, self.history.rows, self.steps, self.epochs = fit, rows, steps, epochs
         if rate is not None and rate != self.optimizer.learning_rate:

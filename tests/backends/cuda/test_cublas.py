@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends.cuda.cublas import WORKSPACE, Cublas, CublasError, check, lie, load
+from xpnet.backends.cuda.cublas import WORKSPACE, Cublas, CublasError, check, layout, load
 from xpnet.backends.select import select, why_no_cuda
 
 
@@ -132,7 +132,7 @@ def test_the_stride_of_a_single_row_or_column_says_nothing(shape):
         odd = np.lib.stride_tricks.as_strided(data, shape, strides)
         real = [s for s, length in zip(strides, shape, strict=True) if length > 1]
         if real in ([], [8]):
-            assert lie(Array(odd)) is not None, strides
+            assert layout(Array(odd)) is not None, strides
 
 
 def test_tf32_is_asked_for_in_float32_alone(library):

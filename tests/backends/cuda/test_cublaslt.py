@@ -18,7 +18,7 @@ import xpnet.backends.cuda.cublaslt
 from xpnet.backends.cuda.cublas import Cublas
 from xpnet.backends.cuda.cublaslt import MOST_PLANS, EpilogueKernels, Epilogues
 from xpnet.backends.cuda.kernels import CudaKernels
-from xpnet.backends.reference import IDENTITY, Curve, Kernels, Mask
+from xpnet.backends.reference import IDENTITY, ActivationSpec, Kernels, Mask
 from xpnet.backends.select import select, why_no_cuda
 
 MASK = Mask(np.array([7], np.uint64), 3, 30_000)
@@ -260,33 +260,38 @@ def kernels(path):
 
 @pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
 @pytest.mark.parametrize(
-    "curve",
-    [IDENTITY, Curve("relu"), Curve("tanh"), Curve("relu", MASK.scale, MASK)],
+    "activation",
+    [
+        IDENTITY,
+        ActivationSpec("relu"),
+        ActivationSpec("tanh"),
+        ActivationSpec("relu", MASK.scale, MASK),
+    ],
     ids=["identity", "relu", "tanh", "relu and dropout"],
 )
 @pytest.mark.parametrize("found", [True, False])
-def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes, curve, found):
+def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes, activation, found):
     made, shown = kernels(path)
     wishes.wish("none_found", not found)
     for bias in (False, True):
         x, w, b, out = problem((7, 5, 6))
         expected = out.copy()
         b = b if bias else None
-        Kernels(np).linear(x, w, b, expected, curve)
+        Kernels(np).linear(x, w, b, expected, activation)
         made._launcher.launches.clear()
-        made.linear(x, w, b, out, curve)
+        made.linear(x, w, b, out, activation)
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
-    offered = curve.name != "tanh" and curve.mask is None
-    assert shown.calls == [curve.name == "relu"] * offered
+    offered = activation.name != "tanh" and activation.mask is None
+    assert shown.calls == [activation.name == "relu"] * offered
     passes = [name for name, _, _ in made._launcher.launches]
-    assert passes == ["shift"] * (not (offered and found))
+    assert passes == ["bias_activation"] * (not (offered and found))
 
 
 def test_stacks_of_matrices_go_to_the_reference(path):
     made, shown = kernels(path)
     x, w, b = np.ones((2, 3, 4), "f4"), np.ones((2, 4, 5), "f4"), np.ones((2, 1, 5), "f4")
     out = np.zeros((2, 3, 5), "f4")
-    made.linear(x, w, b, out, Curve("relu"))
+    made.linear(x, w, b, out, ActivationSpec("relu"))
     assert (out == 5).all()
     assert not shown.calls
 
@@ -315,7 +320,7 @@ def test_an_epilogue_that_loses_nan_is_not_used(path, wishes, caplog):
     if why_no_compiler() is None:
         x, w, b, out = problem()
         x[2] = np.nan
-        made.linear(x, w, b, out, Curve("relu"))
+        made.linear(x, w, b, out, ActivationSpec("relu"))
         assert np.isnan(out[2]).all()
         assert not shown.calls
 
@@ -394,18 +399,18 @@ def test_a_library_that_lacks_something_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"CUDA: {why_no_cuda()}")
-@pytest.mark.parametrize("curve", [IDENTITY, Curve("relu")], ids=str)
-def test_a_gpu_adds_biases_within_its_products(curve):
+@pytest.mark.parametrize("activation", [IDENTITY, ActivationSpec("relu")], ids=str)
+def test_a_gpu_adds_biases_within_its_products(activation):
     """Of ReLU that is not sure: cuBLASLt's may lose NaN."""
     backend = select("cuda")
     x, w, b, _ = problem((256, 784, 512))
     with backend.active():
         arrays = [backend.asarray(array) for array in (x, w, b)]
         out = backend.xp.empty((256, 512), np.float32)
-        backend.kernels.linear(*arrays, out, curve)
+        backend.kernels.linear(*arrays, out, activation)
         expected = np.empty((256, 512), np.float32)
-        Kernels(np).linear(x, w, b, expected, curve)
+        Kernels(np).linear(x, w, b, expected, activation)
         np.testing.assert_allclose(backend.to_host(out), expected, rtol=1e-4, atol=1e-4)
-    if curve is IDENTITY:
+    if activation is IDENTITY:
         plans = backend.kernels._epilogues._plans
         assert any(plan for key, plan in plans.items() if key[2] == (256, 784, 512))

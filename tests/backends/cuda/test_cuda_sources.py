@@ -28,7 +28,7 @@ import xpnet as xn
 from xpnet.backends.cuda import launch
 from xpnet.backends.cuda.kernels import CudaKernels
 from xpnet.backends.cuda.launch import MOST_BLOCKS, definitions, source
-from xpnet.backends.reference import Curve, Kernels, Mask
+from xpnet.backends.reference import ActivationSpec, Kernels, Mask
 
 nvrtc = None
 try:
@@ -345,9 +345,9 @@ def test_so_is_a_mask_that_is_joined(where, m, dtype):
     assert (work.lanes == mask.threshold).any()
     x, w, b = np.zeros((500, 2), dtype), np.zeros((2, m), dtype), np.ones((1, m), dtype)
     with where.active():
-        curve = on_device(where, Curve("relu", mask.scale, mask))
+        activation = on_device(where, ActivationSpec("relu", mask.scale, mask))
         *given, out = (where.asarray(a) for a in (x, w, b, z))
-        where.kernels.linear(*given, out, curve)
+        where.kernels.linear(*given, out, activation)
     np.testing.assert_array_equal(where.to_host(out), expected)
 
 
@@ -371,7 +371,14 @@ def test_float32_keeps_its_digits():
 @each_type
 def test_no_examples_are_no_trouble(dtype):
     kernels, d = emulated().kernels, Draw(0, 6, 5, dtype)
-    for name in ("bend", "dropout", "softmax", "batch_norm_inference", "gather", "sum_examples"):
+    for name in (
+        "activation",
+        "dropout",
+        "softmax",
+        "batch_norm_inference",
+        "gather",
+        "sum_examples",
+    ):
         draw = Draw(3, 2, 1, dtype)
         arguments = CASES[name][-1](d) if name != "gather" else gather(draw, 0)
         found = results(kernels, name, arguments)
@@ -380,7 +387,7 @@ def test_no_examples_are_no_trouble(dtype):
     for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error", "poisson"):
         arguments = CASES[name][0](Draw(1, 6, 5, dtype))
         arguments |= {k: arguments[k][:0] for k in ("z", "y", "dz")}
-        assert results(kernels, name, arguments | {"share": d.positive(0, 1)})["loss"] == 0
+        assert results(kernels, name, arguments | {"example_weight": d.positive(0, 1)})["loss"] == 0
     arguments = CASES["linear_backward"][1](d)
     found = results(kernels, "linear_backward", arguments)
     assert (found["d_bias"] == 0).all()
@@ -466,7 +473,7 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
     [
         ("linear", 1, "bias"),
         ("linear_backward", 1, "y"),
-        ("bend_backward", 2, "y"),
+        ("activation_backward", 2, "y"),
         ("softmax_cross_entropy", 0, "y"),
         ("sigmoid_cross_entropy", 0, "y"),
         ("squared_error", 0, "z"),
@@ -475,7 +482,7 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
         ("batch_norm_inference", 0, "x"),
         ("dropout", 1, "x"),
         ("softmax", 0, "z"),
-        ("weigh", 0, "weights"),
+        ("normalize_weights", 0, "weights"),
     ],
 )
 def test_arrays_with_gaps_go_to_the_reference(name, case, gaps):
@@ -591,10 +598,16 @@ def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
     assert device.allocations == allocations + 1
     assert (device.uploads, device.hidden_copies) == others
     # Dropout behind a ReLU is a part of what computes that.
-    forward = ["batch_norm", *2 * ["running_average"], *2 * ["shift"], "dropout", *3 * ["shift"]]
-    backward = [*5 * ["turn_back"], "batch_norm_backward"]
+    forward = [
+        "batch_norm",
+        *2 * ["running_average"],
+        *2 * ["bias_activation"],
+        "dropout",
+        *3 * ["bias_activation"],
+    ]
+    backward = [*5 * ["bias_activation_backward"], "batch_norm_backward"]
     names = [name for name, _, _ in launches]
-    assert names == ["turn_page", *forward, "softmax_cross_entropy", *backward, "observe", "adam"]
+    assert names == ["advance", *forward, "softmax_cross_entropy", *backward, "observe", "adam"]
 
 
 @needs_compiler
@@ -622,7 +635,7 @@ KERNEL silent(real* x, index n, double factor) {
 
 READS = """
 KERNEL reads(const real* p, real* out, index n) {
-    const Pack<2> found = *reinterpret_cast<const Pack<2>*>(p + n);
+    const Vec<2> found = *reinterpret_cast<const Vec<2>*>(p + n);
     if (place() == 0) out[0] = found.v[0] + found.v[1];
 }
 """

@@ -14,7 +14,7 @@ constexpr int V = 16 / sizeof(real);
 
 // -- W neighbours, moved by one access where they lie on a 16-byte boundary ----
 
-template <int W> struct alignas(W * sizeof(real) < 16 ? W * sizeof(real) : 16) Pack {
+template <int W> struct alignas(W * sizeof(real) < 16 ? W * sizeof(real) : 16) Vec {
     real v[W];
 };
 
@@ -22,26 +22,26 @@ __device__ inline bool aligned(const void* p, int bytes = 16) {
     return reinterpret_cast<unsigned long long>(p) % bytes == 0;
 }
 
-template <int W> __device__ inline Pack<W> load(const real* p) {
-    Pack<W> pack;
+template <int W> __device__ inline Vec<W> load(const real* p) {
+    Vec<W> vec;
     if (W * sizeof(real) < 16 || !aligned(p)) {
-        for (int k = 0; k < W; k++) pack.v[k] = p[k];
-        return pack;
+        for (int k = 0; k < W; k++) vec.v[k] = p[k];
+        return vec;
     }
-    return *reinterpret_cast<const Pack<W>*>(p);
+    return *reinterpret_cast<const Vec<W>*>(p);
 }
 
-template <int W> __device__ inline void store(real* p, const Pack<W>& pack) {
+template <int W> __device__ inline void store(real* p, const Vec<W>& vec) {
     if (W * sizeof(real) < 16 || !aligned(p)) {
-        for (int k = 0; k < W; k++) p[k] = pack.v[k];
+        for (int k = 0; k < W; k++) p[k] = vec.v[k];
         return;
     }
-    *reinterpret_cast<Pack<W>*>(p) = pack;
+    *reinterpret_cast<Vec<W>*>(p) = vec;
 }
 
-// -- activations, numbered as in _cuda_kernels.py ----
+// -- activations, numbered as in kernels.py ----
 
-struct Curve {
+struct Activation {
     index kind;
     real slope;  // of the way back: that of ReLU above 0, of leaky ReLU below
 
@@ -80,16 +80,16 @@ template <int W> struct Tile {
 };
 
 // How many rows a thread loads before it computes: so their ways from memory overlap.
-constexpr int STRETCH = 4;
+constexpr int UNROLL = 4;
 
-// W columns of a stretch of rows.
+// W columns of a chunk of rows.
 template <int W> struct Rows {
-    Pack<W> v[STRETCH];
+    Vec<W> v[UNROLL];
 };
 
 // A tile's rows from `row` on, of n.
-template <int W> struct Stretch {
-    index row, step, n, first, pitch;
+template <int W> struct RowChunk {
+    index row, step, n, first, leading_dimension;
 
     __device__ bool has(int r) const { return row + r * step < n; }
 
@@ -97,30 +97,30 @@ template <int W> struct Stretch {
     __device__ Rows<W> load_from(const real* p) const {
         Rows<W> rows = {};
 #pragma unroll
-        for (int r = 0; r < STRETCH; r++)
-            if (has(r)) rows.v[r] = load<W>(p + first + r * pitch);
+        for (int r = 0; r < UNROLL; r++)
+            if (has(r)) rows.v[r] = load<W>(p + first + r * leading_dimension);
         return rows;
     }
 
     __device__ void store_to(real* p, const Rows<W>& rows) const {
 #pragma unroll
-        for (int r = 0; r < STRETCH; r++)
-            if (has(r)) store<W>(p + first + r * pitch, rows.v[r]);
+        for (int r = 0; r < UNROLL; r++)
+            if (has(r)) store<W>(p + first + r * leading_dimension, rows.v[r]);
     }
 };
 
-// Call body(stretch) down the rows of a matrix with n rows and m columns.
+// Call body(chunk) down the rows of a matrix with n rows and m columns.
 template <int W, class Body>
-__device__ inline void each_stretch(const Tile<W>& t, index n, index m, Body body) {
+__device__ inline void for_each_row_chunk(const Tile<W>& t, index n, index m, Body body) {
     if (t.column >= m) return;
-    for (index i = t.row; i < n; i += STRETCH * t.step)
-        body(Stretch<W>{i, t.step, n, i * m + t.column, t.step * m});
+    for (index i = t.row; i < n; i += UNROLL * t.step)
+        body(RowChunk<W>{i, t.step, n, i * m + t.column, t.step * m});
 }
 
-// Call body(r, k) for each number of a stretch: row r, column k.
+// Call body(r, k) for each number of a chunk: row r, column k.
 template <int W, class Body> __device__ inline void each_number(Body body) {
 #pragma unroll
-    for (int r = 0; r < STRETCH; r++)
+    for (int r = 0; r < UNROLL; r++)
         for (int k = 0; k < W; k++) body(r, k);
 }
 
@@ -140,11 +140,11 @@ struct Mask {
 
     // A thread's columns lie in one word, for W divides 4 and the first column.
     template <int W>
-    __device__ void drop(Rows<W>& rows, const Stretch<W>& s, index column, index m) const {
+    __device__ void drop(Rows<W>& rows, const RowChunk<W>& s, index column, index m) const {
         if (!key) return;
         const index words = (m + 3) / 4, word = column / 4, lane = column % 4;
         const unsigned long long start = *key + salt;
-        for (int r = 0; r < STRETCH; r++) {
+        for (int r = 0; r < UNROLL; r++) {
             const index counter = (s.row + r * s.step) * words + word;
             const unsigned long long bits = mix64(start + counter * GAMMA) >> (16 * lane);
             for (int k = 0; k < W; k++)

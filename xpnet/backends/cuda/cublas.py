@@ -53,12 +53,12 @@ class Matrix(NamedTuple):
 
     operation: int
     #: From one row to the next, or, if it is stored transposed, from one column to the next.
-    pitch: int
+    leading_dimension: int
     #: From one matrix of a stack to the next; 0 if all are the same.
     step: int
 
 
-def lie(x: Array) -> Matrix | None:
+def layout(x: Array) -> Matrix | None:
     """Return how matrices (rows, columns) or (k, rows, columns) lie; None if cuBLAS can't take it.
 
     One axis has to be without gaps.
@@ -68,13 +68,13 @@ def lie(x: Array) -> Matrix | None:
     step = x.strides[0] // x.itemsize if x.ndim == 3 else 0
     # The stride of an axis with one element says nothing.
     if columns == 1 or across == 1:
-        pitch = columns if rows == 1 else down
-        if pitch >= columns:
-            return Matrix(NOT_TRANSPOSED, pitch, step)
+        leading_dimension = columns if rows == 1 else down
+        if leading_dimension >= columns:
+            return Matrix(NOT_TRANSPOSED, leading_dimension, step)
     if rows == 1 or down == 1:
-        pitch = rows if columns == 1 else across
-        if pitch >= rows:
-            return Matrix(TRANSPOSED, pitch, step)
+        leading_dimension = rows if columns == 1 else across
+        if leading_dimension >= rows:
+            return Matrix(TRANSPOSED, leading_dimension, step)
     return None
 
 
@@ -120,7 +120,7 @@ class Cublas:
         kind = self.kind(a.dtype.char + out.dtype.char)
         if kind is None or a.dtype != b.dtype or out.ndim > 3:
             return False
-        la, lb, lo = lie(a), lie(b), lie(out)
+        la, lb, lo = layout(a), layout(b), layout(out)
         if la is None or lb is None or lo is None or lo.operation == TRANSPOSED:
             return False
         if 0 in (*a.shape, *b.shape):
@@ -139,7 +139,7 @@ class Cublas:
             steps = [(lb.step,), (la.step,), (lo.step,)]
         types = kind.factors, kind.factors, kind.result
         x, y, z = (
-            (array.data.ptr, code, how.pitch, *step)
+            (array.data.ptr, code, how.leading_dimension, *step)
             for array, code, how, step in zip((b, a, out), types, (lb, la, lo), steps, strict=True)
         )
         status = function(*start, *x, *y, zero, *z, *stack, kind.sums, DEFAULT_ALGORITHM)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..._typing import Array
-from ..reference import IDENTITY, Curve
+from ..reference import IDENTITY, ActivationSpec
 from .cublas import (
     STATUS,
     TRANSPOSED,
@@ -33,7 +33,7 @@ from .cublas import (
     Kind,
     Matrix,
     check,
-    lie,
+    layout,
 )
 from .kernels import CudaKernels, is_matrix
 
@@ -87,7 +87,7 @@ class Epilogues:
         """
         kind = self._cublas.kind(x.dtype.char + out.dtype.char)
         same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
-        ways = [way for way in map(lie, (weight_t, x, out)) if way]
+        ways = [way for way in map(layout, (weight_t, x, out)) if way]
         if kind is None or not same or len(ways) < 3 or ways[2].operation == TRANSPOSED:
             return False
         if 0 in (*x.shape, *out.shape):
@@ -155,7 +155,7 @@ class Epilogues:
         # the bias to each column.
         for (rows, columns), how in (((m, k), a), ((k, n), b), ((m, n), d)):
             stored = (columns, rows) if how.operation == TRANSPOSED else (rows, columns)
-            plan.lay_out(kind.result, *stored, how.pitch)
+            plan.lay_out(kind.result, *stored, how.leading_dimension)
         return plan if plan.search(self._cublas.handle(), alignments) else None
 
     def _keeps_nan(self, plan: Plan, pointers: list[int], bias: Array, out: Array) -> bool:
@@ -185,15 +185,18 @@ class Plan:
         )
         check(done, "describing a product")
 
-    def lay_out(self, kind: int, rows: int, columns: int, pitch: int) -> None:
+    def lay_out(self, kind: int, rows: int, columns: int, leading_dimension: int) -> None:
         """Say how the next of the matrices A, B, D lies; C is D."""
         layout = ctypes.c_void_p()
         create = self._library.cublasLtMatrixLayoutCreate
-        check(create(ctypes.byref(layout), kind, rows, columns, pitch), "describing a matrix")
+        check(
+            create(ctypes.byref(layout), kind, rows, columns, leading_dimension),
+            "describing a matrix",
+        )
         self._layouts.append(layout)
 
     def search(self, handle: Handle, alignments: tuple[int, ...]) -> bool:
-        """Look for a kernel for A, B and D of such alignments; return whether there is one."""
+        """Look for a kernel for A, B and D of these alignments; return whether there is one."""
         wish = ctypes.c_void_p()
         library = self._library
         check(library.cublasLtMatmulPreferenceCreate(ctypes.byref(wish)), "a search")
@@ -232,8 +235,8 @@ class Plan:
         return status
 
     def __del__(self) -> None:
-        for layout in self._layouts:
-            self._library.cublasLtMatrixLayoutDestroy(layout)
+        for described in self._layouts:
+            self._library.cublasLtMatrixLayoutDestroy(described)
         if self._operation:
             self._library.cublasLtMatmulDescDestroy(self._operation)
 
@@ -253,15 +256,15 @@ class EpilogueKernels(CudaKernels):
         weight_t: Array,
         bias: Array | None,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass."""
-        known = (out.dtype.char, curve.name) in self._right and curve.mask is None
+        known = (out.dtype.char, activation.name) in self._right and activation.mask is None
         taken = known and bias is not None
         if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
-            x, weight_t, bias, out, curve.name == "relu"
+            x, weight_t, bias, out, activation.name == "relu"
         ):
-            super().linear(x, weight_t, bias, out, curve)
+            super().linear(x, weight_t, bias, out, activation)
 
     def prove(self, to_host: Callable[[Array], Array]) -> None:
         """Let each epilogue compute what is known; those that err are not used, which is logged."""

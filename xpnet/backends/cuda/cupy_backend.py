@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 
 from ..._typing import Array
-from ..capture import Repeat, call
+from ..capture import CapturedStep, call
 from ..reference import Kernels
 from .bfloat16 import Bfloat16Kernels
 from .cublas import Cublas, load
@@ -103,7 +103,7 @@ class CupyBackend:
             free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
         return bool(1.25 * nbytes <= free)
 
-    def repeater(
+    def replay(
         self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
     ) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
@@ -115,7 +115,7 @@ class CupyBackend:
             return call
         if not hasattr(self._local, "recorder"):
             self._local.recorder = CupyRecorder()
-        return Repeat(self._local.recorder, state, fresh)
+        return CapturedStep(self._local.recorder, state, fresh)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
@@ -238,7 +238,7 @@ class CupyRecorder:
     """
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.warned: set[str] = set()
         self._stream = cupy.cuda.Stream(non_blocking=True)
 
     @contextmanager

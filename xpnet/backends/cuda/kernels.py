@@ -1,7 +1,7 @@
 """The kernels of CUDA GPUs: what is launched in place of the reference, with which arguments.
 
 What they compute is in ``cuda/``; `_cuda` says how threads lie over it. The fused kernels take
-contiguous arrays with two axes, examples and features; what has more (replicas) goes to the
+contiguous arrays with two axes, examples and features; what has more (members) goes to the
 reference, but for what runs over whole buffers.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..._typing import Array, Namespace
-from ..reference import IDENTITY, Curve, Kernels
+from ..reference import IDENTITY, ActivationSpec, Kernels
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
@@ -27,15 +27,15 @@ MOST_PAIRS = 3
 KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 
 
-def _coded(curve: Curve) -> tuple[int, float]:
-    return KINDS[curve.name], float(curve.slope)
+def _coded(activation: ActivationSpec) -> tuple[int, float]:
+    return KINDS[activation.name], float(activation.slope)
 
 
-def _hidden(curve: Curve) -> tuple[Array | None, int, int]:
-    """Return key, salt and threshold of a curve's mask; without one, no key."""
-    if curve.mask is None:
+def _hidden(activation: ActivationSpec) -> tuple[Array | None, int, int]:
+    """Return key, salt and threshold of an activation's mask; without one, no key."""
+    if activation.mask is None:
         return None, 0, 0
-    key, salt, threshold = curve.mask
+    key, salt, threshold = activation.mask
     return key, salt - (salt >> 63 << 64), threshold  # the same bits, with a sign
 
 
@@ -88,8 +88,8 @@ class CudaKernels(Kernels):
         namespace's to do. None: all is.
     """
 
-    joins: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
-    joins_dropout: ClassVar[bool] = True
+    fusible: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    fuses_dropout: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -112,14 +112,14 @@ class CudaKernels(Kernels):
         weight_t: Array,
         bias: Array | None,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """Product; then b and f in one pass."""
         if bias is None or not is_matrix(out, bias):
-            super().linear(x, weight_t, bias, out, curve)
+            super().linear(x, weight_t, bias, out, activation)
             return
         self.product(x, weight_t, out)
-        self._shift(out, bias, curve)
+        self._shift(out, bias, activation)
 
     def linear_backward(
         self,
@@ -130,13 +130,13 @@ class CudaKernels(Kernels):
         d_weight: Array,
         d_bias: Array | None,
         dx: Array | None,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
         if d_bias is not None and is_matrix(dy, y):
-            self._turn_back(dy, y, d_bias, curve)
-            d_bias, curve = None, IDENTITY
-        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, curve)
+            self._turn_back(dy, y, d_bias, activation)
+            d_bias, activation = None, IDENTITY
+        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, activation)
 
     def multiply(self, a: Array, b: Array, out: Array) -> bool:
         """Write a b in a way that a graph can capture; return False where that can't be done."""
@@ -157,19 +157,19 @@ class CudaKernels(Kernels):
         if not self.multiply(dy, weight, out):
             super().input_gradient(dy, weight, out)
 
-    def bend(self, curve: Curve, z: Array) -> None:
+    def activation(self, activation: ActivationSpec, z: Array) -> None:
         """One pass."""
-        if curve is not IDENTITY and _is_dense(z) and (curve.mask is None or z.ndim == 2):
-            self._shift(z, None, curve)
+        if activation is not IDENTITY and _is_dense(z) and (activation.mask is None or z.ndim == 2):
+            self._shift(z, None, activation)
         else:
-            super().bend(curve, z)
+            super().activation(activation, z)
 
-    def bend_backward(self, curve: Curve, y: Array, dy: Array) -> None:
+    def activation_backward(self, activation: ActivationSpec, y: Array, dy: Array) -> None:
         """One pass."""
-        if curve is not IDENTITY and _is_dense(dy, y):
-            self._turn_back(dy, y, None, curve)
+        if activation is not IDENTITY and _is_dense(dy, y):
+            self._turn_back(dy, y, None, activation)
         else:
-            super().bend_backward(curve, y, dy)
+            super().activation_backward(activation, y, dy)
 
     def sum_examples(self, x: Array, out: Array) -> None:
         """One pass by many blocks, however few the columns."""
@@ -178,17 +178,30 @@ class CudaKernels(Kernels):
         else:
             super().sum_examples(x, out)
 
-    def _shift(self, z: Array, bias: Array | None, curve: Curve) -> None:
+    def _shift(self, z: Array, bias: Array | None, activation: ActivationSpec) -> None:
         shape = _folded(z)
         t = tiles(*shape, z.itemsize)
-        numbers = *shape, t.wide, *_coded(curve), *_hidden(curve)
-        self._launch("shift", t, z, z, bias, *numbers)
+        numbers = *shape, t.wide, *_coded(activation), *_hidden(activation)
+        self._launch("bias_activation", t, z, z, bias, *numbers)
 
-    def _turn_back(self, dy: Array, y: Array | None, total: Array | None, curve: Curve) -> None:
+    def _turn_back(
+        self, dy: Array, y: Array | None, total: Array | None, activation: ActivationSpec
+    ) -> None:
         shape = _folded(dy)
         t = (tiles if total is None else tiles_to_add_up)(*shape, dy.itemsize)
         work = self._launcher.workspace() if total is not None else None
-        self._launch("turn_back", t, dy, dy, y, total, *shape, t.wide, *_coded(curve), work)
+        self._launch(
+            "bias_activation_backward",
+            t,
+            dy,
+            dy,
+            y,
+            total,
+            *shape,
+            t.wide,
+            *_coded(activation),
+            work,
+        )
 
     # -- activations ----
 
@@ -212,15 +225,15 @@ class CudaKernels(Kernels):
         inverse_deviation: Array,
         x_hat: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One launch for a short batch; else one for the statistics and one for the rest."""
         if not is_matrix(x):
             super().batch_norm(
-                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, curve
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation
             )
             return
-        shape, kind = x.shape, (*_coded(curve), *_hidden(curve))
+        shape, kind = x.shape, (*_coded(activation), *_hidden(activation))
         t, work = tiles_to_add_up(*shape, x.itemsize), self._launcher.workspace()
         arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, out
         self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)
@@ -240,14 +253,14 @@ class CudaKernels(Kernels):
         d_beta: Array,
         row: Array,
         dx: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One launch for a short batch; else one for f' and the sums and one for ∂x."""
         arrays = dy, y, x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if not is_matrix(dy):
-            super().batch_norm_backward(*arrays, row, dx, curve)
+            super().batch_norm_backward(*arrays, row, dx, activation)
             return
-        shape, kind = dy.shape, _coded(curve)
+        shape, kind = dy.shape, _coded(activation)
         t, work = tiles_to_add_up(*shape, dy.itemsize), self._launcher.workspace()
         self._launch("batch_norm_backward", t, dy, *arrays, dx, *shape, t.wide, *kind, work)
         if t.grid[1] > 1:
@@ -264,14 +277,14 @@ class CudaKernels(Kernels):
         variance: Array,
         row: Array,
         out: Array,
-        curve: Curve = IDENTITY,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass."""
         if not is_matrix(x):
-            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, curve)
+            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         t = tiles(*x.shape, x.itemsize)
-        numbers = *x.shape, t.wide, float(eps), *_coded(curve)
+        numbers = *x.shape, t.wide, float(eps), *_coded(activation)
         self._launch("standardise", t, x, x, gamma, beta, mean, variance, out, *numbers)
 
     def running_average(
@@ -300,28 +313,28 @@ class CudaKernels(Kernels):
     # -- losses ----
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
         if is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
-            self._loss("softmax_cross_entropy", z, y, share, (), dz, loss)
+            self._loss("softmax_cross_entropy", z, y, example_weight, (), dz, loss)
         else:
-            super().softmax_cross_entropy(z, y, share, work, dz, loss)
+            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss)
 
     def sigmoid_cross_entropy(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
         if is_matrix(z, y):
-            self._loss("sigmoid_cross_entropy", z, y, share, (), dz, loss)
+            self._loss("sigmoid_cross_entropy", z, y, example_weight, (), dz, loss)
         else:
-            super().sigmoid_cross_entropy(z, y, share, work, dz, loss)
+            super().sigmoid_cross_entropy(z, y, example_weight, work, dz, loss)
 
     def squared_error(
         self,
         z: Array,
         y: Array,
-        share: Any,
+        example_weight: Any,
         scale: float,
         work: SimpleNamespace,
         dz: Array,
@@ -329,41 +342,41 @@ class CudaKernels(Kernels):
     ) -> None:
         """One launch."""
         if is_matrix(z, y):
-            self._loss("squared_error", z, y, share, (float(scale),), dz, loss)
+            self._loss("squared_error", z, y, example_weight, (float(scale),), dz, loss)
         else:
-            super().squared_error(z, y, share, scale, work, dz, loss)
+            super().squared_error(z, y, example_weight, scale, work, dz, loss)
 
     def poisson(
-        self, z: Array, y: Array, share: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
     ) -> None:
         """One launch."""
         if is_matrix(z, y):
-            self._loss("poisson", z, y, share, (_tiny(z.dtype),), dz, loss)
+            self._loss("poisson", z, y, example_weight, (_tiny(z.dtype),), dz, loss)
         else:
-            super().poisson(z, y, share, work, dz, loss)
+            super().poisson(z, y, example_weight, work, dz, loss)
 
     def _loss(
         self,
         name: str,
         z: Array,
         y: Array,
-        share: Any,
+        example_weight: Any,
         numbers: tuple[float, ...],
         dz: Array,
         loss: Array,
     ) -> None:
         work = self._launcher.workspace()
-        arguments = z, y, *_factor(share), *numbers, dz, loss, *z.shape, work
+        arguments = z, y, *_factor(example_weight), *numbers, dz, loss, *z.shape, work
         self._launch(name, rows_of(*z.shape), z, *arguments)
 
-    def weigh(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
         """One launch."""
         if not is_matrix(weights):
-            super().weigh(weights, l2, work)
+            super().normalize_weights(weights, l2, work)
             return
-        arrays = weights, work.share, work.total, work.safe, work.decay
+        arrays = weights, work.example_weight, work.total, work.safe, work.decay
         numbers = len(weights), float(l2), _tiny(weights.dtype)
-        self._launch("weigh", ONE_BLOCK, weights, *arrays, *numbers)
+        self._launch("normalize_weights", ONE_BLOCK, weights, *arrays, *numbers)
 
     # -- one update over the flat buffers; several networks' are gone through as one ----
 
@@ -445,11 +458,11 @@ class CudaKernels(Kernels):
         flat = chain.from_iterable(arguments)
         self._launch("gather", t._replace(grid=grid), pairs[0][0], order, start, *sizes, *flat)
 
-    def turn_page(self, book: SimpleNamespace) -> None:
+    def advance(self, scalar_table: SimpleNamespace) -> None:
         """One launch."""
-        b = book
-        tables = b.numbers, b.row, b.keys, b.key, b.starts, b.start
-        self._launch("turn_page", ONE_BLOCK, b.row, b.page, *tables, *b.numbers.shape)
+        b = scalar_table
+        tables = b.scalars, b.row, b.keys, b.key, b.starts, b.start
+        self._launch("advance", ONE_BLOCK, b.row, b.cursor, *tables, *b.scalars.shape)
 
     def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
         """One launch."""

@@ -20,7 +20,7 @@ __device__ inline unsigned short to_half(float x) {
 KERNEL to_bfloat16(const real* x, unsigned short* out, index size) {
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        const Pack<W> a = load<W>(x + i);
+        const Vec<W> a = load<W>(x + i);
         Halves<W> halves;
         for (int k = 0; k < W; k++) halves.v[k] = to_half(float(a.v[k]));
         *reinterpret_cast<Halves<W>*>(out + i) = halves;
@@ -29,12 +29,12 @@ KERNEL to_bfloat16(const real* x, unsigned short* out, index size) {
 
 // In place z <- f(z + b), and dropout; without a bias f(z).
 template <int W>
-__device__ void shift_columns(real* z, const real* bias, index n, index m, Curve f, Mask mask) {
+__device__ void bias_activation_columns(real* z, const real* bias, index n, index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
-    Pack<W> b = {};
+    Vec<W> b = {};
     if (bias) b = load<W>(bias + t.column);
-    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+    for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
         Rows<W> rows = s.load_from(z);
         each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k] + b.v[k]); });
         mask.drop(rows, s, t.column, m);
@@ -42,21 +42,21 @@ __device__ void shift_columns(real* z, const real* bias, index n, index m, Curve
     });
 }
 
-KERNEL shift(real* z, const real* bias, index n, index m, index wide, index kind, double slope,
+KERNEL bias_activation(real* z, const real* bias, index n, index m, index wide, index kind, double slope,
              const unsigned long long* key, index salt, index threshold) {
-    const Curve f = {kind, real(slope)};
+    const Activation f = {kind, real(slope)};
     const Mask mask = {key, salt, threshold, f.slope};
-    if (wide) shift_columns<V>(z, bias, n, m, f, mask);
-    else shift_columns<1>(z, bias, n, m, f, mask);
+    if (wide) bias_activation_columns<V>(z, bias, n, m, f, mask);
+    else bias_activation_columns<1>(z, bias, n, m, f, mask);
 }
 
 // In place dy <- dy f'(y), unless f is the identity; total = the sum of dy, if it is wanted.
 template <int W>
-__device__ void turn_columns(real* dy, const real* y, real* total, index n, index m, Curve f,
+__device__ void bias_activation_backward_columns(real* dy, const real* y, real* total, index n, index m, Activation f,
                              unsigned char* work) {
     const Tile<W> t;
     Sums<W> sums = {};
-    each_stretch(t, n, m, [&](const Stretch<W>& s) {
+    for_each_row_chunk(t, n, m, [&](const RowChunk<W>& s) {
         Rows<W> d = s.load_from(dy);
         if (f.kind) {
             const Rows<W> out = s.load_from(y);
@@ -70,11 +70,11 @@ __device__ void turn_columns(real* dy, const real* y, real* total, index n, inde
     for (int k = 0; k < W; k++) total[t.column + k] = sums.v[0][k];
 }
 
-KERNEL turn_back(real* dy, const real* y, real* total, index n, index m, index wide, index kind,
+KERNEL bias_activation_backward(real* dy, const real* y, real* total, index n, index m, index wide, index kind,
                  double slope, unsigned char* work) {
-    const Curve f = {kind, real(slope)};
-    if (wide) turn_columns<V>(dy, y, total, n, m, f, work);
-    else turn_columns<1>(dy, y, total, n, m, f, work);
+    const Activation f = {kind, real(slope)};
+    if (wide) bias_activation_backward_columns<V>(dy, y, total, n, m, f, work);
+    else bias_activation_backward_columns<1>(dy, y, total, n, m, f, work);
 }
 
 // -- batch norm ----
@@ -103,10 +103,10 @@ template <int W> struct Moments {
 
 template <int W> __device__ Moments<W> moments_of(const real* x, index n, index m) {
     Moments<W> found = {};
-    each_stretch(Tile<W>(), n, m, [&](const Stretch<W>& s) {
+    for_each_row_chunk(Tile<W>(), n, m, [&](const RowChunk<W>& s) {
         const Rows<W> rows = s.load_from(x);
         Moments<W> these = {};
-        for (int r = 0; r < STRETCH; r++) these.count += s.has(r) ? real(1) : real(0);
+        for (int r = 0; r < UNROLL; r++) these.count += s.has(r) ? real(1) : real(0);
         each_number<W>([&](int r, int k) { these.mean[k] += rows.v[r].v[k]; });
         for (int k = 0; k < W; k++) these.mean[k] /= these.count;
         each_number<W>([&](int r, int k) {
@@ -121,12 +121,12 @@ template <int W> __device__ Moments<W> moments_of(const real* x, index n, index 
 // x_hat = (x - mean) inverse, out = f(gamma x_hat + beta), and dropout.
 template <int W>
 __device__ void normalise_columns(const real* x, const real* gamma, const real* beta,
-                                  Pack<W> mean, Pack<W> inverse, real* x_hat, real* out, index n,
-                                  index m, Curve f, Mask mask) {
+                                  Vec<W> mean, Vec<W> inverse, real* x_hat, real* out, index n,
+                                  index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
-    const Pack<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
-    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+    const Vec<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
+    for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
         Rows<W> rows = s.load_from(x);
         each_number<W>([&](int r, int k) {
             rows.v[r].v[k] = (rows.v[r].v[k] - mean.v[k]) * inverse.v[k];
@@ -144,12 +144,12 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
 template <int W>
 __device__ void batch_norm_columns(const real* x, const real* gamma, const real* beta, real* mean,
                                    real* variance, real* inverse, real* x_hat, real* out, index n,
-                                   index m, real eps, Curve f, Mask mask,
+                                   index m, real eps, Activation f, Mask mask,
                                    unsigned char* work) {
     const Tile<W> t;
     Moments<W> found = moments_of<W>(x, n, m);
     if (!sum_over_blocks(found, blockDim.x, work)) return;
-    Pack<W> center, scale;
+    Vec<W> center, scale;
     for (int k = 0; k < W; k++) {
         const real v = found.squares[k] / real(n);
         center.v[k] = found.mean[k];
@@ -167,7 +167,7 @@ KERNEL batch_norm(const real* x, const real* gamma, const real* beta, real* mean
                   real* inverse, real* x_hat, real* out, index n, index m, index wide, double eps,
                   index kind, double slope, const unsigned long long* key, index salt,
                   index threshold, unsigned char* work) {
-    const Curve f = {kind, real(slope)};
+    const Activation f = {kind, real(slope)};
     const Mask mask = {key, salt, threshold, f.slope};
     if (wide)
         batch_norm_columns<V>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
@@ -180,7 +180,7 @@ KERNEL batch_norm(const real* x, const real* gamma, const real* beta, real* mean
 template <int W>
 __device__ void normalise_given(const real* x, const real* gamma, const real* beta,
                                 const real* mean, const real* inverse, real* x_hat, real* out,
-                                index n, index m, Curve f, Mask mask) {
+                                index n, index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     normalise_columns<W>(x, gamma, beta, load<W>(mean + t.column), load<W>(inverse + t.column),
@@ -191,7 +191,7 @@ KERNEL normalise(const real* x, const real* gamma, const real* beta, const real*
                  const real* inverse, real* x_hat, real* out, index n, index m, index wide,
                  index kind, double slope, const unsigned long long* key, index salt,
                  index threshold) {
-    const Curve f = {kind, real(slope)};
+    const Activation f = {kind, real(slope)};
     const Mask mask = {key, salt, threshold, f.slope};
     if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
     else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
@@ -201,13 +201,13 @@ KERNEL normalise(const real* x, const real* gamma, const real* beta, const real*
 template <int W>
 __device__ void standardise_columns(const real* x, const real* gamma, const real* beta,
                                     const real* mean, const real* variance, real* out, index n,
-                                    index m, real eps, Curve f) {
+                                    index m, real eps, Activation f) {
     const Tile<W> t;
     if (t.column >= m) return;
-    const Pack<W> b = load<W>(beta + t.column), center = load<W>(mean + t.column);
-    Pack<W> g = load<W>(gamma + t.column), v = load<W>(variance + t.column);
+    const Vec<W> b = load<W>(beta + t.column), center = load<W>(mean + t.column);
+    Vec<W> g = load<W>(gamma + t.column), v = load<W>(variance + t.column);
     for (int k = 0; k < W; k++) g.v[k] /= sqrt(v.v[k] + eps);
-    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+    for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
         Rows<W> rows = s.load_from(x);
         each_number<W>([&](int r, int k) {
             rows.v[r].v[k] = f((rows.v[r].v[k] - center.v[k]) * g.v[k] + b.v[k]);
@@ -219,27 +219,27 @@ __device__ void standardise_columns(const real* x, const real* gamma, const real
 KERNEL standardise(const real* x, const real* gamma, const real* beta, const real* mean,
                    const real* variance, real* out, index n, index m, index wide, double eps,
                    index kind, double slope) {
-    const Curve f = {kind, real(slope)};
+    const Activation f = {kind, real(slope)};
     if (wide) standardise_columns<V>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
     else standardise_columns<1>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
 }
 
 // dx = gamma inverse (dz - d_beta / n - x_hat d_gamma / n) with dz = dy f'(y).
 template <int W>
-__device__ void turn_normalised(const real* dy, const real* y, const real* x_hat,
-                                const real* gamma, const real* inverse, Pack<W> d_gamma,
-                                Pack<W> d_beta, real* dx, index n, index m, Curve f) {
+__device__ void normalise_backward_columns(const real* dy, const real* y, const real* x_hat,
+                                const real* gamma, const real* inverse, Vec<W> d_gamma,
+                                Vec<W> d_beta, real* dx, index n, index m, Activation f) {
     const Tile<W> t;
     if (t.column >= m) return;
-    Pack<W> scale = load<W>(gamma + t.column);
-    const Pack<W> inv = load<W>(inverse + t.column);
+    Vec<W> scale = load<W>(gamma + t.column);
+    const Vec<W> inv = load<W>(inverse + t.column);
     const real share = real(1) / real(n);
     for (int k = 0; k < W; k++) {
         scale.v[k] *= inv.v[k];
         d_gamma.v[k] *= share;
         d_beta.v[k] *= share;
     }
-    each_stretch(t, n, m, [=](const Stretch<W>& s) {
+    for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
         Rows<W> d = s.load_from(dy), out = {};
         const Rows<W> h = s.load_from(x_hat);
         if (f.kind) out = s.load_from(y);
@@ -255,11 +255,11 @@ __device__ void turn_normalised(const real* dy, const real* y, const real* x_hat
 template <int W>
 __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat,
                                 const real* gamma, const real* inverse, real* d_gamma,
-                                real* d_beta, real* dx, index n, index m, Curve f,
+                                real* d_beta, real* dx, index n, index m, Activation f,
                                 unsigned char* work) {
     const Tile<W> t;
     Sums<W, 2> sums = {};
-    each_stretch(t, n, m, [&](const Stretch<W>& s) {
+    for_each_row_chunk(t, n, m, [&](const RowChunk<W>& s) {
         const Rows<W> d = s.load_from(dy), h = s.load_from(x_hat);
         Rows<W> out = {};
         if (f.kind) out = s.load_from(y);
@@ -270,7 +270,7 @@ __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat
         });
     });
     if (!sum_over_blocks(sums, blockDim.x, work)) return;
-    Pack<W> total, product;
+    Vec<W> total, product;
     for (int k = 0; k < W; k++) {
         total.v[k] = sums.v[0][k];
         product.v[k] = sums.v[1][k];
@@ -279,13 +279,13 @@ __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat
         d_gamma[t.column + k] = product.v[k];
     }
     if (gridDim.y == 1)
-        turn_normalised<W>(dy, y, x_hat, gamma, inverse, product, total, dx, n, m, f);
+        normalise_backward_columns<W>(dy, y, x_hat, gamma, inverse, product, total, dx, n, m, f);
 }
 
 KERNEL batch_norm_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
                            const real* inverse, real* d_gamma, real* d_beta, real* dx, index n,
                            index m, index wide, index kind, double slope, unsigned char* work) {
-    const Curve f = {kind, real(slope)};
+    const Activation f = {kind, real(slope)};
     if (wide)
         batch_norm_back<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
     else
@@ -293,21 +293,21 @@ KERNEL batch_norm_backward(const real* dy, const real* y, const real* x_hat, con
 }
 
 template <int W>
-__device__ void turn_given(const real* dy, const real* y, const real* x_hat, const real* gamma,
+__device__ void normalise_backward_given(const real* dy, const real* y, const real* x_hat, const real* gamma,
                            const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
-                           index n, index m, Curve f) {
+                           index n, index m, Activation f) {
     const Tile<W> t;
     if (t.column >= m) return;
-    turn_normalised<W>(dy, y, x_hat, gamma, inverse, load<W>(d_gamma + t.column),
+    normalise_backward_columns<W>(dy, y, x_hat, gamma, inverse, load<W>(d_gamma + t.column),
                        load<W>(d_beta + t.column), dx, n, m, f);
 }
 
 KERNEL normalise_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
                           const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
                           index n, index m, index wide, index kind, double slope) {
-    const Curve f = {kind, real(slope)};
-    if (wide) turn_given<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
-    else turn_given<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+    const Activation f = {kind, real(slope)};
+    if (wide) normalise_backward_given<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+    else normalise_backward_given<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
 }
 
 // In place average <- average + fraction (scale value - average).
@@ -316,8 +316,8 @@ KERNEL running_average(real* average, const real* value, double scale, double fr
     const real s = real(scale), f = real(fraction);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(average + i);
-        const Pack<W> v = load<W>(value + i);
+        Vec<W> a = load<W>(average + i);
+        const Vec<W> v = load<W>(value + i);
         for (int k = 0; k < W; k++) a.v[k] += f * (s * v.v[k] - a.v[k]);
         store<W>(average + i, a);
     });
@@ -336,7 +336,7 @@ KERNEL dropout(const real* x, const unsigned long long* counters, const unsigned
     for (index i = t.row; i < n; i += t.step) {
         const unsigned long long bits = mix64(counters[i * words + t.column] + start);
         const index at = i * m + first;
-        Pack<4> lives, p = {};
+        Vec<4> lives, p = {};
 #pragma unroll
         for (int k = 0; k < 4; k++)
             lives.v[k] = index((bits >> (16 * k)) & 0xffff) >= threshold ? real(scale) : real(0);

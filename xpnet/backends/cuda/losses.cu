@@ -1,7 +1,7 @@
 // Losses with their gradients, softmax, and a run's bookkeeping.
 //
 // Threads along x share a row: there are at least as many as columns, or a block's worth. A loss is
-// sum share_i (loss of row i), where share_i is `share`, times shares[i] if there is such an array.
+// sum weight_i (loss of row i), where weight_i is `weight`, times weights[i] if there is such an array.
 
 struct Larger {
     __device__ real operator()(real a, real b) const { return a > b || a != a ? a : b; }
@@ -53,8 +53,8 @@ KERNEL softmax(const real* z, real* out, index n, index m) {
     }
 }
 
-// dz = (softmax(z) - onehot(y)) share; loss = sum share (log sum exp(z - max z) - (z_y - max z)).
-KERNEL softmax_cross_entropy(const real* z, const int* y, const real* shares, double share,
+// dz = (softmax(z) - onehot(y)) weight; loss = sum weight (log sum exp(z - max z) - (z_y - max z)).
+KERNEL softmax_cross_entropy(const real* z, const int* y, const real* weights, double weight,
                              real* dz, real* loss, index n, index m, unsigned char* work) {
     Total cost = {};
     EACH_BAND(first, n) {
@@ -63,15 +63,15 @@ KERNEL softmax_cross_entropy(const real* z, const int* y, const real* shares, do
         real largest, total;
         exponents(z + i * m, m, live, largest, total);
         if (!live) continue;
-        const real part = real(share) * (shares ? shares[i] : real(1)), factor = part / total;
+        const real part = real(weight) * (weights ? weights[i] : real(1)), factor = part / total;
         const index label = y[i];
         for (index j = threadIdx.x; j < m; j += blockDim.x) {
             const real p = exp(z[i * m + j] - largest) * factor;
             dz[i * m + j] = j == label ? p - part : p;
         }
         if (threadIdx.x) continue;
-        const real own = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
-        cost.v += double(part * (log(total) - own));
+        const real target_logit = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
+        cost.v += double(part * (log(total) - target_logit));
     }
     if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
 }
@@ -79,13 +79,13 @@ KERNEL softmax_cross_entropy(const real* z, const int* y, const real* shares, do
 // -- losses of one output at a time: f gives a term of the loss and its derivative ----
 
 template <class F>
-__device__ void each_output(const real* z, const real* y, const real* shares, double share,
+__device__ void each_output(const real* z, const real* y, const real* weights, double weight,
                             real* dz, real* loss, index n, index m, unsigned char* work, F f) {
     Total cost = {};
     EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
         if (i >= n) continue;
-        const real part = real(share) * (shares ? shares[i] : real(1));
+        const real part = real(weight) * (weights ? weights[i] : real(1));
         for (index j = threadIdx.x; j < m; j += blockDim.x) {
             real derivative;
             const real term = f(z[i * m + j], y[i * m + j], derivative);
@@ -97,9 +97,9 @@ __device__ void each_output(const real* z, const real* y, const real* shares, do
 }
 
 // max(z, 0) - z y + log(1 + exp(-|z|)) and sigma(z) - y, from one exponential.
-KERNEL sigmoid_cross_entropy(const real* z, const real* y, const real* shares, double share,
+KERNEL sigmoid_cross_entropy(const real* z, const real* y, const real* weights, double weight,
                              real* dz, real* loss, index n, index m, unsigned char* work) {
-    each_output(z, y, shares, share, dz, loss, n, m, work, [](real z, real y, real& derivative) {
+    each_output(z, y, weights, weight, dz, loss, n, m, work, [](real z, real y, real& derivative) {
         const real e = exp(z < 0 ? z : -z);
         derivative = (z < 0 ? e : real(1)) / (real(1) + e) - y;
         return (z < 0 ? real(0) : z) - z * y + log1p(e);
@@ -107,10 +107,10 @@ KERNEL sigmoid_cross_entropy(const real* z, const real* y, const real* shares, d
 }
 
 // scale (z - y)^2 and 2 scale (z - y).
-KERNEL squared_error(const real* z, const real* y, const real* shares, double share, double scale,
+KERNEL squared_error(const real* z, const real* y, const real* weights, double weight, double scale,
                      real* dz, real* loss, index n, index m, unsigned char* work) {
     const real once = real(scale), twice = real(2 * scale);
-    each_output(z, y, shares, share, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
+    each_output(z, y, weights, weight, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
         const real d = z - y;
         derivative = twice * d;
         return once * (d * d);
@@ -118,10 +118,10 @@ KERNEL squared_error(const real* z, const real* y, const real* shares, double sh
 }
 
 // exp(z) - y z + y log y - y and exp(z) - y; log y from `tiny` up.
-KERNEL poisson(const real* z, const real* y, const real* shares, double share, double tiny,
+KERNEL poisson(const real* z, const real* y, const real* weights, double weight, double tiny,
                real* dz, real* loss, index n, index m, unsigned char* work) {
     const real least = real(tiny);
-    each_output(z, y, shares, share, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
+    each_output(z, y, weights, weight, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
         derivative = exp(z) - y;
         return (log(y < least ? least : y) - z) * y + derivative;
     });
@@ -129,14 +129,14 @@ KERNEL poisson(const real* z, const real* y, const real* shares, double share, d
 
 // -- weights of examples; a run's losses ----
 
-// share = w / sum w, decay = l2 / sum w, both 0 if all weights are. One block.
-KERNEL weigh(const real* weights, real* share, real* total, real* safe, real* decay, index n,
+// weight = w / sum w, decay = l2 / sum w, both 0 if all weights are. One block.
+KERNEL normalize_weights(const real* weights, real* weight, real* total, real* safe, real* decay, index n,
              double l2, double tiny) {
     Sums<1> sums = {};
     for (index i = place(); i < n; i += THREADS) sums.v[0][0] += weights[i];
     const real sum = sum_in_block(sums, 1).v[0][0];
     const real divisor = sum < real(tiny) ? real(tiny) : sum;
-    for (index i = place(); i < n; i += THREADS) share[i] = weights[i] / divisor;
+    for (index i = place(); i < n; i += THREADS) weight[i] = weights[i] / divisor;
     if (place()) return;
     *total = sum;
     *safe = divisor;

@@ -10,8 +10,8 @@ KERNEL add_decay(real* g, const real* p, const real* given, double number, index
     const real factor = given ? *given : real(number);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(g + i);
-        const Pack<W> b = load<W>(p + i);
+        Vec<W> a = load<W>(g + i);
+        const Vec<W> b = load<W>(p + i);
         for (int k = 0; k < W; k++) a.v[k] += factor * b.v[k];
         store<W>(g + i, a);
     });
@@ -21,8 +21,8 @@ KERNEL sgd(real* p, const real* g, const real* rate, index size) {
     const real alpha = *rate;
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(p + i);
-        const Pack<W> d = load<W>(g + i);
+        Vec<W> a = load<W>(p + i);
+        const Vec<W> d = load<W>(g + i);
         for (int k = 0; k < W; k++) a.v[k] -= alpha * d.v[k];
         store<W>(p + i, a);
     });
@@ -33,8 +33,8 @@ KERNEL sgd_momentum(real* p, const real* g, real* v, const real* rate, double mo
     const real alpha = *rate, mu = real(momentum);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(p + i), b = load<W>(v + i);
-        const Pack<W> d = load<W>(g + i);
+        Vec<W> a = load<W>(p + i), b = load<W>(v + i);
+        const Vec<W> d = load<W>(g + i);
         for (int k = 0; k < W; k++) {
             b.v[k] = mu * b.v[k] + d.v[k];
             a.v[k] -= alpha * (nesterov ? mu * b.v[k] + d.v[k] : b.v[k]);
@@ -48,8 +48,8 @@ KERNEL momentum(real* p, const real* g, real* v, const real* rate, double beta, 
     const real alpha = *rate, keep = real(beta), take = real(1 - beta);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(p + i), b = load<W>(v + i);
-        const Pack<W> d = load<W>(g + i);
+        Vec<W> a = load<W>(p + i), b = load<W>(v + i);
+        const Vec<W> d = load<W>(g + i);
         for (int k = 0; k < W; k++) {
             b.v[k] = keep * b.v[k] + take * d.v[k];
             a.v[k] -= alpha * b.v[k];
@@ -64,8 +64,8 @@ KERNEL rmsprop(real* p, const real* g, real* s, const real* rate, double beta, d
     const real alpha = *rate, keep = real(beta), take = real(1 - beta), least = real(eps);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(p + i), b = load<W>(s + i);
-        const Pack<W> d = load<W>(g + i);
+        Vec<W> a = load<W>(p + i), b = load<W>(s + i);
+        const Vec<W> d = load<W>(g + i);
         for (int k = 0; k < W; k++) b.v[k] = keep * b.v[k] + take * (d.v[k] * d.v[k]);
         store<W>(s + i, b);
         for (int k = 0; k < W; k++) a.v[k] -= alpha * (d.v[k] / (sqrt(b.v[k]) + least));
@@ -80,8 +80,8 @@ KERNEL adam(real* p, const real* g, real* v, real* s, const real* rate, const re
     const real keep_2 = real(beta_2), take_2 = real(1 - beta_2);
     everywhere(size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
-        Pack<W> a = load<W>(p + i), b = load<W>(v + i), c = load<W>(s + i);
-        const Pack<W> d = load<W>(g + i);
+        Vec<W> a = load<W>(p + i), b = load<W>(v + i), c = load<W>(s + i);
+        const Vec<W> d = load<W>(g + i);
         for (int k = 0; k < W; k++) {
             b.v[k] = keep_1 * b.v[k] + take_1 * d.v[k];
             c.v[k] = keep_2 * c.v[k] + take_2 * (d.v[k] * d.v[k]);
@@ -156,16 +156,16 @@ KERNEL gather(const index* order, const index* start, index count, index length,
     }
 }
 
-// Copy row `page` of each table and go on to the next, after the last to the first; one block. The
-// tables have `pages` rows, that of the numbers is `width` wide.
-KERNEL turn_page(index* page, const real* numbers, real* row, const unsigned long long* keys,
-                 unsigned long long* key, const index* starts, index* start, index pages,
+// Copy row `cursor` of each table and go on to the next, after the last to the first; one block. The
+// tables have `rows` rows, that of the scalars is `width` wide.
+KERNEL advance(index* cursor, const real* scalars, real* row, const unsigned long long* keys,
+                 unsigned long long* key, const index* starts, index* start, index rows,
                  index width) {
-    const index i = *page;
-    for (index k = threadIdx.x; k < width; k += THREADS) row[k] = numbers[i * width + k];
-    __syncthreads();  // all have read the page
+    const index i = *cursor;
+    for (index k = threadIdx.x; k < width; k += THREADS) row[k] = scalars[i * width + k];
+    __syncthreads();  // all have read the cursor
     if (threadIdx.x) return;
     *key = keys[i];
     *start = starts[i];
-    *page = i + 1 < pages ? i + 1 : 0;
+    *cursor = i + 1 < rows ? i + 1 : 0;
 }
