@@ -1,4 +1,4 @@
-"""What `MLPClassifier` and `MLPRegressor` share: checking inputs, the fit, and what users look at."""
+"""What `MLPClassifier` and `MLPRegressor` share: inputs, the fit, and what users look at."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def read(
 
 
 def look(path: str | os.PathLike[str], oldest: int = READABLE[0]) -> tuple[Stored, dict[str, Any]]:
-    """Read a file's description, while its arrays stay there: `read`, for callers that check them first.
+    """Read a file's description, while its arrays stay there: for callers that check them first.
 
     Raises
     ------

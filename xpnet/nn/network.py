@@ -178,7 +178,7 @@ class Network:
     def _fused(
         self, before: Layer, activation: ActivationSpec, layer: Layer
     ) -> ActivationSpec | None:
-        """Return what a layer, with its activation so far, computes along with the next; or None."""
+        """Return what a layer, with its activation so far, computes along with the next one."""
         kernels = self.backend.kernels
         # Several networks at once run on the reference, which gains nothing by it.
         if self.leading_shape or not before.fuses_activation:
