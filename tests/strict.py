@@ -180,10 +180,11 @@ class StrictBackend:
 
     def replay(
         self,
+        function: Callable[..., Any],
         state: Sequence[StrictArray] = (),
         fresh: Callable[[], Iterable[StrictArray]] = tuple,
     ) -> CapturedStep:
-        return CapturedStep(self, state, fresh)
+        return CapturedStep(self, function, state, fresh)
 
     def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
         return function(*arrays)

@@ -67,12 +67,12 @@ from .search.space import random_draws as random_draws
 from .search.space import uniform as uniform
 from .tabular.model import Model as Model
 from .tabular.model import load_model as load_model
+from .train.callback import Callback as Callback
 from .train.callbacks import EarlyStopping as EarlyStopping
 from .train.callbacks import WeightAverage as WeightAverage
 from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
-from .train.trainer import Callback as Callback
 from .train.trainer import Trainer as Trainer
 
 

@@ -125,7 +125,12 @@ STEPS: dict[str, tuple[list[Any], str, Any, dict[str, Any]]] = {
         {},
     ),
     "weighted examples": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Adam(1e-2), {"sample_weight": 1}),
-    "in two micro-batches": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Adam(1e-2), {"micro_batches": 2}),
+    "in two micro-batches": (
+        _hidden(xn.ReLU()),
+        CROSS_ENTROPY,
+        xn.Adam(1e-2),
+        {"micro_batches": 2},
+    ),
     "augmented": (
         _hidden(xn.ReLU()),
         CROSS_ENTROPY,

@@ -152,8 +152,10 @@ def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
         xn.Network([*layers, xn.Linear(1)], device="cpu", fused=fused, **options)
         for fused in (True, False)
     )
-    assert [activation.name for _, activation in fused._chain] == [*joined, "identity"]
-    assert [activation.name for _, activation in plain._chain] == ["identity"] * (len(layers) + 1)
+    assert [activation.name for _, activation in fused.passes.plan] == [*joined, "identity"]
+    assert [activation.name for _, activation in plain.passes.plan] == ["identity"] * (
+        len(layers) + 1
+    )
     x = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
     np.testing.assert_allclose(fused.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
     for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
@@ -190,8 +192,8 @@ def test_dropout_behind_a_relu_is_joined_and_draws_the_same_mask(backend, layers
     plain = xn.Network([*layers, xn.Linear(1)], device="cpu", fused=False, **options)
     joined = plain.clone(backend)
     drops = backend.kernels.fuses_dropout
-    assert len(plain._chain) == len(layers) + 1
-    assert len(joined._chain) == (left if drops else len(layers)) + 1
+    assert len(plain.passes.plan) == len(layers) + 1
+    assert len(joined.passes.plan) == (left if drops else len(layers)) + 1
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 1))
     x[3] = 0  # z = b = 0 at first: a ReLU's edge
@@ -209,7 +211,7 @@ def test_who_says_so_by_himself_is_joined():
     layers = [xn.Linear(3), Curved(), xn.Linear(1)]
     net = xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu")
     fusible = net.backend.kernels.fusible
-    assert len(net._chain) == (2 if fusible else 3)
+    assert len(net.passes.plan) == (2 if fusible else 3)
 
 
 def test_options_of_a_class_reach_the_classes_beside():
@@ -249,7 +251,7 @@ def test_two_activations_in_a_row_train_as_one_by_one(backend):
 def test_several_networks_at_once_are_not_joined(backend):
     layers = [xn.Linear(3), xn.ReLU(), xn.Linear(1)]
     net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, members=2)
-    assert len(net._chain) == len(layers)
+    assert len(net.passes.plan) == len(layers)
 
 
 def test_unfused_is_the_reference():

@@ -321,7 +321,7 @@ def test_a_wrong_layer_is_found(backend, layers):
 
 def test_a_wrong_loss_is_found(backend):
     net = build(backend, [xn.Linear(5), xn.Tanh()])
-    net.loss = ErrorWithoutItsTwo()
+    net.loss = net.passes.loss = ErrorWithoutItsTwo()
     assert error(net) > 1e-3
 
 

@@ -154,7 +154,7 @@ def _check_function(function: Any, X: Any, y: Any, epsilon: float) -> GradientCh
 
 def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> GradientCheck:
     _require_double(net.dtype, "the network")
-    net._require_single("check_gradients")
+    net.require_single("check_gradients")
     with net.backend.active():
         x, labels = net.prepare(X, y)
         x = x[:]  # all at once, also of what is streamed

@@ -17,6 +17,7 @@ from . import numba_loops as loops
 from .numba_loops import KINDS
 from .numpy_backend import NumpyKernels
 from .reference import IDENTITY, ActivationSpec
+from .work import RunningLoss
 
 #: The curves that NumPy computes forward.
 EXPONENTIAL = ("tanh", "sigmoid")
@@ -287,7 +288,7 @@ class NumbaKernels(NumpyKernels):
         flat = _flat(p), _flat(g), _flat(v), _flat(s)
         loops.adam(*flat, rate, correction, beta_1, beta_2, eps)
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One call."""
         if loss.ndim == 0:
             loops.observe(loss, n, work.total, work.steps, work.finite)

@@ -24,6 +24,7 @@ import numpy as np
 
 from .._typing import Array, Namespace
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+from .work import RunningLoss, ScalarTable, Weighing
 
 
 @lru_cache
@@ -162,7 +163,7 @@ class Kernels:
         for rows, out in pairs:
             self.xp.take(rows, chosen, axis=0, out=out)
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a step's row of the tables, and advance to the next; after the last comes the first.
 
         ``scalar_table.cursor``, int64 of shape (1,), is a row of the tables ``scalars``, ``keys``
@@ -555,7 +556,7 @@ class Kernels:
         self.xp.multiply(row, example_weight, out=row)
         self.xp.sum(row, axis=(-2, -1), out=loss)
 
-    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
         """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
 
         ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
@@ -685,7 +686,7 @@ class Kernels:
 
     # -- bookkeeping of a run ----
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
 
         ``work`` holds, in float64, ``total`` (Σ n · loss) and ``steps`` (how many steps left it

@@ -29,6 +29,7 @@ from ..nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from ..nn.layers import BatchNorm, Dropout, Layer, Linear
 from ..nn.network import Network
 from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
+from ..train.fit import FitOptions
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from .convergence import INTERRUPTED, Convergence, fit_lbfgs, is_finite, penalty
@@ -417,10 +418,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Weights, Preparing)
                 labels,
                 weights,
                 dev,
-                batch_size=batch_size,
-                epochs=1 if incremental else self.max_iter,
-                callbacks=[convergence, *(self.callbacks or ())],
-                shuffle=self.shuffle,
+                FitOptions(
+                    batch_size=batch_size,
+                    epochs=1 if incremental else self.max_iter,
+                    callbacks=[convergence, *(self.callbacks or ())],
+                    shuffle=self.shuffle,
+                    monitor=0,
+                ),
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)

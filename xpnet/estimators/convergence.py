@@ -12,7 +12,8 @@ import numpy as np
 from .._typing import Array
 from ..data.streaming import Streamed
 from ..nn.network import Network
-from ..train.trainer import Callback, Trainer
+from ..train.callback import Callback
+from ..train.trainer import Trainer
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.
 SLOWEST = 1e-6

@@ -28,9 +28,10 @@ from ..backends.select import Backend
 from ..checks import check_count
 from ..data.batches import SMALL, partition_indices
 from ..nn.network import Network
+from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
-from ..train.trainer import Callback, Trainer
+from ..train.trainer import Trainer
 from .features import Features, check_rows, is_frame
 from .model import Model
 from .readers import Dataset

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..._typing import Array, Namespace
 from ..reference import IDENTITY, ActivationSpec, Kernels
+from ..work import RunningLoss, ScalarTable, Weighing
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
@@ -369,7 +370,7 @@ class CudaKernels(Kernels):
         arguments = z, y, *_factor(example_weight), *numbers, dz, loss, *z.shape, work
         self._launch(name, rows_of(*z.shape), z, *arguments)
 
-    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
         """One launch."""
         if not is_matrix(weights):
             super().normalize_weights(weights, l2, work)
@@ -458,13 +459,13 @@ class CudaKernels(Kernels):
         flat = chain.from_iterable(arguments)
         self._launch("gather", t._replace(grid=grid), pairs[0][0], order, start, *sizes, *flat)
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """One launch."""
         b = scalar_table
         tables = b.scalars, b.row, b.keys, b.key, b.starts, b.start
         self._launch("advance", ONE_BLOCK, b.row, b.cursor, *tables, *b.scalars.shape)
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One launch."""
         if loss.ndim == 0:
             arrays = work.total, work.steps, work.finite
