@@ -394,8 +394,8 @@ class TestStopping:
                 signal.raise_signal(signal.SIGINT)
             return original(network, *arguments)
 
-        original = xn.Network.loss_and_gradient
-        monkeypatch.setattr(xn.Network, "loss_and_gradient", press)
+        original = xn.nn.passes.Passes.loss_and_gradient
+        monkeypatch.setattr(xn.nn.passes.Passes, "loss_and_gradient", press)
         model = kind(solver="lbfgs", max_iter=500, tol=0, random_state=0)
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             model.fit(self.X, self.y)

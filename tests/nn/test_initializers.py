@@ -214,7 +214,7 @@ def test_zero_weights_without_a_hidden_layer_learn(backend):
 def test_small_random_weights_leave_zero(backend):
     # What the notes do instead: N(0, 0.01²).
     net = network(backend, [xn.Linear(5, init="normal"), xn.Tanh(), xn.Linear(1, init="normal")])
-    net.loss_and_gradient(*net.prepare(np.eye(4), np.ones(4)))
+    net.passes.loss_and_gradient(*net.prepare(np.eye(4), np.ones(4)))
     assert all(np.abs(value).max() > 0 for value in gradients(net).values())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +15,7 @@ from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
-from ..randomness import Purpose, generator
-from .buffers import lay_out, view
+from .buffers import FlatBuffers
 from .layers import Layer, Linear
 from .losses import LOSSES, Loss
 from .passes import Passes
@@ -136,49 +134,25 @@ class Network:
         with self.backend.active():
             self._allocate()
 
-    # -- memory ----
-
     def _allocate(self) -> None:
-        xp, leading = self.backend.xp, self.leading_shape
-        places, size = lay_out(self.layers, "weight_shapes", "other_shapes")
-        self.n_parameters = size
-        self.n_weights = lay_out(self.layers, "weight_shapes")[1]
-        self.parameters = xp.zeros((*leading, size), self.dtype)
-        self.gradients = xp.zeros((*leading, size), self.dtype)
-        for layer, name, shape, start in places:
-            layer.parameters[name] = view(self.parameters, shape, start)
-            layer.gradients[name] = view(self.gradients, shape, start)
-        places, size = lay_out(self.layers, "statistic_shapes")
-        self.statistics = xp.zeros((*leading, size), self.dtype)
-        for layer, name, shape, start in places:
-            layer.statistics[name] = view(self.statistics, shape, start)
+        backend, lead, dtype = self.backend, self.leading_shape, self.dtype
+        self.buffers = FlatBuffers(self.layers, backend, lead, dtype)
+        self.parameters, self.gradients = self.buffers.parameters, self.buffers.gradients
+        self.statistics = self.buffers.statistics
+        self.n_parameters, self.n_weights = self.buffers.n_parameters, self.buffers.n_weights
         #: 64 bits that the step's dropout masks are computed from; the trainer sets them.
-        self.step_key = xp.zeros(1, np.uint64)
+        self.step_key = backend.xp.zeros(1, np.uint64)
         for layer in self.layers:
             layer.connect(self.random_state, self.step_key)
-            layer.bind(self.backend.kernels)
-        self.passes = Passes(
-            self.layers, self.n_outputs, self.loss, self.backend, leading, self.dtype
-        )
+            layer.bind(backend.kernels)
+        self.passes = Passes(self.layers, self.n_outputs, self.loss, backend, lead, dtype)
         widths = [self.n_features, *(layer.n_inputs for layer in self.layers), self.n_outputs]
-        self.predictor = Predictor(
-            self.passes, self.loss, self.backend, widths, leading, self.dtype
-        )
+        self.predictor = Predictor(self.passes, self.loss, backend, widths, lead, dtype)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
         with self.backend.active():
-            for layer in self.layers:
-                for name, array in (layer.parameters | layer.statistics).items():
-                    for place in np.ndindex(*self.leading_shape):
-                        self._initialize(layer, name, array, place)
-
-    def _initialize(self, layer: Layer, name: str, array: Array, place: tuple[int, ...]) -> None:
-        draw = generator(self.random_state, Purpose.WEIGHTS, layer.index, *place)
-        value = layer.initial(name, draw)
-        if isinstance(value, np.ndarray):
-            value = self.backend.asarray(value, self.dtype)
-        array[place] = value
+            self.buffers.initialize(self.random_state)
 
     def clone(self, where: str | Backend | None = None) -> Network:
         """Return an untrained network of the same description, with arrays of its own.
@@ -226,23 +200,6 @@ class Network:
             used up.
         """
         self.passes.backward(dz)
-
-    def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
-        """Run a batch forward and backward: write `gradients`, return the loss.
-
-        Parameters
-        ----------
-        x, y : array
-            As `forward` and the loss take them, on the device.
-        share : array, shape (n, 1), or None
-            The examples' weights, which add up to 1; None: each has 1/n.
-
-        Returns
-        -------
-        array, shape (…)
-            The mean loss over the batch, in a static buffer; no L2 term.
-        """
-        return self.passes.loss_and_gradient(x, y, example_weight)
 
     # -- prediction ----
 
@@ -388,22 +345,6 @@ class Network:
             raise ValueError(
                 f"{what} takes a single network; this one has {self.leading_shape[0]} members"
             )
-
-    def name_parameter(self, i: int) -> str:
-        """Return where an element of `parameters` belongs: layer, name and index.
-
-        Examples
-        --------
-        >>> net = Network([Linear(8), Linear(3)], loss="mean_squared_error", n_features=4,
-        ...               device="cpu")
-        >>> net.name_parameter(33)
-        'layer 1 (Linear), weight[0, 1]'
-        """
-        for layer, name, shape, start in lay_out(self.layers, "weight_shapes", "other_shapes")[0]:
-            if start <= i < start + math.prod(shape):
-                place = ", ".join(str(k) for k in np.unravel_index(i - start, shape))
-                return f"layer {layer.index} ({type(layer).__name__}), {name}[{place}]"
-        raise IndexError(f"there is no parameter {i}: there are {self.n_parameters}")
 
     def config(self) -> dict[str, Any]:
         """Return the architecture as JSON-ready data."""

@@ -180,7 +180,20 @@ class Passes:
             dz = function(dz, buffers)
 
     def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
-        """Run a batch forward and backward; see `Network.loss_and_gradient`."""
+        """Run a batch forward and backward: write `gradients`, return the loss.
+
+        Parameters
+        ----------
+        x, y : array
+            As `forward` and the loss take them, on the device.
+        example_weight : array, shape (n, 1), or None
+            The examples' weights, which add up to 1; None: each has 1/n.
+
+        Returns
+        -------
+        array, shape (…)
+            The mean loss over the batch, in a static buffer; no L2 term.
+        """
         n = x.shape[-2]
         bound = self._trained = self._bound.get((n, True)) or self.bind(n, True)
         if self._leading_shape:
