@@ -3,7 +3,7 @@
 - `step`: one update
 - `step_scalars`: what changes from step to step
 - `accumulation`: a batch's gradient in several passes
-- `trainer`, `fit`: what makes the steps, and epochs of them
+- `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
 - `rollback`, `divergence`: what happens when the loss is not finite

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from ..checks import check_count, check_flag
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
 from ..randomness import Purpose, generator
+from . import fit_state
 from .callback import Callback, as_callback
 from .checkpoints import Checkpoints, describe, make_manager
 from .divergence import locate
+from .fit_state import FitState
 from .history import DivergedError, History
 
 if TYPE_CHECKING:
@@ -68,46 +70,6 @@ class FitOptions:
         object.__setattr__(self, "callbacks", [as_callback(c) for c in self.callbacks])
         if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
             raise TypeError(f"augmentation is {self.augmentation!r}: give an Augmentation")
-
-
-@dataclass
-class FitState:
-    """Where a fit stands.
-
-    Attributes
-    ----------
-    first : int
-        Epochs that had been made when it began.
-    first_step : int
-        Steps that had been made when the running epoch began.
-    batch : int
-        Batches that were made of the running epoch; 0 between epochs.
-    other_examples : int
-        Examples that were trained on within the running epoch by a callback's own steps.
-    seconds, began : float
-        How long the running epoch has taken before this process, and when it then began.
-    stopped : str
-        Why it was stopped, if it was.
-    cut : bool
-        Whether that was in the middle of an epoch.
-    cut_off : bool
-        Whether an interruption has cut the epoch short: no checkpoint is made of it.
-    """
-
-    first: int
-    first_step: int
-    batch: int = 0
-    other_examples: int = 0
-    seconds: float = 0.0
-    began: float = 0.0
-    stopped: str = ""
-    cut: bool = False
-    cut_off: bool = False
-
-    def tree(self) -> dict[str, Any]:
-        """Return this for a checkpoint, from which another process is to go on."""
-        seconds = time.perf_counter() - self.began if self.batch else 0.0
-        return asdict(replace(self, seconds=seconds, began=0.0))
 
 
 class Fit:
@@ -365,56 +327,18 @@ class Fit:
             trainer.history,
         )
 
-    # -- checkpoints ----
-
-    def tree(self) -> dict[str, Any]:
-        """Return all that the further training depends on: see `load_tree`."""
-        step, trainer = self.step, self.trainer
-        trainer.backend.synchronize()
-        step.note_changes()
-        rate = step.optimizer.learning_rate
-        return {
-            "weights": step.rollback.tree(),
-            "steps": step.count,
-            "epochs": trainer.epochs,
-            "unchanged_since": step.unchanged_since,
-            "learning_rate": None if callable(rate) else rate,
-            "epoch_so_far": step.meter.read(),
-            "fit": self.state.tree(),
-            "rows": trainer.history.rows,
-        }
-
-    def load_tree(self, tree: dict[str, Any]) -> None:
-        """Set weights, moments, counters and where the fit stands to what `tree` returned.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            If it is not the state of such a fit; nothing is changed then.
-        """
-        step, trainer = self.step, self.trainer
-        state, rows, rate = FitState(**tree["fit"]), list(tree["rows"]), tree["learning_rate"]
-        names = "steps", "epochs", "unchanged_since"
-        steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
-        for name in ("first", "first_step", "batch", "other_examples"):
-            check_count(getattr(state, name), name, 0)
-        if state.first > epochs or state.first_step + state.batch > steps:
-            raise ValueError("its counters contradict each other")
-        total, finite_steps = tree["epoch_so_far"]
-        for array in tree["weights"]["now"][:2]:
-            if not bool(trainer.backend.xp.isfinite(array).all()):
-                raise ValueError("its weights are NaN or infinite")
-        step.rollback.load_tree(tree["weights"])
-        step.meter.resume(total, finite_steps)
-        self.state, trainer.history.rows, step.count, trainer.epochs = state, rows, steps, epochs
-        if rate is not None and rate != step.optimizer.learning_rate:
-            trainer.learning_rate = rate
-        step.forget_changes(unchanged_since)
-
     def is_sound(self) -> bool:
         """Return whether the loss, the parameters and the statistics are finite as far as known."""
         self.trainer.backend.synchronize()
         return not self.step.meter.diverged() and self.step.is_finite()
+
+    def tree(self) -> dict[str, Any]:
+        """Return all that the further training depends on; see `fit_state.tree`."""
+        return fit_state.tree(self)
+
+    def load_tree(self, tree: dict[str, Any]) -> None:
+        """Go on from what `tree` returned; see `fit_state.load_tree`."""
+        fit_state.load_tree(self, tree)
 
 
 def _columns(parts: Iterable[str]) -> tuple[str, ...]:
