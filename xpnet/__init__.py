@@ -43,6 +43,12 @@ from .nn.layers import BatchNorm as BatchNorm
 from .nn.layers import Dropout as Dropout
 from .nn.layers import Layer as Layer
 from .nn.layers import Linear as Linear
+from .nn.losses import HalfSquaredError as HalfSquaredError
+from .nn.losses import Loss as Loss
+from .nn.losses import MeanSquaredError as MeanSquaredError
+from .nn.losses import PoissonDeviance as PoissonDeviance
+from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
+from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
 from .nn.network import load as load
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
@@ -58,6 +64,7 @@ from .optim.schedules import Exponential as Exponential
 from .optim.schedules import InverseSquareRoot as InverseSquareRoot
 from .optim.schedules import InverseTime as InverseTime
 from .optim.schedules import Piecewise as Piecewise
+from .optim.schedules import Schedule as Schedule
 from .search.space import choice as choice
 from .search.space import grid as grid
 from .search.space import int_uniform as int_uniform

@@ -1024,7 +1024,10 @@ def test_a_file_that_was_tampered_with_is_refused(part, changes, tmp_path):
         if value is not None:
             described[name] = value
     safetensors_files.write(file, arrays, description)
-    with pytest.raises(xn.ModelFileError, match=r"m\.st: no estimator in it can be built"):
+    with pytest.raises(
+        xn.ModelFileError,
+        match=r"m\.st: (no estimator in it can be built|the schedule 'os' is not defined)",
+    ):
         MLPClassifier.load(file)
 
 

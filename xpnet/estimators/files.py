@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.network import Network, from_description
-from ..optim import schedules
+from ..optim.schedules import Schedule
+from ..registry import UnknownNameError, check_options, make
 from ..train.trainer import Trainer
 
 #: Fitted attributes that a file holds beside the network, and what they may be.
@@ -37,10 +38,6 @@ _MISMADE = (
 )
 
 
-#: The library's own schedules, by name.
-_SCHEDULES = {kind.__name__: kind for kind in schedules.OwnSchedule.__subclasses__()}
-
-
 def _pack(value: Any) -> Any:
     """Return a parameter or attribute as JSON-ready data from which `_unpack` makes it again.
 
@@ -59,9 +56,10 @@ def _pack(value: Any) -> Any:
         return {"tuple": [_pack(item) for item in value]}
     if isinstance(value, dict):
         return {"pairs": [[_pack(k), _pack(v)] for k, v in value.items()]}
-    if isinstance(value, schedules.OwnSchedule):
-        parts = {f.name: _pack(getattr(value, f.name)) for f in fields(value)}
-        return {"schedule": type(value).__name__, "values": parts}
+    if isinstance(value, Schedule):
+        parts = check_options(type(value), {f.name: getattr(value, f.name) for f in fields(value)})
+        name = Schedule.registry.name_of(type(value))
+        return {"schedule": name, "values": {name: _pack(part) for name, part in parts.items()}}
     if isinstance(value, float) and not math.isfinite(value):  # JSON has no such numbers
         return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
@@ -83,7 +81,7 @@ def _unpack(value: Any) -> Any:
         return {_unpack(k): _unpack(v) for k, v in value["pairs"]}
     if "schedule" in value:
         parts = {name: _unpack(part) for name, part in value["values"].items()}
-        return _SCHEDULES[value["schedule"]](**parts)
+        return make(Schedule.registry[value["schedule"]], parts)
     return float(value["float"])
 
 
@@ -202,6 +200,8 @@ class Kept(BaseEstimator):
                     raise TypeError(f"{name} is {value!r}")
             estimator.__dict__.update(fitted, network_=network, _optimizer=None)
             estimator._check_whole()
+        except UnknownNameError as error:
+            raise ModelFileError(f"{path}: {error}, then load again") from error
         except _MISMADE as error:
             raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
         return estimator

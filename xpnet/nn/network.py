@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
+from ..registry import UnknownNameError
+from . import losses
 from .buffers import FlatBuffers
-from .layers import Layer, Linear
-from .losses import LOSSES, Loss
+from .description import DTYPES, described, shapes_of
+from .layers import Layer
+from .losses import Loss
 from .passes import Passes
 from .prediction import Predictor
-from .registry import DTYPES, described, shapes_of
 
 
 class Network:
@@ -32,8 +34,8 @@ class Network:
         From the input to the output; the last one's outputs are the logits. The layers are copied:
         the ones given stay plain descriptions.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", \
-            "half_squared_error", "poisson_deviance"}
-        What to minimise.
+            "half_squared_error", "poisson_deviance"} or Loss
+        What to minimise: a name, also that of a `Loss` of one's own, or such an object.
     n_features : int
         Number of inputs.
     device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
@@ -90,7 +92,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         *,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         device: str | Backend = "auto",
         dtype: Any = "float32",
@@ -114,7 +116,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         backend: Backend,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         dtype: Any,
         random_state: int | None,
@@ -124,12 +126,14 @@ class Network:
         self.dtype = _check_dtype(dtype)
         self.random_state = _check_seed(random_state)
         self.leading_shape = () if members is None else (check_count(members, "members"),)
-        self.loss = _check_loss(loss)
+        self.loss = losses.resolve(loss)
         self.layers = _check_layers(layers, self.loss)
         self.backend = backend
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
             self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
+        if not any(layer.weight_shapes() or layer.other_shapes() for layer in self.layers):
+            raise ValueError("no layer has parameters, as Linear has: there is nothing to train")
         self.min_batch = max(layer.min_batch for layer in self.layers)
         with self.backend.active():
             self._allocate()
@@ -164,7 +168,7 @@ class Network:
         """
         return Network(
             self.layers,
-            loss=self.loss.name,
+            loss=self.loss,
             n_features=self.n_features,
             device=self.backend if where is None else where,
             dtype=self.dtype,
@@ -347,10 +351,16 @@ class Network:
             )
 
     def config(self) -> dict[str, Any]:
-        """Return the architecture as JSON-ready data."""
+        """Return the architecture as JSON-ready data.
+
+        Raises
+        ------
+        TypeError
+            If a file can't hold an option of a layer or of the loss.
+        """
         return {
             "layers": [layer.config() for layer in self.layers],
-            "loss": self.loss.name,
+            "loss": self.loss.config(),
             "n_features": self.n_features,
             "dtype": self.dtype.name,
             "random_state": self.random_state,
@@ -400,6 +410,8 @@ class Network:
         ------
         OSError
             If the file can't be written.
+        TypeError
+            If a file can't hold an option of a layer or of the loss.
         ValueError
             If a parameter is NaN or infinite.
         """
@@ -410,12 +422,15 @@ class Network:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as NumPy arrays: what was trained on CUDA can be loaded anywhere."""
         self.require_single("pickle")
-        return _revive, (self.state(), {"network": self.config()}, self.backend.device)
+        layers = [replace(layer) for layer in self.layers]
+        config = {name: getattr(self, name) for name in _PICKLED}
+        return _revive, (self.state(), layers, config, self.backend.device)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
+        loss = self.loss if fields(self.loss) else self.loss.name
         return (
-            f"Network([{layers}], loss={self.loss.name!r}, n_features={self.n_features}, "
+            f"Network([{layers}], loss={loss!r}, n_features={self.n_features}, "
             f"device={self.backend.device!r}, dtype={self.dtype.name!r})"
         )
 
@@ -438,7 +453,8 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If it is not a whole model file, or its parts don't fit together.
+        If it is not a whole model file, its parts don't fit together, or it has a layer, loss or
+        initialiser that nobody has defined: import the module that does, then load again.
     """
     arrays, description = safetensors_files.look(path)
     return from_description(arrays, description, device, str(path))
@@ -464,19 +480,37 @@ def from_description(
             raise ValueError("an option is missing, or stands there as no file has it")
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+    except UnknownNameError as error:
+        raise ModelFileError(f"{source}: {error}, then load again") from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         why = safetensors_files.short(repr(error))
         raise ModelFileError(f"{source}: its network can't be built ({why})") from error
     network.load_state(arrays, source)
     return network
 
 
+#: What a pickle holds beside the layers and their arrays.
+_PICKLED = ("loss", "n_features", "dtype", "random_state")
+
+
 def _revive(
-    arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any], device: str
+    arrays: dict[str, np.ndarray[Any, Any]],
+    layers: list[Layer],
+    config: dict[str, Any],
+    device: str,
 ) -> Network:
     """Build a network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")
-    return from_description(arrays, description, backend, "the pickled network")
+    network = Network._blank(layers, backend, **config)
+    network.load_state(arrays, "the pickled network")
+    return network
 
 
 def check_network(network: Any) -> Network:
@@ -502,12 +536,6 @@ def _check_seed(seed: int | None) -> int:
     return check_count(seed, "random_state", least=0)
 
 
-def _check_loss(loss: str) -> Loss:
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
-    return LOSSES[loss]()
-
-
 def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
     if not hasattr(layers, "__iter__"):
         raise TypeError(f"layers is {layers!r}: give a list such as [Linear(9), ReLU(), Linear(1)]")
@@ -516,9 +544,7 @@ def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
             is_class = isinstance(layer, type)
             hint = "did you mean to call it?" if is_class else "give one such as ReLU()"
             raise TypeError(f"{layer!r} is not a layer: {hint}")
-    if not any(isinstance(layer, Linear) for layer in layers):
-        raise ValueError("the network has no Linear layer: there is nothing to train")
-    if type(layers[-1]).__name__ == loss.output_activation:
+    if layers and type(layers[-1]).__name__ == loss.output_activation:
         raise ValueError(
             f"the last layer is {loss.output_activation} and {loss.name} applies it too: "
             f"leave the last {loss.output_activation} out (predict_proba gives its values)"

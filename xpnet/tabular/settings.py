@@ -9,20 +9,12 @@ from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
 from ..nn.layers import BatchNorm, Dropout, Layer, Linear
-from ..optim import optimizers, schedules
+from ..optim import schedules
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule
 
-#: A schedule on the command line: NAME or NAME:KEY=VALUE,…, and the class it stands for.
-SCHEDULES: dict[str, type[schedules.OwnSchedule]] = {
-    "constant": schedules.Constant,
-    "inverse-time": schedules.InverseTime,
-    "exponential": schedules.Exponential,
-    "inverse-square-root": schedules.InverseSquareRoot,
-    "piecewise": schedules.Piecewise,
-    "cosine": schedules.Cosine,
-}
-
-
-#: Each with options, as ``xpnet info --schedules`` shows them.
+#: Schedules on the command line, NAME or NAME:KEY=VALUE,…: each with options, as
+#: ``xpnet info --schedules`` shows them.
 SCHEDULE_EXAMPLES = {
     "constant": "constant",
     "inverse-time": "inverse-time:decay=0.1",
@@ -30,6 +22,11 @@ SCHEDULE_EXAMPLES = {
     "inverse-square-root": "inverse-square-root",
     "piecewise": "piecewise:30=0.03,60=0.01",
     "cosine": "cosine:warm_up=10",
+}
+
+#: The classes that they stand for.
+SCHEDULES: dict[str, type[Schedule]] = {
+    name: Schedule.registry[name.title().replace("-", "")] for name in SCHEDULE_EXAMPLES
 }
 
 #: A transform on the command line: NAME or NAME:VALUE, and the class it stands for.
@@ -101,7 +98,7 @@ class Settings:
     task: str | None = None
     goal: float = 0.01
 
-    def make_optimizer(self, epochs: int, batches: int) -> optimizers.Optimizer:
+    def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.
 
         Raises
@@ -109,10 +106,10 @@ class Settings:
         ValueError
             If a name is not known or a number out of range.
         """
-        if self.optimizer not in optimizers.OPTIMIZERS:
-            known = ", ".join(optimizers.OPTIMIZERS)
+        if self.optimizer not in Optimizer.registry:
+            known = ", ".join(Optimizer.registry)
             raise ValueError(f"optimizer is {self.optimizer!r}: give one of {known}")
-        kind = optimizers.OPTIMIZERS[self.optimizer]
+        kind = Optimizer.registry[self.optimizer]
         rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
         kind(rate)  # refuses a rate that no schedule could mend
         return kind(parse_schedule(self.schedule, rate, epochs, batches))
@@ -149,7 +146,7 @@ class Settings:
         return [*layers, Linear(n_outputs)]
 
 
-def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> schedules.Schedule:
+def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Schedule:
     """Return the schedule that a text describes, from a highest rate on.
 
     Parameters
@@ -189,7 +186,7 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> sch
         known = [field.name for field in fields(kind) if field.name != "initial"]
         for other in options.keys() - set(known):
             raise ValueError(f"{other} is no option of it; there are {', '.join(known) or 'none'}")
-        schedule: schedules.Schedule = kind(rate, **options)
+        schedule: Schedule = kind(rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
         raise ValueError(f"schedule is {text!r}: {error}") from error

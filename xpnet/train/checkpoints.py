@@ -12,7 +12,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -177,7 +177,10 @@ class NullCheckpointManager:
         self.run: dict[str, Any] = {}
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], dict[str, Any]],
+        data: dict[str, Any],
+        callbacks: Sequence[Stateful],
     ) -> None:
         """Learn what the run is."""
 
@@ -275,14 +278,17 @@ class CheckpointManager(NullCheckpointManager):
             raise _unreadable(self._last, error) from error
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], dict[str, Any]],
+        data: dict[str, Any],
+        callbacks: Sequence[Stateful],
     ) -> None:
         """See that a checkpoint goes with the run at hand, or learn what the run is.
 
         Parameters
         ----------
-        run : dict
-            What the run is set to.
+        describe_run : function
+            Returns what the run is set to.
         data : dict
             Its arrays, or None, by what they are called.
         callbacks : sequence
@@ -290,6 +296,8 @@ class CheckpointManager(NullCheckpointManager):
 
         Raises
         ------
+        TypeError
+            If an option of the network's can't be written.
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
         OSError
@@ -311,7 +319,7 @@ class CheckpointManager(NullCheckpointManager):
             for name, array in data.items()
         }
         # Through JSON, in which tuples are lists, as it comes from the file.
-        run = json.loads(json.dumps({**run, "callbacks": told, **prints}))
+        run = json.loads(json.dumps({**describe_run(), "callbacks": told, **prints}))
         if self.tree is not None:
             if found := list(differences(run, self.run)):
                 raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")

@@ -168,22 +168,25 @@ class Fit:
 
     def _validate_run(self, batches: Batches) -> None:
         """Have the checkpoint's run compared with this one, and its folder made ready."""
-        options, step = self.options, self.step
-        run = {
+        data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
+        data["validation X"], data["validation y"] = self._dev or (None, None)
+        stateful = [w for w in self._watchers if type(w).state is not Callback.state]
+        self._manager.validate_run(lambda: self._describe_run(batches), data, stateful)
+
+    def _describe_run(self, batches: Batches) -> dict[str, Any]:
+        """Return what a run must have in common with the one that it goes on from."""
+        step = self.step
+        return {
             "network": self.network.config(),
             "optimizer": describe(step.optimizer),
             "l2": step.l2,
             "clip_norm": step.clip_norm,
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
-            "monitor": options.monitor,
+            "monitor": self.options.monitor,
             "micro_batches": step.accumulation.count,
             "augmentation": describe(batches.augmentation),
         }
-        data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
-        data["validation X"], data["validation y"] = self._dev or (None, None)
-        stateful = [w for w in self._watchers if type(w).state is not Callback.state]
-        self._manager.validate_run(run, data, stateful)
 
     def _sample(self, x: Array, y: Array) -> Data | None:
         """Return the training examples that the training error is measured on."""

@@ -13,7 +13,7 @@ from .._typing import Array
 from ..backends.work import ScalarTable
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
-from ..optim.schedules import OwnSchedule
+from ..optim.schedules import Schedule
 from ..randomness import step_keys
 
 #: Steps whose scalars are computed at once and moved to the device together.
@@ -127,7 +127,7 @@ class StepScalars:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
         _, per_epoch, _ = self._pace
         rate = optimizer.learning_rate
-        if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
+        if per_epoch is None and callable(rate) and not isinstance(rate, Schedule):
             return 1
         # Longer from plan to plan, for a rate that is changed by hand makes a new one each time.
         ahead = min(PLAN, max(8, 4 * len(self.plan)))

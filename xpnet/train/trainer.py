@@ -15,7 +15,7 @@ from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
-from ..optim.schedules import Schedule
+from ..optim.schedules import RateFunction
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
 from .callback import Callback
@@ -204,7 +204,7 @@ class Trainer:
         return self.optimizer.rate(self.steps, self.update_step.scalars.epoch_at(self.steps))
 
     @learning_rate.setter
-    def learning_rate(self, rate: float | Schedule) -> None:
+    def learning_rate(self, rate: float | RateFunction) -> None:
         self.optimizer = replace(self.optimizer, learning_rate=rate)
 
     def stop(self, reason: str = "stop() was called") -> None:
