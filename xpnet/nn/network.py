@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.memory import explain
-from ..backends.reference import IDENTITY, ActivationSpec
 from ..backends.select import Backend, backend_of, from_dlpack, select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
@@ -187,14 +187,10 @@ class Network:
             spec = layer.activation
             return spec if spec is not None and spec.name in kernels.fusible else None
         mask = layer.mask
-        if (
-            mask is None
-            or activation.name != "relu"
-            or activation.mask
-            or not kernels.fuses_dropout
-        ):
+        fuses = kernels.fuses_dropout and activation.row.fuses_dropout
+        if mask is None or activation.mask or not fuses:
             return None
-        return ActivationSpec("relu", mask.scale, mask)
+        return replace(activation, mask=mask)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
@@ -247,14 +243,15 @@ class Network:
                 b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
-            b.activation = (
-                activation
-                if training or activation.mask is None
-                else activation._replace(mask=None)
-            )
+            dropped = activation.mask is not None and not training
+            b.activation = replace(activation, mask=None) if dropped else activation
+            wants_input = training and activation.row.derivative_from == "input"
+            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
+            b.kept = b.z if wants_input else b.y
             steps.append((layer, b))
+            fused = activation is not IDENTITY
+            kept = training and (layer.keeps_output or (fused and not wants_input))
             # What passes its input on does not make it free.
-            kept = training and (layer.keeps_output or activation is not IDENTITY)
             overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
         run = [((s.forward if training else s.infer), b) for s, b in steps]
@@ -476,7 +473,7 @@ class Network:
                 for layer in self.layers:  # one by one: here none is fused with another
                     new = workspace.allocator(str(layer.index), a.shape[-2])
                     b = layer.inference_buffers(new, None, overwrite=False)
-                    b.activation = IDENTITY
+                    b.activation, b.z = IDENTITY, None
                     a = layer.infer(a, b)
                     if layer.index in pieces:
                         pieces[layer.index].append(a)

@@ -18,7 +18,8 @@ DTYPES = ("float32", "float64")
 CONFIG = {"layers", "loss", "n_features", "dtype", "random_state"}
 
 LAYERS: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Linear, BatchNorm, Dropout, *ACTIVATIONS.values())
+    kind.__name__: kind
+    for kind in (Linear, BatchNorm, Dropout, *(type(make()) for make in ACTIVATIONS.values()))
 }
 
 #: Layers that a file may hold: far more than anyone has, and few enough to look at. Its options'
@@ -30,6 +31,7 @@ _OPTIONS: dict[Any, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool | None": (bool, type(None)),
+    "str": (str,),
     "str | Initializer": (str, dict),
 }
 
