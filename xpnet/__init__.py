@@ -28,10 +28,16 @@ from .data.augmentation import Zoom as Zoom
 from .data.batches import Rows as Rows
 from .data.batches import partition as partition
 from .files.safetensors_files import ModelFileError as ModelFileError
+from .nn.activations import ELU as ELU
+from .nn.activations import GELU as GELU
+from .nn.activations import SELU as SELU
 from .nn.activations import LeakyReLU as LeakyReLU
+from .nn.activations import Mish as Mish
 from .nn.activations import ReLU as ReLU
 from .nn.activations import Sigmoid as Sigmoid
+from .nn.activations import SiLU as SiLU
 from .nn.activations import Softmax as Softmax
+from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer

@@ -24,7 +24,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from inspect import cleandoc
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ _COMPARED = {
     ast.Lt: ("less", "<"),
     ast.LtE: ("less_equal", "<="),
 }
+_COMPARISONS = frozenset(name for name, _ in _COMPARED.values())
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 
@@ -265,34 +266,43 @@ class Program:
         mask : array of bool or None
             If there are `masks`.
         """
-        for operation, operands, out in self.steps:
-            at = [_found(operand, arrays, registers, mask) for operand in operands]
-            to = _found(out, arrays, registers, mask)
-            if operation == "where":
-                _choose(xp, at[0], at[1], at[2], to)
-            elif operation == "copy":
-                xp.copyto(to, at[0])
-            elif operation == "erf":
-                erf(at[0], out=to)
-            else:
-                getattr(xp, operation)(*at, out=to)
+        self._function(xp, erf, arrays, registers, mask)
+
+    @cached_property
+    def _function(self) -> Callable[..., None]:
+        """`run` without a loop over the steps, which takes as long as they do on small arrays."""
+        operands = [o for step in self.steps for o in (*step.operands, step.out)]
+        names = dict.fromkeys(o for o in operands if isinstance(o, str))
+        lines = [f"{_named(name)} = arrays[{name!r}]" for name in names]
+        lines += [f"{_named(i)} = registers[{i}]" for i in range(self.n_registers)]
+        body = "\n    ".join([*lines, *map(_call, self.steps)] or ["pass"])
+        scope: dict[str, Any] = {"choose": _choose}
+        exec(f"def run(xp, erf, arrays, registers, mask):\n    {body}", scope)
+        return scope["run"]  # type: ignore[no-any-return]
 
 
 #: Stands for the mask among a step's operands.
 MASK = -1
 
 
-def _found(
-    operand: float | str | int,
-    arrays: Mapping[str, Array],
-    registers: Sequence[Array],
-    mask: Array | None,
-) -> Any:
-    if isinstance(operand, str):
-        return arrays[operand]
-    if isinstance(operand, int):
-        return mask if operand == MASK else registers[operand]
-    return operand
+def _named(operand: float | str | int) -> str:
+    """Return what an operand is called in Python."""
+    if isinstance(operand, float):
+        return repr(operand)
+    return "mask" if operand == MASK else f"at_{operand}"
+
+
+def _call(step: Step) -> str:
+    """Return a step as a line of Python."""
+    given, out = ", ".join(map(_named, step.operands)), _named(step.out)
+    match step.operation:
+        case "where":
+            return f"choose(xp, {given}, {out})"
+        case "copy":
+            return f"xp.copyto({out}, {given})"
+        case "erf":
+            return f"erf({given}, out={out})"
+    return f"xp.{step.operation}({given}, out={out})"
 
 
 def _choose(xp: Any, mask: Array, a: Any, b: Any, out: Array) -> None:
@@ -315,6 +325,8 @@ def _compile(code: Code, options: tuple[tuple[str, float], ...]) -> Program:
     return _Compiler(code, lines).program()
 
 
+_ONE, _ZERO = Node("number", value=1.0), Node("number", value=0.0)
+
 _FOLDED: dict[str, Callable[..., float]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -334,7 +346,7 @@ def _fold(node: Node, options: Mapping[str, float]) -> Node:
         return Node("number", value=_FOLDED[node.operation](*numbers))
     if node.operation == "multiply":
         for one, other in (inner, inner[::-1]):
-            if one == Node("number", value=1.0):
+            if one == _ONE:
                 return other
     return Node(node.operation, inner, node.value)
 
@@ -418,7 +430,7 @@ class _Compiler:
         if node.operation == "name":
             return self._locals.get(str(node.value), str(node.value))
         operation, operands = self._operation(node)
-        compared = node.operation in {name for name, _ in _COMPARED.values()}
+        compared = node.operation in _COMPARISONS
         for operand in operands:
             self._release(operand)
         out = MASK if compared else self._place()
@@ -431,6 +443,8 @@ class _Compiler:
         if node.operation != "where":
             return node.operation, tuple(self._value(operand) for operand in node.operands)
         condition, a, b = node.operands
+        if (a, b) == (_ONE, _ZERO):  # the comparison itself, as numbers
+            return condition.operation, tuple(map(self._value, condition.operands))
         values = self._value(a), self._value(b)
         mask = self._value(condition)  # the last: there is but one
         if isinstance(values[1], float) and not values[1] and not isinstance(values[0], float):

@@ -69,14 +69,19 @@ class NumpyKernels(Kernels):
         else:
             _multiply(x, weight_t, out)
 
-    def _scratch(self, rows: int, columns: int, dtype: Any) -> Array:
+    def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
-        size = rows * columns
-        held = getattr(self._local, dtype.char, None)
+        size, name = rows * columns, f"{dtype.char} {name}"
+        held = getattr(self._local, name, None)
         if held is None or held.size < size:
             held = np.empty(size, dtype)
-            setattr(self._local, dtype.char, held)
+            setattr(self._local, name, held)
         return held[:size].reshape(rows, columns)
+
+    def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
+        """Return an array of the thread's own."""
+        dtype = np.dtype(dtype or like.dtype)
+        return self._scratch(1, like.size, dtype, name).reshape(like.shape)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""

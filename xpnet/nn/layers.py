@@ -13,7 +13,11 @@ The contract, for whoever adds a layer:
   input, or None where nobody needs it. It may use up ``dy``.
 - A layer with an ``activation`` is elementwise; the layer before it may compute it, if that
   ``fuses_activation``: it then finds it as ``b.activation`` in its buffers, which is `IDENTITY`
-  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU.
+  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU. Where the
+  activation's derivative is computed from its input, ``forward`` writes that to ``b.z``, which is
+  None otherwise; ``b.kept`` is what ``backward`` gives the kernels: ``b.z`` or ``b.y``.
+- A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
+  it only the next one may write over it.
 - What its constructor takes is fixed once it is in a network.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
@@ -30,7 +34,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from .._typing import Array
-from ..backends.reference import ActivationSpec, Kernels, Mask, dropout_work
+from ..backends.activations import ActivationSpec, Mask
+from ..backends.reference import Kernels, dropout_work
 from ..checks import check_count, check_fields, check_positive
 from ..randomness import GAMMA, Purpose, word
 from ..registry import Registered, Registry, describe
@@ -347,13 +352,13 @@ class Linear(Layer):
     def forward(self, x: Array, b: Any) -> Array:
         """f(X Wᵀ + b), where f is the activation that the network fused with the layer, if any."""
         b.x = x
-        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation)
+        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation, b.z)
         return b.y
 
     def backward(self, dy: Array, b: Any) -> Array | None:
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
         self.kernels.linear_backward(
-            dy, b.y, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
+            dy, b.kept, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
         )
         return b.dx
 
@@ -460,6 +465,7 @@ class BatchNorm(Layer):
             b.x_hat,
             b.y,
             b.activation,
+            b.z,
         )
         k.running_average(self._mean, b.mean, 1.0, self.momentum, b.row)
         k.running_average(self._variance, b.variance, b.unbiased, self.momentum, b.row)
@@ -484,7 +490,7 @@ class BatchNorm(Layer):
         """Write ∂γ and ∂β, return ∂x. It uses x̂ up: one backward for each forward."""
         self.kernels.batch_norm_backward(
             dy,
-            b.y,
+            b.kept,
             b.x_hat,
             self._gamma,
             b.inverse_deviation,

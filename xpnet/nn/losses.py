@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._typing import Array
+from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
 from ..registry import Registered, Registry, describe
 from .layers import Allocator
@@ -332,7 +333,7 @@ class SigmoidCrossEntropy(Loss):
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
-        k.sigmoid(z, z)
+        k.activation(SIGMOID, z, z)
         return z
 
     def decide(self, xp: Any, z: Array) -> Array:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.reference import IDENTITY, ActivationSpec
+from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.select import Backend
 from .buffers import Workspace
 from .layers import Layer
@@ -97,14 +98,10 @@ class Passes:
             spec = layer.activation
             return spec if spec is not None and spec.name in kernels.fusible else None
         mask = layer.mask
-        if (
-            mask is None
-            or activation.name != "relu"
-            or activation.mask
-            or not kernels.fuses_dropout
-        ):
+        fuses = kernels.fuses_dropout and activation.row.fuses_dropout
+        if mask is None or activation.mask or not fuses:
             return None
-        return ActivationSpec("relu", mask.scale, mask)
+        return replace(activation, mask=mask)
 
     # -- buffers ----
 
@@ -146,12 +143,15 @@ class Passes:
                 b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
-            if not training and activation.mask is not None:
-                activation = activation._replace(mask=None)
-            b.activation = activation
+            dropped = activation.mask is not None and not training
+            b.activation = replace(activation, mask=None) if dropped else activation
+            wants_input = training and activation.row.derivative_from == "input"
+            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
+            b.kept = b.z if wants_input else b.y
             steps.append((layer, b))
+            fused = activation is not IDENTITY
+            kept = training and (layer.keeps_output or (fused and not wants_input))
             # What passes its input on does not make it free.
-            kept = training and (layer.keeps_output or activation is not IDENTITY)
             overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
         forward = [((s.forward if training else s.infer), b) for s, b in steps]
@@ -221,7 +221,7 @@ class Passes:
         for layer in self._layers:
             new = workspace.allocator(str(layer.index), x.shape[-2])
             b = layer.inference_buffers(new, None, overwrite=False)
-            b.activation = IDENTITY
+            b.activation, b.z = IDENTITY, None
             a = layer.infer(a, b)
             found.append(a)
         return [found[i] for i in layers]

@@ -46,6 +46,7 @@ class CupyBackend:
         self.kernels = Kernels(cupy)
         if fused:
             self.kernels = open_kernels(precision, self.active(), self.to_host)
+        self.kernels.erf = _erf
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -191,6 +192,12 @@ class _Place:
         self.device = cupy.empty(shape, dtype)
         self.read, self.copied = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         self.read.record()  # who had this memory before may still be at work on it
+
+
+def _erf(x: Array, out: Array) -> None:
+    from cupyx.scipy.special import erf
+
+    erf(x, out)
 
 
 def open_kernels(
