@@ -402,7 +402,7 @@ def test_fused_kernels_are_found_wherever_they_stand():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [n for n in vars(Kernels) if hasattr(Cases, n) and n[0] != "_"])
+@pytest.mark.parametrize("name", [n for n in dir(Kernels) if hasattr(Cases, n) and n[0] != "_"])
 def test_a_kernel_can_be_called_over_and_over(name, dtype):
     arguments = getattr(Cases(select("cpu"), 8, dtype), name)()
     with np.errstate(all="raise"):

@@ -36,7 +36,7 @@ class Network:
         From the input to the output; the last one's outputs are the logits. The layers are copied:
         the ones given stay plain descriptions.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", \
-            "half_squared_error", "poisson_deviance"}
+            "half_squared_error", "poisson_deviance", "huber", "quantile"} or Loss
         What to minimise.
     n_features : int
         Number of inputs.
@@ -90,7 +90,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         *,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         device: str | Backend = "auto",
         dtype: Any = "float32",
@@ -114,7 +114,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         backend: Backend,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         dtype: Any,
         random_state: int | None,
@@ -272,7 +272,7 @@ class Network:
         """
         return Network(
             self.layers,
-            loss=self.loss.name,
+            loss=self.loss,
             n_features=self.n_features,
             device=self.backend if where is None else where,
             dtype=self.dtype,
@@ -738,7 +738,9 @@ def _check_seed(seed: int | None) -> int:
     return check_count(seed, "random_state", least=0)
 
 
-def _check_loss(loss: str) -> Loss:
+def _check_loss(loss: str | Loss) -> Loss:
+    if isinstance(loss, Loss):
+        return loss
     if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
     return LOSSES[loss]()

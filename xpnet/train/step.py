@@ -68,7 +68,9 @@ class Updates:
         self.rollback = Rollback(
             self.backend, [network.parameters, network.statistics, *self.moments]
         )
-        self._scratch = xp.empty_like(network.parameters)
+        n_scratch = max(1, optimizer.n_scratch)
+        self._registers = [xp.empty_like(network.parameters) for _ in range(n_scratch)]
+        self._scratch = self._registers[0]
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
@@ -224,9 +226,8 @@ class Updates:
         if snapshots:
             self.rollback.snapshot(self.meter.finite)
         scalars = self.scalars.scalars
-        self._optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, scalars, self._scratch
-        )
+        buffers = net.parameters, net.gradients, self.moments
+        self._optimizer.update(kernels, *buffers, scalars, self._registers, net.n_weights)
         return loss
 
     def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
