@@ -120,6 +120,8 @@ class Optimizer:
             raise NotImplementedError(f"{type(self).__name__} has neither a row nor an update")
         options = tuple([float(getattr(self, name)) for name in rule.options])
         n_decayed = n_weights if self.decays else 0
+        if self.decays and not n_decayed:
+            scalars = scalars[:-1]
         k.update(rule, p, g, moments, scalars, options, scratch, n_decayed)
 
 
