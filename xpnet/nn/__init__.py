@@ -5,5 +5,6 @@
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
 - `registry`: networks as descriptions
+- `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `network`: all of it together
 """

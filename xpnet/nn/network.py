@@ -90,7 +90,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         *,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         device: str | Backend = "auto",
         dtype: Any = "float32",
@@ -114,7 +114,7 @@ class Network:
         self,
         layers: Sequence[Layer],
         backend: Backend,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         dtype: Any,
         random_state: int | None,
@@ -738,7 +738,9 @@ def _check_seed(seed: int | None) -> int:
     return check_count(seed, "random_state", least=0)
 
 
-def _check_loss(loss: str) -> Loss:
+def _check_loss(loss: str | Loss) -> Loss:
+    if isinstance(loss, Loss):
+        return loss
     if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
     return LOSSES[loss]()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .._typing import Array
+from ..checks import all_finite
 from ..data.batches import Batches
 from ..nn.layers import Layer
 from .step import Updates
@@ -58,7 +59,7 @@ def _weights(updates: Updates, step: int) -> str:
     """Return where a parameter is not finite, and by which update."""
     for layer in updates.network.layers:
         for name, array in (layer.parameters | layer.statistics).items():
-            if not _is_finite(updates, array):
+            if not all_finite(array, updates.backend.xp):
                 return f"in the {name} of {_called(layer)}, by the update of step {step}"
     return ""
 
@@ -69,15 +70,15 @@ def _layer(updates: Updates, batch: tuple[Array, Array, Any], step: int) -> str:
     run = net.layer_by_layer(x.shape[-2])
     for layer, forward, buffers in run.forward:
         x = forward(x, buffers)
-        if not _is_finite(updates, x):
+        if not all_finite(x, updates.backend.xp):
             return f"in the output of {_called(layer)}, in step {step + 1}"
     dz = _gradient(updates, run, x, y, weights)
-    if not _is_finite(updates, run.loss.loss):
+    if not all_finite(run.loss.loss, updates.backend.xp):
         return f"in the loss, in step {step + 1}"
     for layer, backward, buffers in run.backward:
         dz = backward(dz, buffers)
         arrays = [*layer.gradients.values(), *([] if dz is None else [dz])]
-        if not all(_is_finite(updates, array) for array in arrays):
+        if not all(all_finite(array, updates.backend.xp) for array in arrays):
             return f"in the gradient of {_called(layer)}, in step {step + 1}"
     return ""
 
@@ -90,7 +91,3 @@ def _gradient(updates: Updates, run: SimpleNamespace, z: Array, y: Array, weight
 
 def _called(layer: Layer) -> str:
     return f"layer {layer.index} ({type(layer).__name__})"
-
-
-def _is_finite(updates: Updates, array: Array) -> bool:
-    return bool(updates.backend.xp.isfinite(array).all())

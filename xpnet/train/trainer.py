@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..checks import check_count, check_flag
+from ..checks import all_finite, check_count, check_flag
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
@@ -708,7 +708,7 @@ class Trainer:
             raise ValueError("its counters contradict each other")
         total, finite_steps = state["epoch_so_far"]
         for array in state["weights"]["now"][:2]:
-            if not bool(self.backend.xp.isfinite(array).all()):
+            if not all_finite(array, self.backend.xp):
                 raise ValueError("its weights are NaN or infinite")
         self.updates.rollback.load_tree(state["weights"])
         self.updates.meter.resume(total, finite_steps)
