@@ -14,7 +14,7 @@ from .._typing import Array
 from ..backends.select import Backend, backend_of, select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
-from .arrays import as_host_array, check_lengths
+from .arrays import as_host_array, check_lengths, is_frame
 from .augmentation import Augmentation
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
@@ -117,8 +117,10 @@ def partition(
     return [(take_rows(X, part), take_rows(y, part)) for part in parts]
 
 
-def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
-    """Return the rows with given indices: a copy where the array lives, or `Rows` of a file."""
+def take_rows(array: Any, indices: np.ndarray[Any, Any]) -> Any:
+    """Return the rows with given indices: a copy where they live, or `Rows` of a file."""
+    if is_frame(array):
+        return array.iloc[indices]
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)
     if isinstance(array, Streamed):

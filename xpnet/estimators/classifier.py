@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..backends.select import NUMPY, backend_of, to_host
 from ..nn.losses import Loss, SigmoidCrossEntropy
+from ..nn.stacks import units_for
 from .base import MLP, Output
 from .inputs import check_features
 from .labels import Classes
@@ -166,19 +167,15 @@ class MLPClassifier(ClassifierMixin, MLP):
         two = self._multilabel or len(self.classes_) <= 2
         name = "sigmoid_cross_entropy" if two else "softmax_cross_entropy"
         loss = find_loss(name if self.loss is None else self.loss, of_classes=True)
-        if not isinstance(loss, SigmoidCrossEntropy):
-            if self._multilabel:
-                raise ValueError(
-                    f"loss is {self.loss!r} and y has columns of 0 and 1: give "
-                    "'sigmoid_cross_entropy', or leave it out"
-                )
-            return Output(loss, len(self.classes_), "softmax")
-        if not two:
+        sigmoid = isinstance(loss, SigmoidCrossEntropy)
+        if self._multilabel and not sigmoid:
             raise ValueError(
-                f"loss is {self.loss!r} and there are {len(self.classes_)} classes, each example "
-                "in one: give 'softmax_cross_entropy', or leave it out"
+                f"loss is {self.loss!r} and y has columns of 0 and 1: give "
+                "'sigmoid_cross_entropy', or leave it out"
             )
-        return Output(loss, len(self.classes_) if self._multilabel else 1, "logistic")
+        n = len(self.classes_)
+        n_outputs = n if self._multilabel else units_for(loss, n)
+        return Output(loss, n_outputs, "logistic" if sigmoid else "softmax")
 
     def _weigh_classes(self, y: np.ndarray[Any, Any], weights: Any, incremental: bool) -> Any:
         if self.class_weight is None:

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from ..checks import check_name
 from ..nn.activations import ACTIVATIONS, Activation
 from ..nn.layers import Layer
-from ..nn.losses import LOSSES, Loss
-from ..nn.stacks import hidden_stack
+from ..nn.losses import Loss
+from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp
 
 #: An `MLPClassifier` or `MLPRegressor`, whose parameters and fitted attributes are read and set.
@@ -155,8 +155,7 @@ def find_loss(loss: Any, of_classes: bool, named: Mapping[str, type[Loss]] | Non
     """
     if isinstance(loss, Loss) and loss.of_classes == of_classes:
         return loss
-    known = {name: kind for name, kind in LOSSES.items() if kind.of_classes == of_classes}
-    return check_name(loss, {**(named or {}), **known}, "loss")()
+    return check_name(loss, {**(named or {}), **losses_for(of_classes)}, "loss")()
 
 
 def batch_size_of(estimator: Estimator, n: int) -> int:

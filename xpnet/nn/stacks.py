@@ -1,4 +1,4 @@
-"""Layer stacks from hyper-parameters: what the estimators and ``xpnet train`` build."""
+"""Networks from hyper-parameters: the layers and the loss of estimators and ``xpnet train``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .layers import BatchNorm, Dropout, Layer, Linear
+from .losses import LOSSES, Loss, SigmoidCrossEntropy
 
 
 def hidden_stack(
@@ -49,3 +50,32 @@ bias=None, init='auto')]
         layers += [replace(activation)] if activation is not None else []
         layers += [Dropout(drop)] if drop else []
     return [*layers, Linear(n_outputs)]
+
+
+def losses_for(of_classes: bool) -> dict[str, type[Loss]]:
+    """Return the losses for labels that are classes, or for values, by name."""
+    return {name: kind for name, kind in LOSSES.items() if kind.of_classes == of_classes}
+
+
+def units_for(loss: Loss, n_classes: int) -> int:
+    """Return how many outputs a loss needs where each example is in one of so many classes.
+
+    Raises
+    ------
+    ValueError
+        If it can't tell so many apart.
+
+    Examples
+    --------
+    >>> from xpnet.nn.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+    >>> units_for(SigmoidCrossEntropy(), 2), units_for(SoftmaxCrossEntropy(), 2)
+    (1, 2)
+    """
+    if not isinstance(loss, SigmoidCrossEntropy):
+        return n_classes
+    if n_classes > 2:
+        raise ValueError(
+            f"loss is {loss.name} and there are {n_classes} classes, each example in one: give "
+            "'softmax_cross_entropy', or leave it out"
+        )
+    return 1

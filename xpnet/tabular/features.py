@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import CHUNK, as_array, describe_columns
-from ..data.arrays import is_frame as is_frame
+from ..data.arrays import CHUNK, as_array, describe_columns, is_frame
 from .scaling import (
     called,
     check_scales,

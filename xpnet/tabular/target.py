@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..nn.losses import Loss
+from ..nn.stacks import losses_for, units_for
 from .scaling import check_scales, mean_and_deviation, require_list
 
 
@@ -86,8 +88,17 @@ class Target:
 
     @property
     def loss(self) -> str:
-        """The loss that fits the task."""
+        """The loss that fits the task, if none is asked for."""
         return self.LOSSES[self.task]
+
+    @property
+    def losses(self) -> dict[str, type[Loss]]:
+        """The losses that can be asked for."""
+        return losses_for(of_classes=self.classes is not None)
+
+    def units(self, loss: Loss) -> int:
+        """Return how many outputs a network with a loss needs, or raise a ValueError."""
+        return self.n_outputs if self.classes is None else units_for(loss, len(self.classes))
 
     def encode(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return labels as the loss takes them.
