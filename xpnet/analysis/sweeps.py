@@ -13,7 +13,7 @@ import numpy as np
 from .._typing import Array
 from ..backends.select import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
-from ..data.batches import proportional_order, take_rows
+from ..data.batches import USUAL, proportional_order, take_rows
 from ..nn.network import Network, check_network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
@@ -189,7 +189,7 @@ def learning_curve(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     clip_norm: float | None = None,
-    batch_size: int = 128,
+    batch_size: int = USUAL,
     epochs: int = 20,
     watch: Watch | None = None,
     **fit: Any,

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..backends.select import NUMPY, backend_of
+from ..data.labels import class_codes, is_numeric
 
 Labels = np.ndarray[Any, Any]
 
@@ -51,13 +52,13 @@ class Classes(NamedTuple):
             raise ValueError(f"`y` has shape {y.shape}, which is not as in the call before")
         if multilabel:
             return np.asarray(y != 0, np.int8)
-        classes = unique_labels(y)
-        if len(np.setdiff1d(classes, self.labels)):
+        codes, unknown = class_codes(y, self.labels)
+        if unknown.any():
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.labels}. 'y' has {classes}."
+                f"`self.classes_` has {self.labels}. 'y' has {unique_labels(y)}."
             )
-        return np.searchsorted(self.labels, y)
+        return codes
 
     def decode(self, codes: Any) -> Any:
         """Return the labels of classes' numbers, where these live if they can be held there."""
@@ -66,7 +67,7 @@ class Classes(NamedTuple):
         if len(self.labels) == 1:  # nothing else was ever seen
             codes = codes * 0
         backend = backend_of(codes, NUMPY)
-        if self.labels.dtype.kind not in "iufb":  # labels that stay on the host
+        if not is_numeric(self.labels):  # labels that stay on the host
             return self.labels[backend.to_host(codes)]
         with backend.active():
             return backend.asarray(self.labels)[codes]

@@ -14,6 +14,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.reference import Kernels
+from ..data.labels import is_numeric, is_whole, these_values
 from .layers import Allocator
 
 
@@ -62,7 +63,7 @@ class Loss:
         ValueError
             If they don't fit the loss or the number of outputs; the message says why.
         """
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             hint = "; if they are numbers, as y.astype(float)"
             if self.of_classes:
                 hint = ": numpy.unique(y, return_inverse=True)[1]"
@@ -84,7 +85,7 @@ class Loss:
                     "them, or give dtype='float64'"
                 )
             raise ValueError(
-                f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
+                f"{name} has {these_values(int(bad.sum()))}, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
             )
         return stored
@@ -163,12 +164,12 @@ class SoftmaxCrossEntropy(Loss):
                 f"{name} has shape {y.shape}: {self.name} needs integer labels of shape "
                 f"({len(y)},){hint}"
             )
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             raise ValueError(
                 f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
                 "numpy.unique(y, return_inverse=True)[1]"
             )
-        if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
+        if not is_whole(y):
             raise ValueError(
                 f"{name} has labels that are not whole numbers: {self.name} needs integers"
             )
