@@ -173,30 +173,20 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def coefs_(self) -> list[np.ndarray[Any, Any]]:
         """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
-        check_is_fitted(self, "network_")
-        to_host = self.network_.backend.to_host
-        arrays = [to_host(w).T for w in weights.coefs_of(self.network_)]
-        return weights.ReadOnlyWeights(arrays, self, "coefs_")
+        return weights.ReadOnlyWeights(self, "coefs_")
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        check_is_fitted(self, "network_")
-        turned = [np.asarray(value).T for value in values]
-        weights.assign(self.network_, weights.coefs_of(self.network_), turned, "coefs_")
+        weights.assign(self, "coefs_", values)
 
     @property
     def intercepts_(self) -> list[np.ndarray[Any, Any]]:
         """Biases of each layer, under batch norm its β: read-only copies; assign one or all."""
-        check_is_fitted(self, "network_")
-        to_host = self.network_.backend.to_host
-        arrays = [to_host(b) for b in weights.intercepts_of(self.network_)]
-        return weights.ReadOnlyWeights(arrays, self, "intercepts_")
+        return weights.ReadOnlyWeights(self, "intercepts_")
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        check_is_fitted(self, "network_")
-        arrays = [np.asarray(value) for value in values]
-        weights.assign(self.network_, weights.intercepts_of(self.network_), arrays, "intercepts_")
+        weights.assign(self, "intercepts_", values)
 
     # -- kept: pickles hold NumPy alone; files are for callers that must not unpickle ----
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from .._typing import Array
 from ..nn.layers import Linear
 from ..nn.network import Network
-
-Weights = np.ndarray[Any, Any]
-
-
-def coefs_of(network: Network) -> list[Array]:
-    """Return the weights of each layer, (outputs, inputs) each: the network's own."""
-    return [layer.parameters["weight"] for layer in linear_layers(network)]
-
-
-def intercepts_of(network: Network) -> list[Array]:
-    """Return the biases of each layer, under batch norm its β: the network's own."""
-    bearers = [
-        layer if layer.bias else network.layers[layer.index + 1] for layer in linear_layers(network)
-    ]
-    return [layer.parameters["bias"] for layer in bearers]
+from .parameters import Estimator
 
 
 def linear_layers(network: Network) -> list[Linear]:
@@ -31,24 +19,38 @@ def linear_layers(network: Network) -> list[Linear]:
     return [layer for layer in network.layers if isinstance(layer, Linear)]
 
 
-def assign(network: Network, arrays: list[Array], values: list[Weights], name: str) -> None:
-    """Write values into arrays of a network, or raise a ValueError for other shapes."""
-    if [value.shape for value in values] != [tuple(array.shape) for array in arrays]:
+def _arrays(estimator: Estimator, name: str) -> list[Array]:
+    """Return the network's own weights (inputs, outputs), or its biases: under batch norm its β."""
+    check_is_fitted(estimator, "network_")
+    network = estimator.network_
+    linear = linear_layers(network)
+    if name == "coefs_":
+        return [layer.parameters["weight"].T for layer in linear]
+    bearers = [layer if layer.bias else network.layers[layer.index + 1] for layer in linear]
+    return [layer.parameters["bias"] for layer in bearers]
+
+
+def assign(estimator: Estimator, name: str, values: Sequence[Any]) -> None:
+    """Set the arrays of one of the two names, or raise a ValueError for other shapes."""
+    arrays, given = _arrays(estimator, name), [np.asarray(value) for value in values]
+    if [value.shape for value in given] != [tuple(array.shape) for array in arrays]:
         raise ValueError(f"{name} must have the shapes of those there are")
-    backend = network.backend
+    backend = estimator.network_.backend
     with backend.active():
-        for array, value in zip(arrays, values, strict=True):
+        for array, value in zip(arrays, given, strict=True):
             array[...] = backend.asarray(value, array.dtype)
 
 
-class ReadOnlyWeights(list[Weights]):
+class ReadOnlyWeights(list[np.ndarray[Any, Any]]):
     """Copies of an estimator's arrays that can't be written to: that would change nothing.
 
     A new array put in the place of one goes into the estimator.
     """
 
-    def __init__(self, arrays: list[Weights], estimator: object, name: str) -> None:
-        copies = [np.array(array) for array in arrays]
+    def __init__(self, estimator: Estimator, name: str) -> None:
+        arrays = _arrays(estimator, name)
+        to_host = estimator.network_.backend.to_host
+        copies = [np.array(to_host(array)) for array in arrays]
         for copy in copies:
             copy.flags.writeable = False
         super().__init__(copies)
