@@ -47,8 +47,8 @@ def pytest_unconfigure() -> None:
 
 
 #: What a quick test may start, since it runs once for all tests: compilers, what Python's
-#: `platform`, NumPy and joblib ask for the processor, and Matplotlib for fonts.
-ONCE = {"cc", "gcc", "g++", "uname", "lscpu", "fc-list", "system_profiler"}
+#: `platform`, NumPy and joblib ask for the processor, Matplotlib for fonts, and CuPy for libraries.
+ONCE = {"cc", "gcc", "g++", "uname", "lscpu", "fc-list", "ldconfig", "system_profiler"}
 
 
 def _start(self: subprocess.Popen[Any], args: Any, *rest: Any, **options: Any) -> None:

@@ -168,6 +168,7 @@ def stand_in(kind=StrictBackend):
     """Return CuPy's stand-in with the kernels of a CUDA GPU."""
     device = kind()
     device.kernels = CudaKernels(device.xp, CapturedLauncher(device))
+    device.kernels.erf = device.erf
     return device
 
 

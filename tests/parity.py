@@ -1,24 +1,25 @@
 """The same kernel on two backends: arguments for each one, in each way there is to call it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from xpnet.backends.reference import IDENTITY, ActivationSpec, Kernels, Mask, dropout_work
+from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, specify
+from xpnet.backends.reference import Kernels, dropout_work
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
 
-ACTIVATION_SPECS = [
-    IDENTITY,
-    ActivationSpec("relu"),
-    ActivationSpec("leaky_relu", 0.1),
-    ActivationSpec("tanh"),
-    ActivationSpec("sigmoid"),
-]
+#: A value of each option that is not its default.
+OPTIONS = {"leaky_relu": {"negative_slope": 0.1}, "elu": {"alpha": 1.5}}
+
+#: Every row of the table, in its order.
+ACTIVATION_SPECS = [IDENTITY, *(specify(name, **OPTIONS.get(name, {})) for name in [*ROWS][1:])]
+RELU = specify("relu")
 #: ReLU and the dropout behind it, whose salt takes 64 bits.
 MASKED = [
-    ActivationSpec("relu", mask.scale, mask)
+    ActivationSpec("relu", mask=mask)
     for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
 ]
 
@@ -64,6 +65,12 @@ def loss_work(d):
     )
 
 
+def before(d, activation, width):
+    """Return where an activation's input is kept, if its derivative is computed from that."""
+    wants_input = activation.row.derivative_from == "input"
+    return d.empty(d.n, width) if wants_input else None
+
+
 def batch_norm(d, activation):
     rows = {name: d.empty(1, d.m) for name in ("mean", "variance", "inverse_deviation")}
     x = d(d.n, d.m)
@@ -76,13 +83,14 @@ def batch_norm(d, activation):
         "x_hat": d.empty(d.n, d.m),
         "out": d.empty(d.n, d.m),
         "activation": activation,
+        "z": before(d, activation, d.m),
     }
 
 
 def batch_norm_backward(d, activation):
     return {
         "dy": d(d.n, d.m),
-        "y": d.output(d.n, d.m),
+        "kept": d.output(d.n, d.m),
         "x_hat": d(d.n, d.m),
         "gamma": d(1, d.m),
         "inverse_deviation": d.positive(1, d.m),
@@ -115,13 +123,14 @@ def linear(d, activation):
         "bias": d(1, d.k),
         "out": d.empty(d.n, d.k),
         "activation": activation,
+        "z": before(d, activation, d.k),
     }
 
 
 def linear_backward(d, activation):
     return {
         "dy": d(d.n, d.k),
-        "y": d.output(d.n, d.k),
+        "kept": d.output(d.n, d.k),
         "x": d(d.n, d.m),
         "weight": d(d.k, d.m),
         "d_weight": d.empty(d.k, d.m),
@@ -254,22 +263,28 @@ CASES = {
     ],
     "linear": [
         *(lambda d, c=c: linear(d, c) for c in ACTIVATION_SPECS + MASKED),
+        *(lambda d, c=c: linear(d, c) | {"z": None} for c in ACTIVATION_SPECS),
         lambda d: linear(d, IDENTITY) | {"bias": None},
     ],
     "linear_backward": [
         *(lambda d, c=c: linear_backward(d, c) for c in ACTIVATION_SPECS + MASKED),
-        lambda d: linear_backward(d, ActivationSpec("relu")) | {"dx": None},
-        lambda d: linear_backward(d, ActivationSpec("relu")) | {"d_bias": None},
+        lambda d: linear_backward(d, RELU) | {"dx": None},
+        lambda d: linear_backward(d, RELU) | {"d_bias": None},
     ],
     "activation": [
-        lambda d, c=c, shape=shape: {"activation": c, "z": d(*shape, d.n, d.m)}
+        lambda d, c=c, shape=shape, over=over: in_place(
+            {"activation": c, "z": d(*shape, d.n, d.m), "out": d.empty(*shape, d.n, d.m)},
+            "z",
+            "z" if not over else "out",
+        )
         for c in ACTIVATION_SPECS + MASKED
         for shape in ((), (2,))
+        for over in (False, True)
     ],
     "activation_backward": [
         lambda d, c=c, shape=shape: {
             "activation": c,
-            "y": d.output(*shape, d.n, d.m),
+            "kept": d.output(*shape, d.n, d.m),
             "dy": d(*shape, d.n, d.m),
         }
         for c in ACTIVATION_SPECS + MASKED
@@ -278,14 +293,14 @@ CASES = {
     "softmax": [softmax, lambda d: in_place(softmax(d), "z", "out")],
     "batch_norm": [
         *(lambda d, c=c: batch_norm(d, c) for c in ACTIVATION_SPECS + MASKED),
-        lambda d: in_place(batch_norm(d, ACTIVATION_SPECS[1]), "x", "x_hat"),
+        lambda d: in_place(batch_norm(d, RELU), "x", "x_hat"),
     ],
     "batch_norm_backward": [
         lambda d, c=c: batch_norm_backward(d, c) for c in ACTIVATION_SPECS + MASKED
     ],
     "batch_norm_inference": [
         *(lambda d, c=c: batch_norm_inference(d, c) for c in ACTIVATION_SPECS),
-        lambda d: in_place(batch_norm_inference(d, ACTIVATION_SPECS[1]), "x", "out"),
+        lambda d: in_place(batch_norm_inference(d, RELU), "x", "out"),
     ],
     "running_average": [
         lambda d: {
@@ -400,7 +415,8 @@ def on_device(backend, value):
     if isinstance(value, SimpleNamespace):
         return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
-        return value._replace(mask=value.mask._replace(key=backend.asarray(value.mask.key)))
+        mask = value.mask._replace(key=backend.asarray(value.mask.key))
+        return replace(value, mask=mask)
     if type(value) in (list, tuple):
         return [on_device(backend, each) for each in value]
     if isinstance(value, np.ndarray) and not backend.owns(value):

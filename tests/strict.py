@@ -26,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from xpnet.backends.capture import CapturedStep
 from xpnet.backends.reference import Kernels
@@ -135,11 +136,18 @@ class StrictBackend:
         self._graph: Graph | None = None
         self.xp = Namespace(self)
         self.kernels = Kernels(self.xp)
+        self.kernels.erf = self.erf
         self.transfers = self.uploads = self.waits = self.allocations = self.hidden_copies = 0
         self.taken, self.memory = 0, memory
         self._late = late
         self._shared: list[tuple[np.ndarray, np.ndarray]] = []
         self._depth = 0
+
+    def erf(self, x: StrictArray, out: StrictArray) -> None:
+        self.launch("erf")
+        given, target = self.bare(x), self.output(out)
+        self.do(lambda: special.erf(given, out=target))
+        self.note_overlap([x], out)
 
     def describe(self) -> str:
         return f"{self.device} (a strict stand-in) with NumPy {np.__version__}"
@@ -180,10 +188,11 @@ class StrictBackend:
 
     def replay(
         self,
+        function: Callable[..., Any],
         state: Sequence[StrictArray] = (),
         fresh: Callable[[], Iterable[StrictArray]] = tuple,
     ) -> CapturedStep:
-        return CapturedStep(self, state, fresh)
+        return CapturedStep(self, function, state, fresh)
 
     def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
         return function(*arrays)

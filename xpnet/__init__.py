@@ -28,10 +28,16 @@ from .data.augmentation import Zoom as Zoom
 from .data.batches import Rows as Rows
 from .data.batches import partition as partition
 from .files.safetensors_files import ModelFileError as ModelFileError
+from .nn.activations import ELU as ELU
+from .nn.activations import GELU as GELU
+from .nn.activations import SELU as SELU
 from .nn.activations import LeakyReLU as LeakyReLU
+from .nn.activations import Mish as Mish
 from .nn.activations import ReLU as ReLU
 from .nn.activations import Sigmoid as Sigmoid
+from .nn.activations import SiLU as SiLU
 from .nn.activations import Softmax as Softmax
+from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
@@ -43,6 +49,12 @@ from .nn.layers import BatchNorm as BatchNorm
 from .nn.layers import Dropout as Dropout
 from .nn.layers import Layer as Layer
 from .nn.layers import Linear as Linear
+from .nn.losses import HalfSquaredError as HalfSquaredError
+from .nn.losses import Loss as Loss
+from .nn.losses import MeanSquaredError as MeanSquaredError
+from .nn.losses import PoissonDeviance as PoissonDeviance
+from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
+from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
 from .nn.network import load as load
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
@@ -58,6 +70,7 @@ from .optim.schedules import Exponential as Exponential
 from .optim.schedules import InverseSquareRoot as InverseSquareRoot
 from .optim.schedules import InverseTime as InverseTime
 from .optim.schedules import Piecewise as Piecewise
+from .optim.schedules import Schedule as Schedule
 from .search.space import choice as choice
 from .search.space import grid as grid
 from .search.space import int_uniform as int_uniform
@@ -67,12 +80,12 @@ from .search.space import random_draws as random_draws
 from .search.space import uniform as uniform
 from .tabular.model import Model as Model
 from .tabular.model import load_model as load_model
+from .train.callback import Callback as Callback
 from .train.callbacks import EarlyStopping as EarlyStopping
 from .train.callbacks import WeightAverage as WeightAverage
 from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
-from .train.trainer import Callback as Callback
 from .train.trainer import Trainer as Trainer
 
 

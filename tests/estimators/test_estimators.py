@@ -30,7 +30,7 @@ from xpnet import MLPClassifier, MLPRegressor
 from xpnet.files import safetensors_files
 from xpnet.nn.activations import ACTIVATIONS
 from xpnet.nn.losses import MeanSquaredError, PoissonDeviance, SoftmaxCrossEntropy
-from xpnet.optim.optimizers import OPTIMIZERS
+from xpnet.optim.optimizers import Optimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -397,8 +397,8 @@ class TestStopping:
                 signal.raise_signal(signal.SIGINT)
             return original(network, *arguments)
 
-        original = xn.Network.loss_and_gradient
-        monkeypatch.setattr(xn.Network, "loss_and_gradient", press)
+        original = xn.nn.passes.Passes.loss_and_gradient
+        monkeypatch.setattr(xn.nn.passes.Passes, "loss_and_gradient", press)
         model = kind(solver="lbfgs", max_iter=500, tol=0, random_state=0)
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             model.fit(self.X, self.y)
@@ -454,10 +454,11 @@ def test_options_of_our_own_learn(kind, options):
 def test_any_known_activation_is_taken_by_name_and_as_an_instance(name):
     X, y = datasets.load_iris(return_X_y=True)
     options = {"hidden_layer_sizes": (5, 4), "max_iter": 2, "random_state": 0}
-    for activation in (name, ACTIVATIONS[name](), [ACTIVATIONS[name](), name]):
+    given = ACTIVATIONS[name]()
+    for activation in (name, given, [given, name]):
         model = MLPClassifier(activation=activation, **options).fit(X, y)
-        kinds = [type(layer) for layer in model.network_.layers]
-        assert kinds == [xn.Linear, ACTIVATIONS[name]] * 2 + [xn.Linear]
+        found = [layer for layer in model.network_.layers if not isinstance(layer, xn.Linear)]
+        assert [*map(repr, found)] == [repr(given)] * (0 if name == "identity" else 2)
 
 
 def test_an_activation_is_as_it_is_set_and_a_copy_in_each_layer():
@@ -472,15 +473,15 @@ def test_an_activation_is_as_it_is_set_and_a_copy_in_each_layer():
         model.fit(X, y)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", Optimizer.registry.own)
 def test_any_known_optimiser_is_taken_by_name_and_as_an_instance(name):
     X, y = datasets.load_iris(return_X_y=True)
     X = scale(X)
     options = {"max_iter": 20, "random_state": 0}
     named = MLPClassifier(solver=name, learning_rate_init=0.02, **options).fit(X, y)
-    assert type(named._optimizer.optimizer) is OPTIMIZERS[name]
+    assert type(named._optimizer.optimizer) is Optimizer.registry.own[name]
     assert named._optimizer.learning_rate == pytest.approx(0.02)
-    given = OPTIMIZERS[name](0.01)
+    given = Optimizer.registry.own[name](0.01)
     model = MLPClassifier(solver=given, **options).fit(X, y)
     assert model._optimizer.optimizer == given
     assert model.loss_curve_[-1] < model.loss_curve_[0]
@@ -1118,7 +1119,10 @@ def test_a_file_that_was_tampered_with_is_refused(part, changes, tmp_path):
         if value is not None:
             described[name] = value
     safetensors_files.write(file, arrays, description)
-    with pytest.raises(xn.ModelFileError, match=r"m\.st: no estimator in it can be built"):
+    with pytest.raises(
+        xn.ModelFileError,
+        match=r"m\.st: (no estimator in it can be built|the schedule 'os' is not defined)",
+    ):
         MLPClassifier.load(file)
 
 

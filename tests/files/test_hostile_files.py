@@ -297,7 +297,7 @@ def test_only_layers_are_made(path, whole, name):
     header, document, data = whole
     document["network"]["layers"][0] = {"type": name}
     path.write_bytes(pack(header, document, data))
-    refuse(path, f"its network can't be built (KeyError('{name}'))")
+    refuse(path, f"the layer '{name}' is not defined here")
 
 
 def test_nothing_is_unpickled(path, monkeypatch):

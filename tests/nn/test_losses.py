@@ -12,7 +12,9 @@ from sklearn.metrics import mean_poisson_deviance
 
 import xpnet as xn
 from xpnet.nn.buffers import Workspace
-from xpnet.nn.losses import LOSSES
+from xpnet.nn.losses import Loss
+
+LOSSES = Loss.registry.own
 
 DTYPES = ["float32", "float64"]
 

@@ -7,7 +7,9 @@ import pytest
 from oracle import draw_state, on_host
 
 import xpnet as xn
-from xpnet.optim.optimizers import OPTIMIZERS
+from xpnet.optim.optimizers import Optimizer
+
+OPTIMIZERS = Optimizer.registry.own
 
 # -- the optimisers again, in plain NumPy, from the notes' and the papers' formulas ----
 

@@ -1,7 +1,9 @@
 """The CPU's kernels where Numba is installed (``pip install 'xpnet[jit]'``).
 
-Products stay with NumPy, and so do exp and tanh, of which NumPy computes several at once. The
-machine code of the loops is kept on disk: only the first run on a machine waits for the compiler.
+Products stay with NumPy, and so do exp, tanh and their like, of which NumPy computes several at
+once: an activation with such functions is computed by its `Program`, behind the loop that would
+compute it. The machine code of the loops is kept on disk: only the first run on a machine waits for
+the compiler.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import numpy as np
 
 from .._typing import Array
 from . import numba_loops as loops
-from .numba_loops import KINDS
+from .activations import IDENTITY, ROWS, ActivationSpec
+from .numba_loops import for_activation
 from .numpy_backend import NumpyKernels
-from .reference import IDENTITY, ActivationSpec
+from .work import RunningLoss
 
-#: The curves that NumPy computes forward.
-EXPONENTIAL = ("tanh", "sigmoid")
+#: The activations that loops compute, each way.
+FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
+BACKWARD = frozenset(name for name, row in ROWS.items() if not row.backward.functions)
 
 #: From so many classes on NumPy finds the largest logit faster than a loop does.
 MANY_CLASSES = 64
@@ -31,8 +35,9 @@ def why_unavailable() -> str | None:
     return "NUMBA_DISABLE_JIT is set" if disabled else None
 
 
-def _coded(activation: ActivationSpec) -> tuple[int, float]:
-    return KINDS[activation.name], activation.slope
+def _in_loop(activation: ActivationSpec, z: Array | None) -> ActivationSpec:
+    """Return what of an activation the loop before it computes: all, or nothing."""
+    return activation if z is None and activation.name in FORWARD else IDENTITY
 
 
 class NumbaKernels(NumpyKernels):
@@ -41,7 +46,7 @@ class NumbaKernels(NumpyKernels):
     What has leading axes (members) goes to the reference, but for the optimisers.
     """
 
-    fusible: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
+    fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
@@ -59,19 +64,21 @@ class NumbaKernels(NumpyKernels):
         bias: Array | None,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """Product; then b and f in one pass."""
         if bias is None or out.ndim != 2:
-            super().linear(x, weight_t, bias, out, activation)
+            super().linear(x, weight_t, bias, out, activation, z)
             return
-        self.product(x, weight_t, out)
-        loops.bias_activation(out, bias, *_coded(activation))
-        self._finish(activation, out)
+        done, before = _in_loop(activation, z), out if z is None else z
+        self.product(x, weight_t, before)
+        for_activation(loops.bias_activation, done.name)(before, bias, done.option)
+        self._finish(activation, done, before, out)
 
     def linear_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x: Array,
         weight: Array,
         d_weight: Array,
@@ -81,9 +88,18 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """f' and ∂b in one pass; then the products."""
         if d_bias is not None and activation is not IDENTITY and dy.ndim == 2:
-            loops.bias_activation_backward(dy, y, *_coded(activation), d_bias)
+            done = self._before_loop(activation, kept, dy)
+            loop = for_activation(loops.bias_activation_backward, done.name)
+            loop(dy, kept, done.option, done.scale, d_bias)
             d_bias, activation = None, IDENTITY
-        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, activation)
+        super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
+
+    def _before_loop(self, activation: ActivationSpec, kept: Array, dy: Array) -> ActivationSpec:
+        """Compute dy · f' where the loop that follows does not; return what is left to it."""
+        if activation.name in BACKWARD:
+            return activation
+        self.activation_backward(activation, kept, dy)
+        return IDENTITY
 
     def batch_norm(
         self,
@@ -97,11 +113,12 @@ class NumbaKernels(NumpyKernels):
         x_hat: Array,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """Two passes for the statistics, one for the rest."""
         if x.ndim != 2:
             super().batch_norm(
-                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation, z
             )
             return
         if x_hat is not x:
@@ -110,13 +127,15 @@ class NumbaKernels(NumpyKernels):
         np.add(variance, eps, out=inverse_deviation)
         np.sqrt(inverse_deviation, out=inverse_deviation)
         np.reciprocal(inverse_deviation, out=inverse_deviation)
-        loops.normalise(x_hat, gamma, beta, mean, inverse_deviation, out, *_coded(activation))
-        self._finish(activation, out)
+        done, before = _in_loop(activation, z), out if z is None else z
+        loop = for_activation(loops.normalise, done.name)
+        loop(x_hat, gamma, beta, mean, inverse_deviation, before, done.option)
+        self._finish(activation, done, before, out)
 
     def batch_norm_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x_hat: Array,
         gamma: Array,
         inverse_deviation: Array,
@@ -129,9 +148,11 @@ class NumbaKernels(NumpyKernels):
         """One pass for f' and the sums, one for ∂x."""
         arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if dy.ndim == 2:
-            loops.normalise_back(dy, y, *_coded(activation), *arrays, dx)
+            done = self._before_loop(activation, kept, dy)
+            loop = for_activation(loops.normalise_back, done.name)
+            loop(dy, kept, done.option, done.scale, *arrays, dx)
         else:
-            super().batch_norm_backward(dy, y, *arrays, row, dx, activation)
+            super().batch_norm_backward(dy, kept, *arrays, row, dx, activation)
 
     def batch_norm_inference(
         self,
@@ -151,14 +172,18 @@ class NumbaKernels(NumpyKernels):
             return
         if out is not x:
             np.copyto(out, x)
-        loops.standardise(out, gamma, beta, eps, mean, variance, *_coded(activation))
-        self._finish(activation, out)
+        done = _in_loop(activation, None)
+        loop = for_activation(loops.standardise, done.name)
+        loop(out, gamma, beta, eps, mean, variance, done.option)
+        self._finish(activation, done, out, out)
 
-    def _finish(self, activation: ActivationSpec, out: Array) -> None:
+    def _finish(
+        self, activation: ActivationSpec, done: ActivationSpec, z: Array, out: Array
+    ) -> None:
         """Compute what of an activation a loop has left."""
-        if activation.name in EXPONENTIAL:
-            self.activation(activation, out)
-        if activation.mask is not None:
+        if done is not activation:
+            self.activation(activation, z, out)
+        elif activation.mask is not None:
             key, salt, threshold = activation.mask
             loops.drop_in_place(out, key, np.uint64(salt), threshold, activation.mask.scale)
 
@@ -287,7 +312,7 @@ class NumbaKernels(NumpyKernels):
         flat = _flat(p), _flat(g), _flat(v), _flat(s)
         loops.adam(*flat, rate, correction, beta_1, beta_2, eps)
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One call."""
         if loss.ndim == 0:
             loops.observe(loss, n, work.total, work.steps, work.finite)

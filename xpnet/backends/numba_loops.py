@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -19,19 +22,10 @@ import numpy as np
 from .._typing import Array
 from ..interrupts import defer_sigint
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+from .activations import ROWS
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
-
-#: The activations, as compiled code tells them apart.
-RELU, LEAKY_RELU, TANH, SIGMOID = range(1, 5)
-KINDS = {
-    "identity": 0,
-    "relu": RELU,
-    "leaky_relu": LEAKY_RELU,
-    "tanh": TANH,
-    "sigmoid": SIGMOID,
-}
 
 
 def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
@@ -54,31 +48,39 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, "reassoc")
 
 
-# -- the curves: which one is decided outside the loops, LLVM sees to that ----
+# -- loops that compute an activation as well: `for_activation` makes them, row by row ----
 
 
-@compiled
-def _bent(z: Any, kind: int, zero: Any, beta: Any) -> Any:
-    """f(z) for ReLU, leaky ReLU and the identity; NaN stays NaN. β is the slope."""
-    if kind == RELU:
-        return zero if z < zero else z
-    if kind == LEAKY_RELU:
-        return beta * z if z < zero else z
+def forward(z: Any, y: Any, option: float) -> Any:
+    """f(z), in the loops that are made; this one is the identity."""
     return z
 
 
-@compiled
-def _turned(dy: Any, y: Any, kind: int, zero: Any, one: Any, beta: Any) -> Any:
-    """dy · f'(y)."""
-    if kind == RELU:
-        return beta * dy if y > zero else zero
-    if kind == LEAKY_RELU:
-        return dy if y > zero else beta * dy
-    if kind == TANH:
-        return dy * (one - y * y)
-    if kind == SIGMOID:
-        return dy * (y * (one - y))
+def backward(dy: Any, kept: Any, option: float) -> Any:
+    """dy · f', in the loops that are made; this one is the identity's."""
     return dy
+
+
+@lru_cache
+def _scalar(name: str, way: str) -> Callable[..., Any]:
+    """Return a row's function of numbers, compiled into the loops that call it."""
+    scope: dict[str, Any] = {}
+    exec(getattr(ROWS[name], way).to_python(way), scope)
+    return numba.njit(scope[way], error_model="numpy")  # type: ignore[no-any-return]
+
+
+@lru_cache
+def for_activation(loop: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a loop that calls ``forward`` and ``backward``, compiled for a row of the table.
+
+    On disk the machine code is found by the loop's name, so that says what the functions are.
+    """
+    called = [way for way in ("forward", "backward") if way in loop.__code__.co_names]
+    text = "".join(getattr(ROWS[name], way).to_python(way) for way in called)
+    scope = loop.__globals__ | {way: _scalar(name, way) for way in called}
+    made = FunctionType(loop.__code__, scope, loop.__name__)
+    made.__qualname__ = f"{loop.__name__}_{name}_{sha256(text.encode()).hexdigest()[:16]}"
+    return compiled(made)
 
 
 @compiled
@@ -90,27 +92,26 @@ def _rows_per_block(n: int) -> int:
 # -- linear layers ----
 
 
-@compiled
-def bias_activation(z: Array, bias: Array, kind: int, slope: float) -> None:
+def bias_activation(z: Array, bias: Array, option: float) -> None:
     """In place z ← f(z + b)."""
-    zero, beta = z.dtype.type(0), z.dtype.type(slope)
     for i in range(z.shape[0]):
         for j in range(z.shape[1]):
-            z[i, j] = _bent(z[i, j] + bias[0, j], kind, zero, beta)
+            v = z[i, j] + bias[0, j]
+            z[i, j] = forward(v, v, option)
 
 
-@compiled
-def bias_activation_backward(dy: Array, y: Array, kind: int, slope: float, total: Array) -> None:
-    """In place dy ← dy · f'(y); total = Σ dy over the examples."""
-    zero, one, beta = y.dtype.type(0), y.dtype.type(1), y.dtype.type(slope)
-    n, rows = len(dy), _rows_per_block(len(dy))
+def bias_activation_backward(
+    dy: Array, kept: Array, option: float, scale: float, total: Array
+) -> None:
+    """In place dy ← dy · f' · scale; total = Σ dy over the examples."""
+    n, rows, up = len(dy), _rows_per_block(len(dy)), dy.dtype.type(scale)
     block = np.empty_like(total[0])
     total[...] = 0
     for start in range(0, n, rows):
         block[...] = 0
         for i in range(start, min(start + rows, n)):
             for j in range(dy.shape[1]):
-                v = _turned(dy[i, j], y[i, j], kind, zero, one, beta)
+                v = up * backward(dy[i, j], kept[i, j], option)
                 dy[i, j] = v
                 block[j] += v
         for j in range(dy.shape[1]):
@@ -154,7 +155,6 @@ def moments(x: Array, mean: Array, variance: Array) -> None:
             variance[0, j] += block[j] * inverse_n
 
 
-@compiled
 def normalise(
     x: Array,
     gamma: Array,
@@ -162,19 +162,17 @@ def normalise(
     mean: Array,
     inverse: Array,
     out: Array,
-    kind: int,
-    slope: float,
+    option: float,
 ) -> None:
     """x ← x̂ = (x − μ) · inverse deviation, in place; out = f(γ x̂ + β)."""
-    zero, leak = x.dtype.type(0), x.dtype.type(slope)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             x[i, j] = (x[i, j] - mean[0, j]) * inverse[0, j]
         for j in range(x.shape[1]):
-            out[i, j] = _bent(gamma[0, j] * x[i, j] + beta[0, j], kind, zero, leak)
+            v = gamma[0, j] * x[i, j] + beta[0, j]
+            out[i, j] = forward(v, v, option)
 
 
-@compiled
 def standardise(
     x: Array,
     gamma: Array,
@@ -182,24 +180,22 @@ def standardise(
     eps: float,
     mean: Array,
     variance: Array,
-    kind: int,
-    slope: float,
+    option: float,
 ) -> None:
     """In place x ← f(γ (x − μ) / √(σ² + ε) + β), with given statistics."""
-    zero, leak, epsilon = x.dtype.type(0), x.dtype.type(slope), x.dtype.type(eps)
+    epsilon = x.dtype.type(eps)
     scale = gamma[0] / np.sqrt(variance[0] + epsilon)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             v = (x[i, j] - mean[0, j]) * scale[j] + beta[0, j]
-            x[i, j] = _bent(v, kind, zero, leak)
+            x[i, j] = forward(v, v, option)
 
 
-@compiled
 def normalise_back(
     dy: Array,
-    y: Array,
-    kind: int,
-    slope: float,
+    kept: Array,
+    option: float,
+    scale: float,
     x_hat: Array,
     gamma: Array,
     inverse: Array,
@@ -207,11 +203,10 @@ def normalise_back(
     d_beta: Array,
     dx: Array,
 ) -> None:
-    """∂γ, ∂β and ∂x from dy · f'(y)."""
+    """∂γ, ∂β and ∂x from dy · f' · scale."""
     n, m = dy.shape
     rows = _rows_per_block(n)
-    zero, one, leak = dy.dtype.type(0), dy.dtype.type(1), dy.dtype.type(slope)
-    inverse_n = dy.dtype.type(1.0 / n)
+    up, inverse_n = dy.dtype.type(scale), dy.dtype.type(1.0 / n)
     sums, products = np.empty_like(gamma[0]), np.empty_like(gamma[0])
     d_beta[...] = 0
     d_gamma[...] = 0
@@ -220,7 +215,7 @@ def normalise_back(
         products[...] = 0
         for i in range(start, min(start + rows, n)):
             for j in range(m):
-                dx[i, j] = _turned(dy[i, j], y[i, j], kind, zero, one, leak)
+                dx[i, j] = up * backward(dy[i, j], kept[i, j], option)
             for j in range(m):
                 sums[j] += dx[i, j]
             for j in range(m):
@@ -229,12 +224,12 @@ def normalise_back(
             d_beta[0, j] += sums[j]
         for j in range(m):
             d_gamma[0, j] += products[j]
-    scale = gamma[0] * inverse[0]
+    factor = gamma[0] * inverse[0]
     sums[...] = d_beta[0] * inverse_n
     products[...] = d_gamma[0] * inverse_n
     for i in range(n):
         for j in range(m):
-            dx[i, j] = scale[j] * (dx[i, j] - sums[j] - x_hat[i, j] * products[j])
+            dx[i, j] = factor[j] * (dx[i, j] - sums[j] - x_hat[i, j] * products[j])
 
 
 @compiled

@@ -6,14 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .._typing import Array, Namespace
-from .capture import call
 from .reference import Kernels
+from .work import ScalarTable
 
 #: `NumpyKernels.max_features` goes column by column up to 32 columns, from 256 rows up.
 FEW_COLUMNS, MANY_ROWS = 32, 256
@@ -70,14 +69,19 @@ class NumpyKernels(Kernels):
         else:
             _multiply(x, weight_t, out)
 
-    def _scratch(self, rows: int, columns: int, dtype: Any) -> Array:
+    def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
-        size = rows * columns
-        held = getattr(self._local, dtype.char, None)
+        size, name = rows * columns, f"{dtype.char} {name}"
+        held = getattr(self._local, name, None)
         if held is None or held.size < size:
             held = np.empty(size, dtype)
-            setattr(self._local, dtype.char, held)
+            setattr(self._local, name, held)
         return held[:size].reshape(rows, columns)
+
+    def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
+        """Return an array of the thread's own."""
+        dtype = np.dtype(dtype or like.dtype)
+        return self._scratch(1, like.size, dtype, name).reshape(like.shape)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
@@ -109,7 +113,7 @@ class NumpyKernels(Kernels):
         for rows, out in pairs:
             np.take(rows, chosen, axis=0, out=out, mode="clip")
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""
         cursor = scalar_table.cursor.item(0)
         scalar_table.row[0] = scalar_table.scalars[cursor]
@@ -183,10 +187,13 @@ class NumpyBackend:
         return True
 
     def replay(
-        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
+        self,
+        function: Callable[..., Any],
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> Callable[..., Any]:
-        """Return what calls a function with arrays: nothing is gained by repeating."""
-        return call
+        """Return the function: nothing is gained by capturing what it does."""
+        return function
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that memory is used up."""

@@ -14,67 +14,32 @@ place names the same array object as input and output.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .._typing import Array, Namespace
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+from .activations import (
+    IDENTITY,
+    NO_WORK,
+    SIGMOID,
+    ActivationSpec,
+    ActivationWork,
+    activation_work,
+)
+from .expressions import Program
+from .work import RunningLoss, ScalarTable, Weighing
 
 
-@lru_cache
-def largest_exponent(dtype: np.dtype[Any]) -> float:
-    """Return a number whose exponential is just finite in the given dtype."""
-    return math.floor(math.log(float(np.finfo(dtype).max)))
+def host_erf(x: Array, out: Array) -> None:
+    """Write the error function of a host's array."""
+    from scipy.special import erf
 
-
-class Mask(NamedTuple):
-    """What dropout kills, as kernels are told of it that have no work for `Kernels.dropout`.
-
-    Attributes
-    ----------
-    key : array, uint64, shape (1,)
-        The bits of the step.
-    salt : int
-        The bits of the layer: its first counter. From one to the next it is `GAMMA`.
-    threshold : int
-        The probability of dropping, times 2¹⁶.
-    """
-
-    key: Array
-    salt: int
-    threshold: int
-
-    @property
-    def scale(self) -> float:
-        """What the living are multiplied by."""
-        return 65536 / (65536 - self.threshold)
-
-
-class ActivationSpec(NamedTuple):
-    """An activation that works element by element, as kernels are told of it.
-
-    Attributes
-    ----------
-    name : str
-        "identity", or what its kernel is called: "relu", "leaky_relu", "tanh", "sigmoid".
-    slope : float
-        β of the leaky ReLU, below 0; for ReLU, that of its way back above 0.
-    mask : Mask or None
-        The dropout behind a ReLU. What it kills is 0, as is what ReLU cuts off: so the output says
-        which elements the gradient goes back through, and by ``slope`` it is scaled.
-    """
-
-    name: str
-    slope: float = 1.0
-    mask: Mask | None = None
-
-
-IDENTITY = ActivationSpec("identity")
+    erf(x, out=out)
 
 
 def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
@@ -105,10 +70,12 @@ class Kernels:
 
     Attributes
     ----------
+    erf : callable
+        Writes the error function of an array to ``out``; whose arrays are not the host's sets it.
     fusible : frozenset of str
-        The curves that `linear` and the batch norms compute in the same pass as their own output,
-        and `linear_backward` and `batch_norm_backward` along with their sums. A network then fuses
-        an activation with the layer before it. The reference gains nothing by that, so it has none;
+        The activations that `linear` and the batch norms compute along with their own output, and
+        `linear_backward` and `batch_norm_backward` along with their sums. A network then fuses an
+        activation with the layer before it. The reference gains nothing by that, so it has none;
         given an activation it computes the same in more passes.
     fuses_dropout : bool
         Whether they compute dropout behind a ReLU as well.
@@ -122,6 +89,7 @@ class Kernels:
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
+        self.erf: Callable[..., Any] = host_erf
 
     # -- sums: what the kernels below are made of, and a backend may do better ----
 
@@ -162,7 +130,7 @@ class Kernels:
         for rows, out in pairs:
             self.xp.take(rows, chosen, axis=0, out=out)
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a step's row of the tables, and advance to the next; after the last comes the first.
 
         ``scalar_table.cursor``, int64 of shape (1,), is a row of the tables ``scalars``, ``keys``
@@ -187,17 +155,22 @@ class Kernels:
         bias: Array | None,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
-        """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None."""
-        self.product(x, weight_t, out)
+        """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None.
+
+        If there is an array ``z``, f's input is written to it as well.
+        """
+        before = out if z is None else z
+        self.product(x, weight_t, before)
         if bias is not None:
-            self.xp.add(out, bias, out=out)
-        self.activation(activation, out)
+            self.xp.add(before, bias, out=before)
+        self.activation(activation, before, out)
 
     def linear_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x: Array,
         weight: Array,
         d_weight: Array,
@@ -205,11 +178,12 @@ class Kernels:
         dx: Array | None,
         activation: ActivationSpec = IDENTITY,
     ) -> None:
-        """δ = dy · f'(y), ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
+        """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
 
-        ``dy`` is used up; ``d_bias`` has shape (…, 1, m); ∂X is computed only if ``dx`` is given.
+        ``kept`` is as for `activation_backward`. ``dy`` is used up; ``d_bias`` has shape
+        (…, 1, m); ∂X is computed only if ``dx`` is given.
         """
-        self.activation_backward(activation, y, dy)
+        self.activation_backward(activation, kept, dy)
         self.weight_gradient(dy, x, d_weight)
         if d_bias is not None:
             self.sum_examples(dy, d_bias)
@@ -228,82 +202,51 @@ class Kernels:
         """δ W."""
         self.xp.matmul(dy, weight, out=out)
 
-    def activation(self, activation: ActivationSpec, z: Array) -> None:
-        """In place: z ← f(z)."""
-        if activation.name == "leaky_relu":
-            self.leaky_relu(z, activation.slope, self.xp.empty_like(z), z)
-        elif activation is not IDENTITY:
-            getattr(self, activation.name)(z, z)
+    # -- activations ----
+
+    def activation(
+        self, activation: ActivationSpec, z: Array, out: Array, work: ActivationWork | None = None
+    ) -> None:
+        """Out ← f(z), and dropout; ``out`` may be z.
+
+        ``work`` is what `activation_work` gives for the activation's programs; without it some is
+        found where it is needed. `activation_backward` has the same.
+        """
+        program = activation.forward
+        if activation.name != "identity" or out is not z:
+            registers, mask = work or self._work(program, out)
+            program.run(self.xp, self.erf, {"z": z, "y": out}, registers, mask)
         if activation.mask is not None:
             key, salt, threshold = activation.mask
-            self.dropout(z, key, threshold, self._dropout_work(z, salt), z)
+            self.dropout(out, key, threshold, self._dropout_work(out, salt), out)
 
-    def activation_backward(self, activation: ActivationSpec, y: Array, dy: Array) -> None:
-        """In place: dy ← dy · f'(y)."""
-        empty_like = self.xp.empty_like
-        if activation.name == "relu":
-            self.relu_backward(y, dy, empty_like(y, dtype=np.bool_))
-            self.xp.multiply(dy, activation.slope, out=dy)
-        elif activation.name == "leaky_relu":
-            positive = empty_like(y, dtype=np.bool_)
-            self.leaky_relu_backward(y, dy, activation.slope, positive, empty_like(y))
-        elif activation is not IDENTITY:
-            getattr(self, f"{activation.name}_backward")(y, dy, empty_like(y))
-
-    # -- activations: ``out`` may be the input itself ----
-
-    def sigmoid(self, z: Array, out: Array) -> None:
-        """σ(z) = 1 / (1 + exp(−z)), with the exponent held where exp is finite."""
-        xp = self.xp
-        xp.negative(z, out=out)
-        xp.minimum(out, largest_exponent(out.dtype), out=out)
-        xp.exp(out, out=out)
-        xp.add(out, 1.0, out=out)
-        xp.reciprocal(out, out=out)
-
-    def sigmoid_backward(self, y: Array, dy: Array, scratch: Array) -> None:
-        """In place: dy ← dy · y (1 − y)."""
-        xp = self.xp
-        xp.multiply(dy, y, out=dy)
-        xp.subtract(1.0, y, out=scratch)
-        xp.multiply(dy, scratch, out=dy)
-
-    def tanh(self, z: Array, out: Array) -> None:
-        """Tanh."""
-        self.xp.tanh(z, out=out)
-
-    def tanh_backward(self, y: Array, dy: Array, scratch: Array) -> None:
-        """In place: dy ← dy · (1 − y²)."""
-        xp = self.xp
-        xp.multiply(y, y, out=scratch)
-        xp.subtract(1.0, scratch, out=scratch)
-        xp.multiply(dy, scratch, out=dy)
-
-    def relu(self, z: Array, out: Array) -> None:
-        """max(0, z)."""
-        self.xp.maximum(z, 0.0, out=out)
-
-    def relu_backward(self, y: Array, dy: Array, positive: Array) -> None:
-        """In place: dy ← dy where y > 0, else 0. ``positive`` is scratch of dtype bool."""
-        self.xp.greater(y, 0.0, out=positive)
-        self.xp.multiply(dy, positive, out=dy)
-
-    def leaky_relu(self, z: Array, slope: float, scratch: Array, out: Array) -> None:
-        """max(βz, z), for 0 ≤ β < 1."""
-        self.xp.multiply(z, slope, out=scratch)
-        self.xp.maximum(z, scratch, out=out)
-
-    def leaky_relu_backward(
-        self, y: Array, dy: Array, slope: float, positive: Array, scratch: Array
+    def activation_backward(
+        self,
+        activation: ActivationSpec,
+        kept: Array,
+        dy: Array,
+        work: ActivationWork | None = None,
     ) -> None:
-        """In place: dy ← dy where y > 0, else β dy."""
-        xp = self.xp
-        xp.greater(y, 0.0, out=positive)
-        xp.multiply(dy, slope, out=scratch)
-        xp.multiply(dy, positive, out=dy)
-        xp.logical_not(positive, out=positive)
-        xp.multiply(scratch, positive, out=scratch)
-        xp.add(dy, scratch, out=dy)
+        """In place: dy ← dy · f', and dropout's scale.
+
+        ``kept`` is y = f(z), or z: what the activation's ``row.derivative_from`` says.
+        """
+        program = activation.backward
+        if program.steps:
+            registers, mask = work or self._work(program, dy)
+            program.run(self.xp, self.erf, {"y": kept, "z": kept, "dy": dy}, registers, mask)
+        if activation.mask is not None:
+            self.xp.multiply(dy, activation.scale, out=dy)
+
+    def _work(self, program: Program, like: Array) -> ActivationWork:
+        """Return the scratch of a program over arrays like one."""
+        if not program.n_registers and not program.masks:
+            return NO_WORK
+        return activation_work(partial(self._scratch_like, like), program)
+
+    def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
+        """Return an array for `_work`; a backend may hand out the same ones again and again."""
+        return self.xp.empty(like.shape, dtype or like.dtype)
 
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """exp(z) / Σ exp(z) over the features. ``row`` is scratch of shape (…, n, 1)."""
@@ -336,10 +279,12 @@ class Kernels:
         x_hat: Array,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """x̂ = (x − μ) / √(σ² + ε), out = f(γ x̂ + β), with μ and σ² (biased) of the batch.
 
-        ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m).
+        ``x_hat`` may be ``x``; ``out`` is another array. The statistics have shape (…, 1, m). If
+        there is an array ``z``, f's input is written to it as well.
         """
         xp, inverse_n = self.xp, 1.0 / x.shape[-2]
         self.sum_examples(x, mean)
@@ -352,14 +297,15 @@ class Kernels:
         xp.sqrt(inverse_deviation, out=inverse_deviation)
         xp.reciprocal(inverse_deviation, out=inverse_deviation)
         xp.multiply(x_hat, inverse_deviation, out=x_hat)
-        xp.multiply(x_hat, gamma, out=out)
-        xp.add(out, beta, out=out)
-        self.activation(activation, out)
+        before = out if z is None else z
+        xp.multiply(x_hat, gamma, out=before)
+        xp.add(before, beta, out=before)
+        self.activation(activation, before, out)
 
     def batch_norm_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x_hat: Array,
         gamma: Array,
         inverse_deviation: Array,
@@ -369,13 +315,14 @@ class Kernels:
         dx: Array,
         activation: ActivationSpec = IDENTITY,
     ) -> None:
-        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), δ = dy · f'(y).
+        """∂γ = Σ δ x̂, ∂β = Σ δ, ∂x = γ/√(σ²+ε) · (δ − ∂β/n − x̂ ∂γ/n), δ = dy · f'.
 
-        The sums go over the n examples. ``dx`` is another array than ``dy``; both dy and x̂ are used
-        up. ``row`` is scratch of shape (…, 1, m); ``d_gamma`` and ``d_beta`` have shape (…, 1, m).
+        The sums go over the n examples. ``kept`` is as for `activation_backward`. ``dx`` is another
+        array than ``dy``; both dy and x̂ are used up. ``row`` is scratch of shape (…, 1, m);
+        ``d_gamma`` and ``d_beta`` have shape (…, 1, m).
         """
         xp = self.xp
-        self.activation_backward(activation, y, dy)
+        self.activation_backward(activation, kept, dy)
         inverse_n = 1.0 / dy.shape[-2]
         xp.multiply(dy, x_hat, out=dx)
         self.sum_examples(dx, d_gamma)
@@ -408,7 +355,7 @@ class Kernels:
         xp.subtract(x, mean, out=out)
         xp.multiply(out, row, out=out)
         xp.add(out, beta, out=out)
-        self.activation(activation, out)
+        self.activation(activation, out, out)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array
@@ -510,7 +457,7 @@ class Kernels:
         self.sum_features(terms, other)
         xp.add(row, other, out=row)
         self._add_up(row, example_weight, loss)
-        self.sigmoid(z, out=dz)
+        self.activation(SIGMOID, z, dz)
         xp.subtract(dz, y, out=dz)
         xp.multiply(dz, example_weight, out=dz)
 
@@ -555,7 +502,7 @@ class Kernels:
         self.xp.multiply(row, example_weight, out=row)
         self.xp.sum(row, axis=(-2, -1), out=loss)
 
-    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
         """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
 
         ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
@@ -685,7 +632,7 @@ class Kernels:
 
     # -- bookkeeping of a run ----
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
 
         ``work`` holds, in float64, ``total`` (Σ n · loss) and ``steps`` (how many steps left it

@@ -78,9 +78,12 @@ class Backend(Protocol):
         """
 
     def replay(
-        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
+        self,
+        function: Callable[..., Any],
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> Callable[..., Any]:
-        """Return what calls a function of arrays again and again: ``repeat(function, *arrays)``.
+        """Return a function of arrays that does what another one does, to be called often.
 
         Each call has to mean the same work, on arrays of the same shapes and dtypes: a GPU may
         capture it and replay it. What changes from call to call, apart from the arrays that are

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from ..analysis.sweeps import L2Choice, Watch, check_l2_values
 from ..backends.select import explain
-from ..nn.losses import LOSSES
-from ..optim.optimizers import OPTIMIZERS
+from ..nn.losses import Loss
+from ..optim.optimizers import Optimizer
 from ..tabular.experiment import Experiment
 from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..train.history import DivergedError
@@ -82,11 +82,13 @@ def train(
     ] = None,
     optimizer: Annotated[
         str,
-        typer.Option(help=f"{', '.join(OPTIMIZERS)}; with options as rmsprop:beta=0.8."),
+        typer.Option(
+            help=f"{', '.join(Optimizer.registry.own)}; with options as rmsprop:beta=0.8."
+        ),
     ] = _defaults.optimizer,
     loss: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(LOSSES)}; if not given what fits the task."),
+        typer.Option(help=f"{', '.join(Loss.registry.own)}; if not given what fits the task."),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="If not given, the optimiser's own default.")

@@ -250,7 +250,7 @@ class Batches:
             message = (
                 f"batch_size is {batch_size} and there are {n} examples: training on one batch"
             )
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warnings.warn(message, UserWarning, stacklevel=6)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self._augmentation = n, augmentation
         self.batch_size = batch_size

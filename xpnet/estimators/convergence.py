@@ -8,7 +8,8 @@ from typing import Any
 from .._typing import Array
 from ..nn.network import Network
 from ..nn.snapshots import restore, snapshot, weights_of
-from ..train.trainer import Callback, Trainer
+from ..train.callback import Callback
+from ..train.trainer import Trainer
 from .parameters import Estimator
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.

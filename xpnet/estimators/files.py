@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..files import json_tree, safetensors_files
 from ..files.safetensors_files import ModelFileError
-from ..nn.activations import ACTIVATIONS
-from ..nn.losses import LOSSES
+from ..nn.layers import Layer
+from ..nn.losses import Loss
 from ..nn.network import from_description
 from ..nn.snapshots import restore
-from ..optim import schedules
-from ..optim.optimizers import OPTIMIZERS
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule
+from ..registry import Registered, Registry, UnknownNameError, check_options, make
 from ..train.trainer import Trainer
 from .parameters import Estimator, settings_of
 
@@ -43,17 +45,6 @@ _MISMADE = (
 #: What the moments of a pickled trainer come with.
 COUNTERS = ("steps", "epochs", "optimizer")
 
-#: What a parameter may be an instance of, by name: schedules, optimisers, activations and losses.
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        *schedules.OwnSchedule.__subclasses__(),
-        *OPTIMIZERS.values(),
-        *ACTIVATIONS.values(),
-        *LOSSES.values(),
-    )
-}
-
 
 def _encoded(value: Any, name: str) -> Any:
     """Return what stands in JSON for a parameter or attribute that is no plain value."""
@@ -64,11 +55,27 @@ def _encoded(value: Any, name: str) -> Any:
     if isinstance(value, dict):
         pairs = [[json_tree.encode(x, _encoded, name) for x in item] for item in value.items()]
         return {"pairs": pairs}
-    kind, settings = settings_of(value)
-    if _KINDS.get(kind) is type(value):
-        values = {k: json_tree.encode(v, _encoded, f"{name}.{k}") for k, v in settings.items()}
-        return {"object": kind, "values": values}
+    if isinstance(value, Registered):
+        kind, told = type(value), settings_of(value)[1]
+        rate = {"learning_rate": told.pop("learning_rate")} if isinstance(value, Optimizer) else {}
+        values = check_options(kind, told) | rate
+        registry = kind.registry
+        return {
+            registry.kind: registry.name_of(kind),
+            "values": {k: json_tree.encode(v, _encoded, f"{name}.{k}") for k, v in values.items()},
+        }
     return None
+
+
+def _made(registry: Registry[Any], told: dict[str, Any]) -> Any:
+    """Return an object of a registered class, as a file tells of it."""
+    kind, values = registry[told[registry.kind]], dict(told["values"])
+    if registry is not Optimizer.registry:
+        return make(kind, values)
+    rate = values.pop("learning_rate")
+    if not isinstance(rate, float | Schedule):
+        raise TypeError(f"learning_rate is {rate!r:.100}")
+    return kind(rate, **check_options(kind, values))
 
 
 #: What makes a value again of what stands for it.
@@ -76,10 +83,11 @@ _DECODED: dict[str, Any] = {
     "array": lambda told: np.array(told["array"], dtype=_plain_dtype(told["dtype"])),
     "tuple": lambda told: tuple(told["tuple"]),
     "pairs": lambda told: dict(told["pairs"]),
-    "object": lambda told: _KINDS[told["object"]](**told["values"]),
-    # As files of 0.1.0 have it.
-    "schedule": lambda told: _KINDS[told["schedule"]](**told["values"]),
-    "float": lambda told: float(told["float"]),
+    "float": lambda told: float(told["float"]),  # as files of 0.1.0 have it
+    **{
+        base.registry.kind: partial(_made, base.registry)
+        for base in (Schedule, Optimizer, Layer, Loss)
+    },
 }
 
 
@@ -153,6 +161,8 @@ def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
                 raise TypeError(f"{name} is {value!r}")
         estimator.__dict__.update(fitted, network_=network, _optimizer=None)
         _require_whole(estimator)
+    except UnknownNameError as error:
+        raise ModelFileError(f"{path}: {error}, then load again") from error
     except _MISMADE as error:
         raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
     return estimator

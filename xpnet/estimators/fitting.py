@@ -20,6 +20,7 @@ from ..data.arrays import prepare_weights
 from ..interrupts import defer_sigint
 from ..nn.network import Network
 from ..nn.snapshots import restore, snapshot, weights_of
+from ..train.fit import FitOptions
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import parameters
@@ -245,10 +246,13 @@ def _fit_by_steps(
             labels,
             weights,
             prepared,
-            batch_size=batch_size,
-            epochs=1 if incremental else e.max_iter,
-            callbacks=[convergence, *(e.callbacks or ())],
-            shuffle=e.shuffle,
+            FitOptions(
+                batch_size=batch_size,
+                epochs=1 if incremental else e.max_iter,
+                callbacks=[convergence, *(e.callbacks or ())],
+                shuffle=e.shuffle,
+                monitor=0,
+            ),
         )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)

@@ -74,7 +74,7 @@ def fit_lbfgs(
         gradient[...] = 0.0
         value = l2 / 2 / total * float(p[decayed] @ p[decayed])
         for part in _stretches(x):
-            value += float(network.loss_and_gradient(x[part], labels[part], share[part]))
+            value += float(network.passes.loss_and_gradient(x[part], labels[part], share[part]))
             gradient[...] += backend.to_host(network.gradients)
         gradient[decayed] += l2 / total * p[decayed]
         return value, gradient

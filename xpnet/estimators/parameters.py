@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -18,20 +18,17 @@ from ..nn.activations import ACTIVATIONS, Activation
 from ..nn.layers import Layer
 from ..nn.losses import Loss
 from ..nn.stacks import hidden_stack, losses_for
-from ..optim.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp
+from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
 
 #: An `MLPClassifier` or `MLPRegressor`, whose parameters and fitted attributes are read and set.
 Estimator: TypeAlias = Any
 
 #: Hidden activations by name: scikit-learn's names beside those of the library.
-NAMED: dict[str, type[Layer] | None] = {
+NAMED: dict[str, Callable[[], Layer] | None] = {
     "identity": None,
     "logistic": ACTIVATIONS["sigmoid"],
     **{name: kind for name, kind in ACTIVATIONS.items() if name != "identity"},
 }
-
-#: Optimisers by name, and L-BFGS.
-SOLVERS = (*OPTIMIZERS, "lbfgs")
 
 #: The batch size that "auto" stands for, as in scikit-learn: this, or all of a smaller data set.
 BATCH_SIZE = 200
@@ -45,7 +42,7 @@ def _closed(low: float, high: float | None, closed: str = "left", kind: type = R
 CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", _closed(1, None, kind=Integral)],
     "activation": [StrOptions({*NAMED}), list, tuple, Activation],
-    "solver": [StrOptions({*SOLVERS}), Optimizer],
+    "solver": [str, Optimizer],
     "alpha": [_closed(0, None)],
     "batch_size": [StrOptions({"auto"}), _closed(1, None, kind=Integral)],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
@@ -124,7 +121,7 @@ def _activations(given: Any, n: int) -> list[Layer | None]:
             f"or one for each, out of {', '.join(NAMED)}"
         )
     kinds = [a if isinstance(a, Activation) else NAMED[a] for a in several]
-    return [kind() if isinstance(kind, type) else kind for kind in kinds]
+    return [kind() if callable(kind) else kind for kind in kinds]
 
 
 def optimizer_of(estimator: Estimator) -> Optimizer:
@@ -145,7 +142,7 @@ def optimizer_of(estimator: Estimator) -> Optimizer:
             return SGD(rate, e.momentum, bool(e.nesterovs_momentum and e.momentum))
         case "rmsprop":
             return RMSProp(rate, e.beta_2, e.epsilon)
-    return OPTIMIZERS[e.solver](rate)
+    return check_name(e.solver, Optimizer.registry, "solver")(rate)
 
 
 def find_loss(loss: Any, of_classes: bool, named: Mapping[str, type[Loss]] | None = None) -> Loss:

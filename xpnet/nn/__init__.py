@@ -4,7 +4,8 @@
 - `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
-- `registry`: networks as descriptions
+- `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
+- `passes`, `prediction`: forward and backward, and what users ask of a network
 - `network`: all of it together
 """

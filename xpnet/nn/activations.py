@@ -1,20 +1,31 @@
 """Activation functions as layers, each with its derivative (notes, chapter 2.2).
 
-They write over their input where the layer before does not need it, and turn the gradient in
-place. All derivatives but softmax's are products with a diagonal (notes, lemma 2.2); softmax's is
-the product with its full Jacobian, never formed.
+They write over their input where the layer before does not need it, and multiply the gradient in
+place. All derivatives but softmax's are products with a diagonal (notes, lemma 2.2): these come
+from the rows of `backends.activations`. Softmax's is the product with its full Jacobian, which is
+never formed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .._typing import Array
-from ..backends.reference import ActivationSpec
+from ..backends.activations import (
+    NO_OPTION,
+    ROWS,
+    ActivationSpec,
+    ActivationWork,
+    Row,
+    activation_work,
+    specify,
+)
+from ..backends.expressions import Program
+from ..backends.reference import Kernels
 from ..checks import check_fields
 from .initializers import He, Initializer
 from .layers import Allocator, Layer
@@ -32,83 +43,100 @@ class Activation(Layer):
         return "xavier"
 
 
+@dataclass
+class ActivationBuffers:
+    """An elementwise activation's buffers: ``kept`` is what its derivative is computed from."""
+
+    y: Array
+    work: ActivationWork
+    kept: Array = None
+
+
 @dataclass(eq=False)
-class Sigmoid(Activation):
-    """σ(z) = 1 / (1 + exp(−z)), σ' = σ(1 − σ) (notes, chapter 2.2.1). Never overflows."""
+class Elementwise(Activation):
+    """The base of the activations that are rows of the table, of which a class gives the name.
+
+    The row's option, if it has one, is a field of the same name.
+    """
+
+    row_name: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the row say whether the output is kept."""
+        super().__init_subclass__(**options)
+        if "row_name" in vars(cls):
+            cls.keeps_output = ROWS[cls.row_name].derivative_from == "output"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self._spec()  # refuses an option that is out of range
+
+    @property
+    def row(self) -> Row:
+        """The row of the table."""
+        return ROWS[self.row_name]
+
+    def _spec(self) -> ActivationSpec:
+        option = self.row.option
+        given = {} if option is NO_OPTION else {option.name: getattr(self, option.name)}
+        return specify(self.row.name, **given)
+
+    @property
+    def suits(self) -> str | Initializer | None:
+        """The initial weights that suit it."""
+        return self.row.initializer
 
     @property
     def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
-        return ActivationSpec("sigmoid")
+        return self._spec()
+
+    def bind(self, kernels: Kernels) -> None:
+        """Prepare what forward and backward tell the kernels."""
+        super().bind(kernels)
+        self._bound = self._spec()
+        self._wants_input = self.row.derivative_from == "input"
+
+    def buffers(self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool) -> Any:
+        """Return y, over the input where that is free and not kept, and scratch."""
+        spec = self._spec()
+        own = self._wants_input or not overwrite
+        y = new.rows("y", self.n_inputs) if own else x
+        return ActivationBuffers(y, self._work(new, spec.forward, spec.backward), y)
+
+    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:
+        """Return y, over the input where that is free, and scratch."""
+        y = x if overwrite else new.rows("y", self.n_inputs)
+        return ActivationBuffers(y, self._work(new, self._spec().forward))
+
+    def _work(self, new: Allocator, *programs: Program) -> ActivationWork:
+        return activation_work(lambda name, dtype: new.rows(name, self.n_inputs, dtype), *programs)
 
     def forward(self, x: Array, b: Any) -> Array:
-        """σ(x)."""
-        self.kernels.sigmoid(x, b.y)
+        """f(x)."""
+        if self._wants_input:
+            b.kept = x
+        self.kernels.activation(self._bound, x, b.y, b.work)
         return b.y
 
     def backward(self, dy: Array, b: Any) -> Array | None:
-        """Dy · σ(1 − σ)."""
-        self.kernels.sigmoid_backward(b.y, dy, b.scratch)
+        """Dy · f'."""
+        self.kernels.activation_backward(self._bound, b.kept, dy, b.work)
         return dy
 
 
 @dataclass(eq=False)
-class Tanh(Activation):
-    """tanh(z), tanh' = 1 − tanh² (notes, chapter 2.2.2)."""
-
-    @property
-    def activation(self) -> ActivationSpec | None:
-        """What the layer before may compute along with its own output."""
-        return ActivationSpec("tanh")
-
-    def forward(self, x: Array, b: Any) -> Array:
-        """tanh(x)."""
-        self.kernels.tanh(x, b.y)
-        return b.y
-
-    def backward(self, dy: Array, b: Any) -> Array | None:
-        """Dy · (1 − tanh²)."""
-        self.kernels.tanh_backward(b.y, dy, b.scratch)
-        return dy
-
-
-@dataclass(eq=False)
-class ReLU(Activation):
+class ReLU(Elementwise):
     """max(0, z) (notes, chapter 2.2.3).
 
     At z = 0, where there is no derivative, it is taken as 0, as in PyTorch; the notes take 1.
     """
 
-    @property
-    def suits(self) -> str | Initializer | None:
-        """The initial weights that suit it: He."""
-        return He()
-
-    @property
-    def activation(self) -> ActivationSpec | None:
-        """What the layer before may compute along with its own output."""
-        return ActivationSpec("relu")
-
-    def buffers(
-        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
-        """Return y and where y is positive."""
-        y = x if overwrite else new.rows("y", self.n_inputs)
-        return SimpleNamespace(y=y, positive=new.rows("positive", self.n_inputs, np.bool_))
-
-    def forward(self, x: Array, b: Any) -> Array:
-        """max(0, x)."""
-        self.kernels.relu(x, b.y)
-        return b.y
-
-    def backward(self, dy: Array, b: Any) -> Array | None:
-        """Dy where y > 0, else 0."""
-        self.kernels.relu_backward(b.y, dy, b.positive)
-        return dy
+    row_name: ClassVar[str] = "relu"
 
 
 @dataclass(eq=False)
-class LeakyReLU(Activation):
+class LeakyReLU(Elementwise):
     """max(βz, z) (notes, chapter 2.2.3). At z = 0 the derivative is taken as β.
 
     Parameters
@@ -120,42 +148,146 @@ class LeakyReLU(Activation):
     ------
     ValueError
         If negative_slope is not in [0, 1).
+
+    Examples
+    --------
+    >>> LeakyReLU(0.2)
+    LeakyReLU(negative_slope=0.2)
     """
 
-    negative_slope: float = 0.01
+    row_name: ClassVar[str] = "leaky_relu"
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if not 0 <= self.negative_slope < 1:
-            raise ValueError(f"negative_slope is {self.negative_slope}: give a number in [0, 1)")
+    negative_slope: float = ROWS["leaky_relu"].option.default
 
     @property
     def suits(self) -> str | Initializer | None:
         """The initial weights that suit it: He's, with the slope."""
         return He(slope=self.negative_slope)
 
+
+@dataclass(eq=False)
+class Tanh(Elementwise):
+    """tanh(z), tanh' = 1 − tanh² (notes, chapter 2.2.2)."""
+
+    row_name: ClassVar[str] = "tanh"
+
+
+@dataclass(eq=False)
+class Sigmoid(Elementwise):
+    """σ(z) = 1 / (1 + exp(−z)), σ' = σ(1 − σ) (notes, chapter 2.2.1). Never overflows."""
+
+    row_name: ClassVar[str] = "sigmoid"
+
+
+@dataclass(eq=False)
+class GELU(Elementwise):
+    """z Φ(z), with the normal distribution's Φ(z) = (1 + erf(z/√2)) / 2.
+
+    Hendrycks & Gimpel, "Gaussian error linear units (GELUs)", 2016, arXiv:1606.08415.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        "tanh": Φ(z) ≈ (1 + tanh(√(2/π) (z + 0.044715 z³))) / 2, the paper's section 2, which is
+        faster on a CPU. The names are PyTorch's.
+
+    Raises
+    ------
+    ValueError
+        If approximate is neither.
+
+    Examples
+    --------
+    >>> GELU(approximate="tanh")
+    GELU(approximate='tanh')
+    """
+
+    row_name: ClassVar[str] = "gelu"
+
+    approximate: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate is {self.approximate!r}: give 'none' or 'tanh'")
+        super().__post_init__()
+
     @property
-    def activation(self) -> ActivationSpec | None:
-        """What the layer before may compute along with its own output."""
-        return ActivationSpec("leaky_relu", self.negative_slope)
+    def row(self) -> Row:
+        """The row of the table."""
+        return ROWS["gelu_tanh" if self.approximate == "tanh" else "gelu"]
 
-    def buffers(
-        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
-        """Return y, where y is positive, and scratch."""
-        b = super().buffers(new, x, overwrite, needs_dx)
-        b.positive = new.rows("positive", self.n_inputs, np.bool_)
-        return b
 
-    def forward(self, x: Array, b: Any) -> Array:
-        """max(βx, x)."""
-        self.kernels.leaky_relu(x, self.negative_slope, b.scratch, b.y)
-        return b.y
+@dataclass(eq=False)
+class SiLU(Elementwise):
+    """z σ(z), also called swish.
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
-        """Dy where y > 0, else β dy."""
-        self.kernels.leaky_relu_backward(b.y, dy, self.negative_slope, b.positive, b.scratch)
-        return dy
+    Elfwing, Uchibe & Doya, "Sigmoid-weighted linear units for neural network function approximation
+    in reinforcement learning", Neural Networks 107, 2018, arXiv:1702.03118.
+    """
+
+    row_name: ClassVar[str] = "silu"
+
+
+@dataclass(eq=False)
+class Mish(Elementwise):
+    """z tanh(log(1 + exp(z))).
+
+    Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020,
+    arXiv:1908.08681. It is computed as z n / (n + 2) with n = w (w + 2) and w = exp(z).
+    """
+
+    row_name: ClassVar[str] = "mish"
+
+
+@dataclass(eq=False)
+class ELU(Elementwise):
+    """Z above 0, α (exp(z) − 1) below.
+
+    Clevert, Unterthiner & Hochreiter, "Fast and accurate deep network learning by exponential
+    linear units (ELUs)", ICLR 2016, arXiv:1511.07289. At z = 0 the derivative is taken as α.
+
+    Parameters
+    ----------
+    alpha : float
+        α, finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If alpha is not.
+
+    Examples
+    --------
+    >>> ELU(0.5)
+    ELU(alpha=0.5)
+    """
+
+    row_name: ClassVar[str] = "elu"
+
+    alpha: float = ROWS["elu"].option.default
+
+
+@dataclass(eq=False)
+class SELU(Elementwise):
+    """λz above 0, λα (exp(z) − 1) below, with λ = 1.0507… and α = 1.6732….
+
+    Klambauer, Unterthiner, Mayr & Hochreiter, "Self-normalizing neural networks", NeurIPS 2017,
+    arXiv:1706.02515: behind LeCun's initial weights, which "auto" gives, outputs tend to mean 0 and
+    variance 1.
+    """
+
+    row_name: ClassVar[str] = "selu"
+
+
+@dataclass(eq=False)
+class Softplus(Elementwise):
+    """log(1 + exp(z)), a smooth ReLU; its derivative is σ(z) = 1 − exp(−y).
+
+    Dugas, Bengio, Bélisle, Nadeau & Garcia, "Incorporating second-order functional knowledge for
+    better option pricing", NIPS 2000.
+    """
+
+    row_name: ClassVar[str] = "softplus"
 
 
 @dataclass(eq=False)
@@ -185,11 +317,9 @@ class Softmax(Activation):
         return dy
 
 
-#: Activations by the names that the command line and model files use.
-ACTIVATIONS: dict[str, type[Activation]] = {
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "tanh": Tanh,
-    "sigmoid": Sigmoid,
+#: What makes the activations, by the names that the command line and model files use.
+ACTIVATIONS: dict[str, Callable[[], Activation]] = {
+    **{kind.row_name: kind for kind in Elementwise.__subclasses__()},
+    "gelu_tanh": partial(GELU, approximate="tanh"),
     "softmax": Softmax,
 }

@@ -17,6 +17,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.select import Backend
+from ..randomness import Purpose, generator
 from .layers import Fill, Layer
 
 #: Where a named array of a layer lies in a flat buffer: layer, name, shape, first element.
@@ -53,6 +54,80 @@ def lay_out(layers: list[Layer], *kinds: str) -> tuple[list[Place], int]:
 def view(flat: Array, shape: tuple[int, ...], start: int) -> Array:
     """Return the view of a flat buffer (…, P) that holds an array (…, *shape)."""
     return flat[..., start : start + math.prod(shape)].reshape(*flat.shape[:-1], *shape)
+
+
+class FlatBuffers:
+    """The arrays of a network's layers, each kind in one flat buffer.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Built; they get views of the buffers.
+    backend : Backend
+        Where the arrays live.
+    leading_shape : tuple of int
+        (k,) for k networks trained at once, else ().
+    dtype : dtype
+        The arrays' type.
+
+    Attributes
+    ----------
+    parameters, gradients, statistics : array, shape (…, P)
+        The buffers: weights first, then the other parameters; running statistics apart.
+    n_weights : int
+        How many elements of `parameters` are weights.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        backend: Backend,
+        leading_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self._layers, self._backend = layers, backend
+        self._leading_shape, self._dtype = leading_shape, dtype
+        self._places, self.n_parameters = lay_out(layers, "weight_shapes", "other_shapes")
+        self.n_weights = lay_out(layers, "weight_shapes")[1]
+        self.parameters, self.gradients = (self._zeros(self.n_parameters) for _ in range(2))
+        for layer, name, shape, start in self._places:
+            layer.parameters[name] = view(self.parameters, shape, start)
+            layer.gradients[name] = view(self.gradients, shape, start)
+        places, size = lay_out(layers, "statistic_shapes")
+        self.statistics = self._zeros(size)
+        for layer, name, shape, start in places:
+            layer.statistics[name] = view(self.statistics, shape, start)
+
+    def _zeros(self, size: int) -> Array:
+        return self._backend.xp.zeros((*self._leading_shape, size), self._dtype)
+
+    def initialize(self, seed: int) -> None:
+        """Set all to the initial values that the layers draw from a seed."""
+        for layer in self._layers:
+            for name, array in (layer.parameters | layer.statistics).items():
+                for place in np.ndindex(*self._leading_shape):
+                    draw = generator(seed, Purpose.WEIGHTS, layer.index, *place)
+                    value = layer.initial(name, draw)
+                    if isinstance(value, np.ndarray):
+                        value = self._backend.asarray(value, self._dtype)
+                    array[place] = value
+
+    def name_parameter(self, i: int) -> str:
+        """Return where an element of `parameters` belongs: layer, name and index.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> net = xn.Network([xn.Linear(8), xn.Linear(3)], loss="mean_squared_error", n_features=4,
+        ...                  device="cpu")
+        >>> net.buffers.name_parameter(33)
+        'layer 1 (Linear), weight[0, 1]'
+        """
+        for layer, name, shape, start in self._places:
+            if start <= i < start + math.prod(shape):
+                place = ", ".join(str(k) for k in np.unravel_index(i - start, shape))
+                return f"layer {layer.index} ({type(layer).__name__}), {name}[{place}]"
+        raise IndexError(f"there is no parameter {i}: there are {self.n_parameters}")
 
 
 class Workspace:

@@ -13,7 +13,11 @@ The contract, for whoever adds a layer:
   input, or None where nobody needs it. It may use up ``dy``.
 - A layer with an ``activation`` is elementwise; the layer before it may compute it, if that
   ``fuses_activation``: it then finds it as ``b.activation`` in its buffers, which is `IDENTITY`
-  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU.
+  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU. Where the
+  activation's derivative is computed from its input, ``forward`` writes that to ``b.z``, which is
+  None otherwise; ``b.kept`` is what ``backward`` gives the kernels: ``b.z`` or ``b.y``.
+- A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
+  it only the next one may write over it.
 - What its constructor takes is fixed once it is in a network.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
@@ -21,6 +25,7 @@ The contract, for whoever adds a layer:
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
@@ -29,9 +34,11 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from .._typing import Array
-from ..backends.reference import ActivationSpec, Kernels, Mask, dropout_work
+from ..backends.activations import ActivationSpec, Mask
+from ..backends.reference import Kernels, dropout_work
 from ..checks import check_count, check_fields, check_positive
 from ..randomness import GAMMA, Purpose, word
+from ..registry import Registered, Registry, describe
 from . import initializers
 from .initializers import Initializer
 
@@ -57,8 +64,11 @@ class Allocator(Protocol):
 
 
 @dataclass(eq=False)
-class Layer:
+class Layer(Registered):
     """The base of all layers: a function of its input without parameters.
+
+    A subclass, a dataclass of its options, gives `forward` and `backward`; the module's docstring
+    has the contract. Model files know it by its class's name, wherever it has been defined.
 
     Attributes
     ----------
@@ -68,7 +78,51 @@ class Layer:
         Whether a bias in the linear layer before it would be idle.
     min_batch : int
         The fewest examples that a training batch may have.
+
+    Raises
+    ------
+    TypeError
+        When a class is defined: if the library has a layer of its name, or it has an ``__init__``.
+
+    Examples
+    --------
+    A layer of one's own, y = x + a sin x. What ``backward`` needs, ``forward`` leaves in buffers of
+    its own; the array ``b.y`` may not be x, which ``backward`` reads:
+
+    >>> import os, tempfile
+    >>> import numpy as np, xpnet as xn
+    >>> @dataclass(eq=False)
+    ... class Ripple(xn.Layer):
+    ...     height: float = 0.5
+    ...     def buffers(self, new, x, overwrite, needs_dx):
+    ...         return SimpleNamespace(y=new.rows("y", self.n_inputs),
+    ...                                slope=new.rows("slope", self.n_inputs))
+    ...     def forward(self, x, b):
+    ...         xp = self.kernels.xp
+    ...         xp.cos(x, out=b.slope)
+    ...         xp.multiply(b.slope, self.height, out=b.slope)
+    ...         xp.add(b.slope, 1.0, out=b.slope)
+    ...         xp.sin(x, out=b.y)
+    ...         xp.multiply(b.y, self.height, out=b.y)
+    ...         xp.add(b.y, x, out=b.y)
+    ...         return b.y
+    ...     def backward(self, dy, b):
+    ...         self.kernels.xp.multiply(dy, b.slope, out=dy)
+    ...         return dy
+    >>> net = xn.Network([xn.Linear(8), Ripple(0.3), xn.Linear(1)], loss="mean_squared_error",
+    ...                  n_features=3, device="cpu", dtype="float64")
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)); y = X.sum(axis=1)
+    >>> xn.check_gradients(net, X[:5], y[:5]) < 1e-7
+    True
+    >>> history = xn.Trainer(net, xn.Adam(0.01)).fit(X, y, batch_size=20, epochs=20)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "net.safetensors"))
+    ...     again = xn.load(os.path.join(folder, "net.safetensors"), device="cpu")
+    >>> again.layers[1], bool((again.predict(X) == net.predict(X)).all())
+    (Ripple(height=0.3), True)
     """
+
+    registry: ClassVar[Registry[Layer]] = Registry("layer")
 
     keeps_output: ClassVar[bool] = False
     absorbs_bias: ClassVar[bool] = False
@@ -126,9 +180,14 @@ class Layer:
         return False
 
     def config(self) -> dict[str, Any]:
-        """Return the layer as JSON-ready data: its type and its constructor's arguments."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return {"type": type(self).__name__, **values}
+        """Return the layer as JSON-ready data: its type and its options.
+
+        Raises
+        ------
+        TypeError
+            If a file can't hold an option.
+        """
+        return describe(self)
 
     def connect(self, seed: int, key: Array) -> None:
         """Learn the run's seed, and the array that holds the key of the step: for random layers."""
@@ -181,17 +240,17 @@ class Layer:
         """Return the buffers for predicting ``new.n`` examples."""
         return self.buffers(new, x, overwrite, needs_dx=False)
 
+    @abstractmethod
     def forward(self, x: Array, b: Any) -> Array:
         """Return the output for a batch, as in training."""
-        raise NotImplementedError
 
     def infer(self, x: Array, b: Any) -> Array:
         """Return the output for a batch, as in prediction."""
         return self.forward(x, b)
 
+    @abstractmethod
     def backward(self, dy: Array, b: Any) -> Array | None:
         """Write the gradients and return the one with respect to the input."""
-        raise NotImplementedError
 
 
 def _distance(cls: type, name: str) -> int:
@@ -236,11 +295,6 @@ class Linear(Layer):
             raise TypeError(f"bias is {self.bias!r}: give True, False or None")
         if not (isinstance(self.init, str) and self.init == "auto"):
             self.init = initializers.resolve(self.init)
-
-    def config(self) -> dict[str, Any]:
-        """Return the layer as JSON-ready data."""
-        init = initializers.to_config(self.init)
-        return {"type": "Linear", "n_outputs": self.n_outputs, "bias": self.bias, "init": init}
 
     @property
     def suits(self) -> str | Initializer | None:
@@ -298,13 +352,13 @@ class Linear(Layer):
     def forward(self, x: Array, b: Any) -> Array:
         """f(X Wᵀ + b), where f is the activation that the network fused with the layer, if any."""
         b.x = x
-        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation)
+        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation, b.z)
         return b.y
 
     def backward(self, dy: Array, b: Any) -> Array | None:
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
         self.kernels.linear_backward(
-            dy, b.y, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
+            dy, b.kept, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
         )
         return b.dx
 
@@ -411,6 +465,7 @@ class BatchNorm(Layer):
             b.x_hat,
             b.y,
             b.activation,
+            b.z,
         )
         k.running_average(self._mean, b.mean, 1.0, self.momentum, b.row)
         k.running_average(self._variance, b.variance, b.unbiased, self.momentum, b.row)
@@ -435,7 +490,7 @@ class BatchNorm(Layer):
         """Write ∂γ and ∂β, return ∂x. It uses x̂ up: one backward for each forward."""
         self.kernels.batch_norm_backward(
             dy,
-            b.y,
+            b.kept,
             b.x_hat,
             self._gamma,
             b.inverse_deviation,

@@ -7,33 +7,116 @@ and what counts as an error.
 
 from __future__ import annotations
 
+import re
+from abc import abstractmethod
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .._typing import Array
+from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
 from ..data.labels import is_numeric, is_whole, these_values
+from ..registry import Registered, Registry, describe
 from .layers import Allocator
 
 
-class Loss:
-    """The base of the losses.
+@dataclass(frozen=True)
+class Loss(Registered):
+    """The base of the losses: subclass it, as a frozen dataclass of its options, for one's own.
+
+    `compute` writes the mean loss and its gradient with respect to z; `decide` makes predictions of
+    z; `error_sum` over `error_count` is the error that histories and `Network.evaluate` show.
+    `targets` checks labels and says how they are stored (together with `target_shape` and
+    `target_dtype`): as (n, n_outputs) numbers in the network's dtype, if it is not overridden.
+    `probabilities` is for losses that know any, and `buffers` for those that need more room.
+
+    A loss that is defined has a name, by which a `Network` and model files know it: "log_cosh" for
+    ``LogCosh``. All its methods run on whichever device the network is on; those that get ``k`` or
+    ``xp`` find its array functions there.
 
     Attributes
     ----------
     name : str
-        What a `Network` calls it.
+        What a `Network` calls it; the class's name in lower case with underscores, if the class
+        gives none.
     output_activation : str
         The layer type that may not come last, because the loss applies it itself.
     of_classes : bool
         Whether labels are classes, not values.
+
+    Raises
+    ------
+    TypeError
+        When a class is defined: if the library has a loss of its name, or it has an ``__init__``.
+
+    Examples
+    --------
+    A loss of one's own, log cosh(z − y) summed over the outputs, with the error of the mean squared
+    error; it is used by its name, or with options as an object:
+
+    >>> import os, tempfile
+    >>> import numpy as np, xpnet as xn
+    >>> @dataclass(frozen=True)
+    ... class LogCosh(xn.MeanSquaredError):
+    ...     weight: float = 1.0
+    ...     def compute(self, k, z, y, example_weight, b):
+    ...         xp = k.xp
+    ...         xp.subtract(z, y, out=b.dz)
+    ...         xp.cosh(b.dz, out=b.terms)
+    ...         xp.log(b.terms, out=b.terms)
+    ...         xp.multiply(b.terms, self.weight * example_weight, out=b.terms)
+    ...         xp.sum(b.terms, axis=(-2, -1), out=b.loss)
+    ...         xp.tanh(b.dz, out=b.dz)
+    ...         xp.multiply(b.dz, self.weight * example_weight, out=b.dz)
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)); y = X.sum(axis=1)
+    >>> net = xn.Network([xn.Linear(1)], loss=LogCosh(2.0), n_features=3, device="cpu",
+    ...                  dtype="float64")
+    >>> xn.check_gradients(net, X[:5], y[:5]) < 1e-7
+    True
+    >>> history = xn.Trainer(net, xn.Adam(0.1)).fit(X, y, batch_size=20, epochs=30)
+    >>> bool(net.evaluate(X, y)["error"] < 0.01)
+    True
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "net.safetensors"))
+    ...     xn.load(os.path.join(folder, "net.safetensors"), device="cpu").loss
+    LogCosh(weight=2.0)
+    >>> xn.Network([xn.Linear(1)], loss="log_cosh", n_features=3, device="cpu").loss
+    LogCosh(weight=1.0)
     """
 
-    name: ClassVar[str]
+    registry: ClassVar[Registry[Loss]] = Registry("loss", spell=lambda cls: cls.name)
+
+    name: ClassVar[str] = ""
     output_activation: ClassVar[str] = ""
     of_classes: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give the class its name, and enter the registry."""
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        super().__init_subclass__(**options)
+
+    def config(self) -> str | dict[str, Any]:
+        """Return the loss as JSON-ready data: its name, and its options unless all are defaults."""
+        data = describe(self)
+        is_default = all(getattr(self, f.name) == f.default for f in fields(self) if f.init)
+        return self.name if is_default else data
+
+    @classmethod
+    def from_config(cls, data: Any) -> Loss:
+        """Return the loss that `config` described.
+
+        Raises
+        ------
+        UnknownNameError
+            If it has not been defined.
+        KeyError, TypeError, ValueError
+            If the data are no such description.
+        """
+        return cls.registry.build({"type": data} if isinstance(data, str) else data)
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
         """Return the buffers for a batch: dz, the loss, and scratch."""
@@ -100,9 +183,25 @@ class Loss:
         self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
         return b.dz
 
+    @abstractmethod
     def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Call the kernel."""
-        raise NotImplementedError
+        """Write the loss to ``b.loss`` and its gradient to ``b.dz``.
+
+        Parameters
+        ----------
+        k : Kernels
+            The backend's kernels; ``k.xp`` is its array namespace.
+        z : array, shape (…, n, n_outputs)
+            The network's output.
+        y : array
+            The labels as `targets` stored them.
+        example_weight : float or array, shape (n, 1)
+            How much each example counts; over the batch it adds up to 1.
+        b : SimpleNamespace
+            What `buffers` returned: ``dz`` and ``terms`` have the shape of z, ``row`` and ``other``
+            (…, n, 1), ``loss`` (…); what they held before is no matter. Neither z nor y may be
+            written to.
+        """
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """Return what z says of the classes' probabilities; z is used up.
@@ -114,19 +213,20 @@ class Loss:
         """
         raise ValueError(f"{self.name} has no probabilities: use predict")
 
+    @abstractmethod
     def decide(self, xp: Any, z: Array) -> Array:
-        """Return the predictions: classes or values."""
-        raise NotImplementedError
+        """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""
 
+    @abstractmethod
     def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return what a batch adds to the error, before `error_count` divides it: a scalar."""
-        raise NotImplementedError
 
     def error_count(self, xp: Any, y: Array) -> float:
         """Return what the sum of mistakes is divided by: the number of examples."""
         return float(y.shape[0])
 
 
+@dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
     """−1/n Σ log softmax(z)_y for classes 0 … m−1 (notes, chapters 2.2.4 and 3).
 
@@ -134,7 +234,6 @@ class SoftmaxCrossEntropy(Loss):
     log Σ exp(z − max z): finite unless logits differ by more than the largest number there is.
     """
 
-    name = "softmax_cross_entropy"
     output_activation = "Softmax"
 
     def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
@@ -204,6 +303,7 @@ class SoftmaxCrossEntropy(Loss):
         return xp.sum(xp.argmax(z, axis=-1) != y, axis=-1)
 
 
+@dataclass(frozen=True)
 class SigmoidCrossEntropy(Loss):
     """−1/n Σ [y log σ(z) + (1 − y) log(1 − σ(z))], the log-loss (notes, chapter 1).
 
@@ -213,7 +313,6 @@ class SigmoidCrossEntropy(Loss):
     is wrong.
     """
 
-    name = "sigmoid_cross_entropy"
     output_activation = "Sigmoid"
 
     def targets(
@@ -235,7 +334,7 @@ class SigmoidCrossEntropy(Loss):
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
-        k.sigmoid(z, z)
+        k.activation(SIGMOID, z, z)
         return z
 
     def decide(self, xp: Any, z: Array) -> Array:
@@ -247,6 +346,7 @@ class SigmoidCrossEntropy(Loss):
         return xp.sum(xp.any((z >= 0) != (y > 0), axis=-1), axis=-1)
 
 
+@dataclass(frozen=True)
 class MeanSquaredError(Loss):
     """1/n Σ (z − y)², summed over the outputs; its gradient is 2 (z − y) / n.
 
@@ -254,7 +354,6 @@ class MeanSquaredError(Loss):
     better than the mean.
     """
 
-    name = "mean_squared_error"
     of_classes = False
 
     #: What (z − y)² is multiplied by.
@@ -278,24 +377,23 @@ class MeanSquaredError(Loss):
         return float(xp.sum(around)) or float("nan")
 
 
+@dataclass(frozen=True)
 class HalfSquaredError(MeanSquaredError):
     """1/2n Σ (z − y)², summed over the outputs; its gradient is (z − y) / n.
 
     It is in the scale of scikit-learn's MLPRegressor; the error is that of `MeanSquaredError`.
     """
 
-    name = "half_squared_error"
     scale = 0.5
 
 
+@dataclass(frozen=True)
 class PoissonDeviance(MeanSquaredError):
     """1/n Σ [exp(z) − yz + y log y − y] for counts y ≥ 0, half the mean Poisson deviance.
 
     The prediction is exp(z), the expected count; the gradient is (exp(z) − y) / n. The error is the
     share of variance that exp(z) leaves unexplained.
     """
-
-    name = "poisson_deviance"
 
     def targets(
         self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -322,13 +420,19 @@ class PoissonDeviance(MeanSquaredError):
         return super().error_sum(xp, xp.exp(z), y)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind
-    for kind in (
-        SoftmaxCrossEntropy,
-        SigmoidCrossEntropy,
-        MeanSquaredError,
-        HalfSquaredError,
-        PoissonDeviance,
-    )
-}
+def resolve(loss: str | Loss) -> Loss:
+    """Return a loss, by its name or as it is.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str) or loss not in Loss.registry:
+        known = ", ".join(Loss.registry)
+        raise ValueError(
+            f"loss is {loss!r}: give one of {known}, or an object such as MeanSquaredError()"
+        )
+    return Loss.registry[loss]()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .layers import BatchNorm, Dropout, Layer, Linear
-from .losses import LOSSES, Loss, SigmoidCrossEntropy
+from .losses import Loss, SigmoidCrossEntropy
 
 
 def hidden_stack(
@@ -54,7 +54,7 @@ bias=None, init='auto')]
 
 def losses_for(of_classes: bool) -> dict[str, type[Loss]]:
     """Return the losses for labels that are classes, or for values, by name."""
-    return {name: kind for name, kind in LOSSES.items() if kind.of_classes == of_classes}
+    return {name: kind for name, kind in Loss.registry.items() if kind.of_classes == of_classes}
 
 
 def units_for(loss: Loss, n_classes: int) -> int:

@@ -30,9 +30,10 @@ from ..data.augmentation import Augmentation
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..nn.losses import Loss, PoissonDeviance
 from ..nn.network import Network
+from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
-from ..train.trainer import Callback, Trainer
+from ..train.trainer import Trainer
 from .features import Features, check_rows
 from .model import Model
 from .readers import Dataset

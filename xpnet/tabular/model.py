@@ -147,7 +147,9 @@ def _plain(network: Network) -> Target:
     if not network.loss.of_classes:
         return Target("regression", None, [0.0] * m, [1.0] * m, m)
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
-    task = tasks[network.loss.name]
+    task = tasks.get(network.loss.name)
+    if task is None:
+        raise ValueError(f"its loss is {network.loss.name}: use xpnet.load in Python")
     if task == "binary" and network.n_outputs > 1:
         raise ValueError(f"it has {network.n_outputs} sigmoid outputs: use xpnet.load in Python")
     return Target(task, list(range(max(network.n_outputs, 2))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +13,16 @@ from ..nn.layers import Layer
 from ..nn.losses import Loss
 from ..nn.stacks import hidden_stack
 from ..optim import schedules
-from ..optim.optimizers import OPTIMIZERS, Optimizer
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule
 from . import specs
 from .target import Target
 
 #: The batch size if nobody says, or all of a smaller training set; and for how many epochs.
 BATCH_SIZE, EPOCHS = 64, 30
 
-#: A schedule on the command line, and the class it stands for: InverseTime is inverse-time.
-SCHEDULES: dict[str, type[schedules.OwnSchedule]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind
-    for kind in schedules.OwnSchedule.__subclasses__()
-}
-
-#: Each with options, as ``xpnet info --schedules`` shows them.
+#: Schedules on the command line, NAME or NAME:KEY=VALUE,…: each with options, as
+#: ``xpnet info --schedules`` shows them.
 SCHEDULE_EXAMPLES = {
     "constant": "constant",
     "inverse-time": "inverse-time:decay=0.1",
@@ -35,6 +30,11 @@ SCHEDULE_EXAMPLES = {
     "inverse-square-root": "inverse-square-root",
     "piecewise": "piecewise:30=0.03,60=0.01",
     "cosine": "cosine:warm_up=10",
+}
+
+#: The classes that they stand for.
+SCHEDULES: dict[str, type[Schedule]] = {
+    name: Schedule.registry[name.title().replace("-", "")] for name in SCHEDULE_EXAMPLES
 }
 
 #: A transform on the command line: NAME or NAME:VALUE, and the class it stands for.
@@ -119,13 +119,14 @@ class Settings:
         ValueError
             If a name or option is not known or a number out of range.
         """
+        known = Optimizer.registry
         name, rate = self.optimizer.partition(":")[0], self.learning_rate
         if rate is None:
-            rate = check_name(name, OPTIMIZERS, "optimizer")().rate(0, 0.0)
+            rate = check_name(name, known, "optimizer")().rate(0, 0.0)
         # Refuses a rate that no schedule could mend.
-        specs.make(self.optimizer, OPTIMIZERS, "optimizer", learning_rate=rate)
+        specs.make(self.optimizer, known, "optimizer", learning_rate=rate)
         schedule = parse_schedule(self.schedule, rate, epochs, batches)
-        return specs.make(self.optimizer, OPTIMIZERS, "optimizer", learning_rate=schedule)
+        return specs.make(self.optimizer, known, "optimizer", learning_rate=schedule)
 
     def make_loss(self, target: Target) -> Loss:
         """Return the loss that is asked for, or that fits the target.
@@ -168,7 +169,7 @@ class Settings:
         )
 
 
-def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> schedules.Schedule:
+def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Schedule:
     """Return the schedule that a text describes, from a highest rate on.
 
     Parameters
@@ -203,7 +204,7 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> sch
         if kind is schedules.Cosine:
             steps = options.get("per") == "step"
             options.setdefault("total", float(epochs * batches if steps else epochs))
-        schedule: schedules.Schedule = kind(rate, **options)
+        schedule: Schedule = kind(rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
         raise ValueError(f"schedule is {text!r}: {error}") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from ..checks import check_name
@@ -14,7 +15,7 @@ T = TypeVar("T")
 READERS: dict[str, Any] = {"float": float, "int": int, "bool": {"true": True, "false": False}.get}
 
 
-def make(text: str, kinds: Mapping[str, type[T]], what: str, **given: Any) -> T:
+def make(text: str, kinds: Mapping[str, Callable[..., T]], what: str, **given: Any) -> T:
     """Return what a text describes.
 
     Parameters
@@ -22,7 +23,8 @@ def make(text: str, kinds: Mapping[str, type[T]], what: str, **given: Any) -> T:
     text : str
         NAME or NAME:KEY=VALUE,…
     kinds : dict of str to class
-        The known names; the options of a class are its fields, as a dataclass.
+        The known names; the options of a class are its fields, as a dataclass, but for those that a
+        `functools.partial` has set.
     what : str
         What it is, for messages.
     **given
@@ -35,10 +37,10 @@ def make(text: str, kinds: Mapping[str, type[T]], what: str, **given: Any) -> T:
 
     Examples
     --------
-    >>> from xpnet.optim.optimizers import OPTIMIZERS
-    >>> make("rmsprop:beta=0.8", OPTIMIZERS, "optimizer", learning_rate=0.01)
+    >>> from xpnet.optim.optimizers import Optimizer
+    >>> make("rmsprop:beta=0.8", Optimizer.registry, "optimizer", learning_rate=0.01)
     RMSProp(learning_rate=0.01, beta=0.8, eps=1e-08)
-    >>> make("sgd:beta=0.8", OPTIMIZERS, "optimizer", learning_rate=0.01)
+    >>> make("sgd:beta=0.8", Optimizer.registry, "optimizer", learning_rate=0.01)
     Traceback (most recent call last):
     ValueError: optimizer is 'sgd:beta=0.8': beta is no option of it; there are momentum, nesterov
     """
@@ -50,9 +52,11 @@ def make(text: str, kinds: Mapping[str, type[T]], what: str, **given: Any) -> T:
         raise ValueError(f"{what} is {text!r}: {error}") from error
 
 
-def read_options(text: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def read_options(text: str, kind: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a class that a text KEY=VALUE,… gives, or raise a ValueError."""
-    known = {f.name: f.type for f in fields(kind) if f.init} if is_dataclass(kind) else {}
+    cls = kind.func if isinstance(kind, partial) else kind
+    given = {**given, **(kind.keywords if isinstance(kind, partial) else {})}
+    known = {f.name: f.type for f in fields(cls) if f.init} if is_dataclass(cls) else {}
     names = [name for name in known if name not in given]
     options = {}
     for item in filter(None, text.split(",")):

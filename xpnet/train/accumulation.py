@@ -39,10 +39,8 @@ class GradientAccumulation:
     def using(self, micro_batches: int | str) -> Iterator[None]:
         """Take so many micro-batches meanwhile; "auto": one, and more where that doesn't fit."""
         splits = micro_batches == "auto"
-        self.count, self.splits = (
-            1 if splits else check_count(micro_batches, "micro_batches"),
-            splits,
-        )
+        count = 1 if splits else check_count(micro_batches, "micro_batches")
+        self.count, self.splits = count, splits
         try:
             yield
         finally:
@@ -58,14 +56,14 @@ class GradientAccumulation:
         return [i * n // count for i in range(count + 1)]
 
     def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None) -> Array:
-        """Do what `Network.loss_and_gradient` does, by micro-batches.
+        """Do what `Passes.loss_and_gradient` does, by micro-batches.
 
         The result is the same to rounding, but that batch norm takes each one's statistics, and
         dropout draws other masks.
         """
         net = self._network
         if self.count == 1:
-            return net.loss_and_gradient(x, y, example_weight)
+            return net.passes.loss_and_gradient(x, y, example_weight)
         xp, n = net.backend.xp, x.shape[-2]
         if self._sum is None:
             self._sum, self._loss = (
@@ -76,7 +74,7 @@ class GradientAccumulation:
         self._sum[...] = 0.0
         self._loss[...] = 0.0
         for a, b in pairwise(self._edges(n)):
-            loss = net.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
+            loss = net.passes.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
             xp.add(self._sum, net.gradients, out=self._sum)
             xp.add(self._loss, loss, out=self._loss)
             # Other masks in the next one; the next step sets the key anew.

@@ -12,9 +12,10 @@ from ..checks import check_count, check_flag, check_not_negative
 from ..data.batches import Batches
 from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
+from .callback import Callback
 from .checkpoints import describe
 from .history import DivergedError, History
-from .trainer import Callback, Trainer
+from .trainer import Trainer
 
 
 class EarlyStopping(Callback):

@@ -12,10 +12,10 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..backends.select import Backend
 from ..checks import check_count
@@ -131,15 +131,21 @@ def newest(path: str | os.PathLike[str]) -> Newest:
     return newest
 
 
-class Trained(Protocol):
-    """What a manager asks of a trainer."""
+class Run(Protocol):
+    """What a manager asks of a fit."""
 
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Updates made so far."""
 
-    def state(self) -> dict[str, Any]:
+    @property
+    def trainer(self) -> Any:
+        """Whose fit it is."""
+
+    def tree(self) -> dict[str, Any]:
         """Return all that its further training depends on."""
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_tree(self, tree: dict[str, Any]) -> None:
         """Take it back."""
 
     def is_sound(self) -> bool:
@@ -157,27 +163,38 @@ class Stateful(Protocol):
 
 
 class NullCheckpointManager:
-    """What a fit without checkpoints calls: nothing comes of it."""
+    """What a fit without checkpoints calls: nothing comes of it.
+
+    Attributes
+    ----------
+    watches : bool
+        Whether `after_step` wants to be called.
+    """
+
+    watches: ClassVar[bool] = False
 
     def __init__(self) -> None:
         #: What the run is set to, once that is known.
         self.run: dict[str, Any] = {}
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], dict[str, Any]],
+        data: dict[str, Any],
+        callbacks: Sequence[Stateful],
     ) -> None:
         """Learn what the run is."""
 
-    def restore(self, trainer: Trained, epochs: int) -> None:
-        """Bring a trainer to where it is to go on."""
+    def restore(self, fit: Run, epochs: int) -> None:
+        """Bring a fit to where it goes on."""
 
-    def begin(self, trainer: Trained) -> None:
+    def begin(self, fit: Run) -> None:
         """Begin, or go on."""
 
-    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+    def after_step(self, fit: Run, interrupted: bool) -> None:
         """Do something after a step that is not the last of its epoch."""
 
-    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
         """Do something after an epoch."""
 
 
@@ -225,6 +242,8 @@ class CheckpointManager(NullCheckpointManager):
         If it is to go on, and none is whole.
     """
 
+    watches = True
+
     def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
         super().__init__()
         self._options, self._backend = checkpoints, backend
@@ -260,14 +279,17 @@ class CheckpointManager(NullCheckpointManager):
             raise _unreadable(self._last, error) from error
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], dict[str, Any]],
+        data: dict[str, Any],
+        callbacks: Sequence[Stateful],
     ) -> None:
         """See that a checkpoint goes with the run at hand, or learn what the run is.
 
         Parameters
         ----------
-        run : dict
-            What the run is set to.
+        describe_run : function
+            Returns what the run is set to.
         data : dict
             Its arrays, or None, by what they are called.
         callbacks : sequence
@@ -275,6 +297,8 @@ class CheckpointManager(NullCheckpointManager):
 
         Raises
         ------
+        TypeError
+            If an option of the network's can't be written.
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
         OSError
@@ -296,7 +320,7 @@ class CheckpointManager(NullCheckpointManager):
             for name, array in data.items()
         }
         # As it comes from the file, in which tuples are lists.
-        run = describe({**run, "callbacks": told, **prints})
+        run = describe({**describe_run(), "callbacks": told, **prints})
         if self.tree is not None:
             if found := list(differences(run, self.run)):
                 raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")
@@ -312,8 +336,8 @@ class CheckpointManager(NullCheckpointManager):
         except OSError as error:
             raise _refused(self._path, error) from error
 
-    def restore(self, trainer: Trained, epochs: int) -> None:
-        """Bring a trainer to where the checkpoint was made, if there is one to go on from.
+    def restore(self, fit: Run, epochs: int) -> None:
+        """Bring a fit to where the checkpoint was made, if there is one to go on from.
 
         Raises
         ------
@@ -328,7 +352,7 @@ class CheckpointManager(NullCheckpointManager):
             state = self.tree["trainer"]
             made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
             if made <= epochs:
-                trainer.load_state(state)
+                fit.load_tree(state)
         except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
@@ -337,7 +361,7 @@ class CheckpointManager(NullCheckpointManager):
                 "more"
             )
 
-    def begin(self, trainer: Trained) -> None:
+    def begin(self, fit: Run) -> None:
         """Give the callbacks their states back, or write the first checkpoint.
 
         Raises
@@ -347,51 +371,51 @@ class CheckpointManager(NullCheckpointManager):
         OSError
             If it can't be written: better now than when there is something to lose.
         """
-        self._looked_at = trainer.steps
+        self._looked_at = fit.steps
         if self.tree is not None:
             try:
                 for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
-                    callback.load_state(trainer, state)
+                    callback.load_state(fit.trainer, state)
             except NOT_A_STATE as error:
                 raise _unreadable(self._last, error) from error
             self.tree = None  # its arrays were copied
             return
         try:
-            self._write(trainer)
+            self._write(fit)
         except OSError as error:
             raise _refused(self._path, error) from error
 
-    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+    def after_step(self, fit: Run, interrupted: bool) -> None:
         """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted."""
-        is_due = self._is_due(trainer.steps)
+        is_due = self._is_due(fit.steps)
         if interrupted or is_due:
-            self._try_to_write(trainer)
+            self._try_to_write(fit)
 
-    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
         """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last."""
         figure = row.get("dev_loss", row["train_loss"])
-        is_due = self._is_due(trainer.steps)
+        is_due = self._is_due(fit.steps)
         better = self._best is None or figure < self._best["figure"]
         if better and math.isfinite(figure):
-            self._best = {"figure": figure, "file": self._folder.name(trainer.steps)}
+            self._best = {"figure": figure, "file": self._folder.name(fit.steps)}
         elif not (final or self._options.every is None or is_due):
             return
-        self._try_to_write(trainer)
+        self._try_to_write(fit)
 
     def _is_due(self, step: int) -> bool:
         """Return whether the steps since the last look have passed a multiple of `every`."""
         every, looked_at, self._looked_at = self._options.every, self._looked_at, step
         return every is not None and step // every > looked_at // every
 
-    def _try_to_write(self, trainer: Trained) -> None:
+    def _try_to_write(self, fit: Run) -> None:
         """Write a checkpoint, or warn that it could not be written: once, until one can be again.
 
         Of a training that has diverged none is written; it will soon notice itself.
         """
-        if not trainer.is_sound():
+        if not fit.is_sound():
             return
         try:
-            self._write(trainer)
+            self._write(fit)
             self._failing = False
         except (OSError, MemoryError) as error:
             if not self._failing:
@@ -402,19 +426,19 @@ class CheckpointManager(NullCheckpointManager):
                 warnings.warn(message, UserWarning, stacklevel=2)
             self._failing = True
 
-    def _write(self, trainer: Trained) -> None:
+    def _write(self, fit: Run) -> None:
         options = self._options
         tree = {
             "run": self.run,
             "machine": self._machine,
             "best": self._best,
             "written": {"every": options.every, "keep": options.keep, "about": options.about},
-            "trainer": trainer.state(),
+            "trainer": fit.tree(),
             "callbacks": [callback.state() for callback in self._callbacks],
         }
         arrays, document = pack(tree, self._backend)
         best = None if self._best is None else self._best["file"]
-        self._last = self._folder.write(trainer.steps, arrays, document, best)
+        self._last = self._folder.write(fit.steps, arrays, document, best)
 
 
 def _nothing(path: Path) -> str:

@@ -25,10 +25,11 @@ from parity import (
 )
 
 import xpnet as xn
+from xpnet.backends.activations import ActivationSpec, Mask
 from xpnet.backends.cuda import launch
 from xpnet.backends.cuda.kernels import CudaKernels
 from xpnet.backends.cuda.launch import MOST_BLOCKS, definitions, source
-from xpnet.backends.reference import ActivationSpec, Kernels, Mask
+from xpnet.backends.reference import Kernels
 
 nvrtc = None
 try:
@@ -345,7 +346,7 @@ def test_so_is_a_mask_that_is_joined(where, m, dtype):
     assert (work.lanes == mask.threshold).any()
     x, w, b = np.zeros((500, 2), dtype), np.zeros((2, m), dtype), np.ones((1, m), dtype)
     with where.active():
-        activation = on_device(where, ActivationSpec("relu", mask.scale, mask))
+        activation = on_device(where, ActivationSpec("relu", mask=mask))
         *given, out = (where.asarray(a) for a in (x, w, b, z))
         where.kernels.linear(*given, out, activation)
     np.testing.assert_array_equal(where.to_host(out), expected)

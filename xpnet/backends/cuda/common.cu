@@ -39,32 +39,43 @@ template <int W> __device__ inline void store(real* p, const Vec<W>& vec) {
     *reinterpret_cast<Vec<W>*>(p) = vec;
 }
 
-// -- activations, numbered as in kernels.py ----
+// -- activations: the cases of the switches are made from the table of them ----
+
+// Those that call functions such as exp, which take long in any case: one copy of each suffices.
+__device__ __noinline__ real call_forward(int kind, real option, real z) {
+    real y = z;
+    switch (kind) { FORWARD_CALLS }
+    return y;
+}
+
+// `kept` is the output y or the input z, as the kind asks for.
+__device__ __noinline__ real call_backward(int kind, real option, real dy, real kept) {
+    switch (kind) { BACKWARD_CALLS }
+    return dy;
+}
 
 struct Activation {
-    index kind;
-    real slope;  // of the way back: that of ReLU above 0, of leaky ReLU below
+    int kind;
+    real option;
+    real scale;  // what dropout multiplies by what it does not drop
 
     // f(z); NaN stays NaN.
     __device__ real operator()(real z) const {
+        real y = z;
         switch (kind) {
-            case 1: return z < 0 ? real(0) : z;
-            case 2: return z < 0 ? slope * z : z;
-            case 3: return tanh(z);
-            case 4: return real(1) / (real(1) + exp(-z));
-            default: return z;
+            FORWARD_CASES
+            default: y = call_forward(kind, option, z);
         }
+        return y;
     }
 
-    // dy f'(y), from the output y.
-    __device__ real back(real dy, real y) const {
+    // dy f', from what `call_backward` is given.
+    __device__ real back(real dy, real kept) const {
         switch (kind) {
-            case 1: return y > 0 ? slope * dy : real(0);
-            case 2: return y > 0 ? dy : slope * dy;
-            case 3: return dy * (real(1) - y * y);
-            case 4: return dy * (y * (real(1) - y));
-            default: return dy;
+            BACKWARD_CASES
+            default: dy = call_backward(kind, option, dy, kept);
         }
+        return scale * dy;
     }
 };
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..._typing import Array
-from ..reference import IDENTITY, ActivationSpec
+from ..activations import IDENTITY, ActivationSpec
 from .cublas import (
     STATUS,
     TRANSPOSED,
@@ -257,6 +257,7 @@ class EpilogueKernels(CudaKernels):
         bias: Array | None,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """One pass."""
         known = (out.dtype.char, activation.name) in self._right and activation.mask is None
@@ -264,7 +265,7 @@ class EpilogueKernels(CudaKernels):
         if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
             x, weight_t, bias, out, activation.name == "relu"
         ):
-            super().linear(x, weight_t, bias, out, activation)
+            super().linear(x, weight_t, bias, out, activation, z)
 
     def prove(self, to_host: Callable[[Array], Array]) -> None:
         """Let each epilogue compute what is known; those that err are not used, which is logged."""

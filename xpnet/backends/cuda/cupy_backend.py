@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 
 from ..._typing import Array
-from ..capture import CapturedStep, call
+from ..capture import CapturedStep
 from ..reference import Kernels
 from .bfloat16 import Bfloat16Kernels
 from .cublas import Cublas, load
@@ -46,6 +46,7 @@ class CupyBackend:
         self.kernels = Kernels(cupy)
         if fused:
             self.kernels = open_kernels(precision, self.active(), self.to_host)
+        self.kernels.erf = _erf
 
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
@@ -104,7 +105,10 @@ class CupyBackend:
         return bool(1.25 * nbytes <= free)
 
     def replay(
-        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
+        self,
+        function: Callable[..., Any],
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
@@ -112,10 +116,10 @@ class CupyBackend:
         reference is run as it is.
         """
         if not self._fused:
-            return call
+            return function
         if not hasattr(self._local, "recorder"):
             self._local.recorder = CupyRecorder()
-        return CapturedStep(self._local.recorder, state, fresh)
+        return CapturedStep(self._local.recorder, function, state, fresh)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
@@ -188,6 +192,12 @@ class _Place:
         self.device = cupy.empty(shape, dtype)
         self.read, self.copied = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         self.read.record()  # who had this memory before may still be at work on it
+
+
+def _erf(x: Array, out: Array) -> None:
+    from cupyx.scipy.special import erf
+
+    erf(x, out)
 
 
 def open_kernels(

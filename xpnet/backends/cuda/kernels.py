@@ -17,18 +17,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..._typing import Array, Namespace
-from ..reference import IDENTITY, ActivationSpec, Kernels
+from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
+from ..reference import Kernels
+from ..work import RunningLoss, ScalarTable, Weighing
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
 MOST_PAIRS = 3
 
-#: The activations, as the kernels tell them apart.
-KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 
-
-def _coded(activation: ActivationSpec) -> tuple[int, float]:
-    return KINDS[activation.name], float(activation.slope)
+def _coded(activation: ActivationSpec) -> tuple[int, float, float]:
+    """Return what a kernel's activation is made from, but for its mask."""
+    return KINDS[activation.name], activation.option, activation.scale
 
 
 def _hidden(activation: ActivationSpec) -> tuple[Array | None, int, int]:
@@ -113,18 +113,19 @@ class CudaKernels(Kernels):
         bias: Array | None,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """Product; then b and f in one pass."""
-        if bias is None or not is_matrix(out, bias):
-            super().linear(x, weight_t, bias, out, activation)
+        if bias is None or not is_matrix(out, bias, *(() if z is None else (z,))):
+            super().linear(x, weight_t, bias, out, activation, z)
             return
         self.product(x, weight_t, out)
-        self._shift(out, bias, activation)
+        self._bias_activation(out, bias, z, out, activation)
 
     def linear_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x: Array,
         weight: Array,
         d_weight: Array,
@@ -133,10 +134,10 @@ class CudaKernels(Kernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and is_matrix(dy, y):
-            self._turn_back(dy, y, d_bias, activation)
+        if d_bias is not None and is_matrix(dy, kept):
+            self._bias_activation_backward(dy, kept, d_bias, activation)
             d_bias, activation = None, IDENTITY
-        super().linear_backward(dy, y, x, weight, d_weight, d_bias, dx, activation)
+        super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
 
     def multiply(self, a: Array, b: Array, out: Array) -> bool:
         """Write a b in a way that a graph can capture; return False where that can't be done."""
@@ -157,51 +158,56 @@ class CudaKernels(Kernels):
         if not self.multiply(dy, weight, out):
             super().input_gradient(dy, weight, out)
 
-    def activation(self, activation: ActivationSpec, z: Array) -> None:
+    def activation(
+        self, activation: ActivationSpec, z: Array, out: Array, work: ActivationWork | None = None
+    ) -> None:
         """One pass."""
-        if activation is not IDENTITY and _is_dense(z) and (activation.mask is None or z.ndim == 2):
-            self._shift(z, None, activation)
+        if _is_dense(z, out) and (activation.mask is None or z.ndim == 2):
+            self._bias_activation(z, None, None, out, activation)
         else:
-            super().activation(activation, z)
+            super().activation(activation, z, out, work)
 
-    def activation_backward(self, activation: ActivationSpec, y: Array, dy: Array) -> None:
+    def activation_backward(
+        self,
+        activation: ActivationSpec,
+        kept: Array,
+        dy: Array,
+        work: ActivationWork | None = None,
+    ) -> None:
         """One pass."""
-        if activation is not IDENTITY and _is_dense(dy, y):
-            self._turn_back(dy, y, None, activation)
+        if activation is not IDENTITY and _is_dense(dy, kept):
+            self._bias_activation_backward(dy, kept, None, activation)
         else:
-            super().activation_backward(activation, y, dy)
+            super().activation_backward(activation, kept, dy, work)
 
     def sum_examples(self, x: Array, out: Array) -> None:
         """One pass by many blocks, however few the columns."""
         if is_matrix(x):
-            self._turn_back(x, None, out, IDENTITY)
+            self._bias_activation_backward(x, None, out, IDENTITY)
         else:
             super().sum_examples(x, out)
 
-    def _shift(self, z: Array, bias: Array | None, activation: ActivationSpec) -> None:
-        shape = _folded(z)
-        t = tiles(*shape, z.itemsize)
+    def _bias_activation(
+        self,
+        x: Array,
+        bias: Array | None,
+        z: Array | None,
+        out: Array,
+        activation: ActivationSpec,
+    ) -> None:
+        shape = _folded(x)
+        t = tiles(*shape, x.itemsize)
         numbers = *shape, t.wide, *_coded(activation), *_hidden(activation)
-        self._launch("bias_activation", t, z, z, bias, *numbers)
+        self._launch("bias_activation", t, x, x, bias, z, out, *numbers)
 
-    def _turn_back(
-        self, dy: Array, y: Array | None, total: Array | None, activation: ActivationSpec
+    def _bias_activation_backward(
+        self, dy: Array, kept: Array | None, total: Array | None, activation: ActivationSpec
     ) -> None:
         shape = _folded(dy)
         t = (tiles if total is None else tiles_to_add_up)(*shape, dy.itemsize)
         work = self._launcher.workspace() if total is not None else None
-        self._launch(
-            "bias_activation_backward",
-            t,
-            dy,
-            dy,
-            y,
-            total,
-            *shape,
-            t.wide,
-            *_coded(activation),
-            work,
-        )
+        numbers = *shape, t.wide, *_coded(activation), work
+        self._launch("bias_activation_backward", t, dy, dy, kept, total, *numbers)
 
     # -- activations ----
 
@@ -226,26 +232,27 @@ class CudaKernels(Kernels):
         x_hat: Array,
         out: Array,
         activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
     ) -> None:
         """One launch for a short batch; else one for the statistics and one for the rest."""
         if not is_matrix(x):
             super().batch_norm(
-                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation
+                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation, z
             )
             return
         shape, kind = x.shape, (*_coded(activation), *_hidden(activation))
         t, work = tiles_to_add_up(*shape, x.itemsize), self._launcher.workspace()
-        arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, out
+        arrays = x, gamma, beta, mean, variance, inverse_deviation, x_hat, z, out
         self._launch("batch_norm", t, x, *arrays, *shape, t.wide, float(eps), *kind, work)
         if t.grid[1] > 1:
             t = tiles(*shape, x.itemsize)
             given = x, gamma, beta, mean, inverse_deviation
-            self._launch("normalise", t, x, *given, x_hat, out, *shape, t.wide, *kind)
+            self._launch("normalise", t, x, *given, x_hat, z, out, *shape, t.wide, *kind)
 
     def batch_norm_backward(
         self,
         dy: Array,
-        y: Array,
+        kept: Array,
         x_hat: Array,
         gamma: Array,
         inverse_deviation: Array,
@@ -256,7 +263,7 @@ class CudaKernels(Kernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One launch for a short batch; else one for f' and the sums and one for ∂x."""
-        arrays = dy, y, x_hat, gamma, inverse_deviation, d_gamma, d_beta
+        arrays = dy, kept, x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if not is_matrix(dy):
             super().batch_norm_backward(*arrays, row, dx, activation)
             return
@@ -284,7 +291,7 @@ class CudaKernels(Kernels):
             super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         t = tiles(*x.shape, x.itemsize)
-        numbers = *x.shape, t.wide, float(eps), *_coded(activation)
+        numbers = *x.shape, t.wide, float(eps), *_coded(activation)[:2]
         self._launch("standardise", t, x, x, gamma, beta, mean, variance, out, *numbers)
 
     def running_average(
@@ -369,7 +376,7 @@ class CudaKernels(Kernels):
         arguments = z, y, *_factor(example_weight), *numbers, dz, loss, *z.shape, work
         self._launch(name, rows_of(*z.shape), z, *arguments)
 
-    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
+    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
         """One launch."""
         if not is_matrix(weights):
             super().normalize_weights(weights, l2, work)
@@ -458,13 +465,13 @@ class CudaKernels(Kernels):
         flat = chain.from_iterable(arguments)
         self._launch("gather", t._replace(grid=grid), pairs[0][0], order, start, *sizes, *flat)
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """One launch."""
         b = scalar_table
         tables = b.scalars, b.row, b.keys, b.key, b.starts, b.start
         self._launch("advance", ONE_BLOCK, b.row, b.cursor, *tables, *b.scalars.shape)
 
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One launch."""
         if loss.ndim == 0:
             arrays = work.total, work.steps, work.finite

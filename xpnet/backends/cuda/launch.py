@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..._typing import Array
 from ...randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+from ..activations import KINDS, NO_OPTION, ROWS
 
 #: Threads in a block, a power of two.
 THREADS = 256
@@ -39,7 +40,23 @@ def source() -> str:
     """Return the CUDA C++ of all kernels, as one program."""
     folder = Path(__file__).parent
     parts = (f'#line 1 "{name}"\n{(folder / name).read_text("ascii")}' for name in _FILES)
-    return "\n".join(parts)
+    return "\n".join([_activations(), *parts])
+
+
+def _activations() -> str:
+    """Return the cases of the activations, numbered by `KINDS`, as macros."""
+    macros: dict[str, list[str]] = {}
+    for name, kind in KINDS.items():
+        row = ROWS[name]
+        given = f"const double {row.option.name} = option;" if row.option is not NO_OPTION else ""
+        kept = f"[[maybe_unused]] const real {row.backward.arrays[1]} = kept;"
+        for way, code, names in (
+            ("FORWARD", row.forward, given),
+            ("BACKWARD", row.backward, f"{given} {kept}"),
+        ):
+            case = f"case {kind}: {{ {names} {code.to_c()} break; }}".replace("\n", " ")
+            macros.setdefault(f"{way}_{'CALLS' if code.functions else 'CASES'}", []).append(case)
+    return "\n".join(f"#define {name} {' '.join(cases)}" for name, cases in macros.items())
 
 
 def definitions(double: bool) -> tuple[str, ...]:

@@ -27,40 +27,44 @@ KERNEL to_bfloat16(const real* x, unsigned short* out, index size) {
     });
 }
 
-// In place z <- f(z + b), and dropout; without a bias f(z).
+// out <- f(x + b), and dropout; without a bias f(x). `kept` gets x + b, if it is wanted.
 template <int W>
-__device__ void bias_activation_columns(real* z, const real* bias, index n, index m, Activation f, Mask mask) {
+__device__ void bias_activation_columns(const real* x, const real* bias, real* kept, real* out,
+                                        index n, index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     Vec<W> b = {};
     if (bias) b = load<W>(bias + t.column);
     for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
-        Rows<W> rows = s.load_from(z);
-        each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k] + b.v[k]); });
+        Rows<W> rows = s.load_from(x);
+        each_number<W>([&](int r, int k) { rows.v[r].v[k] += b.v[k]; });
+        if (kept) s.store_to(kept, rows);
+        each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k]); });
         mask.drop(rows, s, t.column, m);
-        s.store_to(z, rows);
+        s.store_to(out, rows);
     });
 }
 
-KERNEL bias_activation(real* z, const real* bias, index n, index m, index wide, index kind, double slope,
-             const unsigned long long* key, index salt, index threshold) {
-    const Activation f = {kind, real(slope)};
-    const Mask mask = {key, salt, threshold, f.slope};
-    if (wide) bias_activation_columns<V>(z, bias, n, m, f, mask);
-    else bias_activation_columns<1>(z, bias, n, m, f, mask);
+KERNEL bias_activation(const real* x, const real* bias, real* kept, real* out, index n, index m,
+                       index wide, index kind, double option, double scale,
+                       const unsigned long long* key, index salt, index threshold) {
+    const Activation f = {int(kind), real(option), real(scale)};
+    const Mask mask = {key, salt, threshold, f.scale};
+    if (wide) bias_activation_columns<V>(x, bias, kept, out, n, m, f, mask);
+    else bias_activation_columns<1>(x, bias, kept, out, n, m, f, mask);
 }
 
-// In place dy <- dy f'(y), unless f is the identity; total = the sum of dy, if it is wanted.
+// In place dy <- dy f', unless f is the identity; total = the sum of dy, if it is wanted.
 template <int W>
-__device__ void bias_activation_backward_columns(real* dy, const real* y, real* total, index n, index m, Activation f,
-                             unsigned char* work) {
+__device__ void bias_activation_backward_columns(real* dy, const real* kept, real* total, index n,
+                                                 index m, Activation f, unsigned char* work) {
     const Tile<W> t;
     Sums<W> sums = {};
     for_each_row_chunk(t, n, m, [&](const RowChunk<W>& s) {
         Rows<W> d = s.load_from(dy);
         if (f.kind) {
-            const Rows<W> out = s.load_from(y);
-            each_number<W>([&](int r, int k) { d.v[r].v[k] = f.back(d.v[r].v[k], out.v[r].v[k]); });
+            const Rows<W> at = s.load_from(kept);
+            each_number<W>([&](int r, int k) { d.v[r].v[k] = f.back(d.v[r].v[k], at.v[r].v[k]); });
             s.store_to(dy, d);
         }
         each_number<W>([&](int r, int k) { sums.v[0][k] += d.v[r].v[k]; });
@@ -70,11 +74,12 @@ __device__ void bias_activation_backward_columns(real* dy, const real* y, real* 
     for (int k = 0; k < W; k++) total[t.column + k] = sums.v[0][k];
 }
 
-KERNEL bias_activation_backward(real* dy, const real* y, real* total, index n, index m, index wide, index kind,
-                 double slope, unsigned char* work) {
-    const Activation f = {kind, real(slope)};
-    if (wide) bias_activation_backward_columns<V>(dy, y, total, n, m, f, work);
-    else bias_activation_backward_columns<1>(dy, y, total, n, m, f, work);
+KERNEL bias_activation_backward(real* dy, const real* kept, real* total, index n, index m,
+                                index wide, index kind, double option, double scale,
+                                unsigned char* work) {
+    const Activation f = {int(kind), real(option), real(scale)};
+    if (wide) bias_activation_backward_columns<V>(dy, kept, total, n, m, f, work);
+    else bias_activation_backward_columns<1>(dy, kept, total, n, m, f, work);
 }
 
 // -- batch norm ----
@@ -118,11 +123,12 @@ template <int W> __device__ Moments<W> moments_of(const real* x, index n, index 
     return found;
 }
 
-// x_hat = (x - mean) inverse, out = f(gamma x_hat + beta), and dropout.
+// x_hat = (x - mean) inverse, out = f(gamma x_hat + beta), and dropout. `kept` gets f's input, if it
+// is wanted.
 template <int W>
 __device__ void normalise_columns(const real* x, const real* gamma, const real* beta,
-                                  Vec<W> mean, Vec<W> inverse, real* x_hat, real* out, index n,
-                                  index m, Activation f, Mask mask) {
+                                  Vec<W> mean, Vec<W> inverse, real* x_hat, real* kept,
+                                  real* out, index n, index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     const Vec<W> g = load<W>(gamma + t.column), b = load<W>(beta + t.column);
@@ -133,8 +139,10 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
         });
         s.store_to(x_hat, rows);
         each_number<W>([&](int r, int k) {
-            rows.v[r].v[k] = f(g.v[k] * rows.v[r].v[k] + b.v[k]);
+            rows.v[r].v[k] = g.v[k] * rows.v[r].v[k] + b.v[k];
         });
+        if (kept) s.store_to(kept, rows);
+        each_number<W>([&](int r, int k) { rows.v[r].v[k] = f(rows.v[r].v[k]); });
         mask.drop(rows, s, t.column, m);
         s.store_to(out, rows);
     });
@@ -143,8 +151,8 @@ __device__ void normalise_columns(const real* x, const real* gamma, const real* 
 // The statistics; where one block has a column to itself, the rest as well.
 template <int W>
 __device__ void batch_norm_columns(const real* x, const real* gamma, const real* beta, real* mean,
-                                   real* variance, real* inverse, real* x_hat, real* out, index n,
-                                   index m, real eps, Activation f, Mask mask,
+                                   real* variance, real* inverse, real* x_hat, real* kept,
+                                   real* out, index n, index m, real eps, Activation f, Mask mask,
                                    unsigned char* work) {
     const Tile<W> t;
     Moments<W> found = moments_of<W>(x, n, m);
@@ -160,41 +168,42 @@ __device__ void batch_norm_columns(const real* x, const real* gamma, const real*
         inverse[t.column + k] = scale.v[k];
     }
     if (gridDim.y == 1)
-        normalise_columns<W>(x, gamma, beta, center, scale, x_hat, out, n, m, f, mask);
+        normalise_columns<W>(x, gamma, beta, center, scale, x_hat, kept, out, n, m, f, mask);
 }
 
 KERNEL batch_norm(const real* x, const real* gamma, const real* beta, real* mean, real* variance,
-                  real* inverse, real* x_hat, real* out, index n, index m, index wide, double eps,
-                  index kind, double slope, const unsigned long long* key, index salt,
-                  index threshold, unsigned char* work) {
-    const Activation f = {kind, real(slope)};
-    const Mask mask = {key, salt, threshold, f.slope};
+                  real* inverse, real* x_hat, real* kept, real* out, index n, index m, index wide,
+                  double eps, index kind, double option, double scale,
+                  const unsigned long long* key, index salt, index threshold,
+                  unsigned char* work) {
+    const Activation f = {int(kind), real(option), real(scale)};
+    const Mask mask = {key, salt, threshold, f.scale};
     if (wide)
-        batch_norm_columns<V>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
-                              f, mask, work);
+        batch_norm_columns<V>(x, gamma, beta, mean, variance, inverse, x_hat, kept, out, n, m,
+                              real(eps), f, mask, work);
     else
-        batch_norm_columns<1>(x, gamma, beta, mean, variance, inverse, x_hat, out, n, m, real(eps),
-                              f, mask, work);
+        batch_norm_columns<1>(x, gamma, beta, mean, variance, inverse, x_hat, kept, out, n, m,
+                              real(eps), f, mask, work);
 }
 
 template <int W>
 __device__ void normalise_given(const real* x, const real* gamma, const real* beta,
-                                const real* mean, const real* inverse, real* x_hat, real* out,
-                                index n, index m, Activation f, Mask mask) {
+                                const real* mean, const real* inverse, real* x_hat, real* kept,
+                                real* out, index n, index m, Activation f, Mask mask) {
     const Tile<W> t;
     if (t.column >= m) return;
     normalise_columns<W>(x, gamma, beta, load<W>(mean + t.column), load<W>(inverse + t.column),
-                         x_hat, out, n, m, f, mask);
+                         x_hat, kept, out, n, m, f, mask);
 }
 
 KERNEL normalise(const real* x, const real* gamma, const real* beta, const real* mean,
-                 const real* inverse, real* x_hat, real* out, index n, index m, index wide,
-                 index kind, double slope, const unsigned long long* key, index salt,
-                 index threshold) {
-    const Activation f = {kind, real(slope)};
-    const Mask mask = {key, salt, threshold, f.slope};
-    if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
-    else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, out, n, m, f, mask);
+                 const real* inverse, real* x_hat, real* kept, real* out, index n, index m,
+                 index wide, index kind, double option, double scale,
+                 const unsigned long long* key, index salt, index threshold) {
+    const Activation f = {int(kind), real(option), real(scale)};
+    const Mask mask = {key, salt, threshold, f.scale};
+    if (wide) normalise_given<V>(x, gamma, beta, mean, inverse, x_hat, kept, out, n, m, f, mask);
+    else normalise_given<1>(x, gamma, beta, mean, inverse, x_hat, kept, out, n, m, f, mask);
 }
 
 // f(gamma (x - mean) / sqrt(variance + eps) + beta), with given statistics.
@@ -218,15 +227,15 @@ __device__ void standardise_columns(const real* x, const real* gamma, const real
 
 KERNEL standardise(const real* x, const real* gamma, const real* beta, const real* mean,
                    const real* variance, real* out, index n, index m, index wide, double eps,
-                   index kind, double slope) {
-    const Activation f = {kind, real(slope)};
+                   index kind, double option) {
+    const Activation f = {int(kind), real(option), real(1)};
     if (wide) standardise_columns<V>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
     else standardise_columns<1>(x, gamma, beta, mean, variance, out, n, m, real(eps), f);
 }
 
-// dx = gamma inverse (dz - d_beta / n - x_hat d_gamma / n) with dz = dy f'(y).
+// dx = gamma inverse (dz - d_beta / n - x_hat d_gamma / n) with dz = dy f'.
 template <int W>
-__device__ void normalise_backward_columns(const real* dy, const real* y, const real* x_hat,
+__device__ void normalise_backward_columns(const real* dy, const real* kept, const real* x_hat,
                                 const real* gamma, const real* inverse, Vec<W> d_gamma,
                                 Vec<W> d_beta, real* dx, index n, index m, Activation f) {
     const Tile<W> t;
@@ -240,11 +249,11 @@ __device__ void normalise_backward_columns(const real* dy, const real* y, const 
         d_beta.v[k] *= share;
     }
     for_each_row_chunk(t, n, m, [=](const RowChunk<W>& s) {
-        Rows<W> d = s.load_from(dy), out = {};
+        Rows<W> d = s.load_from(dy), at = {};
         const Rows<W> h = s.load_from(x_hat);
-        if (f.kind) out = s.load_from(y);
+        if (f.kind) at = s.load_from(kept);
         each_number<W>([&](int r, int k) {
-            const real dz = f.back(d.v[r].v[k], out.v[r].v[k]);
+            const real dz = f.back(d.v[r].v[k], at.v[r].v[k]);
             d.v[r].v[k] = scale.v[k] * (dz - d_beta.v[k] - h.v[r].v[k] * d_gamma.v[k]);
         });
         s.store_to(dx, d);
@@ -253,7 +262,7 @@ __device__ void normalise_backward_columns(const real* dy, const real* y, const 
 
 // d_beta = sum dz, d_gamma = sum dz x_hat; where one block has a column to itself, dx as well.
 template <int W>
-__device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat,
+__device__ void batch_norm_back(const real* dy, const real* kept, const real* x_hat,
                                 const real* gamma, const real* inverse, real* d_gamma,
                                 real* d_beta, real* dx, index n, index m, Activation f,
                                 unsigned char* work) {
@@ -261,10 +270,10 @@ __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat
     Sums<W, 2> sums = {};
     for_each_row_chunk(t, n, m, [&](const RowChunk<W>& s) {
         const Rows<W> d = s.load_from(dy), h = s.load_from(x_hat);
-        Rows<W> out = {};
-        if (f.kind) out = s.load_from(y);
+        Rows<W> at = {};
+        if (f.kind) at = s.load_from(kept);
         each_number<W>([&](int r, int k) {
-            const real dz = f.back(d.v[r].v[k], out.v[r].v[k]);
+            const real dz = f.back(d.v[r].v[k], at.v[r].v[k]);
             sums.v[0][k] += dz;
             sums.v[1][k] += dz * h.v[r].v[k];
         });
@@ -279,35 +288,39 @@ __device__ void batch_norm_back(const real* dy, const real* y, const real* x_hat
         d_gamma[t.column + k] = product.v[k];
     }
     if (gridDim.y == 1)
-        normalise_backward_columns<W>(dy, y, x_hat, gamma, inverse, product, total, dx, n, m, f);
+        normalise_backward_columns<W>(dy, kept, x_hat, gamma, inverse, product, total, dx, n, m, f);
 }
 
-KERNEL batch_norm_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
+KERNEL batch_norm_backward(const real* dy, const real* kept, const real* x_hat, const real* gamma,
                            const real* inverse, real* d_gamma, real* d_beta, real* dx, index n,
-                           index m, index wide, index kind, double slope, unsigned char* work) {
-    const Activation f = {kind, real(slope)};
+                           index m, index wide, index kind, double option, double scale,
+                           unsigned char* work) {
+    const Activation f = {int(kind), real(option), real(scale)};
     if (wide)
-        batch_norm_back<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
+        batch_norm_back<V>(dy, kept, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
     else
-        batch_norm_back<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
+        batch_norm_back<1>(dy, kept, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f, work);
 }
 
 template <int W>
-__device__ void normalise_backward_given(const real* dy, const real* y, const real* x_hat, const real* gamma,
-                           const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
-                           index n, index m, Activation f) {
+__device__ void normalise_backward_given(const real* dy, const real* kept, const real* x_hat,
+                                         const real* gamma, const real* inverse,
+                                         const real* d_gamma, const real* d_beta, real* dx,
+                                         index n, index m, Activation f) {
     const Tile<W> t;
     if (t.column >= m) return;
-    normalise_backward_columns<W>(dy, y, x_hat, gamma, inverse, load<W>(d_gamma + t.column),
-                       load<W>(d_beta + t.column), dx, n, m, f);
+    normalise_backward_columns<W>(dy, kept, x_hat, gamma, inverse, load<W>(d_gamma + t.column),
+                                  load<W>(d_beta + t.column), dx, n, m, f);
 }
 
-KERNEL normalise_backward(const real* dy, const real* y, const real* x_hat, const real* gamma,
+KERNEL normalise_backward(const real* dy, const real* kept, const real* x_hat, const real* gamma,
                           const real* inverse, const real* d_gamma, const real* d_beta, real* dx,
-                          index n, index m, index wide, index kind, double slope) {
-    const Activation f = {kind, real(slope)};
-    if (wide) normalise_backward_given<V>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
-    else normalise_backward_given<1>(dy, y, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+                          index n, index m, index wide, index kind, double option, double scale) {
+    const Activation f = {int(kind), real(option), real(scale)};
+    if (wide)
+        normalise_backward_given<V>(dy, kept, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
+    else
+        normalise_backward_given<1>(dy, kept, x_hat, gamma, inverse, d_gamma, d_beta, dx, n, m, f);
 }
 
 // In place average <- average + fraction (scale value - average).

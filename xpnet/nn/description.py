@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import Any
 
 from ..checks import check_count
-from .activations import ACTIVATIONS
 from .initializers import resolve
-from .layers import BatchNorm, Dropout, Layer, Linear
+from .layers import Layer, Linear
+from .losses import Loss
 
 #: The precisions that a network may have.
 DTYPES = ("float32", "float64")
@@ -17,38 +16,8 @@ DTYPES = ("float32", "float64")
 #: What `Network.config` holds, and a model file may say.
 CONFIG = {"layers", "loss", "n_features", "dtype", "random_state"}
 
-LAYERS: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Linear, BatchNorm, Dropout, *ACTIVATIONS.values())
-}
-
-#: Layers that a file may hold: far more than anyone has, and few enough to look at. Its options'
-#: whole numbers go as far as a float knows them apart.
-MOST_LAYERS, LARGEST = 10_000, 2**53
-
-#: What a file may hold for an option of a layer, by the option's annotation.
-_OPTIONS: dict[Any, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool | None": (bool, type(None)),
-    "str | Initializer": (str, dict),
-}
-
-
-def _layers(entries: Any) -> list[Layer]:
-    """Return the layers that a file describes, or raise an error if an option is none of theirs."""
-    if not isinstance(entries, list) or len(entries) > MOST_LAYERS:
-        raise TypeError(f"layers are no list of at most {MOST_LAYERS:,}")
-    layers = []
-    for entry in entries:
-        arguments = dict(entry)
-        kind = LAYERS[arguments.pop("type")]
-        options = {f.name: _OPTIONS[f.type] for f in fields(kind) if f.init}
-        for name, value in arguments.items():
-            huge = type(value) is int and abs(value) > LARGEST
-            if huge or type(value) not in options.get(name, ()):
-                raise TypeError(f"{name} is {value!r}, which no {kind.__name__} takes")
-        layers.append(kind(**arguments))
-    return layers
+#: Layers that a file may hold: far more than anyone has, and few enough to look at.
+MOST_LAYERS = 10_000
 
 
 def described(document: Any) -> tuple[list[Layer], dict[str, Any]]:
@@ -56,6 +25,8 @@ def described(document: Any) -> tuple[list[Layer], dict[str, Any]]:
 
     Raises
     ------
+    UnknownNameError
+        If a class that it names has not been defined.
     KeyError, TypeError, ValueError
         If something is missing, or not as there.
     """
@@ -63,7 +34,11 @@ def described(document: Any) -> tuple[list[Layer], dict[str, Any]]:
     if config.keys() != CONFIG:
         odd = ", ".join(map(repr, sorted(config.keys() ^ CONFIG)))
         raise ValueError(f"missing or unknown: {odd}")
-    layers = _layers(config.pop("layers"))
+    entries = config.pop("layers")
+    if not isinstance(entries, list) or len(entries) > MOST_LAYERS:
+        raise TypeError(f"layers are no list of at most {MOST_LAYERS:,}")
+    layers = [Layer.registry.build(entry) for entry in entries]
+    config["loss"] = Loss.from_config(config["loss"])
     if config["dtype"] not in DTYPES:
         raise ValueError(f"dtype is {config['dtype']!r}")
     check_count(config["random_state"], "random_state", least=0)
@@ -86,7 +61,5 @@ def shapes_of(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]
 def _check_init(layer: Linear) -> None:
     """Raise an error if a layer's initial weights can't be drawn: it is not done on loading."""
     init = resolve(layer.init)
-    if any(isinstance(value, bool) for value in vars(init).values()):
-        raise TypeError(f"init is {init!r}")
     if not math.isfinite(init.standard_deviation(layer.n_inputs, layer.n_outputs)):
         raise ValueError(f"init is {init!r}: its weights are not finite")

@@ -1,0 +1,68 @@
+"""Buffers that kernels are given to work in, by the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._typing import Array
+
+
+@dataclass
+class ScalarTable:
+    """Tables of what changes from step to step, for `Kernels.advance`; all have two axes.
+
+    Attributes
+    ----------
+    cursor : array, int64, shape (1,)
+        The row that comes next.
+    scalars, keys, starts : array, shape (rows, …)
+        The optimiser's scalars, dropout's keys (uint64), where batches begin (int64).
+    row, key, start : array, shape (1, …)
+        What the row last copied says.
+    """
+
+    cursor: Array
+    scalars: Array
+    row: Array
+    keys: Array
+    key: Array
+    starts: Array
+    start: Array
+
+
+@dataclass
+class Weighing:
+    """Buffers of `Kernels.normalize_weights`.
+
+    Attributes
+    ----------
+    total, safe, decay : array, shape (1, 1)
+        The sum of the weights, the same but never 0, and λ over it.
+    example_weight : array, shape (n, 1)
+        The weights, divided by their sum.
+    """
+
+    total: Array
+    safe: Array
+    decay: Array
+    example_weight: Array = None
+
+
+@dataclass
+class RunningLoss:
+    """Buffers of `Kernels.observe`, each of shape (…).
+
+    Attributes
+    ----------
+    total, steps : array, float64
+        Σ n · loss, and how many steps left it finite.
+    term : array, float64
+        Scratch.
+    finite : array, bool
+        Whether the sum is finite.
+    """
+
+    total: Array
+    steps: Array
+    term: Array
+    finite: Array
