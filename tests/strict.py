@@ -67,6 +67,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "min": ("a", "axis", "out", "keepdims"),
     "ones": ("shape", "dtype"),
     "ones_like": ("a", "dtype"),
+    "sort": ("a", "axis"),
     "stack": ("tup", "axis"),
     "sum": ("a", "axis", "dtype", "out", "keepdims"),
     "take": ("a", "indices", "axis", "out"),

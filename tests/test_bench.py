@@ -391,7 +391,7 @@ class _OwnToo(_Own):
 
 def test_fused_kernels_are_found_wherever_they_stand():
     assert fused(Kernels(np)) == []
-    assert fused(_OwnToo(np)) == ["tanh", "relu"]
+    assert fused(_OwnToo(np)) == ["relu", "tanh"]
     kernels, reference = _OwnToo(np), Kernels(np)
     found = implementations(kernels, reference, "relu")
     assert list(found) == ["Kernels", "_Own", "_OwnToo"]
@@ -402,7 +402,7 @@ def test_fused_kernels_are_found_wherever_they_stand():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [n for n in vars(Kernels) if hasattr(Cases, n) and n[0] != "_"])
+@pytest.mark.parametrize("name", [n for n in dir(Kernels) if hasattr(Cases, n) and n[0] != "_"])
 def test_a_kernel_can_be_called_over_and_over(name, dtype):
     arguments = getattr(Cases(select("cpu"), 8, dtype), name)()
     with np.errstate(all="raise"):

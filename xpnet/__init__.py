@@ -60,8 +60,12 @@ from .nn.network import load as load
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
 from .optim.optimizers import SGD as SGD
+from .optim.optimizers import Adagrad as Adagrad
 from .optim.optimizers import Adam as Adam
+from .optim.optimizers import AdamW as AdamW
+from .optim.optimizers import Lion as Lion
 from .optim.optimizers import Momentum as Momentum
+from .optim.optimizers import NAdam as NAdam
 from .optim.optimizers import Optimizer as Optimizer
 from .optim.optimizers import RMSProp as RMSProp
 from .optim.schedules import Constant as Constant

@@ -26,6 +26,10 @@ OPTIMIZERS = [
     xn.SGD(0.05, 0.9, nesterov=True),
     xn.Momentum(0.05),
     xn.RMSProp(1e-3),
+    xn.Adagrad(1e-2),
+    xn.AdamW(xn.Cosine(1e-2, total=4), weight_decay=0.1),
+    xn.NAdam(1e-3),
+    xn.Lion(1e-3, weight_decay=0.1),
     xn.Adam(xn.Cosine(1e-2, total=4)),
     xn.Adam(xn.Exponential(1e-2, decay=0.999, per="step")),
 ]

@@ -70,6 +70,8 @@ def test_layers_in_the_notes_order():
         (np.arange(100) % 3, "softmax_cross_entropy", 3),
         (np.arange(100) % 37 / 2, "poisson_deviance", 1),
         (np.arange(100) % 37 / 2, "half_squared_error", 1),
+        (np.arange(100) % 37 / 2, "huber:delta=0.5", 1),
+        (np.arange(100) % 37 / 2, "quantile:q=0.9", 1),
     ],
 )
 def test_the_loss_that_is_asked_for_is_trained_saved_and_loaded(
@@ -77,7 +79,7 @@ def test_the_loss_that_is_asked_for_is_trained_saved_and_loaded(
 ):
     experiment = make(Dataset("d", dataset.rows, y), loss=loss, epochs=2)
     network = experiment.model.network
-    assert (network.loss.name, network.n_outputs) == (loss, outputs)
+    assert (network.loss.name, network.n_outputs) == (loss.partition(":")[0], outputs)
     experiment.run()
     experiment.model.save(tmp_path / "m")
     again = load_model(tmp_path / "m", device="cpu")

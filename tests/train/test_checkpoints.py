@@ -47,6 +47,10 @@ OPTIMIZERS = {
     "rmsprop": xn.RMSProp(xn.InverseTime(0.01, decay=0.1, per="step")),
     "adam": xn.Adam(Slope()),
     "adam, constant": xn.Adam(0.01),
+    "adamw": xn.AdamW(xn.Cosine(0.01, total=5), weight_decay=0.1),
+    "nadam": xn.NAdam(0.01),
+    "adagrad": xn.Adagrad(0.05),
+    "lion": xn.Lion(xn.Exponential(0.003, decay=0.99, per="step"), weight_decay=0.3),
 }
 
 

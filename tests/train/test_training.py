@@ -525,6 +525,10 @@ DIVERGING = {
     "nesterov": xn.SGD(1e25, momentum=0.9, nesterov=True),
     "rmsprop": xn.RMSProp(1e25),
     "adam": xn.Adam(1e25),
+    "adamw": xn.AdamW(1e25),
+    "nadam": xn.NAdam(1e25),
+    "adagrad": xn.Adagrad(1e25),
+    "lion": xn.Lion(1e25),
 }
 
 everywhere = pytest.mark.parametrize(
@@ -788,9 +792,9 @@ class Noting(xn.SGD):
 
     rates: list = field(default_factory=list)
 
-    def update(self, k, p, g, moments, numbers, scratch):
-        self.rates.append(float(numbers[0][0]))
-        super().update(k, p, g, moments, numbers, scratch)
+    def update(self, k, p, g, moments, scalars, scratch, n_weights):
+        self.rates.append(float(scalars[0][0]))
+        super().update(k, p, g, moments, scalars, scratch, n_weights)
 
 
 @pytest.mark.parametrize("batches", [1, 3, 49])

@@ -8,6 +8,7 @@ the compiler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,9 +17,13 @@ import numpy as np
 
 from .._typing import Array
 from . import numba_loops as loops
+from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_loops import for_activation
 from .numpy_backend import NumpyKernels
+from .output_losses import OutputLoss
+from .reference_losses import LossBuffers, SoftmaxBuffers
+from .updates import Update
 from .work import RunningLoss
 
 #: The activations that loops compute, each way.
@@ -207,57 +212,55 @@ class NumbaKernels(NumpyKernels):
         loops.drop(x, work.lanes, threshold, 65536 / (65536 - threshold), work.mask, out)
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One pass before exp, one after it."""
-        if z.ndim != 2:
-            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss)
-            return
-        if z.shape[1] < MANY_CLASSES:
-            loops.subtract_row_max(z, y, work.other, dz)
-        else:
-            self.max_features(z, work.row)
-            loops.subtract_row(z, y, work.row, work.other, dz)
-        np.exp(dz, out=dz)
-        loops.softmax_cross_entropy_backward(
-            dz, y, work.other, *self._shared_by(z, example_weight), loss
-        )
-
-    def sigmoid_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One pass before exp, one after it."""
-        if z.ndim != 2:
-            super().sigmoid_cross_entropy(z, y, example_weight, work, dz, loss)
-            return
-        loops.minus_abs(z, dz)
-        np.exp(dz, out=dz)
-        np.log1p(dz, out=work.terms)
-        loops.log_loss(z, y, dz, work.terms, *self._shared_by(z, example_weight), loss)
-
-    def squared_error(
         self,
         z: Array,
         y: Array,
         example_weight: Any,
-        scale: float,
-        work: SimpleNamespace,
+        work: SoftmaxBuffers,
+        dz: Array,
+        loss: Array,
+        smoothing: float = 0.0,
+    ) -> None:
+        """One pass before exp, one after it."""
+        if z.ndim != 2:
+            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss, smoothing)
+            return
+        if z.shape[1] < MANY_CLASSES:
+            loops.subtract_row_max(z, y, smoothing, work.other, dz)
+        else:
+            self.max_features(z, work.row)
+            loops.subtract_row(z, y, smoothing, work.row, work.other, dz)
+        np.exp(dz, out=dz)
+        loops.softmax_cross_entropy_backward(
+            dz, y, smoothing, work.other, *self._shared_by(z, example_weight), loss
+        )
+
+    def output_loss(
+        self,
+        row: OutputLoss,
+        z: Array,
+        y: Array,
+        example_weight: Any,
+        options: tuple[float, ...],
+        work: LossBuffers,
         dz: Array,
         loss: Array,
     ) -> None:
-        """One pass."""
+        """One pass; of a loss with an exponential, one before it and one after it."""
         if z.ndim != 2:
-            super().squared_error(z, y, example_weight, scale, work, dz, loss)
+            super().output_loss(row, z, y, example_weight, options, work, dz, loss)
             return
-        loops.squares(z, y, scale, dz, *self._shared_by(z, example_weight), loss)
+        if row.exponent:
+            numba_rows.exponents(row)(z, dz)
+            np.exp(dz, out=dz)
+        weights = self._shared_by(z, example_weight)
+        numba_rows.output_loss_loop(row)(z, y, options, dz, *weights, loss)
 
     def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
         if isinstance(example_weight, float):
             return self._of_ones(len(z), 1, z.dtype), example_weight
         return example_weight, 1.0
-
-    # One pass each; several networks' buffers are gone through as one, but where a factor differs.
 
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
         """One pass."""
@@ -266,51 +269,27 @@ class NumbaKernels(NumpyKernels):
         else:
             super().add_decay(g, p, factor, scratch)
 
-    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
-        """One pass."""
-        loops.sgd(_flat(p), _flat(g), rate)
-
-    def sgd_momentum(
+    def update(
         self,
+        row: Update,
         p: Array,
         g: Array,
-        v: Array,
-        rate: Array,
-        momentum: float,
-        nesterov: bool,
-        scratch: Array,
+        moments: Sequence[Array],
+        scalars: Sequence[Array],
+        options: tuple[float, ...],
+        scratch: Sequence[Array],
+        n_decayed: int = 0,
     ) -> None:
-        """One pass."""
-        loops.sgd_momentum(_flat(p), _flat(g), _flat(v), rate, momentum, nesterov)
-
-    def momentum(
-        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        loops.momentum(_flat(p), _flat(g), _flat(v), rate, beta)
-
-    def rmsprop(
-        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        loops.rmsprop(_flat(p), _flat(g), _flat(s), rate, beta, eps)
-
-    def adam(
-        self,
-        p: Array,
-        g: Array,
-        v: Array,
-        s: Array,
-        rate: Array,
-        correction: Array,
-        beta_1: float,
-        beta_2: float,
-        eps: float,
-        scratch: Array,
-    ) -> None:
-        """One pass."""
-        flat = _flat(p), _flat(g), _flat(v), _flat(s)
-        loops.adam(*flat, rate, correction, beta_1, beta_2, eps)
+        """One pass; several networks' buffers are gone through as one, unless they decay."""
+        arrays = p, g, *moments
+        numbers = (*[scalar.item() for scalar in scalars], *options)
+        if not n_decayed:
+            numba_rows.update_loop(row, False)(*map(_flat, arrays), numbers)
+            return
+        undecayed = numbers[: len(row.scalars)] + options
+        for rows in zip(*(a.reshape(-1, a.shape[-1]) for a in arrays), strict=True):
+            numba_rows.update_loop(row, True)(*(a[:n_decayed] for a in rows), numbers)
+            numba_rows.update_loop(row, False)(*(a[n_decayed:] for a in rows), undecayed)
 
     def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One call."""

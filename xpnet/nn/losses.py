@@ -7,17 +7,20 @@ and what counts as an error.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .._typing import Array
 from ..backends.activations import SIGMOID
+from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
+from ..backends.reference_losses import LossBuffers, SoftmaxBuffers
+from ..checks import check_fields, check_positive
 from ..data.labels import is_numeric, is_whole, these_values
 from ..registry import Registered, Registry, describe
 from .layers import Allocator
@@ -37,6 +40,9 @@ class Loss(Registered):
     ``LogCosh``. All its methods run on whichever device the network is on; those that get ``k`` or
     ``xp`` find its array functions there.
 
+    A loss of one output at a time is a row of `output_losses.OUTPUT_LOSSES`, whose options are
+    attributes of the same names; another one gives `compute` itself, and the `buffers` for it.
+
     Attributes
     ----------
     name : str
@@ -46,6 +52,8 @@ class Loss(Registered):
         The layer type that may not come last, because the loss applies it itself.
     of_classes : bool
         Whether labels are classes, not values.
+    row : str
+        Which row it is; "" if it gives `compute` itself.
 
     Raises
     ------
@@ -92,6 +100,10 @@ class Loss(Registered):
     name: ClassVar[str] = ""
     output_activation: ClassVar[str] = ""
     of_classes: ClassVar[bool] = True
+    row: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give the class its name, and enter the registry."""
@@ -118,15 +130,30 @@ class Loss(Registered):
         """
         return cls.registry.build({"type": data} if isinstance(data, str) else data)
 
-    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
+    @property
+    def rule(self) -> OutputLoss | None:
+        """The row, if it is one."""
+        return OUTPUT_LOSSES.get(self.row)
+
+    def buffers(self, new: Allocator, n_outputs: int) -> LossBuffers:
         """Return the buffers for a batch: dz, the loss, and scratch."""
-        return SimpleNamespace(
+        buffers = LossBuffers(
             dz=new.rows("dz", n_outputs),
+            loss=new.scalar("loss"),
             terms=new.rows("terms", n_outputs),
             row=new.rows("row", 1),
-            other=new.rows("other", 1),
-            loss=new.scalar("loss"),
         )
+        if self.rule:
+            program = self.rule.program(self.options)
+            names = [f"register {i}" for i in range(program.n_registers)]
+            buffers.registers = [new.rows(name, n_outputs) for name in names]
+            buffers.mask = new.rows("mask", n_outputs, np.bool_) if program.masks else None
+        return buffers
+
+    @property
+    def options(self) -> tuple[float, ...]:
+        """The values of the row's options."""
+        return tuple(float(getattr(self, name)) for name in self.rule.options) if self.rule else ()
 
     def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
         """Return the shape of n examples' labels as they are stored."""
@@ -174,7 +201,7 @@ class Loss(Registered):
         return stored
 
     def gradient(
-        self, k: Kernels, z: Array, y: Array, b: Any, example_weight: Array | None = None
+        self, k: Kernels, z: Array, y: Array, b: LossBuffers, example_weight: Array | None = None
     ) -> Array:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
 
@@ -183,8 +210,7 @@ class Loss(Registered):
         self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
         return b.dz
 
-    @abstractmethod
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
+    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: LossBuffers) -> None:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``.
 
         Parameters
@@ -197,11 +223,14 @@ class Loss(Registered):
             The labels as `targets` stored them.
         example_weight : float or array, shape (n, 1)
             How much each example counts; over the batch it adds up to 1.
-        b : SimpleNamespace
-            What `buffers` returned: ``dz`` and ``terms`` have the shape of z, ``row`` and ``other``
-            (…, n, 1), ``loss`` (…); what they held before is no matter. Neither z nor y may be
+        b : LossBuffers
+            What `buffers` returned: ``dz`` and ``terms`` have the shape of z, ``row`` (…, n, 1),
+            ``loss`` (…); what they held before is no matter. Neither z nor y may be
             written to.
         """
+        if self.rule is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither a row nor a compute")
+        k.output_loss(self.rule, z, y, example_weight, self.options, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """Return what z says of the classes' probabilities; z is used up.
@@ -232,16 +261,38 @@ class SoftmaxCrossEntropy(Loss):
 
     Its gradient is (softmax(z) − onehot(y)) / n. It is computed from z by way of
     log Σ exp(z − max z): finite unless logits differ by more than the largest number there is.
+
+    With label smoothing ε (Szegedy et al., CVPR 2016, as in PyTorch) it is −1/n Σ t log softmax(z)
+    with t = (1 − ε) onehot(y) + ε/m, and the gradient (softmax(z) − t) / n.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        ε in [0, 1).
+
+    Examples
+    --------
+    >>> SoftmaxCrossEntropy(label_smoothing=0.1)
+    SoftmaxCrossEntropy(label_smoothing=0.1)
     """
 
-    output_activation = "Softmax"
+    label_smoothing: float = 0.0
 
-    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
+    output_activation: ClassVar[str] = "Softmax"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}: give a number in [0, 1)")
+
+    def buffers(self, new: Allocator, n_outputs: int) -> SoftmaxBuffers:
         """Return the buffers for a batch."""
-        found = super().buffers(new, n_outputs)
-        found.classes = new.constant("classes", np.arange(n_outputs, dtype=np.int32))
-        found.hot = new.rows("hot", n_outputs, np.bool_)
-        return found
+        return SoftmaxBuffers(
+            **vars(super().buffers(new, n_outputs)),
+            other=new.rows("other", 1),
+            classes=new.constant("classes", np.arange(n_outputs, dtype=np.int32)),
+            hot=new.rows("hot", n_outputs, np.bool_),
+        )
 
     def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
         """Return the shape of n labels."""
@@ -286,7 +337,8 @@ class SoftmaxCrossEntropy(Loss):
 
     def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
         """Write loss and gradient."""
-        k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
+        smoothing = float(self.label_smoothing)
+        k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss, smoothing)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """softmax(z), in place."""
@@ -313,7 +365,8 @@ class SigmoidCrossEntropy(Loss):
     is wrong.
     """
 
-    output_activation = "Sigmoid"
+    output_activation: ClassVar[str] = "Sigmoid"
+    row: ClassVar[str] = "sigmoid_cross_entropy"
 
     def targets(
         self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -327,10 +380,6 @@ class SigmoidCrossEntropy(Loss):
                 f"{y[other][0]:g}: {self.name} needs 0 or 1"
             )
         return rows
-
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.sigmoid_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
@@ -354,14 +403,11 @@ class MeanSquaredError(Loss):
     better than the mean.
     """
 
-    of_classes = False
+    of_classes: ClassVar[bool] = False
+    row: ClassVar[str] = "squared_error"
 
     #: What (z − y)² is multiplied by.
     scale: ClassVar[float] = 1.0
-
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.squared_error(z, y, example_weight, self.scale, b, b.dz, b.loss)
 
     def decide(self, xp: Any, z: Array) -> Array:
         """Return z."""
@@ -384,7 +430,7 @@ class HalfSquaredError(MeanSquaredError):
     It is in the scale of scikit-learn's MLPRegressor; the error is that of `MeanSquaredError`.
     """
 
-    scale = 0.5
+    scale: ClassVar[float] = 0.5
 
 
 @dataclass(frozen=True)
@@ -394,6 +440,8 @@ class PoissonDeviance(MeanSquaredError):
     The prediction is exp(z), the expected count; the gradient is (exp(z) − y) / n. The error is the
     share of variance that exp(z) leaves unexplained.
     """
+
+    row: ClassVar[str] = "poisson"
 
     def targets(
         self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -407,10 +455,6 @@ class PoissonDeviance(MeanSquaredError):
             )
         return rows
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.poisson(z, y, example_weight, b, b.dz, b.loss)
-
     def decide(self, xp: Any, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
@@ -418,6 +462,82 @@ class PoissonDeviance(MeanSquaredError):
     def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
         return super().error_sum(xp, xp.exp(z), y)
+
+
+@dataclass(frozen=True)
+class Huber(MeanSquaredError):
+    """1/n Σ h(z − y), summed over the outputs: squared for small errors, linear for large ones.
+
+    h(d) = d²/2 for |d| ≤ δ, else δ (|d| − δ/2) (Huber, Annals of Mathematical Statistics 35, 1964,
+    as PyTorch's ``HuberLoss``); its derivative is d, held between −δ and δ. So outliers pull less
+    than in `MeanSquaredError`. The error is that of `MeanSquaredError`.
+
+    Parameters
+    ----------
+    delta : float
+        δ, above 0.
+
+    Examples
+    --------
+    >>> Huber(delta=0.5)
+    Huber(delta=0.5)
+    """
+
+    delta: float = 1.0
+
+    row: ClassVar[str] = "huber"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.delta, "delta")
+
+
+@dataclass(frozen=True)
+class Quantile(MeanSquaredError):
+    """1/n Σ ρ(y − z), summed over the outputs: least where z is the q-quantile of y given x.
+
+    ρ(r) = q r for r ≥ 0, else (q − 1) r: the pinball loss (Koenker & Bassett, Econometrica 46,
+    1978). With q = 1/2 it is half the absolute error, and z the median. The derivative with respect
+    to z is 1 − q above y, −q below it, and 1/2 − q at y.
+
+    Its error is the share that is left of the loss of the best constant, the q-quantile of y: 0 is
+    perfect, 1 is no better than the constant. It is 1 − D² of scikit-learn's ``d2_pinball_score``.
+
+    Parameters
+    ----------
+    q : float
+        Which quantile, in (0, 1).
+
+    Examples
+    --------
+    >>> Quantile(q=0.9)
+    Quantile(q=0.9)
+    """
+
+    q: float = 0.5
+
+    row: ClassVar[str] = "quantile"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.q < 1:
+            raise ValueError(f"q is {self.q}: give a number between 0 and 1, as 0.9")
+
+    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+        """Return the sum of the losses."""
+        return self._pinball(xp, y - z)
+
+    def error_count(self, xp: Any, y: Array) -> float:
+        """Return the best constant's sum of losses; NaN if there is none, as D² is undefined."""
+        # The q-quantile is one of the values: of n the ⌈n q⌉-th.
+        rank = max(math.ceil(len(y) * self.q) - 1, 0)
+        constant = xp.sort(y, axis=0)[rank]
+        return float(self._pinball(xp, y - constant)) or float("nan")
+
+    def _pinball(self, xp: Any, rest: Array) -> Array:
+        """Σ ρ(rest), in float64."""
+        terms = xp.maximum(rest * self.q, rest * (self.q - 1.0))
+        return xp.sum(terms, axis=(-2, -1), dtype=np.float64)
 
 
 def resolve(loss: str | Loss) -> Loss:

@@ -34,7 +34,7 @@ class Network:
         From the input to the output; the last one's outputs are the logits. The layers are copied:
         the ones given stay plain descriptions.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", \
-            "half_squared_error", "poisson_deviance"} or Loss
+            "half_squared_error", "poisson_deviance", "huber", "quantile"} or Loss
         What to minimise: a name, also that of a `Loss` of one's own, or such an object.
     n_features : int
         Number of inputs.

@@ -117,7 +117,9 @@ class Step:
         self.rollback = Rollback(
             self.backend, [network.parameters, network.statistics, *self.moments]
         )
-        self._scratch = xp.empty_like(network.parameters)
+        n_scratch = max(1, optimizer.n_scratch)
+        self._registers = [xp.empty_like(network.parameters) for _ in range(n_scratch)]
+        self._scratch = self._registers[0]
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
@@ -178,7 +180,13 @@ class Step:
         if snapshots:
             self.rollback.snapshot(self.meter.finite)
         self._optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, scalars.scalars, self._scratch
+            kernels,
+            net.parameters,
+            net.gradients,
+            self.moments,
+            scalars.scalars,
+            self._registers,
+            net.n_weights,
         )
         return loss
 

@@ -2,6 +2,7 @@
 
 - `cupy_backend`: CuPy's arrays, streams and devices; the one module that imports CuPy
 - `kernels`: the kernels that are fused, compiled from the ``.cu`` files by way of `launch`
+- `rows`: kernels in CUDA C++ for updates and losses that are rows of a table
 - `cublas`, `cublaslt`: products that can be captured, and products with their epilogues
 - `bfloat16`: products of rounded factors
 """

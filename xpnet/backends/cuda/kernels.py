@@ -18,7 +18,10 @@ import numpy as np
 
 from ..._typing import Array, Namespace
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
+from ..output_losses import OUTPUT_LOSSES, OutputLoss
 from ..reference import Kernels
+from ..reference_losses import LossBuffers, SoftmaxBuffers
+from ..updates import UPDATES, Update
 from ..work import RunningLoss, ScalarTable, Weighing
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
@@ -320,47 +323,38 @@ class CudaKernels(Kernels):
     # -- losses ----
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One launch."""
-        if is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
-            self._loss("softmax_cross_entropy", z, y, example_weight, (), dz, loss)
-        else:
-            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss)
-
-    def sigmoid_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One launch."""
-        if is_matrix(z, y):
-            self._loss("sigmoid_cross_entropy", z, y, example_weight, (), dz, loss)
-        else:
-            super().sigmoid_cross_entropy(z, y, example_weight, work, dz, loss)
-
-    def squared_error(
         self,
         z: Array,
         y: Array,
         example_weight: Any,
-        scale: float,
-        work: SimpleNamespace,
+        work: SoftmaxBuffers,
+        dz: Array,
+        loss: Array,
+        smoothing: float = 0.0,
+    ) -> None:
+        """One launch."""
+        if is_matrix(z) and y.dtype.char == "i" and y.flags.c_contiguous:
+            options = (smoothing,)
+            self._loss("softmax_cross_entropy", z, y, example_weight, options, dz, loss)
+        else:
+            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss, smoothing)
+
+    def output_loss(
+        self,
+        row: OutputLoss,
+        z: Array,
+        y: Array,
+        example_weight: Any,
+        options: tuple[float, ...],
+        work: LossBuffers,
         dz: Array,
         loss: Array,
     ) -> None:
-        """One launch."""
-        if is_matrix(z, y):
-            self._loss("squared_error", z, y, example_weight, (float(scale),), dz, loss)
+        """One launch, for a row of the table."""
+        if is_matrix(z, y) and OUTPUT_LOSSES.get(row.name) is row:
+            self._loss(row.name, z, y, example_weight, options, dz, loss)
         else:
-            super().squared_error(z, y, example_weight, scale, work, dz, loss)
-
-    def poisson(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One launch."""
-        if is_matrix(z, y):
-            self._loss("poisson", z, y, example_weight, (_tiny(z.dtype),), dz, loss)
-        else:
-            super().poisson(z, y, example_weight, work, dz, loss)
+            super().output_loss(row, z, y, example_weight, options, work, dz, loss)
 
     def _loss(
         self,
@@ -368,13 +362,13 @@ class CudaKernels(Kernels):
         z: Array,
         y: Array,
         example_weight: Any,
-        numbers: tuple[float, ...],
+        options: tuple[float, ...],
         dz: Array,
         loss: Array,
     ) -> None:
         work = self._launcher.workspace()
-        arguments = z, y, *_factor(example_weight), *numbers, dz, loss, *z.shape, work
-        self._launch(name, rows_of(*z.shape), z, *arguments)
+        numbers = *_factor(example_weight), *map(float, options)
+        self._launch(name, rows_of(*z.shape), z, z, y, *numbers, dz, loss, *z.shape, work)
 
     def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
         """One launch."""
@@ -397,51 +391,24 @@ class CudaKernels(Kernels):
         else:
             self._pass("add_decay", g, p, *_factor(factor))
 
-    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
-        """One pass."""
-        self._pass("sgd", p, g, rate)
-
-    def sgd_momentum(
+    def update(
         self,
+        row: Update,
         p: Array,
         g: Array,
-        v: Array,
-        rate: Array,
-        momentum: float,
-        nesterov: bool,
-        scratch: Array,
+        moments: Sequence[Array],
+        scalars: Sequence[Array],
+        options: tuple[float, ...],
+        scratch: Sequence[Array],
+        n_decayed: int = 0,
     ) -> None:
-        """One pass."""
-        self._pass("sgd_momentum", p, g, v, rate, float(momentum), int(nesterov))
-
-    def momentum(
-        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        self._pass("momentum", p, g, v, rate, float(beta))
-
-    def rmsprop(
-        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        self._pass("rmsprop", p, g, s, rate, float(beta), float(eps))
-
-    def adam(
-        self,
-        p: Array,
-        g: Array,
-        v: Array,
-        s: Array,
-        rate: Array,
-        correction: Array,
-        beta_1: float,
-        beta_2: float,
-        eps: float,
-        scratch: Array,
-    ) -> None:
-        """One pass."""
-        numbers = float(beta_1), float(beta_2), float(eps)
-        self._pass("adam", p, g, v, s, rate, correction, *numbers)
+        """One pass, for a row of the table."""
+        if UPDATES.get(row.name) is not row:
+            super().update(row, p, g, moments, scalars, options, scratch, n_decayed)
+            return
+        changing = scalars if n_decayed else (*scalars, None)
+        numbers = *map(float, options), n_decayed, p.shape[-1]
+        self._pass(row.name, p, g, *moments, *changing, *numbers)
 
     # -- data, and a run's bookkeeping ----
 
