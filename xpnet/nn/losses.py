@@ -21,6 +21,7 @@ from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
 from ..backends.reference_losses import LossBuffers, SoftmaxBuffers
 from ..checks import check_fields, check_positive
+from ..data.labels import is_numeric, is_whole, these_values
 from ..registry import Registered, Registry, describe
 from .layers import Allocator
 
@@ -172,7 +173,7 @@ class Loss(Registered):
         ValueError
             If they don't fit the loss or the number of outputs; the message says why.
         """
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             hint = "; if they are numbers, as y.astype(float)"
             if self.of_classes:
                 hint = ": numpy.unique(y, return_inverse=True)[1]"
@@ -194,7 +195,7 @@ class Loss(Registered):
                     "them, or give dtype='float64'"
                 )
             raise ValueError(
-                f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
+                f"{name} has {these_values(int(bad.sum()))}, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
             )
         return stored
@@ -313,12 +314,12 @@ class SoftmaxCrossEntropy(Loss):
                 f"{name} has shape {y.shape}: {self.name} needs integer labels of shape "
                 f"({len(y)},){hint}"
             )
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             raise ValueError(
                 f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
                 "numpy.unique(y, return_inverse=True)[1]"
             )
-        if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
+        if not is_whole(y):
             raise ValueError(
                 f"{name} has labels that are not whole numbers: {self.name} needs integers"
             )
