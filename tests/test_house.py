@@ -45,7 +45,7 @@ HEAVY = ("cupy", "matplotlib", "numba", "pandas", "rich", "safetensors", "sklear
 
 
 def dotted(path):
-    """Return what a file is called as a module within the package: "nn.layers", "nn", ""."""
+    """Return what a file is called as a module within the package: "nn.layer", "nn", ""."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -139,16 +139,16 @@ def test_a_package_is_a_map_of_its_files(package):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("from .layers import Linear", ["nn.layers"]),
-        ("from . import layers, losses", ["nn.layers", "nn.losses"]),
+        ("from .layer import Linear", ["nn.layer"]),
+        ("from . import layer, losses", ["nn.layer", "nn.losses"]),
         ("from .. import Network", [""]),
         ("from ..optim import schedules", ["optim.schedules"]),
-        ("import xpnet.nn.layers", ["nn.layers"]),
+        ("import xpnet.nn.layer", ["nn.layer"]),
         ("import xpnet", [""]),
-        ("from xpnet.nn.layers import Linear", ["nn.layers"]),
+        ("from xpnet.nn.layer import Linear", ["nn.layer"]),
         ("from xpnet.nn import losses", ["nn.losses"]),
-        ("def f():\n    from .layers import Linear", ["nn.layers"]),
-        ("if TYPE_CHECKING:\n    from .layers import Linear", ["nn.layers"]),
+        ("def f():\n    from .layer import Linear", ["nn.layer"]),
+        ("if TYPE_CHECKING:\n    from .layer import Linear", ["nn.layer"]),
         (
             "importlib.import_module('xpnet.backends.numba_kernels')",
             ["backends.numba_kernels"],

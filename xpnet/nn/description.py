@@ -7,7 +7,8 @@ from typing import Any
 
 from ..checks import check_count
 from .initializers import resolve
-from .layers import Layer, Linear
+from .layer import Layer
+from .linear import Linear
 from .losses import Loss
 
 #: The precisions that a network may have.

@@ -23,7 +23,7 @@ from ..backends.reference_losses import LossBuffers, SoftmaxBuffers
 from ..checks import check_fields, check_positive
 from ..data.labels import is_numeric, is_whole, these_values
 from ..registry import Registered, Registry, describe
-from .layers import Allocator
+from .layer import Allocator
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
 from .description import DTYPES, described, shapes_of
-from .layers import Layer
+from .layer import Layer
 from .losses import Loss
 from .passes import Passes
 from .prediction import Predictor

@@ -12,7 +12,7 @@ from .._typing import Array
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.select import Backend
 from .buffers import Workspace
-from .layers import Layer
+from .layer import Layer
 from .losses import Loss
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
