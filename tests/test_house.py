@@ -162,8 +162,8 @@ def test_imports_are_found(source, expected):
 
 # -- CuPy ----
 
-#: Who knows of CuPy: who chooses the backend, and the backend.
-CUPY = ("backends.select", "backends.cuda.cupy_backend")
+#: Who knows of CuPy: what chooses the backend, what finds out whose an array is, and the backend.
+CUPY = ("backends.select", "backends.arrays", "backends.cuda.cupy_backend")
 
 
 def named(tree):
@@ -179,7 +179,7 @@ def named(tree):
 
 
 @each_module
-def test_cupy_is_named_in_two_modules_alone(module):
+def test_cupy_is_named_in_three_modules_alone(module):
     names = {name for name in named(MODULES[module]) if "cupy" in name.lower()}
     assert bool(names) == (module in CUPY)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..randomness import Purpose, generator
 from .layer import Fill, Layer
 

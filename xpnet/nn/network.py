@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, backend_of, select, why_no_cuda
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.activations import IDENTITY, ActivationSpec
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from .buffers import Workspace
 from .layer import Layer
 from .losses import Loss
