@@ -86,7 +86,7 @@ class WrongDeviceError(RuntimeError):
 
 
 class StrictBackend:
-    """The stand-in's `xpnet.backends.select.Backend`; make a fresh one for each test.
+    """The stand-in's `xpnet.backends.protocol.Backend`; make a fresh one for each test.
 
     Parameters
     ----------
