@@ -13,9 +13,9 @@ import numpy as np
 
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import ActivationSpec, dropout_work
-from xpnet.backends.reference_losses import SoftmaxBuffers
 from xpnet.backends.select import Backend
 from xpnet.backends.updates import UPDATES
+from xpnet.backends.work import SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 

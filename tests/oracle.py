@@ -21,14 +21,14 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.backends.select import Backend
+from xpnet.nn.loss import Loss
 from xpnet.nn.losses import (
-    LOSSES,
     Huber,
-    Loss,
     PoissonDeviance,
     Quantile,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
+    resolve,
 )
 
 Arrays = dict[str, np.ndarray]
@@ -181,7 +181,7 @@ def _torch_loss(loss: str | Loss, z: Any, y: Any) -> Any:
     """Return the mean over the examples of the sum over the outputs."""
     torch = _torch()
     functional = torch.nn.functional
-    loss = LOSSES[loss]() if isinstance(loss, str) else loss
+    loss = resolve(loss)
     if isinstance(loss, SoftmaxCrossEntropy):
         return functional.cross_entropy(z, y, label_smoothing=loss.label_smoothing)
     y = y.reshape(z.shape).to(z.dtype)

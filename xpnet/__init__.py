@@ -49,8 +49,8 @@ from .nn.layers import BatchNorm as BatchNorm
 from .nn.layers import Dropout as Dropout
 from .nn.layers import Layer as Layer
 from .nn.layers import Linear as Linear
+from .nn.loss import Loss as Loss
 from .nn.losses import HalfSquaredError as HalfSquaredError
-from .nn.losses import Loss as Loss
 from .nn.losses import MeanSquaredError as MeanSquaredError
 from .nn.losses import PoissonDeviance as PoissonDeviance
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy

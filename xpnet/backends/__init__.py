@@ -2,7 +2,7 @@
 
 - `select`: from ``device="auto"`` to a backend, and why; whose an array is, and moving it
 - `expressions`: scalar code, written once for ``xp``, C and Numba
-- `updates`, `output_losses`: the optimisers' updates and the losses of one output, a row each
+- `activations`, `updates`, `output_losses`: tables of what is elementwise, a row each
 - `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_losses`,
   `reference_updates` and `reference_sums`
 - `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_rows`: the CPU's

@@ -12,7 +12,7 @@ from .._typing import Array
 from ..backends.memory import explain
 from ..backends.select import Backend, backend_of, from_dlpack
 from ..data.arrays import check_features
-from .losses import Loss
+from .loss import Loss
 from .passes import Passes
 
 
