@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.activations import ActivationSpec
 from xpnet.backends.output_losses import OUTPUT_LOSSES
-from xpnet.backends.reference import ActivationSpec, dropout_work
+from xpnet.backends.reference import dropout_work
 from xpnet.backends.select import Backend
 from xpnet.backends.updates import UPDATES
 from xpnet.backends.work import SoftmaxBuffers
@@ -22,7 +23,7 @@ from xpnet.randomness import MULTIPLIER_1
 #: Features of a layer, and classes of the losses.
 FEATURES, CLASSES = 128, 10
 
-#: What layers are joined with.
+#: The activation that is fused with the layers.
 RELU = ActivationSpec("relu")
 
 Arguments = tuple[Any, ...]
@@ -44,10 +45,6 @@ class Cases:
     def fill(self, value: float, *shape: int, dtype: Any = None) -> Any:
         """Return an array of one value."""
         return self.backend.xp.full(shape, value, dtype or self.dtype)
-
-    def signs(self, *shape: int) -> Any:
-        """Return −1 or 1 at random."""
-        return self.backend.xp.sign(self.normal(*shape))
 
     def x(self, m: int = FEATURES) -> Any:
         """Return a batch (n, m)."""
@@ -109,7 +106,7 @@ class Cases:
         return self.x(), self.x(), self.x(), weight, d_weight, self.row(), self.zeros(), RELU
 
     def activation(self) -> Arguments:  # noqa: D102
-        return RELU, self.x()
+        return RELU, self.x(), self.zeros()
 
     def activation_backward(self) -> Arguments:  # noqa: D102
         return RELU, self.x(), self.x()
@@ -122,27 +119,6 @@ class Cases:
 
     def input_gradient(self) -> Arguments:  # noqa: D102
         return self.x(1), self.row(1.0), self.zeros()
-
-    def sigmoid(self) -> Arguments:  # noqa: D102
-        return self.x(), self.zeros()
-
-    tanh = relu = sigmoid
-
-    def sigmoid_backward(self) -> Arguments:  # noqa: D102
-        y = (self.signs(self.n, FEATURES) > 0).astype(self.dtype)
-        return y, self.x(), self.zeros()
-
-    def tanh_backward(self) -> Arguments:  # noqa: D102
-        return self.signs(self.n, FEATURES), self.x(), self.zeros()
-
-    def relu_backward(self) -> Arguments:  # noqa: D102
-        return self.x(), self.x(), self.zeros(dtype=np.bool_)
-
-    def leaky_relu(self) -> Arguments:  # noqa: D102
-        return self.x(), 0.01, self.zeros(), self.zeros()
-
-    def leaky_relu_backward(self) -> Arguments:  # noqa: D102
-        return self.x(), self.x(), 0.0, self.zeros(dtype=np.bool_), self.zeros()
 
     def softmax(self) -> Arguments:  # noqa: D102
         return self.x(CLASSES), self.zeros(1), self.zeros(CLASSES)

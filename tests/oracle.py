@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.backends.select import Backend
+from xpnet.nn.activations import ACTIVATIONS, Elementwise
 from xpnet.nn.loss import Loss
 from xpnet.nn.losses import (
     Huber,
@@ -153,16 +154,13 @@ def _module(layer: xn.Layer) -> Any:
             return nn.BatchNorm1d(layer.n_inputs, eps=layer.eps, momentum=layer.momentum)
         case xn.Dropout():
             return nn.Dropout(layer.p)
-        case xn.Sigmoid():
-            return nn.Sigmoid()
-        case xn.Tanh():
-            return nn.Tanh()
-        case xn.ReLU():
-            return nn.ReLU()
-        case xn.LeakyReLU():
-            return nn.LeakyReLU(layer.negative_slope)
         case xn.Softmax():
             return nn.Softmax(dim=-1)
+        case xn.Softplus():
+            return nn.Softplus(threshold=700)  # at 20, its default, it would be wrong by 2e-9
+        case Elementwise():  # by the same name, with the same option
+            options = {f.name: getattr(layer, f.name) for f in fields(layer) if f.init}
+            return getattr(nn, type(layer).__name__)(**options)
     raise TypeError(f"PyTorch's counterpart of {layer!r} is not known here")
 
 
@@ -473,12 +471,9 @@ def _scheduled(rate: Any, name: str, **options: Any) -> Training:
 #: All cases: family, then name. Cases of a family that draw the same inputs share them in its file.
 CASES: dict[str, dict[str, Case]] = {
     "activations": {
-        "sigmoid": Activation(xn.Sigmoid()),
-        "tanh": Activation(xn.Tanh()),
-        "relu": Activation(xn.ReLU()),
-        "leaky_relu": Activation(xn.LeakyReLU()),
+        **{name: Activation(make()) for name, make in ACTIVATIONS.items()},
         "leaky_relu_0.3": Activation(xn.LeakyReLU(0.3)),
-        "softmax": Activation(xn.Softmax()),
+        "elu_1.5": Activation(xn.ELU(1.5)),
     },
     "losses": {
         "softmax_2": LossCase("softmax_cross_entropy", 2),

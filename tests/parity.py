@@ -123,6 +123,11 @@ def batch_norm_inference(d, activation):
     }
 
 
+def activation(d, activation, *leading_shape):
+    shape = *leading_shape, d.n, d.m
+    return {"activation": activation, "z": d(*shape), "out": d.empty(*shape)}
+
+
 def linear(d, activation):
     return {
         "x": d(d.n, d.m),
@@ -281,7 +286,7 @@ CASES = {
     ],
     "linear": [
         *(lambda d, c=c: linear(d, c) for c in ACTIVATION_SPECS + MASKED),
-        *(lambda d, c=c: linear(d, c) | {"z": None} for c in ACTIVATION_SPECS),
+        lambda d: linear(d, specify("gelu")) | {"z": None},
         lambda d: linear(d, IDENTITY) | {"bias": None},
     ],
     "linear_backward": [
@@ -290,14 +295,8 @@ CASES = {
         lambda d: linear_backward(d, RELU) | {"d_bias": None},
     ],
     "activation": [
-        lambda d, c=c, shape=shape, over=over: in_place(
-            {"activation": c, "z": d(*shape, d.n, d.m), "out": d.empty(*shape, d.n, d.m)},
-            "z",
-            "z" if not over else "out",
-        )
-        for c in ACTIVATION_SPECS + MASKED
-        for shape in ((), (2,))
-        for over in (False, True)
+        *(lambda d, c=c: in_place(activation(d, c), "z", "out") for c in ACTIVATION_SPECS + MASKED),
+        *(lambda d, c=c: activation(d, c, 2) for c in ACTIVATION_SPECS + MASKED),
     ],
     "activation_backward": [
         lambda d, c=c, shape=shape: {

@@ -95,8 +95,12 @@ from .train.trainer import Trainer as Trainer
 
 def __getattr__(name: str) -> object:
     """Load the estimators, and scikit-learn with them, when somebody asks for them."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from .estimators import classifier
+    if name == "MLPClassifier":
+        from .estimators.classifier import MLPClassifier
 
-        return getattr(classifier, name)
+        return MLPClassifier
+    if name == "MLPRegressor":
+        from .estimators.regressor import MLPRegressor
+
+        return MLPRegressor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ from hostile import BEFORE, DIGITS, pack, rewrite, sign, unpack
 import xpnet as xn
 from xpnet.cli import app
 from xpnet.files import safetensors_files
-from xpnet.files.safetensors_files import MOST_BYTES, MOST_LEVELS, MOST_VALUES, Stored
+from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
+from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
 from xpnet.tabular.features import Features
 from xpnet.tabular.target import Target

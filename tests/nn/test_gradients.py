@@ -8,6 +8,7 @@ import pytest
 from oracle import draw_state, on_host
 
 import xpnet as xn
+from xpnet.nn import activations
 from xpnet.nn.losses import MeanSquaredError
 
 #: What `check_gradients` promises for a right backward pass.
@@ -15,13 +16,10 @@ LIMIT = 1e-7
 
 ACTIVATIONS = {
     "identity": [],
-    "sigmoid": [xn.Sigmoid()],
-    "tanh": [xn.Tanh()],
-    "relu": [xn.ReLU()],
-    "leaky_relu": [xn.LeakyReLU()],
+    **{name: [make()] for name, make in activations.ACTIVATIONS.items()},
     "leaky_relu_0.3": [xn.LeakyReLU(0.3)],
     "leaky_relu_0": [xn.LeakyReLU(0.0)],
-    "softmax": [xn.Softmax()],
+    "elu_1.5": [xn.ELU(1.5)],
 }
 
 #: Loss and number of outputs.
@@ -137,6 +135,10 @@ STACKS = {
     "activations_in_a_row": [xn.Linear(5), xn.Tanh(), xn.Sigmoid(), xn.LeakyReLU(0.2)],
     "dropout_before_activation": [xn.Linear(5), xn.Dropout(0.4), xn.Tanh()],
     "dropout_and_batch_norm": [xn.Linear(5), xn.Dropout(0.4), xn.BatchNorm(), xn.Tanh()],
+    "activations_of_their_inputs": [xn.Linear(5), xn.GELU(), xn.SiLU(), xn.Mish(), xn.BatchNorm()],
+    "between_activations": [xn.Linear(5), xn.Tanh(), xn.GELU("tanh"), xn.Softplus(), xn.SELU()],
+    "dropout_and_gelu": [xn.Linear(5), xn.Dropout(0.3), xn.GELU(), xn.Dropout(0.4), xn.Linear(4)],
+    "norm_and_silu": [xn.BatchNorm(), xn.SiLU(), xn.BatchNorm(), xn.SiLU(), xn.Linear(4)],
     "narrow": [xn.Linear(1), xn.Tanh(), xn.Linear(1), xn.Sigmoid()],
 }
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from oracle import Alone, draw_state, gradients, on_host
+from scipy import special
 
 import xpnet as xn
+from xpnet.nn import activations
 from xpnet.nn.layers import Layer
 
 DTYPES = ["float32", "float64"]
@@ -13,11 +15,7 @@ EVERY_LAYER = {
     "linear": xn.Linear(4),
     "batch_norm": xn.BatchNorm(),
     "dropout": xn.Dropout(0.5),
-    "sigmoid": xn.Sigmoid(),
-    "tanh": xn.Tanh(),
-    "relu": xn.ReLU(),
-    "leaky_relu": xn.LeakyReLU(0.1),
-    "softmax": xn.Softmax(),
+    **{name: make() for name, make in activations.ACTIVATIONS.items()},
 }
 
 each_layer = pytest.mark.parametrize("layer", EVERY_LAYER.values(), ids=EVERY_LAYER)
@@ -47,6 +45,56 @@ def jacobian_of_softmax(z):
     return np.diag(s) - np.outer(s, s)
 
 
+def plain_softplus(z):
+    return np.logaddexp(0, z)
+
+
+def gelu_tanh(z):
+    """Return the value and the derivative; beyond ±30 the tanh is ±1."""
+    c = np.clip(z, -30, 30)
+    t = np.tanh(np.sqrt(2 / np.pi) * (c + 0.044715 * c**3))
+    slope = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * c**2)
+    return 0.5 * z * (1 + t), 0.5 * (1 + t) + 0.5 * c * (1 - t**2) * slope
+
+
+def mish_derivative(z):
+    t = np.tanh(plain_softplus(z))
+    return t + np.clip(z, -800, 800) * (1 - t**2) * plain_sigmoid(z)
+
+
+def silu_derivative(z):
+    s = plain_sigmoid(z)
+    return s + np.clip(z, -800, 800) * s * (1 - s)
+
+
+def gelu_derivative(z):
+    c = np.clip(z, -40, 40)
+    return special.ndtr(z) + c * np.exp(-(c**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def selu(z):
+    return 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0)))
+
+
+def selu_derivative(z):
+    below = 1.6732632423543772 * np.exp(np.minimum(z, 0))
+    return 1.0507009873554805 * np.where(z > 0, 1, below)
+
+
+#: Plain formula and Jacobian of those that PyTorch has taken from papers.
+FORMULAS = {
+    "gelu": (lambda z: z * special.ndtr(z), lambda z: np.diag(gelu_derivative(z))),
+    "gelu_tanh": (lambda z: gelu_tanh(z)[0], lambda z: np.diag(gelu_tanh(z)[1])),
+    "silu": (lambda z: z * plain_sigmoid(z), lambda z: np.diag(silu_derivative(z))),
+    "mish": (lambda z: z * np.tanh(plain_softplus(z)), lambda z: np.diag(mish_derivative(z))),
+    "elu": (
+        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z: np.diag(np.where(z > 0, 1, np.exp(np.minimum(z, 0)))),
+    ),
+    "selu": (selu, lambda z: np.diag(selu_derivative(z))),
+    "softplus": (plain_softplus, lambda z: np.diag(plain_sigmoid(z))),
+}
+
 #: Name: layer, plain formula, and the Jacobian for one example z (m,).
 ACTIVATIONS = {
     "sigmoid": (
@@ -67,7 +115,22 @@ ACTIVATIONS = {
         lambda z: np.diag(z > 0),
     ),
     "softmax": (xn.Softmax(), plain_softmax, jacobian_of_softmax),
+    **{
+        name: (make(), *FORMULAS[name])
+        for name, make in activations.ACTIVATIONS.items()
+        if name in FORMULAS
+    },
+    "elu_1.5": (
+        xn.ELU(1.5),
+        lambda z: np.where(z > 0, z, 1.5 * np.expm1(np.minimum(z, 0))),
+        lambda z: np.diag(np.where(z > 0, 1, 1.5 * np.exp(np.minimum(z, 0)))),
+    ),
 }
+
+
+def test_every_activation_has_a_formula():
+    assert activations.ACTIVATIONS.keys() <= ACTIVATIONS.keys()
+
 
 each_activation = pytest.mark.parametrize(
     ("layer", "formula", "jacobian"), ACTIVATIONS.values(), ids=ACTIVATIONS

@@ -1060,7 +1060,7 @@ BAD_LABELS = {
         "mean_squared_error",
         np.where(np.arange(150).reshape(50, 3) == 11, np.nan, 1.0),
         ValueError,
-        "y has 1 values that are NaN or infinite, the first in row 3",
+        "y has 1 value that is NaN or infinite, the first in row 3",
     ),
     "one value each for three outputs": (
         "mean_squared_error",

@@ -2,9 +2,10 @@
 
 - `select`: from ``device="auto"`` to a backend, and why; whose an array is, and moving it
 - `expressions`: scalar code, written once for ``xp``, C and Numba
-- `activations`, `updates`, `output_losses`: tables of what is elementwise, a row each
-- `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_losses`,
-  `reference_updates` and `reference_sums`
+- `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
+  losses of one output, a row each
+- `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_data`,
+  `reference_losses`, `reference_updates` and `reference_sums`
 - `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_rows`: the CPU's
 - `work`: the buffers that kernels work in
 - `cuda`: CUDA's

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.select import NUMPY, Backend, backend_of, from_dlpack, move
+from .labels import is_numeric, these_values
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -33,7 +34,7 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
         return X
     X = as_array(X, name)
-    if X.dtype.kind not in "fiub":
+    if not is_numeric(X):
         hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
         raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers{hint}")
     if X.ndim != 2 or X.shape[1] != n_features:
@@ -88,7 +89,7 @@ def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
         )
     if is_frame(X) and hasattr(X, "iloc"):
         array = np.asarray(X)  # of numbers of one kind, without a copy
-        if array.dtype.kind in "fiub":
+        if is_numeric(array):
             return array
         return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
     if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
@@ -123,7 +124,7 @@ def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarra
     bad = [
         f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
         for i, array in enumerate(arrays)
-        if array.dtype.kind not in "fiub"
+        if not is_numeric(array)
     ]
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -192,9 +193,7 @@ def describe_columns(
     shown = ", ".join(f"{names[c] if names else c} ({counts[c]})" for c in columns[:5])
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     noun = "column" if len(columns) == 1 else "columns"
-    total = int(counts.sum())
-    values = "1 value that is" if total == 1 else f"{total} values that are"
-    return f"{values} {what}, in {noun} {shown}{more}"
+    return f"{these_values(int(counts.sum()), what)}, in {noun} {shown}{more}"
 
 
 def check_lengths(X: Array, y: Array, name: str = "") -> None:

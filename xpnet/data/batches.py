@@ -14,8 +14,9 @@ from .._typing import Array
 from ..backends.select import Backend, backend_of, select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
-from .arrays import as_host_array, check_lengths
+from .arrays import as_host_array, check_lengths, is_frame
 from .augmentation import Augmentation
+from .labels import is_numeric, is_whole
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
 
@@ -111,14 +112,16 @@ def partition(
     labels = np.asarray(backend_of(y, cpu).to_host(y)) if check_flag(stratify, "stratify") else None
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
-    if labels is not None and labels.dtype.kind == "f" and (labels % 1 != 0).any():
+    if labels is not None and is_numeric(labels) and not is_whole(labels):
         raise ValueError("y holds fractions: to stratify give labels of classes, or stratify=False")
     parts = partition_indices(len(X), ratios, labels, random_state)
     return [(take_rows(X, part), take_rows(y, part)) for part in parts]
 
 
-def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
-    """Return the rows with given indices: a copy where the array lives, or `Rows` of a file."""
+def take_rows(array: Any, indices: np.ndarray[Any, Any]) -> Any:
+    """Return the rows with given indices: a copy where they live, or `Rows` of a file."""
+    if is_frame(array):
+        return array.iloc[indices]
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)
     if isinstance(array, Streamed):

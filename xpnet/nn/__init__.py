@@ -5,6 +5,7 @@
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
 - `description`: networks as JSON, as model files hold it
+- `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network
 - `network`: all of it together
 """

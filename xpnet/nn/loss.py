@@ -15,6 +15,7 @@ from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
 from ..backends.work import LossBuffers
 from ..checks import check_fields
+from ..data.labels import is_numeric, these_values
 from ..registry import Registered, Registry, describe
 from .layers import Allocator
 
@@ -166,7 +167,7 @@ class Loss(Registered):
         ValueError
             If they don't fit the loss or the number of outputs; the message says why.
         """
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             hint = "; if they are numbers, as y.astype(float)"
             if self.of_classes:
                 hint = ": numpy.unique(y, return_inverse=True)[1]"
@@ -188,7 +189,7 @@ class Loss(Registered):
                     "them, or give dtype='float64'"
                 )
             raise ValueError(
-                f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
+                f"{name} has {these_values(int(bad.sum()))}, the first in row "
                 f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
             )
         return stored

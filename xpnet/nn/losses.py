@@ -18,6 +18,7 @@ from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
 from ..backends.work import SoftmaxBuffers
 from ..checks import check_positive
+from ..data.labels import is_numeric, is_whole
 from .layers import Allocator
 from .loss import Loss
 
@@ -81,12 +82,12 @@ class SoftmaxCrossEntropy(Loss):
                 f"{name} has shape {y.shape}: {self.name} needs integer labels of shape "
                 f"({len(y)},){hint}"
             )
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             raise ValueError(
                 f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
                 "numpy.unique(y, return_inverse=True)[1]"
             )
-        if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
+        if not is_whole(y):
             raise ValueError(
                 f"{name} has labels that are not whole numbers: {self.name} needs integers"
             )

@@ -119,9 +119,8 @@ def _require_fit(network: Network, features: Features | None, target: Target) ->
             f"its preprocessing gives {features.n_features} features and its network takes "
             f"{network.n_features}"
         )
-    of_classes = network.loss.of_classes
-    fits = target.loss == network.loss.name if of_classes else target.task == "regression"
-    if not fits or target.n_outputs != network.n_outputs:
+    fits = network.loss.of_classes == (target.classes is not None)
+    if not fits or target.units(network.loss) != network.n_outputs:
         raise ValueError(
             f"its target is {target.task} of {target.n_outputs} outputs, and its network has "
             f"{network.n_outputs} for {network.loss.name}"

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..backends.select import Backend
 from ..checks import check_count
+from ..files import json_tree
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
 from ..files.safetensors_files import ModelFileError
 
@@ -318,8 +319,8 @@ class CheckpointManager(NullCheckpointManager):
             )
             for name, array in data.items()
         }
-        # Through JSON, in which tuples are lists, as it comes from the file.
-        run = json.loads(json.dumps({**describe_run(), "callbacks": told, **prints}))
+        # As it comes from the file, in which tuples are lists.
+        run = describe({**describe_run(), "callbacks": told, **prints})
         if self.tree is not None:
             if found := list(differences(run, self.run)):
                 raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")
@@ -468,13 +469,16 @@ def describe(thing: Any) -> Any:
     >>> describe(SGD(0.1))
     {'kind': 'SGD', 'learning_rate': 0.1, 'momentum': 0.0, 'nesterov': False}
     """
+    return json_tree.decode(json_tree.encode(thing, _described), {})
+
+
+def _described(thing: Any, name: str) -> Any:
+    """Return what stands for a thing that is no value, in JSON."""
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
-        return {"kind": type(thing).__name__} | {k: describe(v) for k, v in values.items()}
-    if thing is None or isinstance(thing, bool | int | float | str):
-        return thing
-    if isinstance(thing, list | tuple):
-        return [describe(inner) for inner in thing]
+        return json_tree.encode({"kind": type(thing).__name__} | values, _described, name)
+    if thing is None or isinstance(thing, bool | int | float | str | list | tuple | dict):
+        return None
     if callable(thing) and hasattr(thing, "__qualname__"):
         return f"{thing.__module__}.{thing.__qualname__}"
     text = repr(thing)

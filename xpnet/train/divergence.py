@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._typing import Array
+from ..checks import all_finite
 from ..data.batches import Batches
 from ..nn.layers import Layer
 from ..nn.passes import Bound
@@ -58,7 +59,7 @@ def _weights(update: Step, step: int) -> str:
     """Return where a parameter is not finite, and by which update."""
     for layer in update.network.layers:
         for name, array in (layer.parameters | layer.statistics).items():
-            if not _is_finite(update, array):
+            if not all_finite(array, update.backend.xp):
                 return f"in the {name} of {_called(layer)}, by the update of step {step}"
     return ""
 
@@ -69,15 +70,15 @@ def _layer(update: Step, batch: tuple[Array, Array, Any], step: int) -> str:
     run = net.passes.bind(x.shape[-2], training=True)
     for forward, buffers in run.forward:
         x = forward(x, buffers)
-        if not _is_finite(update, x):
+        if not all_finite(x, update.backend.xp):
             return f"in the output of {_called(forward.__self__)}, in step {step + 1}"
     dz = _gradient(update, run, x, y, weights)
-    if not _is_finite(update, run.loss.loss):
+    if not all_finite(run.loss.loss, update.backend.xp):
         return f"in the loss, in step {step + 1}"
     for backward, buffers in run.backward:
         layer, dz = backward.__self__, backward(dz, buffers)
         arrays = [*layer.gradients.values(), *([] if dz is None else [dz])]
-        if not all(_is_finite(update, array) for array in arrays):
+        if not all(all_finite(array, update.backend.xp) for array in arrays):
             return f"in the gradient of {_called(layer)}, in step {step + 1}"
     return ""
 
@@ -90,7 +91,3 @@ def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Any) -> Arr
 
 def _called(layer: Layer) -> str:
     return f"layer {layer.index} ({type(layer).__name__})"
-
-
-def _is_finite(update: Step, array: Array) -> bool:
-    return bool(update.backend.xp.isfinite(array).all())

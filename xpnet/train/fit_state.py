@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..checks import check_count
+from ..checks import all_finite, check_count
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -88,7 +88,7 @@ def load_tree(fit: Fit, tree: dict[str, Any]) -> None:
         raise ValueError("its counters contradict each other")
     total, finite_steps = tree["epoch_so_far"]
     for array in tree["weights"]["now"][:2]:
-        if not bool(trainer.backend.xp.isfinite(array).all()):
+        if not all_finite(array, trainer.backend.xp):
             raise ValueError("its weights are NaN or infinite")
     step.rollback.load_tree(tree["weights"])
     step.meter.resume(total, finite_steps)

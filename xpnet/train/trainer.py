@@ -99,8 +99,12 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Updates made so far."""
+        """Updates made so far; set with moments and `epochs` by whoever goes on from them."""
         return self.update_step.count
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self.update_step.count = steps
 
     # -- the step ----
 

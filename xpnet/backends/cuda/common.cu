@@ -1,4 +1,4 @@
-// What all kernels share: vector loads, activations, the way threads lie over a matrix, and sums.
+// What all kernels share: vector loads, the way threads lie over a matrix, and sums.
 //
 // REAL is float or double; THREADS are in a block, always: a power of two. A kernel takes pointers,
 // whole numbers as `index` and all others as `double`, so that a launch needs no conversions.
@@ -43,46 +43,6 @@ template <int W> __device__ inline void store(real* p, const Vec<W>& vec) {
     }
     *reinterpret_cast<Vec<W>*>(p) = vec;
 }
-
-// -- activations: the cases of the switches are made from the table of them ----
-
-// Those that call functions such as exp, which take long in any case: one copy of each suffices.
-__device__ __noinline__ real call_forward(int kind, real option, real z) {
-    real y = z;
-    switch (kind) { FORWARD_CALLS }
-    return y;
-}
-
-// `kept` is the output y or the input z, as the kind asks for.
-__device__ __noinline__ real call_backward(int kind, real option, real dy, real kept) {
-    switch (kind) { BACKWARD_CALLS }
-    return dy;
-}
-
-struct Activation {
-    int kind;
-    real option;
-    real scale;  // what dropout multiplies by what it does not drop
-
-    // f(z); NaN stays NaN.
-    __device__ real operator()(real z) const {
-        real y = z;
-        switch (kind) {
-            FORWARD_CASES
-            default: y = call_forward(kind, option, z);
-        }
-        return y;
-    }
-
-    // dy f', from what `call_backward` is given.
-    __device__ real back(real dy, real kept) const {
-        switch (kind) {
-            BACKWARD_CASES
-            default: dy = call_backward(kind, option, dy, kept);
-        }
-        return scale * dy;
-    }
-};
 
 // -- a matrix's columns lie along x; a thread keeps W of them and goes down the rows ----
 

@@ -164,7 +164,8 @@ class CudaKernels(Kernels):
         self, activation: ActivationSpec, z: Array, out: Array, work: ActivationWork | None = None
     ) -> None:
         """One pass."""
-        if _is_dense(z, out) and (activation.mask is None or z.ndim == 2):
+        known = activation.name != "identity" and (activation.mask is None or z.ndim == 2)
+        if known and _is_dense(z, out):
             self._bias_activation(z, None, None, out, activation)
         else:
             super().activation(activation, z, out, work)

@@ -33,7 +33,7 @@ LARGE = 2**18
 #: of a block bring, up to 40 bytes each.
 WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
-_FILES = ("common.cu", "layers.cu", "losses.cu", "update.cu")
+_FILES = ("common.cu", "activations.cu", "layers.cu", "losses.cu", "update.cu")
 
 
 @lru_cache
