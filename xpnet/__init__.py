@@ -49,8 +49,8 @@ from .nn.initializers import Xavier as Xavier
 from .nn.initializers import Zeros as Zeros
 from .nn.layer import Layer as Layer
 from .nn.linear import Linear as Linear
+from .nn.loss import Loss as Loss
 from .nn.losses import HalfSquaredError as HalfSquaredError
-from .nn.losses import Loss as Loss
 from .nn.losses import MeanSquaredError as MeanSquaredError
 from .nn.losses import PoissonDeviance as PoissonDeviance
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy

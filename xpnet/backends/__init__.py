@@ -6,8 +6,8 @@
 - `expressions`: scalar code, written once for ``xp``, C and Numba
 - `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
   losses of one output, a row each
-- `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_losses`,
-  `reference_updates` and `reference_sums`
+- `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_data`,
+  `reference_losses`, `reference_updates` and `reference_sums`
 - `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_rows`: the CPU's
 - `work`: the buffers that kernels work in
 - `cuda`: CUDA's

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from ..checks import check_name
 from ..nn.activations import ACTIVATIONS, Activation
 from ..nn.layer import Layer
-from ..nn.losses import Loss
+from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
 

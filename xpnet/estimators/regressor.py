@@ -9,7 +9,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..backends.arrays import to_host
-from ..nn.losses import HalfSquaredError, Loss, PoissonDeviance
+from ..nn.loss import Loss
+from ..nn.losses import HalfSquaredError, PoissonDeviance
 from .base import MLP, Output
 from .labels import Values
 from .parameters import find_loss, keep

@@ -2,7 +2,7 @@
 
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`: the layers of a network
-- `losses`: what it is trained for
+- `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
 - `description`: networks as JSON, as model files hold it

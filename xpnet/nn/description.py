@@ -9,7 +9,7 @@ from ..checks import check_count
 from .initializers import resolve
 from .layer import Layer
 from .linear import Linear
-from .losses import Loss
+from .loss import Loss
 
 #: The precisions that a network may have.
 DTYPES = ("float32", "float64")

@@ -22,7 +22,7 @@ from . import losses
 from .buffers import FlatBuffers
 from .description import DTYPES, described, shapes_of
 from .layer import Layer
-from .losses import Loss
+from .loss import Loss
 from .passes import Passes
 from .prediction import Predictor
 

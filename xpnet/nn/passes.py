@@ -13,7 +13,7 @@ from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
 from .buffers import Workspace
 from .layer import Layer
-from .losses import Loss
+from .loss import Loss
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64

@@ -13,7 +13,7 @@ from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
 from ..backends.protocol import Backend
 from ..data.arrays import check_features
-from .losses import Loss
+from .loss import Loss
 from .passes import Passes
 
 

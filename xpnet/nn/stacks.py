@@ -9,7 +9,8 @@ from .batch_norm import BatchNorm
 from .dropout import Dropout
 from .layer import Layer
 from .linear import Linear
-from .losses import Loss, SigmoidCrossEntropy
+from .loss import Loss
+from .losses import SigmoidCrossEntropy
 
 
 def hidden_stack(

@@ -10,7 +10,7 @@ from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
 from ..nn.layer import Layer
-from ..nn.losses import Loss
+from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack
 from ..optim import schedules
 from ..optim.optimizers import Optimizer
