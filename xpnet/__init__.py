@@ -48,6 +48,7 @@ from .nn.initializers import Normal as Normal
 from .nn.initializers import Xavier as Xavier
 from .nn.initializers import Zeros as Zeros
 from .nn.layer import Layer as Layer
+from .nn.layer import LayerBuffers as LayerBuffers
 from .nn.linear import Linear as Linear
 from .nn.loss import Loss as Loss
 from .nn.losses import HalfSquaredError as HalfSquaredError

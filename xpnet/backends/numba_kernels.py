@@ -9,7 +9,6 @@ the compiler.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numba
@@ -20,10 +19,10 @@ from . import numba_loops as loops
 from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_rows import for_activation
-from .numpy_backend import NumpyKernels
+from .numpy_backend import NumpyKernels, host
 from .output_losses import OutputLoss
 from .updates import Update
-from .work import LossBuffers, RunningLoss, SoftmaxBuffers
+from .work import DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -54,7 +53,7 @@ class NumbaKernels(NumpyKernels):
         if dy.ndim == 2 and len(dy) == 1:
             loops.outer(dy, x, out)
         else:
-            np.matmul(dy.swapaxes(-1, -2), x, out=out)
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
 
     def linear(
         self,
@@ -124,11 +123,11 @@ class NumbaKernels(NumpyKernels):
             )
             return
         if x_hat is not x:
-            np.copyto(x_hat, x)
+            host.copyto(x_hat, x)
         loops.moments(x_hat, mean, variance)
-        np.add(variance, eps, out=inverse_deviation)
-        np.sqrt(inverse_deviation, out=inverse_deviation)
-        np.reciprocal(inverse_deviation, out=inverse_deviation)
+        host.add(variance, eps, out=inverse_deviation)
+        host.sqrt(inverse_deviation, out=inverse_deviation)
+        host.reciprocal(inverse_deviation, out=inverse_deviation)
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
         loop = for_activation(loops.normalise, done.name)
@@ -176,7 +175,7 @@ class NumbaKernels(NumpyKernels):
             super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         if out is not x:
-            np.copyto(out, x)
+            host.copyto(out, x)
         done = activation if activation.name in FORWARD else IDENTITY
         loop = for_activation(loops.standardise, done.name)
         loop(out, gamma, beta, eps, mean, variance, done.option)
@@ -201,9 +200,7 @@ class NumbaKernels(NumpyKernels):
         else:
             super().running_average(average, value, scale, fraction, row)
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """One pass for the bits, one for the mask and the output."""
         if x.ndim != 2:
             super().dropout(x, key, threshold, work, out)
@@ -232,7 +229,7 @@ class NumbaKernels(NumpyKernels):
             loops.subtract_row(z, y, work.row, work.other, dz)
         if smoothing:
             loops.smooth(dz, smoothing, work.other)
-        np.exp(dz, out=dz)
+        host.exp(dz, out=dz)
         loops.softmax_cross_entropy_backward(
             dz, y, smoothing, work.other, *self._shared_by(z, example_weight), loss
         )

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array, HostArray
 from ..backends.reference import Kernels
 from ..checks import check_fields, check_positive
-from .layer import Allocator, Layer
+from .layer import Allocator, Layer, LayerBuffers
+
+
+@dataclass
+class BatchNormBuffers(LayerBuffers):
+    """Batch norm's buffers: x̂ and ∂x, rows of statistics, and n/(n − 1); prediction has a row."""
+
+    row: Array = NO_ARRAY
+    x_hat: Array = NO_ARRAY
+    dx: Array = NO_ARRAY
+    mean: Array = NO_ARRAY
+    variance: Array = NO_ARRAY
+    inverse_deviation: Array = NO_ARRAY
+    unbiased: float = 1.0
 
 
 @dataclass(eq=False)
-class BatchNorm(Layer):
+class BatchNorm(Layer[BatchNormBuffers]):
     """Batch normalisation: γ (x − μ) / √(σ² + ε) + β, per feature (notes, chapter 9).
 
     In training μ and σ² are the batch's own; in prediction they are running averages. The backward
@@ -62,7 +74,7 @@ class BatchNorm(Layer):
         """Return the shapes of the running averages, under PyTorch's names."""
         return {"running_mean": (self.n_inputs,), "running_var": (self.n_inputs,)}
 
-    def initial(self, name: str, generator: np.random.Generator) -> Any:
+    def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return 1 for γ and the running variance, 0 for β and the running mean."""
         return 1.0 if name in ("weight", "running_var") else 0.0
 
@@ -83,12 +95,12 @@ class BatchNorm(Layer):
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
+    ) -> BatchNormBuffers:
         """Return y, x̂ (over the input where that is free), dx, and rows for the statistics."""
         m = self.n_inputs
-        return SimpleNamespace(
+        return BatchNormBuffers(
             y=new.rows("y", m),
-            x_hat=x if overwrite else new.rows("x_hat", m),
+            x_hat=x if overwrite and x is not None else new.rows("x_hat", m),
             dx=new.rows("dx", m),
             mean=new.row("mean", m),
             variance=new.row("variance", m),
@@ -97,12 +109,13 @@ class BatchNorm(Layer):
             unbiased=new.n / max(new.n - 1, 1),
         )
 
-    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:
+    def inference_buffers(
+        self, new: Allocator, x: Array | None, overwrite: bool
+    ) -> BatchNormBuffers:
         """Return y (over the input where that is free) and a row."""
-        y = x if overwrite else new.rows("y", self.n_inputs)
-        return SimpleNamespace(y=y, row=new.row("row", self.n_inputs))
+        return BatchNormBuffers(y=self.output(new, x, overwrite), row=new.row("row", self.n_inputs))
 
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: BatchNormBuffers) -> Array:
         """Normalise with the batch's statistics and take them into the running averages."""
         k = self.kernels
         k.batch_norm(
@@ -122,7 +135,7 @@ class BatchNorm(Layer):
         k.running_average(self._variance, b.variance, b.unbiased, self.momentum, b.row)
         return b.y
 
-    def infer(self, x: Array, b: Any) -> Array:
+    def infer(self, x: Array, b: BatchNormBuffers) -> Array:
         """Normalise with the running statistics."""
         self.kernels.batch_norm_inference(
             x,
@@ -137,7 +150,7 @@ class BatchNorm(Layer):
         )
         return b.y
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: BatchNormBuffers) -> Array | None:
         """Write ∂γ and ∂β, return ∂x. It uses x̂ up: one backward for each forward."""
         self.kernels.batch_norm_backward(
             dy,

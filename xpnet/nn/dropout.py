@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array, HostArray
 from ..backends.activations import Mask
 from ..backends.reference import dropout_work
+from ..backends.work import DropoutWork
 from ..checks import check_fields
 from ..randomness import GAMMA, Purpose, word
-from .layer import Allocator, Layer
+from .layer import Allocator, Layer, LayerBuffers
+
+
+def _no_work() -> DropoutWork:
+    return DropoutWork(*(NO_ARRAY for _ in range(6)))
+
+
+@dataclass
+class DropoutBuffers(LayerBuffers):
+    """Dropout's buffers: what the mask is computed in; prediction needs none."""
+
+    work: DropoutWork = field(default_factory=_no_work)
 
 
 @dataclass(eq=False)
-class Dropout(Layer):
+class Dropout(Layer[DropoutBuffers]):
     """Inverted dropout: zero each element with probability p, scale the others by 1/(1 − p).
 
     The notes' chapter 5.1, and Srivastava et al., "Dropout", JMLR 2014. Each step has a fresh mask,
@@ -61,15 +71,14 @@ class Dropout(Layer):
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
+    ) -> DropoutBuffers:
         """Return y and what the mask is computed in; see ``Kernels.dropout``."""
         m = self.n_inputs
         counters = new.rows("counters", -(-m // 4), np.uint64, fill=self._count)
         work = dropout_work(m, counters, new.rows)
-        work.y = x if overwrite else new.rows("y", m)
-        return work
+        return DropoutBuffers(y=self.output(new, x, overwrite), work=work)
 
-    def _count(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def _count(self, shape: tuple[int, ...]) -> HostArray:
         """Return the counters: a Weyl sequence, from a salt of each network trained at once."""
         *leading_shape, n, words = shape
         steps = np.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
@@ -78,20 +87,20 @@ class Dropout(Layer):
             counters[place] = (steps + np.uint64(self._salt(*place))).reshape(n, words)
         return counters
 
-    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:
+    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> DropoutBuffers:
         """Return nothing: prediction passes the input on."""
-        return SimpleNamespace(y=x)
+        return DropoutBuffers(y=NO_ARRAY if x is None else x)
 
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: DropoutBuffers) -> Array:
         """Drop and scale."""
-        self.kernels.dropout(x, self._key, self._threshold, b, b.y)
+        self.kernels.dropout(x, self._key, self._threshold, b.work, b.y)
         return b.y
 
-    def infer(self, x: Array, b: Any) -> Array:
+    def infer(self, x: Array, b: DropoutBuffers) -> Array:
         """Pass the input on."""
         return x
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: DropoutBuffers) -> Array | None:
         """Drop and scale the gradient alike."""
-        self.kernels.dropout_backward(dy, b)
+        self.kernels.dropout_backward(dy, b.work)
         return dy

@@ -25,21 +25,22 @@ The contract, for whoever adds a layer:
 
 from __future__ import annotations
 
+import typing
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from types import SimpleNamespace
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .._typing import Array
-from ..backends.activations import ActivationSpec, Mask
+from .._typing import NO_ARRAY, Array, HostArray, Tree
+from ..backends.activations import IDENTITY, ActivationSpec, Mask
 from ..backends.reference import Kernels
 from ..registry import Registered, Registry, describe
 from .initializers import Initializer
 
-Fill: TypeAlias = Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
+Fill: TypeAlias = Callable[[tuple[int, ...]], HostArray]
 
 
 class Allocator(Protocol):
@@ -47,7 +48,9 @@ class Allocator(Protocol):
 
     n: int
 
-    def rows(self, name: str, width: int, dtype: Any = None, fill: Fill | None = None) -> Array:
+    def rows(
+        self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
+    ) -> Array:
         """Return an array (…, n, width). ``fill(shape)`` gives its first content, on the host."""
 
     def row(self, name: str, width: int) -> Array:
@@ -56,12 +59,45 @@ class Allocator(Protocol):
     def scalar(self, name: str) -> Array:
         """Return an array (…)."""
 
-    def constant(self, name: str, value: np.ndarray[Any, Any]) -> Array:
+    def constant(self, name: str, value: HostArray) -> Array:
         """Return a host array's copy on the device."""
 
 
+@dataclass
+class LayerBuffers:
+    """What a layer writes into, and what of a pass it keeps for the way back.
+
+    Attributes
+    ----------
+    y : array, shape (…, n, m)
+        The output.
+    activation : ActivationSpec
+        What the layer computes along with its own output.
+    z : array as y, or None
+        Where it keeps that output, if the activation's derivative wants it.
+    kept : array as y
+        What that derivative is computed from: z, or y.
+    scratch : array, shape (…, n, n_inputs)
+        For layers that ask for no buffers of their own.
+    """
+
+    y: Array = NO_ARRAY
+    activation: ActivationSpec = IDENTITY
+    z: Array | None = None
+    kept: Array = NO_ARRAY
+    scratch: Array = NO_ARRAY
+
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # of Python 3.13: with a default
+
+    B = TypeVar("B", bound=LayerBuffers, default=Any)
+else:
+    B = typing.TypeVar("B", bound=LayerBuffers)
+
+
 @dataclass(eq=False)
-class Layer(Registered):
+class Layer(Registered, Generic[B]):
     """The base of all layers: a function of its input without parameters.
 
     A subclass, a dataclass of its options, gives `forward` and `backward`; the module's docstring
@@ -88,12 +124,15 @@ class Layer(Registered):
 
     >>> import os, tempfile
     >>> import numpy as np, xpnet as xn
+    >>> @dataclass
+    ... class RippleBuffers(xn.LayerBuffers):
+    ...     slope: object = None
     >>> @dataclass(eq=False)
     ... class Ripple(xn.Layer):
     ...     height: float = 0.5
     ...     def buffers(self, new, x, overwrite, needs_dx):
-    ...         return SimpleNamespace(y=new.rows("y", self.n_inputs),
-    ...                                slope=new.rows("slope", self.n_inputs))
+    ...         return RippleBuffers(y=new.rows("y", self.n_inputs),
+    ...                              slope=new.rows("slope", self.n_inputs))
     ...     def forward(self, x, b):
     ...         xp = self.kernels.xp
     ...         xp.cos(x, out=b.slope)
@@ -137,7 +176,7 @@ class Layer(Registered):
         """The initial weights that suit the linear layer before this one; None: ask the next."""
         return None
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         """Let a class with a rule of its own be fused with another layer only if it says so.
 
         It says so where it defines the rule, or nearer: not by what a class further up says of
@@ -149,7 +188,7 @@ class Layer(Registered):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         """Refuse to change a setting once the layer is at work: buffers and graphs hold it."""
         if "kernels" in vars(self) and name in {f.name for f in fields(self) if f.init}:
             raise AttributeError(
@@ -176,7 +215,7 @@ class Layer(Registered):
         """
         return False
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Tree:
         """Return the layer as JSON-ready data: its type and its options.
 
         Raises
@@ -206,7 +245,7 @@ class Layer(Registered):
         """Return name and shape of each array that is kept but not trained."""
         return {}
 
-    def initial(self, name: str, generator: np.random.Generator) -> Any:
+    def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return the initial value of a parameter or statistic: a host array or a number."""
         return 0.0
 
@@ -214,9 +253,7 @@ class Layer(Registered):
         """Prepare for running, once the flat buffers' views are in place."""
         self.kernels = kernels
 
-    def buffers(
-        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
+    def buffers(self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool) -> B:
         """Return the buffers for a training step on ``new.n`` examples.
 
         Parameters
@@ -230,23 +267,27 @@ class Layer(Registered):
         needs_dx : bool
             Whether anybody reads the gradient with respect to the input.
         """
-        y = x if overwrite else new.rows("y", self.n_inputs)
-        return SimpleNamespace(y=y, scratch=new.rows("scratch", self.n_inputs))
+        y, scratch = self.output(new, x, overwrite), new.rows("scratch", self.n_inputs)
+        return LayerBuffers(y=y, scratch=scratch)  # type: ignore[return-value]
 
-    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:
+    def output(self, new: Allocator, x: Array | None, overwrite: bool) -> Array:
+        """Return an array for an output as wide as the input: over that, where it is free."""
+        return x if overwrite and x is not None else new.rows("y", self.n_inputs)
+
+    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> B:
         """Return the buffers for predicting ``new.n`` examples."""
         return self.buffers(new, x, overwrite, needs_dx=False)
 
     @abstractmethod
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: B) -> Array:
         """Return the output for a batch, as in training."""
 
-    def infer(self, x: Array, b: Any) -> Array:
+    def infer(self, x: Array, b: B) -> Array:
         """Return the output for a batch, as in prediction."""
         return self.forward(x, b)
 
     @abstractmethod
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: B) -> Array | None:
         """Write the gradients and return the one with respect to the input."""
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array, HostArray
 from ..backends.reference import Kernels
 from ..checks import check_count
 from . import initializers
 from .initializers import Initializer
-from .layer import Allocator, Layer
+from .layer import Allocator, Layer, LayerBuffers
+
+
+@dataclass
+class LinearBuffers(LayerBuffers):
+    """A linear layer's buffers: x is the input, by reference; dx the gradient, if it is needed."""
+
+    x: Array = NO_ARRAY
+    dx: Array | None = None
 
 
 @dataclass(eq=False)
-class Linear(Layer):
+class Linear(Layer[LinearBuffers]):
     """An affine layer: Z = X Wᵀ + b (notes, chapters 1 to 3).
 
     Parameters
@@ -82,7 +88,7 @@ class Linear(Layer):
         """Return b's shape."""
         return {"bias": (self.n_outputs,)} if self.bias else {}
 
-    def initial(self, name: str, generator: np.random.Generator) -> Any:
+    def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return initial weights; biases start at zero."""
         if name == "bias":
             return 0.0
@@ -99,21 +105,18 @@ class Linear(Layer):
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
+    ) -> LinearBuffers:
         """Return y, and dx if it is needed; the input is kept by reference."""
-        return SimpleNamespace(
-            x=None,
-            y=new.rows("y", self.n_outputs),
-            dx=new.rows("dx", self.n_inputs) if needs_dx else None,
-        )
+        dx = new.rows("dx", self.n_inputs) if needs_dx else None
+        return LinearBuffers(y=new.rows("y", self.n_outputs), dx=dx)
 
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: LinearBuffers) -> Array:
         """f(X Wᵀ + b), where f is the activation that the network fused with the layer, if any."""
         b.x = x
         self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation, b.z)
         return b.y
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: LinearBuffers) -> Array | None:
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
         self.kernels.linear_backward(
             dy, b.kept, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
