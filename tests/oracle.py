@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from xpnet.backends.select import Backend
+from xpnet.backends.protocol import Backend
 from xpnet.nn.activations import ACTIVATIONS, Elementwise
+from xpnet.nn.loss import Loss
 from xpnet.nn.losses import (
     Huber,
-    Loss,
     PoissonDeviance,
     Quantile,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
+    resolve,
 )
 
 Arrays = dict[str, np.ndarray]
@@ -178,7 +179,7 @@ def _torch_loss(loss: str | Loss, z: Any, y: Any) -> Any:
     """Return the mean over the examples of the sum over the outputs."""
     torch = _torch()
     functional = torch.nn.functional
-    loss = Loss.registry[loss]() if isinstance(loss, str) else loss
+    loss = resolve(loss)
     if isinstance(loss, SoftmaxCrossEntropy):
         return functional.cross_entropy(z, y, label_smoothing=loss.label_smoothing)
     y = y.reshape(z.shape).to(z.dtype)

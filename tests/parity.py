@@ -8,8 +8,8 @@ import numpy as np
 from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, specify
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
-from xpnet.backends.reference_losses import SoftmaxBuffers
 from xpnet.backends.updates import UPDATES
+from xpnet.backends.work import SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200

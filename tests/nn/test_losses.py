@@ -13,7 +13,8 @@ from sklearn.metrics import d2_pinball_score, mean_pinball_loss, mean_poisson_de
 import xpnet as xn
 from xpnet.backends.output_losses import OutputLoss
 from xpnet.nn.buffers import Workspace
-from xpnet.nn.losses import Huber, Loss, MeanSquaredError, Quantile, SoftmaxCrossEntropy
+from xpnet.nn.loss import Loss
+from xpnet.nn.losses import Huber, MeanSquaredError, Quantile, SoftmaxCrossEntropy
 
 LOSSES = Loss.registry.own
 

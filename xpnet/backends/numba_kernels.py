@@ -19,12 +19,11 @@ from .._typing import Array
 from . import numba_loops as loops
 from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
-from .numba_loops import for_activation
+from .numba_rows import for_activation
 from .numpy_backend import NumpyKernels
 from .output_losses import OutputLoss
-from .reference_losses import LossBuffers, SoftmaxBuffers
 from .updates import Update
-from .work import RunningLoss
+from .work import LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -226,10 +225,12 @@ class NumbaKernels(NumpyKernels):
             super().softmax_cross_entropy(z, y, example_weight, work, dz, loss, smoothing)
             return
         if z.shape[1] < MANY_CLASSES:
-            loops.subtract_row_max(z, y, smoothing, work.other, dz)
+            loops.subtract_row_max(z, y, work.other, dz)
         else:
             self.max_features(z, work.row)
-            loops.subtract_row(z, y, smoothing, work.row, work.other, dz)
+            loops.subtract_row(z, y, work.row, work.other, dz)
+        if smoothing:
+            loops.smooth(dz, smoothing, work.other)
         np.exp(dz, out=dz)
         loops.softmax_cross_entropy_backward(
             dz, y, smoothing, work.other, *self._shared_by(z, example_weight), loss
@@ -246,15 +247,15 @@ class NumbaKernels(NumpyKernels):
         dz: Array,
         loss: Array,
     ) -> None:
-        """One pass; of a loss with an exponential, one before it and one after it."""
+        """NumPy's passes for exp and its like; then one for the rest."""
         if z.ndim != 2:
             super().output_loss(row, z, y, example_weight, options, work, dz, loss)
             return
-        if row.exponent:
-            numba_rows.exponents(row)(z, dz)
-            np.exp(dz, out=dz)
+        if row.calls:
+            arrays = {"z": z, "y": y, "dz": dz, "term": work.terms}
+            row.program_of_calls(options).run(np, self.erf, arrays, work.registers, work.mask)
         weights = self._shared_by(z, example_weight)
-        numba_rows.output_loss_loop(row)(z, y, options, dz, *weights, loss)
+        numba_rows.output_loss_loop(row)(z, y, options, work.terms, dz, *weights, loss)
 
     def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
@@ -282,9 +283,10 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """One pass; several networks' buffers are gone through as one, unless they decay."""
         arrays = p, g, *moments
-        numbers = (*[scalar.item() for scalar in scalars], *options)
+        numbers = tuple([scalar.item() for scalar in scalars]) + options
         if not n_decayed:
-            numba_rows.update_loop(row, False)(*map(_flat, arrays), numbers)
+            flat = arrays if p.ndim == 1 else [a.reshape(-1) for a in arrays]
+            numba_rows.update_loop(row, False)(*flat, numbers)
             return
         undecayed = numbers[: len(row.scalars)] + options
         for rows in zip(*(a.reshape(-1, a.shape[-1]) for a in arrays), strict=True):
@@ -297,8 +299,3 @@ class NumbaKernels(NumpyKernels):
             loops.observe(loss, n, work.total, work.steps, work.finite)
         else:
             super().observe(loss, n, work)
-
-
-def _flat(array: Array) -> Array:
-    """Return a contiguous buffer (…, P) as one row."""
-    return array if array.ndim == 1 else array.reshape(-1)

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from hashlib import sha256
-from types import FunctionType
 from typing import Any
 
 import numba
@@ -22,7 +19,6 @@ import numpy as np
 from .._typing import Array
 from ..interrupts import defer_sigint
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
-from .activations import ROWS
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
@@ -48,7 +44,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, "reassoc")
 
 
-# -- loops that compute an activation as well: `for_activation` makes them, row by row ----
+# -- loops that compute an activation as well: `numba_rows` makes them, row by row ----
 
 
 def forward(z: Any, y: Any, option: float) -> Any:
@@ -59,28 +55,6 @@ def forward(z: Any, y: Any, option: float) -> Any:
 def backward(dy: Any, kept: Any, option: float) -> Any:
     """dy · f', in the loops that are made; this one is the identity's."""
     return dy
-
-
-@lru_cache
-def _scalar(name: str, way: str) -> Callable[..., Any]:
-    """Return a row's function of numbers, compiled into the loops that call it."""
-    scope: dict[str, Any] = {}
-    exec(getattr(ROWS[name], way).to_python(way), scope)
-    return numba.njit(scope[way], error_model="numpy")  # type: ignore[no-any-return]
-
-
-@lru_cache
-def for_activation(loop: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Return a loop that calls ``forward`` and ``backward``, compiled for a row of the table.
-
-    On disk the machine code is found by the loop's name, so that says what the functions are.
-    """
-    called = [way for way in ("forward", "backward") if way in loop.__code__.co_names]
-    text = "".join(getattr(ROWS[name], way).to_python(way) for way in called)
-    scope = loop.__globals__ | {way: _scalar(name, way) for way in called}
-    made = FunctionType(loop.__code__, scope, loop.__name__)
-    made.__qualname__ = f"{loop.__name__}_{name}_{sha256(text.encode()).hexdigest()[:16]}"
-    return compiled(made)
 
 
 @compiled
@@ -297,23 +271,9 @@ def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out:
 
 
 @compiled
-def _target_logit(dz: Array, label: int, smoothing: Any) -> Any:
-    """(1 − ε) of a row at the label, 0 where there is no such class, and ε of the row's mean."""
-    m, zero, one = len(dz), dz.dtype.type(0), dz.dtype.type(1)
-    found = dz[label] if 0 <= label < m else zero
-    if smoothing > zero:
-        total = zero
-        for j in range(m):
-            total += dz[j]
-        found = (one - smoothing) * found + smoothing / dz.dtype.type(m) * total
-    return found
-
-
-@compiled
-def subtract_row_max(z: Array, y: Array, smoothing: float, target_logit: Array, dz: Array) -> None:
-    """dz = z − max z; target_logit = Σ dz · target."""
+def subtract_row_max(z: Array, y: Array, target_logit: Array, dz: Array) -> None:
+    """dz = z − max z; target_logit = dz at the label, 0 where there is no such class."""
     n, m = z.shape
-    epsilon = z.dtype.type(smoothing)
     for i in range(n):
         largest = z[i, 0]
         for j in range(1, m):
@@ -321,20 +281,29 @@ def subtract_row_max(z: Array, y: Array, smoothing: float, target_logit: Array, 
                 largest = z[i, j]
         for j in range(m):
             dz[i, j] = z[i, j] - largest
-        target_logit[i, 0] = _target_logit(dz[i], y[i], epsilon)
+        target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
 
 
 @compiled
-def subtract_row(
-    z: Array, y: Array, smoothing: float, largest: Array, target_logit: Array, dz: Array
-) -> None:
+def subtract_row(z: Array, y: Array, largest: Array, target_logit: Array, dz: Array) -> None:
     """`subtract_row_max` of rows whose largest element is known."""
     n, m = z.shape
-    epsilon = z.dtype.type(smoothing)
     for i in range(n):
         for j in range(m):
             dz[i, j] = z[i, j] - largest[i, 0]
-        target_logit[i, 0] = _target_logit(dz[i], y[i], epsilon)
+        target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
+
+
+@summing
+def smooth(dz: Array, smoothing: float, target_logit: Array) -> None:
+    """target_logit ← (1 − ε) target_logit + ε · the mean of the row."""
+    n, m = dz.shape
+    label, others = dz.dtype.type(1 - smoothing), dz.dtype.type(smoothing / m)
+    for i in range(n):
+        total = dz.dtype.type(0)
+        for j in range(m):
+            total += dz[i, j]
+        target_logit[i, 0] = label * target_logit[i, 0] + others * total
 
 
 @summing
@@ -369,42 +338,32 @@ def softmax_cross_entropy_backward(
 # -- losses of one output at a time: `numba_rows` compiles a loop for each row ----
 
 
-def _exponent(z: Any, out: Any) -> Any:
-    """Stand in for a row's function, which is put in place of this one."""
-    raise NotImplementedError
-
-
 def _output_loss(z: Any, y: Any, dz: Any, term: Any, *options: float) -> Any:
     """Stand in for a row's function, which is put in place of this one."""
     raise NotImplementedError
-
-
-def exponents(z: Array, out: Array) -> None:
-    """Write what a loss needs the exponential of."""
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            out[i, j] = _exponent(z[i, j], out[i, j])
 
 
 def output_loss(
     z: Array,
     y: Array,
     options: tuple[float, ...],
+    terms: Array,
     dz: Array,
     example_weights: Array,
     example_weight: float,
     loss: Array,
 ) -> None:
-    """dz = derivative · weight; loss = Σ weight · term. The function is told what dz was before."""
+    """dz = derivative · weight; loss = Σ weight · term. The function is told what was in both."""
     zero, each = z.dtype.type(0), z.dtype.type(example_weight)
     cost = 0.0
     for i in range(z.shape[0]):
-        part, terms = each * example_weights[i, 0], zero
+        part, total = each * example_weights[i, 0], zero
         for j in range(z.shape[1]):
-            derivative, term = _output_loss(z[i, j], y[i, j], dz[i, j], zero, *options)
+            given = z[i, j], y[i, j], dz[i, j], terms[i, j]
+            derivative, term = _output_loss(*given, *options)
             dz[i, j] = part * derivative
-            terms += term
-        cost += part * terms
+            total += term
+        cost += part * total
     loss[()] = cost
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numba
 
 from . import numba_loops as loops
+from .activations import ROWS
 from .expressions import Code
 from .numba_loops import compiled, sign_of
 from .output_losses import OutputLoss
@@ -69,6 +70,14 @@ def _scalar_function(name: str, source: str) -> Callable[..., Any]:
 
 
 @cache
+def for_activation(template: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a loop that calls ``forward`` and ``backward``, for a row of the activations."""
+    called = [way for way in ("forward", "backward") if way in template.__code__.co_names]
+    sources = {way: getattr(ROWS[name], way).to_python(way) for way in called}
+    return specialised(template, name, **sources)
+
+
+@cache
 def update_loop(row: Update, decays: bool) -> Callable[..., None]:
     """Return the loop of an update over p, g, moments, and a tuple of scalars and options.
 
@@ -82,15 +91,7 @@ def update_loop(row: Update, decays: bool) -> Callable[..., None]:
 
 
 @cache
-def exponents(row: OutputLoss) -> Callable[..., None]:
-    """Return the loop that writes a loss's exponents."""
-    code = Code(f"out = {row.exponent}", ("z", "out"))
-    return specialised(loops.exponents, row.name, _exponent=code.to_python("_exponent"))
-
-
-@cache
 def output_loss_loop(row: OutputLoss) -> Callable[..., None]:
-    """Return the loop of a loss; of one with an exponent, dz holds the exponentials before."""
-    code = row.code_after("e = dz" if row.exponent else "")
-    source = code.to_python("_output_loss")
+    """Return the loop of a loss, for what comes after its calls."""
+    source = row.after_calls.to_python("_output_loss")
     return specialised(loops.output_loss, row.name, ("reassoc",), _output_loss=source)

@@ -7,7 +7,8 @@ the loss, ``term``, and its derivative with respect to z, ``dz``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from inspect import cleandoc
 
 from .expressions import Code, Program
 
@@ -24,9 +25,10 @@ class OutputLoss:
         The lines.
     options : tuple of str
         Numbers that they find.
-    exponent : str
-        If it is given, the lines find ``e``, its exponential: NumPy computes several of these at
-        once, which a compiled loop does not.
+    calls : str
+        Lines that come first, for calls of functions such as exp: NumPy computes several numbers at
+        once, which a compiled loop does not. They may write to ``dz`` and ``term`` alone; the other
+        lines find there what these have written.
 
     Raises
     ------
@@ -37,24 +39,32 @@ class OutputLoss:
     name: str
     source: str
     options: tuple[str, ...] = ()
-    exponent: str = ""
+    calls: str = ""
     code: Code = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        first = f"e = exp({self.exponent})" if self.exponent else ""
-        object.__setattr__(self, "code", self.code_after(first))
+        object.__setattr__(self, "code", self._code(self.calls, self.source))
         if self.code.written != ("dz", "term"):
             raise SyntaxError(f"the loss {self.name!r} has to write dz and term")
 
-    def code_after(self, first: str) -> Code:
-        """Return the code, with another line for what comes first."""
-        lines = [line.strip() for line in self.source.splitlines()]
-        return Code("\n".join([first, *lines]), ("z", "y", "dz", "term"), (), self.options)
+    def _code(self, *sources: str) -> Code:
+        lines = "\n".join(map(cleandoc, sources))
+        return Code(lines, ("z", "y", "dz", "term"), (), self.options)
+
+    @cached_property
+    def after_calls(self) -> Code:
+        """The code without the calls."""
+        return self._code(self.source)
 
     @lru_cache  # noqa: B019 - of rows there are few, and they stay
     def program(self, options: tuple[float, ...]) -> Program:
         """Return the operations over whole arrays, for the options' values."""
         return self.code.program(**dict(zip(self.options, options, strict=True)))
+
+    @lru_cache  # noqa: B019
+    def program_of_calls(self, options: tuple[float, ...]) -> Program:
+        """Return those of the calls; no more scratch than `program` takes."""
+        return self._code(self.calls).program(**dict(zip(self.options, options, strict=True)))
 
 
 OUTPUT_LOSSES = {
@@ -63,10 +73,14 @@ OUTPUT_LOSSES = {
         OutputLoss(
             "sigmoid_cross_entropy",
             """
+            e = dz
             dz = where(z < 0, e, 1) / (1 + e) - y
-            term = maximum(z, 0) - z * y + log1p(e)
+            term = maximum(z, 0) - z * y + term
             """,
-            exponent="-abs(z)",
+            calls="""
+            dz = exp(-abs(z))
+            term = log1p(dz)
+            """,
         ),
         OutputLoss(
             "squared_error",
@@ -80,10 +94,13 @@ OUTPUT_LOSSES = {
         OutputLoss(
             "poisson",
             """
-            dz = e - y
-            term = (log(maximum(y, 1e-37)) - z) * y + dz
+            dz = dz - y
+            term = (term - z) * y + dz
             """,
-            exponent="z",
+            calls="""
+            dz = exp(z)
+            term = log(maximum(y, 1e-37))
+            """,
         ),
         OutputLoss(
             "huber",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._typing import Array
@@ -66,3 +67,50 @@ class RunningLoss:
     steps: Array
     term: Array
     finite: Array
+
+
+@dataclass
+class LossBuffers:
+    """What a loss writes for a batch, and scratch.
+
+    Attributes
+    ----------
+    dz : array, shape (…, n, m)
+        The gradient with respect to the logits.
+    loss : array, shape (…)
+        The loss.
+    terms : array, shape (…, n, m)
+        Each output's own, or scratch.
+    row : array, shape (…, n, 1)
+        Scratch.
+    registers : sequence of array, shape (…, n, m)
+        Scratch of `OutputLoss.program`.
+    mask : array of bool, shape (…, n, m), or None
+        The same.
+    """
+
+    dz: Array
+    loss: Array
+    terms: Array
+    row: Array
+    registers: Sequence[Array] = ()
+    mask: Array | None = None
+
+
+@dataclass
+class SoftmaxBuffers(LossBuffers):
+    """The buffers of softmax cross-entropy.
+
+    Attributes
+    ----------
+    other : array, shape (…, n, 1)
+        Scratch.
+    classes : array, shape (m,)
+        0 … m−1.
+    hot : array of bool, shape (…, n, m)
+        Whether a class is the label.
+    """
+
+    other: Array = None
+    classes: Array = None
+    hot: Array = None

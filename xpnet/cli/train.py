@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ..analysis.sweeps import L2Choice, Watch, check_l2_values
 from ..backends.select import explain
-from ..nn.losses import Loss
+from ..nn.loss import Loss
 from ..optim.optimizers import Optimizer
 from ..tabular.experiment import Experiment
 from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings

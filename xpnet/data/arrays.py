@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, Backend, backend_of, from_dlpack, move
+from ..backends.arrays import NUMPY, backend_of, from_dlpack, move
+from ..backends.protocol import Backend
 from .labels import is_numeric, these_values
 from .streaming import Streamed, is_in_file, is_sparse
 

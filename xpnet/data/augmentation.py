@@ -17,7 +17,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .._typing import Array, Namespace
-from ..backends.select import Backend, backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select
 from ..checks import check_count, check_fields, check_not_negative, check_positive
 from ..randomness import GAMMA, Purpose, augmentation_keys, mix64, word
 

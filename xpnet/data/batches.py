@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
 from .arrays import as_host_array, check_lengths, is_frame

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..nn.losses import Loss
+from ..nn.loss import Loss
 from ..nn.network import Network
 from ..train.trainer import Trainer
 from . import files, fitting, weights

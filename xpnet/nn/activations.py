@@ -28,7 +28,7 @@ from ..backends.expressions import Program
 from ..backends.reference import Kernels
 from ..checks import check_fields
 from .initializers import He, Initializer
-from .layers import Allocator, Layer
+from .layer import Allocator, Layer
 
 
 @dataclass(eq=False)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..randomness import Purpose, generator
-from .layers import Fill, Layer
+from .layer import Fill, Layer
 
 #: Where a named array of a layer lies in a flat buffer: layer, name, shape, first element.
 Place = tuple[Layer, str, tuple[int, ...], int]

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..checks import check_count
 from .initializers import resolve
-from .layers import Layer, Linear
-from .losses import Loss
+from .layer import Layer
+from .linear import Linear
+from .loss import Loss
 
 #: The precisions that a network may have.
 DTYPES = ("float32", "float64")

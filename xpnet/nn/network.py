@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, backend_of, select, why_no_cuda
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
@@ -19,8 +21,8 @@ from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
 from .description import DTYPES, described, shapes_of
-from .layers import Layer
-from .losses import Loss
+from .layer import Layer
+from .loss import Loss
 from .passes import Passes
 from .prediction import Predictor
 

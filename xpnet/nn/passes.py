@@ -10,10 +10,10 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.activations import IDENTITY, ActivationSpec
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from .buffers import Workspace
-from .layers import Layer
-from .losses import Loss
+from .layer import Layer
+from .loss import Loss
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
-from ..backends.select import Backend, backend_of, from_dlpack
+from ..backends.protocol import Backend
 from ..data.arrays import check_features
-from .losses import Loss
+from .loss import Loss
 from .passes import Passes
 
 

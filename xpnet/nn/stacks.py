@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .layers import BatchNorm, Dropout, Layer, Linear
-from .losses import Loss, SigmoidCrossEntropy
+from .batch_norm import BatchNorm
+from .dropout import Dropout
+from .layer import Layer
+from .linear import Linear
+from .loss import Loss
+from .losses import SigmoidCrossEntropy
 
 
 def hidden_stack(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from .._typing import Array
@@ -86,6 +87,11 @@ class Optimizer(Registered):
         """The row; None: `update` needs none."""
         return UPDATES.get(self.row)
 
+    @cached_property
+    def options(self) -> tuple[float, ...]:
+        """The values of the row's options."""
+        return tuple(float(getattr(self, name)) for name in self.rule.options) if self.rule else ()
+
     @property
     def n_moments(self) -> int:
         """How many moments it keeps."""
@@ -153,11 +159,10 @@ class Optimizer(Registered):
         rule = self.rule
         if rule is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a row nor an update")
-        options = tuple([float(getattr(self, name)) for name in rule.options])
         n_decayed = n_weights if self.decays else 0
         if self.decays and not n_decayed:
             scalars = scalars[:-1]
-        k.update(rule, p, g, moments, scalars, options, scratch, n_decayed)
+        k.update(rule, p, g, moments, scalars, self.options, scratch, n_decayed)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from ..analysis.sweeps import (
     nested_order,
     smallest_part,
 )
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..data.batches import SMALL, partition_indices, take_rows
-from ..nn.losses import Loss, PoissonDeviance
+from ..nn.loss import Loss
+from ..nn.losses import PoissonDeviance
 from ..nn.network import Network
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping

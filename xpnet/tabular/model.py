@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.network import Network, from_description

@@ -9,8 +9,8 @@ from ..checks import check_name
 from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
-from ..nn.layers import Layer
-from ..nn.losses import Loss
+from ..nn.layer import Layer
+from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack
 from ..optim import schedules
 from ..optim.optimizers import Optimizer

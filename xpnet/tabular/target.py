@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..data.labels import class_codes, is_numeric, is_whole, these_values
-from ..nn.losses import Loss
+from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
 from .scaling import check_scales, mean_and_deviation, require_list
 

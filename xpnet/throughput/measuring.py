@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
 from .timing import BatchSize, Timing, candidates, fastest, in_words, knee

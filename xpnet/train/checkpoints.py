@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..checks import check_count
 from ..files import json_tree
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack

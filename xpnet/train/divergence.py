@@ -11,7 +11,7 @@ from typing import Any
 from .._typing import Array
 from ..checks import all_finite
 from ..data.batches import Batches
-from ..nn.layers import Layer
+from ..nn.layer import Layer
 from ..nn.passes import Bound
 from .step import Step
 

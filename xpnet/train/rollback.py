@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 
 #: Steps from one snapshot of weights and moments to the next.
 SNAPSHOT_EVERY = 100

@@ -20,9 +20,8 @@ from ..._typing import Array, Namespace
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
 from ..output_losses import OUTPUT_LOSSES, OutputLoss
 from ..reference import Kernels
-from ..reference_losses import LossBuffers, SoftmaxBuffers
 from ..updates import UPDATES, Update
-from ..work import RunningLoss, ScalarTable, Weighing
+from ..work import LossBuffers, RunningLoss, ScalarTable, SoftmaxBuffers, Weighing
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
