@@ -33,21 +33,23 @@ class NumpyKernels(Kernels):
         self._ones: dict[tuple[int, int, str], Array] = {}
         self._local = threading.local()
 
-    def _of_ones(self, rows: int, columns: int, dtype: Any) -> Array:
-        key = rows, columns, dtype.char
-        if key not in self._ones:
+    def _of_ones(self, rows: int, columns: int, char: str) -> Array:
+        """Return an array of ones of a dtype, by its character, to be found again."""
+        found = self._ones.get((rows, columns, char))
+        if found is None:
             if len(self._ones) > 256:
                 self._ones.clear()
-            self._ones[key] = np.ones((rows, columns), dtype)
-        return self._ones[key]
+            found = self._ones[rows, columns, char] = np.ones((rows, columns), char)
+        return found
 
     def sum_examples(self, x: Array, out: Array) -> None:
         """1ᵀ x."""
-        np.matmul(self._of_ones(1, x.shape[-2], x.dtype), x, out=out)
+        ones = self._ones.get(key := (1, x.shape[-2], x.dtype.char))
+        np.matmul(self._of_ones(*key) if ones is None else ones, x, out=out)
 
     def sum_features(self, x: Array, out: Array) -> None:
         """x 1."""
-        np.matmul(x, self._of_ones(x.shape[-1], 1, x.dtype), out=out)
+        np.matmul(x, self._of_ones(x.shape[-1], 1, x.dtype.char), out=out)
 
     def max_features(self, x: Array, out: Array) -> None:
         """Take the larger of one column after the other, where they are few and long."""
@@ -67,7 +69,8 @@ class NumpyKernels(Kernels):
             np.matmul(weight_t.T, x.T, out=turned)
             np.copyto(out, turned.T)
         else:
-            _multiply(x, weight_t, out)
+            # A column times a row, entry by entry, is several times as fast as by BLAS.
+            (np.multiply if x.shape[-1] == 1 else np.matmul)(x, weight_t, out=out)
 
     def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
@@ -85,11 +88,11 @@ class NumpyKernels(Kernels):
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
-        _multiply(dy.swapaxes(-1, -2), x, out)
+        (np.multiply if dy.shape[-2] == 1 else np.matmul)(dy.swapaxes(-1, -2), x, out=out)
 
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W."""
-        _multiply(dy, weight, out)
+        (np.multiply if dy.shape[-1] == 1 else np.matmul)(dy, weight, out=out)
 
     def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
@@ -120,14 +123,6 @@ class NumpyKernels(Kernels):
         scalar_table.key[0, 0] = scalar_table.keys.item(cursor)
         scalar_table.start[0, 0] = scalar_table.starts.item(cursor)
         scalar_table.cursor[0] = (cursor + 1) % len(scalar_table.starts)
-
-
-def _multiply(a: Array, b: Array, out: Array) -> None:
-    """Write a b: of a column and a row entry by entry, several times as fast as BLAS."""
-    if a.shape[-1] == 1:
-        np.multiply(a, b, out=out)
-    else:
-        np.matmul(a, b, out=out)
 
 
 class NumpyBackend:

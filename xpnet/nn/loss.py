@@ -194,16 +194,6 @@ class Loss(Registered):
             )
         return stored
 
-    def gradient(
-        self, k: Kernels, z: Array, y: Array, b: LossBuffers, example_weight: Array | None = None
-    ) -> Array:
-        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
-
-        ``example_weight`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
-        """
-        self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
-        return b.dz
-
     def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: LossBuffers) -> None:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``.
 

@@ -11,6 +11,7 @@ import numpy as np
 from .._typing import Array
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
+from ..backends.work import LossBuffers
 from .buffers import Workspace
 from .layer import Layer
 from .loss import Loss
@@ -27,7 +28,7 @@ class Bound(NamedTuple):
 
     forward: list[Call]
     backward: list[Call]
-    loss: Any
+    loss: LossBuffers
 
 
 class Passes:
@@ -200,17 +201,18 @@ class Passes:
             x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
         for function, buffers in bound.forward:
             x = function(x, buffers)
-        dz = self.loss.gradient(self._backend.kernels, x, y, bound.loss, example_weight)
+        share = 1.0 / n if example_weight is None else example_weight
+        self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
+        dz = bound.loss.dz
         for function, buffers in bound.backward:
             dz = function(dz, buffers)
-        loss: Array = bound.loss.loss
-        return loss
+        return bound.loss.loss
 
     def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return a batch's mean loss, and what it adds to the error, as in prediction."""
         z = self.forward(x)
         buffers = self.bind(x.shape[-2], training=False).loss
-        self.loss.gradient(self._backend.kernels, z, y, buffers)
+        self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
 
     def one_by_one(self, x: Array, layers: Sequence[int]) -> list[Array]:

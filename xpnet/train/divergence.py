@@ -86,7 +86,9 @@ def _layer(update: Step, batch: tuple[Array, Array, Any], step: int) -> str:
 def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Any) -> Array:
     example_weight = None if weights is None else update.normalize_weights(weights)[0]
     net = update.network
-    return net.loss.gradient(update.backend.kernels, z, y, run.loss, example_weight)
+    share = 1.0 / z.shape[-2] if example_weight is None else example_weight
+    net.loss.compute(update.backend.kernels, z, y, share, run.loss)
+    return run.loss.dz
 
 
 def _called(layer: Layer) -> str:
