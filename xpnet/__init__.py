@@ -52,8 +52,10 @@ from .nn.layer import LayerBuffers as LayerBuffers
 from .nn.linear import Linear as Linear
 from .nn.loss import Loss as Loss
 from .nn.losses import HalfSquaredError as HalfSquaredError
+from .nn.losses import Huber as Huber
 from .nn.losses import MeanSquaredError as MeanSquaredError
 from .nn.losses import PoissonDeviance as PoissonDeviance
+from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network

@@ -156,7 +156,7 @@ class Optimizer(Registered):
         n_weights : int
             How many of the P are weights, which come first; biases and batch norm's γ and β follow.
         """
-        rule = UPDATES.get(self.row)
+        rule = self.rule
         if rule is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a row nor an update")
         n_decayed = n_weights if self.decays else 0
