@@ -2,6 +2,7 @@
 
 - `select`: from ``device="auto"`` to a backend, and why; whose an array is, and moving it
 - `expressions`: scalar code, written once for ``xp``, C and Numba
+- `activations`: the elementwise activations, one row each
 - `reference`: the hot operations, once, in plain ``xp`` code
 - `numpy_backend`, `numba_kernels`, `numba_loops`: the CPU's
 - `cuda`: CUDA's

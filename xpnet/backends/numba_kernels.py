@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 import numba
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Namespace
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_loops import for_activation
 from .numpy_backend import NumpyKernels
+from .reference import host_erf
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -48,6 +49,10 @@ class NumbaKernels(NumpyKernels):
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
+
+    def __init__(self, xp: Namespace) -> None:
+        super().__init__(xp)
+        self.erf = _erf
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""
@@ -317,6 +322,14 @@ class NumbaKernels(NumpyKernels):
             loops.observe(loss, n, work.total, work.steps, work.finite)
         else:
             super().observe(loss, n, work)
+
+
+def _erf(x: Array, out: Array) -> None:
+    """Write the error function."""
+    if x.ndim == 2 and x.dtype.char == out.dtype.char == "f":
+        loops.erf(x, out)
+    else:
+        host_erf(x, out)
 
 
 def _flat(array: Array) -> Array:
