@@ -309,7 +309,7 @@ def test_trainer_counts_updates_and_keeps_moments_over_epochs(backend, name):
     def gradient(p):
         other.parameters[...] = backend.asarray(p)
         batch = next(batches)
-        other.loss_and_gradient(*other.prepare(X[batch], Y[batch]))
+        other.passes.loss_and_gradient(*other.prepare(X[batch], Y[batch]))
         return on_host(backend, other.gradients)
 
     expected = plain(start, gradient, 9)

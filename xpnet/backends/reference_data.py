@@ -1,4 +1,4 @@
-"""The reference kernels of a run: the rows of a batch, what changes from step to step, the losses."""
+"""The reference kernels of a run: rows of a batch, a step's scalars, the sum of the losses."""
 
 from __future__ import annotations
 
