@@ -13,8 +13,9 @@ import pytest
 from harness import BACKENDS, Pace, each_dtype, note, open_backend, race
 from kernel_cases import Cases
 
+from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import Kernels
-from xpnet.backends.select import Backend, select, why_no_cuda
+from xpnet.backends.select import select, why_no_cuda
 
 
 def fused(kernels: Kernels) -> list[str]:

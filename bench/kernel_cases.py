@@ -13,8 +13,8 @@ import numpy as np
 
 from xpnet.backends.activations import ActivationSpec
 from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
-from xpnet.backends.select import Backend
 from xpnet.backends.updates import UPDATES
 from xpnet.backends.work import SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace

@@ -23,7 +23,7 @@ from harness import threads
 from notes import Notes
 
 from xpnet import Adam, Linear, Network, Trainer
-from xpnet.backends.select import Backend
+from xpnet.backends.protocol import Backend
 
 MOMENTUM, EPS = 0.1, 1e-5  # of batch norm, as ours
 

@@ -14,7 +14,8 @@ from strict import StrictBackend
 
 import xpnet.backends.select
 from xpnet.backends.numpy_backend import NumpyBackend
-from xpnet.backends.select import Backend, select, why_no_cuda, why_not_compiled
+from xpnet.backends.protocol import Backend
+from xpnet.backends.select import select, why_no_cuda, why_not_compiled
 
 
 def pytest_sessionstart() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from xpnet.backends.select import Backend
+from xpnet.backends.protocol import Backend
 from xpnet.nn.activations import ACTIVATIONS, Elementwise
 from xpnet.nn.loss import Loss
 from xpnet.nn.losses import (

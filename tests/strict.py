@@ -86,7 +86,7 @@ class WrongDeviceError(RuntimeError):
 
 
 class StrictBackend:
-    """The stand-in's `xpnet.backends.select.Backend`; make a fresh one for each test.
+    """The stand-in's `xpnet.backends.protocol.Backend`; make a fresh one for each test.
 
     Parameters
     ----------
@@ -559,7 +559,7 @@ class StrictArray:
 
     __slots__ = ("_data", "backend", "memory")
 
-    #: By this, and by `device`, `xpnet.backends.select.home` knows where CuPy's arrays lie.
+    #: By this, and by `device`, `xpnet.backends.arrays.backend_of` knows where CuPy's arrays lie.
     __module__ = "cupy"
 
     #: NumPy's functions and operators are to leave it alone. (CuPy's arrays take NumPy's functions

@@ -8,6 +8,7 @@ from typing import Any
 import compare
 import harness
 import numpy as np
+import path
 import pytest
 import report
 import results
@@ -18,7 +19,7 @@ from kernel_cases import Cases
 
 from xpnet.analysis.profiling import flops
 from xpnet.backends.reference import Kernels
-from xpnet.backends.select import select
+from xpnet.backends.select import select, why_not_compiled
 
 MACHINE = {
     "python_version": "3.11.7",
@@ -447,3 +448,12 @@ def test_the_floor_of_a_step_is_its_products_and_one_pass(net):
     assert found["flops"] == flops(network, "training")
     assert found["bytes"] >= 7 * 4 * network.n_parameters
     assert found["bytes"] < 7 * 4 * network.n_parameters * 1.01
+
+
+@pytest.mark.skipif(why_not_compiled() is not None, reason=f"Numba: {why_not_compiled()}")
+def test_a_mini_batch_takes_few_calls_in_few_files():
+    calls = path.path()
+    assert len(calls) <= 45
+    assert len({file for file, _ in calls}) <= 8
+    assert ("train/step.py", "Step._compute") in calls
+    assert path.show(calls).endswith(f"{len(calls)} calls, 8 files, 28 changes")

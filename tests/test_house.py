@@ -45,7 +45,7 @@ HEAVY = ("cupy", "matplotlib", "numba", "pandas", "rich", "safetensors", "sklear
 
 
 def dotted(path):
-    """Return what a file is called as a module within the package: "nn.layers", "nn", ""."""
+    """Return what a file is called as a module within the package: "nn.layer", "nn", ""."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -139,16 +139,16 @@ def test_a_package_is_a_map_of_its_files(package):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("from .layers import Linear", ["nn.layers"]),
-        ("from . import layers, losses", ["nn.layers", "nn.losses"]),
+        ("from .layer import Linear", ["nn.layer"]),
+        ("from . import layer, losses", ["nn.layer", "nn.losses"]),
         ("from .. import Network", [""]),
         ("from ..optim import schedules", ["optim.schedules"]),
-        ("import xpnet.nn.layers", ["nn.layers"]),
+        ("import xpnet.nn.layer", ["nn.layer"]),
         ("import xpnet", [""]),
-        ("from xpnet.nn.layers import Linear", ["nn.layers"]),
+        ("from xpnet.nn.layer import Linear", ["nn.layer"]),
         ("from xpnet.nn import losses", ["nn.losses"]),
-        ("def f():\n    from .layers import Linear", ["nn.layers"]),
-        ("if TYPE_CHECKING:\n    from .layers import Linear", ["nn.layers"]),
+        ("def f():\n    from .layer import Linear", ["nn.layer"]),
+        ("if TYPE_CHECKING:\n    from .layer import Linear", ["nn.layer"]),
         (
             "importlib.import_module('xpnet.backends.numba_kernels')",
             ["backends.numba_kernels"],
@@ -162,8 +162,8 @@ def test_imports_are_found(source, expected):
 
 # -- CuPy ----
 
-#: Who knows of CuPy: who chooses the backend, and the backend.
-CUPY = ("backends.select", "backends.cuda.cupy_backend")
+#: Who knows of CuPy: what chooses the backend, what finds out whose an array is, and the backend.
+CUPY = ("backends.select", "backends.arrays", "backends.cuda.cupy_backend")
 
 
 def named(tree):
@@ -179,7 +179,7 @@ def named(tree):
 
 
 @each_module
-def test_cupy_is_named_in_two_modules_alone(module):
+def test_cupy_is_named_in_three_modules_alone(module):
     names = {name for name in named(MODULES[module]) if "cupy" in name.lower()}
     assert bool(names) == (module in CUPY)
 

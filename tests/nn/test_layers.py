@@ -7,7 +7,7 @@ from scipy import special
 
 import xpnet as xn
 from xpnet.nn import activations
-from xpnet.nn.layers import Layer
+from xpnet.nn.layer import Layer
 
 DTYPES = ["float32", "float64"]
 

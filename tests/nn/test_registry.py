@@ -112,13 +112,13 @@ class TwoRates(xn.Optimizer):
 
     share: float = 0.1
 
-    def update(self, k, p, g, moments, scalars, scratch):
-        xp = k.xp
+    def update(self, k, p, g, moments, scalars, scratch, n_weights):
+        xp, change = k.xp, scratch[0]
         xp.add(moments[0], g, out=moments[0])
-        xp.multiply(moments[0], self.share, out=scratch)
-        xp.add(scratch, g, out=scratch)
-        xp.multiply(scratch, scalars[0], out=scratch)
-        xp.subtract(p, scratch, out=p)
+        xp.multiply(moments[0], self.share, out=change)
+        xp.add(change, g, out=change)
+        xp.multiply(change, scalars[0], out=change)
+        xp.subtract(p, change, out=p)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.select import select
 from ..checks import check_not_negative, check_number
 from ..nn.network import Network
 

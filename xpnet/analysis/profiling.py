@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, every, select
+from ..backends.protocol import Backend
+from ..backends.select import every, select
 from ..checks import (
     check_count,
     check_flag,

@@ -16,7 +16,8 @@ import numpy as np
 from ..checks import check_count
 from ..nn.activations import ReLU, Tanh
 from ..nn.initializers import He, Initializer, Normal, Xavier
-from ..nn.layers import Layer, Linear
+from ..nn.layer import Layer
+from ..nn.linear import Linear
 from ..nn.network import Network, check_network
 
 

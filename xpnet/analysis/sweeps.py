@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, backend_of
+from ..backends.arrays import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
 from ..data.batches import USUAL, proportional_order, take_rows
 from ..nn.network import Network, check_network

@@ -1,6 +1,8 @@
 """Where arrays live, and what computes on them: all that knows NumPy from CuPy.
 
-- `select`: from ``device="auto"`` to a backend, and why; whose an array is, and moving it
+- `protocol`: what the library asks of a device
+- `select`: from ``device="auto"`` to a backend, and why
+- `arrays`: whose an array is, and bringing it to where it is needed
 - `expressions`: scalar code, written once for ``xp``, C and Numba
 - `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
   losses of one output, a row each

@@ -123,7 +123,7 @@ class CapturedStep:
     def _bring(self, arrays: tuple[Array | None, ...]) -> None:
         """Copy arrays to where the graph reads them."""
         for own, array in zip(self._own, arrays, strict=True):
-            if own is not None:
+            if own is not None and array is not None:
                 self._recorder.copy(own, array)
 
     def _capture(self, arrays: tuple[Array | None, ...]) -> Any:

@@ -9,7 +9,6 @@ the compiler.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numba
@@ -20,10 +19,10 @@ from . import numba_loops as loops
 from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_rows import for_activation
-from .numpy_backend import NumpyKernels
+from .numpy_backend import NumpyKernels, host
 from .output_losses import OutputLoss
 from .updates import Update
-from .work import LossBuffers, RunningLoss, SoftmaxBuffers
+from .work import DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -37,11 +36,6 @@ def why_unavailable() -> str | None:
     """Return why compiled kernels are not to be used, in a few words; None if they are."""
     disabled = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
     return "NUMBA_DISABLE_JIT is set" if disabled else None
-
-
-def _in_loop(activation: ActivationSpec, z: Array | None) -> ActivationSpec:
-    """Return what of an activation the loop before it computes: all, or nothing."""
-    return activation if z is None and activation.name in FORWARD else IDENTITY
 
 
 class NumbaKernels(NumpyKernels):
@@ -59,7 +53,7 @@ class NumbaKernels(NumpyKernels):
         if dy.ndim == 2 and len(dy) == 1:
             loops.outer(dy, x, out)
         else:
-            super().weight_gradient(dy, x, out)
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
 
     def linear(
         self,
@@ -74,10 +68,12 @@ class NumbaKernels(NumpyKernels):
         if bias is None or out.ndim != 2:
             super().linear(x, weight_t, bias, out, activation, z)
             return
-        done, before = _in_loop(activation, z), out if z is None else z
+        done = activation if z is None and activation.name in FORWARD else IDENTITY
+        before = out if z is None else z
         self.product(x, weight_t, before)
         for_activation(loops.bias_activation, done.name)(before, bias, done.option)
-        self._finish(activation, done, before, out)
+        if done is not activation or activation.mask is not None:
+            self._finish(activation, done, before, out)
 
     def linear_backward(
         self,
@@ -91,19 +87,20 @@ class NumbaKernels(NumpyKernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and activation is not IDENTITY and dy.ndim == 2:
-            done = self._before_loop(activation, kept, dy)
-            loop = for_activation(loops.bias_activation_backward, done.name)
-            loop(dy, kept, done.option, done.scale, d_bias)
-            d_bias, activation = None, IDENTITY
-        super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
-
-    def _before_loop(self, activation: ActivationSpec, kept: Array, dy: Array) -> ActivationSpec:
-        """Compute dy · f' where the loop that follows does not; return what is left to it."""
-        if activation.name in BACKWARD:
-            return activation
-        self.activation_backward(activation, kept, dy)
-        return IDENTITY
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
+        if d_bias is None or dy.ndim != 2:
+            super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
+            return
+        if activation is IDENTITY:
+            self.sum_examples(dy, d_bias)
+        else:
+            loop = for_activation(loops.bias_activation_backward, activation.name)
+            loop(dy, kept, activation.option, activation.scale, d_bias)
+        self.weight_gradient(dy, x, d_weight)
+        if dx is not None:
+            self.input_gradient(dy, weight, dx)
 
     def batch_norm(
         self,
@@ -126,12 +123,13 @@ class NumbaKernels(NumpyKernels):
             )
             return
         if x_hat is not x:
-            np.copyto(x_hat, x)
+            host.copyto(x_hat, x)
         loops.moments(x_hat, mean, variance)
-        np.add(variance, eps, out=inverse_deviation)
-        np.sqrt(inverse_deviation, out=inverse_deviation)
-        np.reciprocal(inverse_deviation, out=inverse_deviation)
-        done, before = _in_loop(activation, z), out if z is None else z
+        host.add(variance, eps, out=inverse_deviation)
+        host.sqrt(inverse_deviation, out=inverse_deviation)
+        host.reciprocal(inverse_deviation, out=inverse_deviation)
+        done = activation if z is None and activation.name in FORWARD else IDENTITY
+        before = out if z is None else z
         loop = for_activation(loops.normalise, done.name)
         loop(x_hat, gamma, beta, mean, inverse_deviation, before, done.option)
         self._finish(activation, done, before, out)
@@ -151,10 +149,12 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """One pass for f' and the sums, one for ∂x."""
         arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
         if dy.ndim == 2:
-            done = self._before_loop(activation, kept, dy)
-            loop = for_activation(loops.normalise_back, done.name)
-            loop(dy, kept, done.option, done.scale, *arrays, dx)
+            loop = for_activation(loops.normalise_back, activation.name)
+            loop(dy, kept, activation.option, activation.scale, *arrays, dx)
         else:
             super().batch_norm_backward(dy, kept, *arrays, row, dx, activation)
 
@@ -175,8 +175,8 @@ class NumbaKernels(NumpyKernels):
             super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         if out is not x:
-            np.copyto(out, x)
-        done = _in_loop(activation, None)
+            host.copyto(out, x)
+        done = activation if activation.name in FORWARD else IDENTITY
         loop = for_activation(loops.standardise, done.name)
         loop(out, gamma, beta, eps, mean, variance, done.option)
         self._finish(activation, done, out, out)
@@ -200,9 +200,7 @@ class NumbaKernels(NumpyKernels):
         else:
             super().running_average(average, value, scale, fraction, row)
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """One pass for the bits, one for the mask and the output."""
         if x.ndim != 2:
             super().dropout(x, key, threshold, work, out)
@@ -231,7 +229,7 @@ class NumbaKernels(NumpyKernels):
             loops.subtract_row(z, y, work.row, work.other, dz)
         if smoothing:
             loops.smooth(dz, smoothing, work.other)
-        np.exp(dz, out=dz)
+        host.exp(dz, out=dz)
         loops.softmax_cross_entropy_backward(
             dz, y, smoothing, work.other, *self._shared_by(z, example_weight), loss
         )
@@ -260,7 +258,8 @@ class NumbaKernels(NumpyKernels):
     def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
         if isinstance(example_weight, float):
-            return self._of_ones(len(z), 1, z.dtype), example_weight
+            ones = self._ones.get(key := (len(z), 1, z.dtype.char))
+            return self._of_ones(*key) if ones is None else ones, example_weight
         return example_weight, 1.0
 
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:

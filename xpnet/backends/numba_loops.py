@@ -231,7 +231,7 @@ def draw(counters: Array, key: Array, bits: Array) -> None:
     """Bits = mix64(counters + key)."""
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            x = counters[i, j] + key[0]
+            x: Any = counters[i, j] + key[0]
             x = (x ^ (x >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
             x = (x ^ (x >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
             bits[i, j] = x ^ (x >> np.uint64(31))

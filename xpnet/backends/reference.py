@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,9 +33,10 @@ from .expressions import Program
 from .reference_data import DataKernels
 from .reference_losses import LossKernels
 from .reference_updates import UpdateKernels
+from .work import DropoutWork
 
 
-def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
+def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> DropoutWork:
     """Return the ``work`` of `Kernels.dropout` for m features, with its counters (…, n, words).
 
     ``room(name, width, dtype)`` returns an array (…, n, width), of the features' dtype if none is
@@ -44,7 +44,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleN
     """
     words = counters.shape[-1]
     bits = room("bits", words, np.uint64)
-    return SimpleNamespace(
+    return DropoutWork(
         counters=counters,
         bits=bits,
         shifted=room("shifted", words, np.uint64),
@@ -304,9 +304,7 @@ class Kernels(DataKernels, LossKernels, UpdateKernels):
 
     # -- dropout ----
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
 
         Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
@@ -330,7 +328,7 @@ class Kernels(DataKernels, LossKernels, UpdateKernels):
         xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
         xp.multiply(x, work.mask, out=out)
 
-    def _dropout_work(self, x: Array, salt: int) -> SimpleNamespace:
+    def _dropout_work(self, x: Array, salt: int) -> DropoutWork:
         """Return what `dropout` needs for x."""
         xp, (n, m) = self.xp, x.shape[-2:]
         words = -(-m // 4)
@@ -341,6 +339,6 @@ class Kernels(DataKernels, LossKernels, UpdateKernels):
 
         return dropout_work(m, counters.reshape(n, words), room)
 
-    def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
+    def dropout_backward(self, dy: Array, work: DropoutWork) -> None:
         """In place: dy ← dy · mask."""
         self.xp.multiply(dy, work.mask, out=dy)

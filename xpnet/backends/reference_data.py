@@ -1,4 +1,4 @@
-"""The reference kernels of a run: rows of a batch, a step's scalars, the sum of the losses."""
+"""The reference kernels of a run: a batch's rows, what changes from step to step, the losses."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array
 
 
 @dataclass
@@ -32,6 +32,30 @@ class ScalarTable:
 
 
 @dataclass
+class DropoutWork:
+    """Buffers of `Kernels.dropout`.
+
+    Attributes
+    ----------
+    counters, bits, shifted : array, uint64, shape (…, n, words)
+        What the bits are computed from, the bits, and scratch.
+    lanes : array, uint16, shape (…, n, m)
+        A view of the bits, 16 for each element.
+    lives : array, bool, shape (…, n, m)
+        Scratch.
+    mask : array, shape (…, n, m)
+        0 where an element is dropped, else the scale.
+    """
+
+    counters: Array
+    bits: Array
+    shifted: Array
+    lanes: Array
+    lives: Array
+    mask: Array
+
+
+@dataclass
 class Weighing:
     """Buffers of `Kernels.normalize_weights`.
 
@@ -46,7 +70,7 @@ class Weighing:
     total: Array
     safe: Array
     decay: Array
-    example_weight: Array = None
+    example_weight: Array = NO_ARRAY
 
 
 @dataclass
@@ -111,6 +135,6 @@ class SoftmaxBuffers(LossBuffers):
         Whether a class is the label.
     """
 
-    other: Array = None
-    classes: Array = None
-    hot: Array = None
+    other: Array = NO_ARRAY
+    classes: Array = NO_ARRAY
+    hot: Array = NO_ARRAY

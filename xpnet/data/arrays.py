@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, Backend, backend_of, from_dlpack, move
+from ..backends.arrays import NUMPY, backend_of, from_dlpack, move
+from ..backends.protocol import Backend
 from .labels import is_numeric, these_values
 from .streaming import Streamed, is_in_file, is_sparse
 
@@ -32,7 +33,7 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     """
     admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
     if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
-        return X
+        return cast(Array, X)
     X = as_array(X, name)
     if not is_numeric(X):
         hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
@@ -52,16 +53,17 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         if largest > np.finfo(dtype).max:
             what = f"values that are too large for {np.dtype(dtype)}"
             raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
-        return streamed
+        return cast(Array, streamed)  # it is used alike
     size = X.shape[0] * n_features * np.dtype(dtype).itemsize
     large = isinstance(X, np.ndarray) and not backend.fits(size)
     stays = is_in_file(X) or large
     with np.errstate(over="ignore"):  # what is too large for the dtype is refused here
-        array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
+        array: Any = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
         if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
-            checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+            checked: Any = Streamed(X, NUMPY, dtype) if stays else array
+            where = NUMPY if stays else backend
             check_finite(checked, where, name, X)
-    return array
+    return cast(Array, array)
 
 
 def as_array(X: Any, name: str) -> Any:

@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
 from .arrays import as_host_array, check_lengths, is_frame
@@ -300,7 +302,7 @@ class Batches:
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""
-        return self._stage.send(len(indices), partial(self.X.write, indices))
+        return self._stage.send(len(indices), partial(cast(Streamed, self.X).write, indices))
 
     def gather(
         self, start: Array, size: int, key: Array | None, rows: Array | None
@@ -330,5 +332,5 @@ class Batches:
             pairs.append((self.weights, weights))
         self.backend.kernels.gather(self._order, start, self._work, pairs)
         if self._augmentation is not None:
-            rows = self._augmentation.change(rows, key, self.backend)
+            rows = self._augmentation.change(rows, cast(Array, key), self.backend)
         return rows, labels, weights

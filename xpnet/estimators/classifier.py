@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from ..backends.select import NUMPY, backend_of, to_host
+from ..backends.arrays import NUMPY, backend_of, to_host
 from ..nn.loss import Loss
 from ..nn.losses import SigmoidCrossEntropy
 from ..nn.stacks import units_for

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..files import json_tree, safetensors_files
 from ..files.safetensors_files import ModelFileError
-from ..nn.layers import Layer
+from ..nn.layer import Layer
 from ..nn.loss import Loss
 from ..nn.network import from_description
 from ..nn.snapshots import restore

@@ -14,7 +14,7 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 from .._typing import Array
-from ..backends.select import resolve_device, to_host
+from ..backends.arrays import resolve_device, to_host
 from ..checks import all_finite
 from ..data.arrays import prepare_weights
 from ..interrupts import defer_sigint

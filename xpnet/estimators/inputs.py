@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from ..backends.select import NUMPY, from_dlpack, on_host, to_host
+from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
 from ..data.arrays import prepare_weights
 from ..data.batches import take_rows
 from .labels import Classes, Values

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from ..backends.select import NUMPY, backend_of
+from ..backends.arrays import NUMPY, backend_of
 from ..data.labels import class_codes, is_numeric
 
 Labels = np.ndarray[Any, Any]

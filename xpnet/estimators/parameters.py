@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 
 from ..checks import check_name
 from ..nn.activations import ACTIVATIONS, Activation
-from ..nn.layers import Layer
+from ..nn.layer import Layer
 from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp

@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from ..backends.select import to_host
+from ..backends.arrays import to_host
 from ..nn.loss import Loss
 from ..nn.losses import HalfSquaredError, PoissonDeviance
 from .base import MLP, Output

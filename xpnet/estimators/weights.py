@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._typing import Array
-from ..nn.layers import Linear
+from ..nn.linear import Linear
 from ..nn.network import Network
 from .parameters import Estimator
 

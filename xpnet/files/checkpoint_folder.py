@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from . import atomic, json_tree, safetensors_files
 from .safetensors_files import ModelFileError
 

@@ -1,6 +1,7 @@
 """What is computed.
 
-- `layers`, `activations`: the layers of a network
+- `layer`: what all layers have in common
+- `linear`, `batch_norm`, `dropout`, `activations`: the layers of a network
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches

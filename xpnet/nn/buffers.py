@@ -11,14 +11,14 @@ first rows of the same arrays.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .._typing import Array
-from ..backends.select import Backend
+from .._typing import Array, DType, HostArray
+from ..backends.protocol import Backend
 from ..randomness import Purpose, generator
-from .layers import Fill, Layer
+from .layer import Fill, Layer
 
 #: Where a named array of a layer lies in a flat buffer: layer, name, shape, first element.
 Place = tuple[Layer, str, tuple[int, ...], int]
@@ -83,7 +83,7 @@ class FlatBuffers:
         layers: list[Layer],
         backend: Backend,
         leading_shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: DType,
     ) -> None:
         self._layers, self._backend = layers, backend
         self._leading_shape, self._dtype = leading_shape, dtype
@@ -108,9 +108,8 @@ class FlatBuffers:
                 for place in np.ndindex(*self._leading_shape):
                     draw = generator(seed, Purpose.WEIGHTS, layer.index, *place)
                     value = layer.initial(name, draw)
-                    if isinstance(value, np.ndarray):
-                        value = self._backend.asarray(value, self._dtype)
-                    array[place] = value
+                    on_host = isinstance(value, np.ndarray)
+                    array[place] = self._backend.asarray(value, self._dtype) if on_host else value
 
     def name_parameter(self, i: int) -> str:
         """Return where an element of `parameters` belongs: layer, name and index.
@@ -146,7 +145,7 @@ class Workspace:
     """
 
     def __init__(
-        self, backend: Backend, leading_shape: tuple[int, ...], dtype: np.dtype[Any], capacity: int
+        self, backend: Backend, leading_shape: tuple[int, ...], dtype: DType, capacity: int
     ) -> None:
         self.backend, self.leading_shape, self.dtype, self.capacity = (
             backend,
@@ -161,7 +160,12 @@ class Workspace:
         return _Allocator(self, owner, n)
 
     def array(
-        self, owner: str, name: str, shape: tuple[int, ...], dtype: Any, fill: Fill | None
+        self,
+        owner: str,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None,
+        fill: Fill | None,
     ) -> Array:
         """Return the owner's array of that name, made at the first call."""
         key = owner, name
@@ -179,7 +183,9 @@ class _Allocator:
     def __init__(self, workspace: Workspace, owner: str, n: int) -> None:
         self._workspace, self._owner, self.n = workspace, owner, n
 
-    def rows(self, name: str, width: int, dtype: Any = None, fill: Fill | None = None) -> Array:
+    def rows(
+        self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
+    ) -> Array:
         w = self._workspace
         whole = w.array(self._owner, name, (*w.leading_shape, w.capacity, width), dtype, fill)
         return whole[..., : self.n, :]
@@ -192,5 +198,5 @@ class _Allocator:
         w = self._workspace
         return w.array(self._owner, name, w.leading_shape, None, None)
 
-    def constant(self, name: str, value: np.ndarray[Any, Any]) -> Array:
+    def constant(self, name: str, value: HostArray) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

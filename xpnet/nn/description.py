@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from .._typing import Tree
 from ..checks import check_count
 from .initializers import resolve
-from .layers import Layer, Linear
+from .layer import Layer
+from .linear import Linear
 from .loss import Loss
 
 #: The precisions that a network may have.
@@ -20,7 +21,7 @@ CONFIG = {"layers", "loss", "n_features", "dtype", "random_state"}
 MOST_LAYERS = 10_000
 
 
-def described(document: Any) -> tuple[list[Layer], dict[str, Any]]:
+def described(document: Tree) -> tuple[list[Layer], Tree]:
     """Return the layers and the other options that ``Network.config`` gave as data.
 
     Raises

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..checks import check_fields
 from ..registry import Registered, Registry
@@ -51,7 +52,7 @@ class Initializer(Registered):
 
     def draw(
         self, generator: np.random.Generator, n_inputs: int, n_outputs: int
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    ) -> NDArray[np.float64]:
         """Draw a weight matrix of shape (n_outputs, n_inputs) in float64."""
         sigma = self.standard_deviation(n_inputs, n_outputs)
         return sigma * generator.standard_normal((n_outputs, n_inputs))

@@ -6,18 +6,18 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, DType, HostArray, Namespace, Tree
 from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
 from ..backends.work import LossBuffers
 from ..checks import check_fields
 from ..data.labels import is_numeric, these_values
 from ..registry import Registered, Registry, describe
-from .layers import Allocator
+from .layer import Allocator
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,20 @@ class Loss(Registered):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         """Give the class its name, and enter the registry."""
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         super().__init_subclass__(**options)
 
-    def config(self) -> str | dict[str, Any]:
+    def config(self) -> str | Tree:
         """Return the loss as JSON-ready data: its name, and its options unless all are defaults."""
         data = describe(self)
         is_default = all(getattr(self, f.name) == f.default for f in fields(self) if f.init)
         return self.name if is_default else data
 
     @classmethod
-    def from_config(cls, data: Any) -> Loss:
+    def from_config(cls, data: object) -> Loss:
         """Return the loss that `config` described.
 
         Raises
@@ -153,13 +153,11 @@ class Loss(Registered):
         """Return the shape of n examples' labels as they are stored."""
         return n, n_outputs
 
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    def target_dtype(self, dtype: DType) -> DType:
         """Return the type of labels as they are stored, for a network in ``dtype``."""
         return dtype
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check labels on the host and return them as they are stored.
 
         Raises
@@ -194,17 +192,9 @@ class Loss(Registered):
             )
         return stored
 
-    def gradient(
-        self, k: Kernels, z: Array, y: Array, b: LossBuffers, example_weight: Array | None = None
-    ) -> Array:
-        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
-
-        ``example_weight`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
-        """
-        self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
-        return b.dz
-
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: LossBuffers) -> None:
+    def compute(
+        self, k: Kernels, z: Array, y: Array, example_weight: Array | float, b: LossBuffers
+    ) -> None:
         """Write the loss to ``b.loss`` and its gradient to ``b.dz``.
 
         Parameters
@@ -237,13 +227,13 @@ class Loss(Registered):
         raise ValueError(f"{self.name} has no probabilities: use predict")
 
     @abstractmethod
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""
 
     @abstractmethod
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return what a batch adds to the error, before `error_count` divides it: a scalar."""
 
-    def error_count(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Namespace, y: Array) -> float:
         """Return what the sum of mistakes is divided by: the number of examples."""
         return float(y.shape[0])

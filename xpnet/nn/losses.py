@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, DType, HostArray, Namespace
 from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
 from ..backends.work import SoftmaxBuffers
 from ..checks import check_positive
 from ..data.labels import is_numeric, is_whole
-from .layers import Allocator
+from .layer import Allocator
 from .loss import Loss
 
 
@@ -66,13 +66,11 @@ class SoftmaxCrossEntropy(Loss):
         """Return the shape of n labels."""
         return (n,)
 
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    def target_dtype(self, dtype: DType) -> DType:
         """Return int32."""
         return np.dtype(np.int32)
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that labels are whole numbers in 0 … n_outputs − 1; return int32."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
@@ -103,7 +101,9 @@ class SoftmaxCrossEntropy(Loss):
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
+    def compute(  # type: ignore[override]  # the buffers are its own
+        self, k: Kernels, z: Array, y: Array, example_weight: Array | float, b: SoftmaxBuffers
+    ) -> None:
         """Write loss and gradient."""
         smoothing = float(self.label_smoothing)
         k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss, smoothing)
@@ -114,11 +114,11 @@ class SoftmaxCrossEntropy(Loss):
         k.softmax(z, row, z)
         return z
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
         return xp.argmax(z, axis=-1)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the number of examples whose class is wrong."""
         return xp.sum(xp.argmax(z, axis=-1) != y, axis=-1)
 
@@ -136,9 +136,7 @@ class SigmoidCrossEntropy(Loss):
     output_activation: ClassVar[str] = "Sigmoid"
     row: ClassVar[str] = "sigmoid_cross_entropy"
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that labels are 0 or 1."""
         rows = super().targets(y, n_outputs, dtype, name)
         other = (y != 0) & (y != 1)  # as they were given: rounding makes 1e-60 a 0
@@ -154,11 +152,11 @@ class SigmoidCrossEntropy(Loss):
         k.activation(SIGMOID, z, z)
         return z
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
         return (z >= 0).astype(np.int64)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the number of examples with any wrong answer."""
         return xp.sum(xp.any((z >= 0) != (y > 0), axis=-1), axis=-1)
 
@@ -177,15 +175,15 @@ class MeanSquaredError(Loss):
     #: What (z − y)² is multiplied by.
     scale: ClassVar[float] = 1.0
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return z."""
         return z
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors."""
         return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
 
-    def error_count(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Namespace, y: Array) -> float:
         """Return the sum of squares around the mean; NaN if there is none, as R² is undefined."""
         around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
         return float(xp.sum(around)) or float("nan")
@@ -211,9 +209,7 @@ class PoissonDeviance(MeanSquaredError):
 
     row: ClassVar[str] = "poisson"
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that values are 0 or more."""
         rows = super().targets(y, n_outputs, dtype, name)
         if (rows < 0).any():
@@ -223,11 +219,11 @@ class PoissonDeviance(MeanSquaredError):
             )
         return rows
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
         return super().error_sum(xp, xp.exp(z), y)
 
@@ -291,18 +287,18 @@ class Quantile(MeanSquaredError):
         if not 0 < self.q < 1:
             raise ValueError(f"q is {self.q}: give a number between 0 and 1, as 0.9")
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of the losses."""
         return self._pinball(xp, y - z)
 
-    def error_count(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Namespace, y: Array) -> float:
         """Return the best constant's sum of losses; NaN if there is none, as D² is undefined."""
         # The q-quantile is one of the values: of n the ⌈n q⌉-th.
         rank = max(math.ceil(len(y) * self.q) - 1, 0)
         constant = xp.sort(y, axis=0)[rank]
         return float(self._pinball(xp, y - constant)) or float("nan")
 
-    def _pinball(self, xp: Any, rest: Array) -> Array:
+    def _pinball(self, xp: Namespace, rest: Array) -> Array:
         """Σ ρ(rest), in float64."""
         terms = xp.maximum(rest * self.q, rest * (self.q - 1.0))
         return xp.sum(terms, axis=(-2, -1), dtype=np.float64)

@@ -8,9 +8,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .._typing import Array
-from ..backends.select import Backend, backend_of, select, why_no_cuda
+from .._typing import Array, Data, DType, HostArray, Tree
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
@@ -19,7 +22,7 @@ from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
 from .description import DTYPES, described, shapes_of
-from .layers import Layer
+from .layer import Layer
 from .loss import Loss
 from .passes import Passes
 from .prediction import Predictor
@@ -95,7 +98,7 @@ class Network:
         loss: str | Loss,
         n_features: int,
         device: str | Backend = "auto",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
         random_state: int | None = 0,
         fused: bool = True,
         precision: str = "full",
@@ -118,7 +121,7 @@ class Network:
         backend: Backend,
         loss: str | Loss,
         n_features: int,
-        dtype: Any,
+        dtype: DTypeLike,
         random_state: int | None,
         members: int | None = None,
     ) -> None:
@@ -207,7 +210,7 @@ class Network:
 
     # -- prediction ----
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Data) -> Array:
         """Return the predictions for examples.
 
         Parameters
@@ -229,7 +232,7 @@ class Network:
         with self.backend.active():
             return self.predictor.decide(X)
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Data) -> Array:
         """Return the probabilities of the classes for examples.
 
         Parameters
@@ -261,7 +264,7 @@ class Network:
                 "or from -1 down for the last ones"
             ) from error
 
-    def activations(self, X: Any, layers: Sequence[int] | None = None) -> list[Array]:
+    def activations(self, X: Data, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
 
         Parameters
@@ -284,7 +287,7 @@ class Network:
         with self.backend.active():
             return self.predictor.outputs(X, self._places(layers))
 
-    def prepare(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
+    def prepare(self, X: Data, y: Data, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
 
         Raises
@@ -300,7 +303,7 @@ class Network:
             targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
             return x, self.backend.asarray(targets)
 
-    def holds(self, x: Any, y: Any) -> bool:
+    def holds(self, x: Data, y: Data) -> bool:
         """Return whether a batch is on the device in the types and shapes that `prepare` gives."""
         owns = self.backend.owns
         return (
@@ -316,7 +319,7 @@ class Network:
             and y.flags.c_contiguous
         )
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+    def evaluate(self, X: Data, y: Data) -> dict[str, float]:
         """Return the loss and the error on a data set, as in prediction.
 
         Parameters
@@ -350,7 +353,7 @@ class Network:
                 f"{what} takes a single network; this one has {self.leading_shape[0]} members"
             )
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Tree:
         """Return the architecture as JSON-ready data.
 
         Raises
@@ -374,14 +377,12 @@ class Network:
             for name, array in (layer.parameters | layer.statistics).items()
         }
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state(self) -> dict[str, HostArray]:
         """Return copies of parameters and statistics on the host, by PyTorch's names."""
         self.require_single("state")
         return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
 
-    def load_state(
-        self, arrays: Mapping[str, np.ndarray[Any, Any]], source: str = "the given state"
-    ) -> None:
+    def load_state(self, arrays: Mapping[str, HostArray], source: str = "the given state") -> None:
         """Set parameters and statistics from host arrays, as `state` returns them.
 
         Raises
@@ -397,8 +398,8 @@ class Network:
             if name.endswith("running_var") and (array < 0).any():
                 raise ModelFileError(f"{source}: {name} holds negative variances")
         with self.backend.active():
-            for name, array in named.items():
-                array[...] = self.backend.asarray(arrays[name])
+            for name, held in named.items():
+                held[...] = self.backend.asarray(arrays[name])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file, from which `load` makes it again.
@@ -419,7 +420,7 @@ class Network:
         safetensors_files.require_finite(arrays, str(path))
         safetensors_files.write(path, arrays, {"network": self.config()})
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as NumPy arrays: what was trained on CUDA can be loaded anywhere."""
         self.require_single("pickle")
         layers = [replace(layer) for layer in self.layers]
@@ -461,8 +462,8 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
 
 
 def from_description(
-    arrays: Mapping[str, np.ndarray[Any, Any]],
-    description: dict[str, Any],
+    arrays: Mapping[str, HostArray],
+    description: Tree,
     device: str | Backend,
     source: str,
 ) -> Network:
@@ -501,9 +502,9 @@ _PICKLED = ("loss", "n_features", "dtype", "random_state")
 
 
 def _revive(
-    arrays: dict[str, np.ndarray[Any, Any]],
+    arrays: dict[str, HostArray],
     layers: list[Layer],
-    config: dict[str, Any],
+    config: Tree,
     device: str,
 ) -> Network:
     """Build a network again, on its device or, where there is none, on the CPU."""
@@ -513,14 +514,14 @@ def _revive(
     return network
 
 
-def check_network(network: Any) -> Network:
+def check_network(network: object) -> Network:
     """Return a network, or raise a TypeError if it is none."""
     if not isinstance(network, Network):
         raise TypeError(f"network is {network!r}: give a Network")
     return network
 
 
-def _check_dtype(dtype: Any) -> np.dtype[Any]:
+def _check_dtype(dtype: DTypeLike) -> DType:
     try:
         name = "" if dtype is None else np.dtype(dtype).name
     except TypeError:

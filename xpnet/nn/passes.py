@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from .._typing import Array
+from .._typing import Array, DType
 from ..backends.activations import IDENTITY, ActivationSpec
-from ..backends.select import Backend
+from ..backends.protocol import Backend
+from ..backends.work import LossBuffers
 from .buffers import Workspace
-from .layers import Layer
+from .layer import Layer, LayerBuffers
 from .loss import Loss
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64
 
-#: A layer's bound method, forward or backward, and its buffers.
-Call = tuple[Any, Any]
+
+class Call(NamedTuple):
+    """What a pass calls: a layer's forward or backward, with its buffers."""
+
+    layer: Layer
+    function: Callable[[Array, LayerBuffers], Array]
+    buffers: LayerBuffers
 
 
 class Bound(NamedTuple):
@@ -27,7 +31,7 @@ class Bound(NamedTuple):
 
     forward: list[Call]
     backward: list[Call]
-    loss: Any
+    loss: LossBuffers
 
 
 class Passes:
@@ -62,7 +66,7 @@ class Passes:
         loss: Loss,
         backend: Backend,
         leading_shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: DType,
     ) -> None:
         self._layers, self._n_outputs, self.loss, self._backend = layers, n_outputs, loss, backend
         self._leading_shape, self._dtype = leading_shape, dtype
@@ -135,12 +139,12 @@ class Passes:
 
     def _bind(self, n: int, training: bool) -> Bound:
         workspace = self.reserve(n, training)
-        steps: list[tuple[Layer, Any]] = []
+        steps: list[tuple[Layer, LayerBuffers]] = []
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
         for layer, activation in self.plan:
             new = workspace.allocator(str(layer.index), n)
             if training:
-                b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
+                b = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
                 b = layer.inference_buffers(new, x, overwrite)
             dropped = activation.mask is not None and not training
@@ -154,8 +158,9 @@ class Passes:
             # What passes its input on does not make it free.
             overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
-        forward = [((s.forward if training else s.infer), b) for s, b in steps]
-        backward = [(s.backward, b) for s, b in reversed(steps) if s.index >= self._first_trained]
+        forward = [Call(s, s.forward if training else s.infer, b) for s, b in steps]
+        trained = [(s, b) for s, b in reversed(steps) if s.index >= self._first_trained]
+        backward = [Call(s, s.backward, b) for s, b in trained]
         loss = self.loss.buffers(workspace.allocator("loss", n), self._n_outputs)
         return Bound(forward, backward, loss)
 
@@ -168,7 +173,7 @@ class Passes:
             self._trained = bound
         if self._leading_shape:
             x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
-        for function, buffers in bound.forward:
+        for _, function, buffers in bound.forward:
             x = function(x, buffers)
         return x
 
@@ -176,7 +181,7 @@ class Passes:
         """Write the gradients of all parameters, from that of the logits; it is used up."""
         if self._trained is None:
             raise RuntimeError("backward without a forward pass: call forward(x, training=True)")
-        for function, buffers in self._trained.backward:
+        for _, function, buffers in self._trained.backward:
             dz = function(dz, buffers)
 
     def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
@@ -198,19 +203,20 @@ class Passes:
         bound = self._trained = self._bound.get((n, True)) or self.bind(n, True)
         if self._leading_shape:
             x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
-        for function, buffers in bound.forward:
+        for _, function, buffers in bound.forward:
             x = function(x, buffers)
-        dz = self.loss.gradient(self._backend.kernels, x, y, bound.loss, example_weight)
-        for function, buffers in bound.backward:
+        share = 1.0 / n if example_weight is None else example_weight
+        self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
+        dz = bound.loss.dz
+        for _, function, buffers in bound.backward:
             dz = function(dz, buffers)
-        loss: Array = bound.loss.loss
-        return loss
+        return bound.loss.loss
 
     def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return a batch's mean loss, and what it adds to the error, as in prediction."""
         z = self.forward(x)
         buffers = self.bind(x.shape[-2], training=False).loss
-        self.loss.gradient(self._backend.kernels, z, y, buffers)
+        self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
 
     def one_by_one(self, x: Array, layers: Sequence[int]) -> list[Array]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Data, DType
+from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
-from ..backends.select import Backend, backend_of, from_dlpack
+from ..backends.protocol import Backend
 from ..data.arrays import check_features
 from .loss import Loss
 from .passes import Passes
@@ -47,7 +47,7 @@ class Predictor:
         backend: Backend,
         widths: Sequence[int],
         leading_shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: DType,
     ) -> None:
         self._passes, self._loss, self._backend = passes, loss, backend
         self._n_features, self._n_outputs = widths[0], widths[-1]
@@ -56,7 +56,7 @@ class Predictor:
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = threading.RLock()
 
-    def logits(self, X: Any) -> Array:
+    def logits(self, X: Data) -> Array:
         """Return the network's outputs for examples, shape (…, n, n_outputs)."""
         try:
             return self._logits(self._checked(X))
@@ -65,10 +65,10 @@ class Predictor:
             explain(self._backend, error, what, advice, self._passes.let_go)
             raise
 
-    def _checked(self, X: Any) -> Any:
+    def _checked(self, X: Data) -> Array:
         return check_features(X, self._backend, self._n_features, self._dtype)
 
-    def _logits(self, x: Any) -> Array:
+    def _logits(self, x: Array) -> Array:
         xp, chunk = self._backend.xp, self.chunk
         z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
@@ -77,16 +77,16 @@ class Predictor:
                 xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
         return z
 
-    def decide(self, X: Any) -> Array:
+    def decide(self, X: Data) -> Array:
         """Return the predictions, where X lives."""
         return self._give_back(self._loss.decide(self._backend.xp, self.logits(X)), X)
 
-    def probabilities(self, X: Any) -> Array:
+    def probabilities(self, X: Data) -> Array:
         """Return the probabilities of the classes, where X lives."""
         z = self.logits(X)
         return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
 
-    def outputs(self, X: Any, layers: Sequence[int]) -> list[Array]:
+    def outputs(self, X: Data, layers: Sequence[int]) -> list[Array]:
         """Return the outputs of layers, where X lives."""
         x, chunk = self._checked(X), self.chunk
         pieces = [
@@ -110,13 +110,13 @@ class Predictor:
         error = float(errors) / self._loss.error_count(xp, y)
         return {"loss": float(total) / n, "error": error}
 
-    def _give_back(self, result: Array, X: Any) -> Array:
+    def _give_back(self, result: Array, X: Data) -> Array:
         """Return a result where X lives; a single output loses its axis."""
         if result.shape[-1] == 1 and result.ndim == 2 + len(self._leading_shape):
             result = result[..., 0]
         return self._bring(result, X)
 
-    def _bring(self, result: Array, X: Any) -> Array:
+    def _bring(self, result: Array, X: Data) -> Array:
         """Return a result where X lives."""
         target = backend_of(from_dlpack(X), self._backend)
         return result if target is self._backend else target.asarray(self._backend.to_host(result))

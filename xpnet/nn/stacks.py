@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .layers import BatchNorm, Dropout, Layer, Linear
+from .batch_norm import BatchNorm
+from .dropout import Dropout
+from .layer import Layer
+from .linear import Linear
 from .loss import Loss
 from .losses import SigmoidCrossEntropy
 

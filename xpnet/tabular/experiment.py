@@ -24,7 +24,7 @@ from ..analysis.sweeps import (
     nested_order,
     smallest_part,
 )
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..data.batches import SMALL, partition_indices, take_rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.select import NUMPY
+from ..backends.arrays import NUMPY
 from ..data.arrays import CHUNK, as_array, check_finite, describe_columns, is_frame
 from ..data.labels import is_numeric
 from .scaling import (

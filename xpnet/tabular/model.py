@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.select import Backend
+from ..backends.arrays import to_host
+from ..backends.protocol import Backend
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.network import Network, from_description
@@ -54,7 +55,7 @@ class Model:
         TypeError, ValueError
             If the rows are not of the kind that the model was trained on.
         """
-        return self.target.decode(self.network.predict(self.prepare(rows)))
+        return self.target.decode(to_host(self.network.predict(self.prepare(rows))))
 
     def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
         """Return the probability of each class, (n, classes), in the order of ``target.classes``.

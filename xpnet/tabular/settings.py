@@ -9,7 +9,7 @@ from ..checks import check_name
 from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
-from ..nn.layers import Layer
+from ..nn.layer import Layer
 from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack
 from ..optim import schedules

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array
 from ..checks import check_count
 from ..nn.network import Network
 from ..randomness import GAMMA
@@ -32,7 +32,8 @@ class GradientAccumulation:
 
     def __init__(self, network: Network) -> None:
         self._network, self.count, self.splits = network, 1, False
-        self._sum: Array = None
+        self._sum: Array | None = None
+        self._loss = NO_ARRAY
         self._example_weights: dict[int, Array] = {}
 
     @contextmanager
@@ -66,10 +67,8 @@ class GradientAccumulation:
             return net.passes.loss_and_gradient(x, y, example_weight)
         xp, n = net.backend.xp, x.shape[-2]
         if self._sum is None:
-            self._sum, self._loss = (
-                xp.empty_like(net.gradients),
-                xp.empty(net.leading_shape, net.dtype),
-            )
+            self._sum = xp.empty_like(net.gradients)
+            self._loss = xp.empty(net.leading_shape, net.dtype)
         example_weight = self._even(n) if example_weight is None else example_weight
         self._sum[...] = 0.0
         self._loss[...] = 0.0

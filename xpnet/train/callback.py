@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._typing import Tree
 from ..data.batches import Batches
 from .history import DivergedError, History
 
@@ -39,7 +40,7 @@ class Callback:
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what a checkpoint must keep for this callback to go on exactly.
 
         Arrays of the device or of NumPy, numbers, strings, booleans, None, lists and dicts of them.
@@ -47,7 +48,7 @@ class Callback:
         """
         return {}
 
-    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Take back what `state` gave; called after `on_fit_begin` when a run goes on.
 
         Arrays come back where they lived, in memory of their own.
@@ -57,14 +58,14 @@ class Callback:
 class _Function(Callback):
     """A plain function as a callback."""
 
-    def __init__(self, function: Callable[[Trainer, dict[str, float]], Any]) -> None:
+    def __init__(self, function: Callable[[Trainer, dict[str, float]], object]) -> None:
         self._function = function
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         self._function(trainer, row)
 
 
-def as_callback(watcher: Any) -> Callback:
+def as_callback(watcher: object) -> Callback:
     """Return a callback, or a function as one."""
     if isinstance(watcher, Callback):
         return watcher

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import Any
 
-from .._typing import Array
+from .._typing import Array, Tree
 from ..checks import check_count, check_flag, check_not_negative
 from ..data.batches import Batches
 from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
@@ -110,7 +109,7 @@ class EarlyStopping(Callback):
             self.stopped_epoch = int(row["epoch"])
             trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what it is set to, what was best so far, and those weights."""
         names = ("patience", "monitor", "min_improvement", "restore_best")
         return {
@@ -122,7 +121,7 @@ class EarlyStopping(Callback):
             "weights": self._state,
         }
 
-    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
@@ -213,7 +212,7 @@ class WeightAverage(Callback):
         restore(weights_of(trainer.network), self._own)
         self._own = []
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what it is set to, the averages, and the weights while the average stands in."""
         return {
             "settings": {"average": describe(self.parameters), "every": self.every},
@@ -223,7 +222,7 @@ class WeightAverage(Callback):
             "looked_at": self._looked_at,
         }
 
-    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
         averages = self.parameters, self.statistics
         for average, name in zip(averages, ("parameters", "statistics"), strict=True):

@@ -15,9 +15,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
-from ..backends.select import Backend
+from .._typing import Tree
+from ..backends.protocol import Backend
 from ..checks import check_count
 from ..files import json_tree
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
@@ -76,7 +77,7 @@ class Checkpoints:
     path: str | os.PathLike[str]
     every: int | None = None
     keep: int = 3
-    about: dict[str, Any] = field(default_factory=dict)
+    about: Tree = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not os.fspath(self.path):
@@ -102,7 +103,7 @@ class Newest:
     epoch: int
     every: int | None
     keep: int
-    about: dict[str, Any]
+    about: Tree
 
 
 def newest(path: str | os.PathLike[str]) -> Newest:
@@ -139,13 +140,13 @@ class Run(Protocol):
         """Updates made so far."""
 
     @property
-    def trainer(self) -> Any:
+    def trainer(self) -> object:
         """Whose fit it is."""
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Tree:
         """Return all that its further training depends on."""
 
-    def load_tree(self, tree: dict[str, Any]) -> None:
+    def load_tree(self, tree: Tree) -> None:
         """Take it back."""
 
     def is_sound(self) -> bool:
@@ -155,10 +156,10 @@ class Run(Protocol):
 class Stateful(Protocol):
     """What a manager asks of a callback: see `xpnet.Callback`."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what a checkpoint must keep."""
 
-    def load_state(self, trainer: Any, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Any, state: Tree) -> None:
         """Take it back."""
 
 
@@ -175,12 +176,12 @@ class NullCheckpointManager:
 
     def __init__(self) -> None:
         #: What the run is set to, once that is known.
-        self.run: dict[str, Any] = {}
+        self.run: Tree = {}
 
     def validate_run(
         self,
-        describe_run: Callable[[], dict[str, Any]],
-        data: dict[str, Any],
+        describe_run: Callable[[], Tree],
+        data: Tree,
         callbacks: Sequence[Stateful],
     ) -> None:
         """Learn what the run is."""
@@ -249,9 +250,9 @@ class CheckpointManager(NullCheckpointManager):
         self._options, self._backend = checkpoints, backend
         self._path = Path(checkpoints.path)
         self._folder = Folder(self._path, checkpoints.keep)
-        self.tree: dict[str, Any] | None = None
+        self.tree: Tree | None = None
         self._last: Path | None = None
-        self._best: dict[str, Any] | None = None
+        self._best: Tree | None = None
         self._failing, self._looked_at = False, 0
         self._find(resume)
 
@@ -280,8 +281,8 @@ class CheckpointManager(NullCheckpointManager):
 
     def validate_run(
         self,
-        describe_run: Callable[[], dict[str, Any]],
-        data: dict[str, Any],
+        describe_run: Callable[[], Tree],
+        data: Tree,
         callbacks: Sequence[Stateful],
     ) -> None:
         """See that a checkpoint goes with the run at hand, or learn what the run is.
@@ -320,7 +321,7 @@ class CheckpointManager(NullCheckpointManager):
             for name, array in data.items()
         }
         # As it comes from the file, in which tuples are lists.
-        run = describe({**describe_run(), "callbacks": told, **prints})
+        run = cast(Tree, describe({**describe_run(), "callbacks": told, **prints}))
         if self.tree is not None:
             if found := list(differences(run, self.run)):
                 raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")
@@ -458,7 +459,7 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def describe(thing: Any) -> Any:
+def describe(thing: object) -> object:
     """Return an optimiser, a schedule or the like as JSON-ready data: what it is and is set to.
 
     Of a function it is the name alone.
@@ -472,7 +473,7 @@ def describe(thing: Any) -> Any:
     return json_tree.decode(json_tree.encode(thing, _described), {})
 
 
-def _described(thing: Any, name: str) -> Any:
+def _described(thing: object, name: str) -> object:
     """Return what stands for a thing that is no value, in JSON."""
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
@@ -485,7 +486,7 @@ def _described(thing: Any, name: str) -> Any:
     return type(thing).__qualname__ if " at 0x" in text else text
 
 
-def differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
+def differences(here: object, there: object, name: str = "") -> Iterator[str]:
     """Yield in words where two settings differ.
 
     Examples

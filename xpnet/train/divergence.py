@@ -6,12 +6,10 @@ the fact, and watching costs the training nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._typing import Array
 from ..checks import all_finite
 from ..data.batches import Batches
-from ..nn.layers import Layer
+from ..nn.layer import Layer
 from ..nn.passes import Bound
 from .step import Step
 
@@ -64,29 +62,31 @@ def _weights(update: Step, step: int) -> str:
     return ""
 
 
-def _layer(update: Step, batch: tuple[Array, Array, Any], step: int) -> str:
+def _layer(update: Step, batch: tuple[Array, Array, Array | None], step: int) -> str:
     """Return where a batch's way forward and back is not finite."""
     net, (x, y, weights) = update.network, batch
     run = net.passes.bind(x.shape[-2], training=True)
-    for forward, buffers in run.forward:
+    for layer, forward, buffers in run.forward:
         x = forward(x, buffers)
         if not all_finite(x, update.backend.xp):
-            return f"in the output of {_called(forward.__self__)}, in step {step + 1}"
+            return f"in the output of {_called(layer)}, in step {step + 1}"
     dz = _gradient(update, run, x, y, weights)
     if not all_finite(run.loss.loss, update.backend.xp):
         return f"in the loss, in step {step + 1}"
-    for backward, buffers in run.backward:
-        layer, dz = backward.__self__, backward(dz, buffers)
+    for layer, backward, buffers in run.backward:
+        dz = backward(dz, buffers)
         arrays = [*layer.gradients.values(), *([] if dz is None else [dz])]
         if not all(all_finite(array, update.backend.xp) for array in arrays):
             return f"in the gradient of {_called(layer)}, in step {step + 1}"
     return ""
 
 
-def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Any) -> Array:
+def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Array | None) -> Array:
     example_weight = None if weights is None else update.normalize_weights(weights)[0]
     net = update.network
-    return net.loss.gradient(update.backend.kernels, z, y, run.loss, example_weight)
+    share = 1.0 / z.shape[-2] if example_weight is None else example_weight
+    net.loss.compute(update.backend.kernels, z, y, share, run.loss)
+    return run.loss.dz
 
 
 def _called(layer: Layer) -> str:

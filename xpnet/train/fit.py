@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Tree
 from ..checks import check_count, check_flag
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Features and labels, prepared.
-Data = tuple[Array, Array]
+Prepared = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FitOptions:
 
     batch_size: int | str = USUAL
     epochs: int = 20
-    callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = ()
+    callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = ()
     shuffle: bool = True
     monitor: int = 10_000
     augmentation: Augmentation | None = None
@@ -100,7 +100,7 @@ class Fit:
         x: Array,
         labels: Array,
         weights: Array | None,
-        dev: Data | None,
+        dev: Prepared | None,
         options: FitOptions,
     ) -> None:
         self.trainer, self.step, self.network = trainer, trainer.update_step, trainer.network
@@ -173,7 +173,7 @@ class Fit:
         stateful = [w for w in self._watchers if type(w).state is not Callback.state]
         self._manager.validate_run(lambda: self._describe_run(batches), data, stateful)
 
-    def _describe_run(self, batches: Batches) -> dict[str, Any]:
+    def _describe_run(self, batches: Batches) -> Tree:
         """Return what a run must have in common with the one that it goes on from."""
         step = self.step
         return {
@@ -188,7 +188,7 @@ class Fit:
             "augmentation": describe(batches.augmentation),
         }
 
-    def _sample(self, x: Array, y: Array) -> Data | None:
+    def _sample(self, x: Array, y: Array) -> Prepared | None:
         """Return the training examples that the training error is measured on."""
         n, monitor = x.shape[0], self.options.monitor
         if monitor == 0:
@@ -200,7 +200,7 @@ class Fit:
 
     # -- the epochs ----
 
-    def _run(self, batches: Batches, sample: Data | None) -> History:
+    def _run(self, batches: Batches, sample: Prepared | None) -> History:
         trainer, step, manager, epochs = self.trainer, self.step, self._manager, self.options.epochs
         parts = {k: data for k, data in (("train", sample), ("dev", self._dev)) if data is not None}
         trainer.history = History(columns=_columns(parts), batch_size=batches.batch_size)
@@ -232,7 +232,7 @@ class Fit:
             watcher.on_fit_end(trainer, trainer.history)
         return trainer.history
 
-    def _evaluate(self, parts: dict[str, Data], row: dict[str, float]) -> None:
+    def _evaluate(self, parts: dict[str, Prepared], row: dict[str, float]) -> None:
         """Measure loss and error on some parts, as in prediction, for a row of the history."""
         for name, data in parts.items():
             measured = self.network.predictor.evaluate(*data)
@@ -335,11 +335,11 @@ class Fit:
         self.trainer.backend.synchronize()
         return not self.step.meter.diverged() and self.step.is_finite()
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Tree:
         """Return all that the further training depends on; see `fit_state.tree`."""
         return fit_state.tree(self)
 
-    def load_tree(self, tree: dict[str, Any]) -> None:
+    def load_tree(self, tree: Tree) -> None:
         """Go on from what `tree` returned; see `fit_state.load_tree`."""
         fit_state.load_tree(self, tree)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._typing import Tree
 from ..checks import all_finite, check_count
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class FitState:
     cut: bool = False
     cut_off: bool = False
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Tree:
         """Return this for a checkpoint, from which another process is to go on."""
         seconds = time.perf_counter() - self.began if self.batch else 0.0
         return asdict(replace(self, seconds=seconds, began=0.0))
 
 
-def tree(fit: Fit) -> dict[str, Any]:
+def tree(fit: Fit) -> Tree:
     """Return all that the further training depends on: see `load_tree`."""
     step, trainer = fit.step, fit.trainer
     trainer.backend.synchronize()
@@ -70,7 +71,7 @@ def tree(fit: Fit) -> dict[str, Any]:
     }
 
 
-def load_tree(fit: Fit, tree: dict[str, Any]) -> None:
+def load_tree(fit: Fit, tree: Tree) -> None:
     """Set weights, moments, counters and where the fit stands to what `tree` returned.
 
     Raises

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..backends.work import RunningLoss
 
 

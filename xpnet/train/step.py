@@ -165,7 +165,8 @@ class Step:
         net, kernels, scalars = self.network, self.backend.kernels, self.scalars
         kernels.advance(scalars.table)
         x, y, weights = batch(scalars.start, n, *arrays)
-        example_weight, decay = None, self._l2 / n
+        example_weight: Array | None = None
+        decay: Array | float = self._l2 / n
         if weights is not None:
             example_weight, decay = self.normalize_weights(weights)
         single = self.accumulation.count == 1

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Data, HostArray
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
@@ -108,7 +107,7 @@ class Trainer:
 
     # -- the step ----
 
-    def step(self, x: Any, y: Any, sample_weight: Any = None) -> Array:
+    def step(self, x: Data, y: Data, sample_weight: Data = None) -> Array:
         """Make one update on a batch.
 
         A callback may do so in the midst of a fit. Such a step counts in `steps` and in the mean
@@ -155,7 +154,7 @@ class Trainer:
                 self._fit.state.other_examples += n
             return loss
 
-    def _prepare(self, x: Any, y: Any) -> tuple[Array, Array]:
+    def _prepare(self, x: Data, y: Data) -> tuple[Array, Array]:
         net = self.network
         if not net.holds(x, y):
             x, y = net.prepare(x, y)
@@ -164,7 +163,7 @@ class Trainer:
             raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
         return x, y
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "a Trainer can't be copied or pickled: copy or pickle its network, or write "
             "checkpoints with fit(..., checkpoint=FOLDER)"
@@ -238,17 +237,17 @@ class Trainer:
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: Data,
+        y: Data,
         *,
         batch_size: int | str = USUAL,
         epochs: int = 20,
-        validation_data: tuple[Any, Any] | None = None,
-        callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], Any]] = (),
+        validation_data: tuple[Data, Data] | None = None,
+        callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = (),
         shuffle: bool = True,
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
-        sample_weight: Any = None,
+        sample_weight: Data = None,
         micro_batches: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
@@ -356,7 +355,7 @@ class Trainer:
             finally:
                 self._fit = outer
 
-    def choose_batch_size(self, X: Any, y: Any, *, epochs: int = 20) -> BatchSize:
+    def choose_batch_size(self, X: Data, y: Data, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
 
         It is the smallest with at least 90 % of the best samples/s, among powers of two from 8 to
@@ -409,7 +408,7 @@ def _as_it_is(
     return x, y, weights
 
 
-def _check_varied(y: np.ndarray[Any, Any]) -> None:
+def _check_varied(y: HostArray) -> None:
     """Raise a ValueError if all labels are the same: there is nothing to learn."""
     if (y == y[0]).all():
         what = "class" if y.dtype.kind == "i" else "value"

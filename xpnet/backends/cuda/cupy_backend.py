@@ -64,7 +64,8 @@ class CupyBackend:
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return x as an array of this backend, copied only if need be."""
         with self.active():
-            return cupy.ascontiguousarray(cupy.asarray(x, dtype=dtype))
+            array: Array = cupy.ascontiguousarray(cupy.asarray(x, dtype=dtype))
+            return array
 
     def to_host(self, x: Array) -> np.ndarray[Any, Any]:
         """Return a NumPy copy of x, once the device has computed it."""
@@ -179,7 +180,8 @@ class CupyStage:
         place.device.data.copy_from_host_async(place.host.ctypes.data, size, self._stream)
         place.copied.record(self._stream)
         current.wait_event(place.copied)
-        return place.device[:n]
+        rows: Array = place.device[:n]
+        return rows
 
 
 class _Place:
@@ -299,7 +301,7 @@ class CupyRecorder:
 
     def snapshot(self, array: Array) -> Array:
         """Return a copy in the device's memory."""
-        out = cupy.empty(array.shape, array.dtype)
+        out: Array = cupy.empty(array.shape, array.dtype)
         self.restore(out, array)
         return out
 
@@ -386,7 +388,8 @@ def why_unavailable() -> str | None:
 
 def from_dlpack(x: Any) -> Array:
     """Return a CUDA array of another library as CuPy's, over the same memory."""
-    return cupy.from_dlpack(x)
+    array: Array = cupy.from_dlpack(x)
+    return array
 
 
 def device_count() -> int:

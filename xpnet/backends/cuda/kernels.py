@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from numbers import Real
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
 from ..output_losses import OUTPUT_LOSSES, OutputLoss
 from ..reference import Kernels
 from ..updates import UPDATES, Update
-from ..work import LossBuffers, RunningLoss, ScalarTable, SoftmaxBuffers, Weighing
+from ..work import DropoutWork, LossBuffers, RunningLoss, ScalarTable, SoftmaxBuffers, Weighing
 from .launch import ONE_BLOCK, Launcher, Tiles, flat, rows_of, tiles, tiles_to_add_up
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
@@ -308,9 +307,7 @@ class CudaKernels(Kernels):
 
     # -- dropout ----
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """One pass, bits included."""
         if not is_matrix(x):
             super().dropout(x, key, threshold, work, out)
@@ -426,6 +423,7 @@ class CudaKernels(Kernels):
         t = tiles(count, max(many for many, _ in units), 16)
         across = t.block[0]
         grid = sum(-(-many // across) for many, _ in units), t.grid[1]
+        arguments: list[tuple[Array | int | None, ...]]
         arguments = [(*pair, *unit) for pair, unit in zip(pairs, units, strict=True)]
         arguments += [(None, None, 0, 1)] * (MOST_PAIRS - len(pairs))
         sizes = count, len(order), n
