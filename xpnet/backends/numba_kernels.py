@@ -92,18 +92,13 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """f' and ∂b in one pass; then the products."""
         if d_bias is not None and activation is not IDENTITY and dy.ndim == 2:
-            done = self._before_loop(activation, kept, dy)
-            loop = for_activation(loops.bias_activation_backward, done.name)
-            loop(dy, kept, done.option, done.scale, d_bias)
+            if activation.name not in BACKWARD:
+                self.activation_backward(activation, kept, dy)
+                activation = IDENTITY
+            loop = for_activation(loops.bias_activation_backward, activation.name)
+            loop(dy, kept, activation.option, activation.scale, d_bias)
             d_bias, activation = None, IDENTITY
         super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
-
-    def _before_loop(self, activation: ActivationSpec, kept: Array, dy: Array) -> ActivationSpec:
-        """Compute dy · f' where the loop that follows does not; return what is left to it."""
-        if activation.name in BACKWARD:
-            return activation
-        self.activation_backward(activation, kept, dy)
-        return IDENTITY
 
     def batch_norm(
         self,
@@ -152,9 +147,11 @@ class NumbaKernels(NumpyKernels):
         """One pass for f' and the sums, one for ∂x."""
         arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if dy.ndim == 2:
-            done = self._before_loop(activation, kept, dy)
-            loop = for_activation(loops.normalise_back, done.name)
-            loop(dy, kept, done.option, done.scale, *arrays, dx)
+            if activation.name not in BACKWARD:
+                self.activation_backward(activation, kept, dy)
+                activation = IDENTITY
+            loop = for_activation(loops.normalise_back, activation.name)
+            loop(dy, kept, activation.option, activation.scale, *arrays, dx)
         else:
             super().batch_norm_backward(dy, kept, *arrays, row, dx, activation)
 
