@@ -282,6 +282,22 @@ def test_a_heavy_import_would_be_noticed():
     assert loaded_by("import safetensors") == ["safetensors"]
 
 
+README = PACKAGE.parent / "README.md"
+
+
+@pytest.mark.skipif(not README.exists(), reason="the README is not here")
+@pytest.mark.parametrize(
+    "registry", [xn.Optimizer.registry, xn.Loss.registry], ids=lambda r: r.kind
+)
+def test_the_readme_lists_every_optimiser_and_loss(registry):
+    rows = [line for line in README.read_text("utf-8").splitlines() if line.startswith("| ")]
+    names = {name.strip('"') for row in rows for name in re.findall(r"`([\w\"]+)", row)}
+    missing = {
+        name: kind for name, kind in registry.own.items() if not names & {name, kind.__name__}
+    }
+    assert missing == {}
+
+
 PUBLIC = [n for n in vars(xn) if not n.startswith("_") and not inspect.ismodule(getattr(xn, n))]
 
 

@@ -14,8 +14,10 @@ from scipy import special
 import xpnet as xn
 from xpnet.backends.activations import specify
 from xpnet.backends.numpy_backend import NumpyBackend
+from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels
 from xpnet.backends.select import select, why_not_compiled
+from xpnet.backends.updates import UPDATES
 
 SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1), (30, 1, 5)]
 
@@ -345,6 +347,38 @@ def test_a_numba_that_is_broken_is_left_out(tmp_path, module, why):
     found = elsewhere(WHY, PYTHONPATH=path)
     assert f"Numba {why}" in found
     assert "NumpyKernels" in found
+
+
+LOOPS = """
+import numpy as np
+from xpnet.backends import numba_rows
+from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.updates import UPDATES
+z, loss, hits, misses = np.ones((3, 2), "f4"), np.zeros((), "f4"), 0, 0
+calls = []
+for row in UPDATES.values():
+    arrays = [np.ones(3, "f4") for _ in row.code.arrays]
+    for decays in (False, True):
+        numbers = (0.5,) * (len(row.scalars) + decays + len(row.options))
+        calls.append((numba_rows.update_loop(row, decays), (*arrays, numbers)))
+for row in OUTPUT_LOSSES.values():
+    options = (0.5,) * len(row.options)
+    arguments = z, z, options, z.copy(), z.copy(), z[:, :1].copy(), 1.0, loss
+    calls.append((numba_rows.output_loss_loop(row), arguments))
+for loop, arguments in calls:
+    loop(*arguments)
+    hits += sum(loop.stats.cache_hits.values())
+    misses += sum(loop.stats.cache_misses.values())
+print(hits, misses)
+"""
+
+
+@pytest.mark.slow
+def test_the_machine_code_of_each_row_s_loop_is_found_again(tmp_path):
+    pytest.importorskip("numba")
+    count = 2 * len(UPDATES) + len(OUTPUT_LOSSES)
+    assert elsewhere(LOOPS, NUMBA_CACHE_DIR=str(tmp_path)) == f"0 {count}"
+    assert elsewhere(LOOPS, NUMBA_CACHE_DIR=str(tmp_path)) == f"{count} 0"
 
 
 def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
