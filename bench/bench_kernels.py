@@ -13,13 +13,14 @@ import pytest
 from harness import BACKENDS, Pace, each_dtype, note, open_backend, race
 from kernel_cases import Cases
 
+from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import Kernels
-from xpnet.backends.select import Backend, select, why_no_cuda
+from xpnet.backends.select import select, why_no_cuda
 
 
 def fused(kernels: Kernels) -> list[str]:
     """Return the kernels that are not the reference's."""
-    methods = [name for name, value in vars(Kernels).items() if callable(value)]
+    methods = [name for name in dir(Kernels) if callable(getattr(Kernels, name))]
     names = [name for name in methods if not name.startswith("_")]
     return [name for name in names if getattr(type(kernels), name) is not getattr(Kernels, name)]
 

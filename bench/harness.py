@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends.select import Backend, select, why_no_cuda
+from xpnet.backends.protocol import Backend
+from xpnet.backends.select import select, why_no_cuda
 
 BATCHES = (1, 8, 32, 128, 512, 2048, 8192)
 DTYPES = ("float32", "float64")

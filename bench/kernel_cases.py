@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.activations import ActivationSpec
+from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
-from xpnet.backends.select import Backend
+from xpnet.backends.updates import UPDATES
+from xpnet.backends.work import SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
@@ -159,29 +162,33 @@ class Cases:
 
     # -- losses ----
 
-    def _loss(self, y: Any, *numbers: float) -> Arguments:
+    def _loss_buffers(self) -> SoftmaxBuffers:
         classes = np.arange(CLASSES, dtype=np.int32)
-        work = SimpleNamespace(
+        return SoftmaxBuffers(
+            dz=self.zeros(CLASSES),
+            loss=self.scalar(),
             terms=self.zeros(CLASSES),
             row=self.zeros(1),
             other=self.zeros(1),
             classes=self.backend.asarray(classes),
             hot=self.zeros(CLASSES, np.bool_),
+            registers=[self.zeros(CLASSES) for _ in range(3)],
+            mask=self.zeros(CLASSES, np.bool_),
         )
-        rest = work, self.zeros(CLASSES), self.scalar()
-        return self.x(CLASSES), y, 1.0 / self.n, *numbers, *rest
 
     def softmax_cross_entropy(self) -> Arguments:  # noqa: D102
-        labels = self.draw.integers(0, CLASSES, self.n)
-        return self._loss(self.backend.asarray(labels, np.int32))
+        labels = self.backend.asarray(self.draw.integers(0, CLASSES, self.n), np.int32)
+        b = self._loss_buffers()
+        return self.x(CLASSES), labels, 1.0 / self.n, b, b.dz, b.loss
 
-    def sigmoid_cross_entropy(self) -> Arguments:  # noqa: D102
-        return self._loss(self.fill(1, self.n, CLASSES))
-
-    poisson = sigmoid_cross_entropy
-
-    def squared_error(self) -> Arguments:  # noqa: D102
-        return self._loss(self.fill(1, self.n, CLASSES), 0.5)
+    def output_loss(self) -> Arguments:
+        """Return those of sigmoid cross-entropy."""
+        row, y, b = (
+            OUTPUT_LOSSES["sigmoid_cross_entropy"],
+            self.fill(1, self.n, CLASSES),
+            self._loss_buffers(),
+        )
+        return row, self.x(CLASSES), y, 1.0 / self.n, (), b, b.dz, b.loss
 
     def normalize_weights(self) -> Arguments:  # noqa: D102
         work = {name: self.fill(0, 1, 1) for name in ("total", "safe", "decay")}
@@ -189,38 +196,22 @@ class Cases:
 
     # -- optimisers ----
 
-    def _update(self, n_moments: int) -> Arguments:
-        size = self.n * FEATURES
-        rate = self.fill(1e-12, 1)
-        moments = [self.fill(1, size) for _ in range(n_moments)]
-        return self.normal(size), self.normal(size), *moments, rate
-
-    def _scratch(self) -> Any:
-        return self.fill(0, self.n * FEATURES)
+    def _flat(self) -> Any:
+        return self.normal(self.n * FEATURES)
 
     def add_decay(self) -> Arguments:  # noqa: D102
-        p, g, _ = self._update(0)
-        return g, p, 1e-12, self._scratch()
+        return self._flat(), self._flat(), 1e-12, self._flat()
 
     def clip_norm(self) -> Arguments:  # noqa: D102
-        _, g, _ = self._update(0)
-        return g, 1e9, self.fill(0, 2), self._scratch()
+        return self._flat(), 1e9, self.fill(0, 2), self._flat()
 
-    def sgd(self) -> Arguments:  # noqa: D102
-        return *self._update(0), self._scratch()
-
-    def sgd_momentum(self) -> Arguments:  # noqa: D102
-        return *self._update(1), 0.9, True, self._scratch()
-
-    def momentum(self) -> Arguments:  # noqa: D102
-        return *self._update(1), 0.9, self._scratch()
-
-    def rmsprop(self) -> Arguments:  # noqa: D102
-        return *self._update(1), 0.9, 1e-8, self._scratch()
-
-    def adam(self) -> Arguments:  # noqa: D102
-        correction = self.fill(math.sqrt(1000), 1)
-        return *self._update(2), correction, 0.9, 0.999, 1e-8, self._scratch()
+    def update(self) -> Arguments:
+        """Return Adam's."""
+        moments = [self.fill(1, self.n * FEATURES) for _ in range(2)]
+        scalars = [self.fill(1e-12, 1), self.fill(math.sqrt(1000), 1)]
+        options = 0.9, 0.999, 1e-8
+        p, g, scratch = self._flat(), self._flat(), [self._flat()]
+        return UPDATES["adam"], p, g, moments, scalars, options, scratch
 
     def observe(self) -> Arguments:  # noqa: D102
         totals = {name: self.scalar(np.float64) for name in ("total", "steps", "term")}

@@ -23,7 +23,7 @@ from harness import threads
 from notes import Notes
 
 from xpnet import Adam, Linear, Network, Trainer
-from xpnet.backends.select import Backend
+from xpnet.backends.protocol import Backend
 
 MOMENTUM, EPS = 0.1, 1e-5  # of batch norm, as ours
 
@@ -321,11 +321,11 @@ class Products:
                 if index:
                     self.products.append((dz, w, xp.empty_like(a)))
                 a = dz
-        self.repeat = backend.replay([out for _, _, out in self.products])
+        self.replay = backend.replay(self.multiply, [out for _, _, out in self.products])
 
     def step(self) -> None:  # noqa: D102
         with self.backend.active():
-            self.repeat(self.multiply)
+            self.replay()
 
     def multiply(self) -> None:
         """Compute all of them; on a GPU this becomes one graph, as a step does."""

@@ -14,7 +14,8 @@ from strict import StrictBackend
 
 import xpnet.backends.select
 from xpnet.backends.numpy_backend import NumpyBackend
-from xpnet.backends.select import Backend, select, why_no_cuda, why_not_compiled
+from xpnet.backends.protocol import Backend
+from xpnet.backends.select import select, why_no_cuda, why_not_compiled
 
 
 def pytest_sessionstart() -> None:
@@ -47,8 +48,8 @@ def pytest_unconfigure() -> None:
 
 
 #: What a quick test may start, since it runs once for all tests: compilers, what Python's
-#: `platform`, NumPy and joblib ask for the processor, and Matplotlib for fonts.
-ONCE = {"cc", "gcc", "g++", "uname", "lscpu", "fc-list", "system_profiler"}
+#: `platform`, NumPy and joblib ask for the processor, Matplotlib for fonts, and CuPy for libraries.
+ONCE = {"cc", "gcc", "g++", "uname", "lscpu", "fc-list", "ldconfig", "system_profiler"}
 
 
 def _start(self: subprocess.Popen[Any], args: Any, *rest: Any, **options: Any) -> None:

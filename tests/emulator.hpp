@@ -135,6 +135,7 @@ extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) { emulator::mi
 
 #define __global__
 #define __device__
+#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(threads)
 #define __noinline__
 #define __shared__ static __attribute__((section("shared_memory")))

@@ -11,7 +11,8 @@ All cases are in float64. Arrays are (examples, features), weights (outputs, inp
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,17 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from xpnet.backends.select import Backend
+from xpnet.backends.protocol import Backend
 from xpnet.nn.activations import ACTIVATIONS, Elementwise
+from xpnet.nn.loss import Loss
+from xpnet.nn.losses import (
+    Huber,
+    PoissonDeviance,
+    Quantile,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    resolve,
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -121,6 +131,18 @@ def _torch() -> Any:
     return torch
 
 
+@contextmanager
+def _numbers_in_float64() -> Iterator[None]:
+    """Let PyTorch make tensors in float64 where none says in which type."""
+    torch = _torch()
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
 def _module(layer: xn.Layer) -> Any:
     """Return PyTorch's counterpart of a layer that is built into a network."""
     nn = _torch().nn
@@ -153,15 +175,48 @@ def _tensors(arrays: Arrays, names: Iterable[str]) -> dict[str, Any]:
     return {name: torch.tensor(arrays[name], requires_grad=True) for name in names}
 
 
-def _torch_loss(name: str, z: Any, y: Any) -> Any:
+def _torch_loss(loss: str | Loss, z: Any, y: Any) -> Any:
     """Return the mean over the examples of the sum over the outputs."""
-    functional = _torch().nn.functional
-    if name == "softmax_cross_entropy":
-        return functional.cross_entropy(z, y)
+    torch = _torch()
+    functional = torch.nn.functional
+    loss = resolve(loss)
+    if isinstance(loss, SoftmaxCrossEntropy):
+        return functional.cross_entropy(z, y, label_smoothing=loss.label_smoothing)
     y = y.reshape(z.shape).to(z.dtype)
-    if name == "sigmoid_cross_entropy":
-        return functional.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(z)
-    return functional.mse_loss(z, y, reduction="sum") / len(z)
+    match loss:
+        case SigmoidCrossEntropy():
+            total = functional.binary_cross_entropy_with_logits(z, y, reduction="sum")
+        case PoissonDeviance():  # PyTorch's lacks what is the same for all z
+            total = functional.poisson_nll_loss(z, y, reduction="sum")
+            total = total + (torch.special.xlogy(y, y) - y).sum()
+        case Huber():
+            total = functional.huber_loss(z, y, reduction="sum", delta=loss.delta)
+        case Quantile():
+            total = torch.maximum(loss.q * (y - z), (loss.q - 1) * (y - z)).sum()
+        case _:
+            total = loss.scale * functional.mse_loss(z, y, reduction="sum")
+    return total / len(z)
+
+
+def _lion() -> Any:
+    """Return Lion as an optimiser of PyTorch's, which has none: the program in the paper."""
+    torch = _torch()
+
+    class Lion(torch.optim.Optimizer):  # type: ignore[misc,name-defined]
+        def __init__(self, groups: Any, lr: float, betas: Any, weight_decay: float) -> None:
+            super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+        @torch.no_grad()  # type: ignore[untyped-decorator]
+        def step(self) -> None:
+            for group in self.param_groups:
+                (beta_1, beta_2), lr = group["betas"], group["lr"]
+                for p in group["params"]:
+                    m = self.state[p].setdefault("m", torch.zeros_like(p))
+                    update = torch.sign(m.lerp(p.grad, 1 - beta_1)) + group["weight_decay"] * p
+                    m.lerp_(p.grad, 1 - beta_2)
+                    p -= lr * update
+
+    return Lion
 
 
 # -- the cases ----
@@ -209,7 +264,7 @@ class Activation:
 class LossCase:
     """A loss's value and its gradient with respect to the logits."""
 
-    loss: str
+    loss: str | Loss
     n_outputs: int
     scale: float = 1.0
 
@@ -218,10 +273,13 @@ class LossCase:
         rng = np.random.default_rng((seed, self.n_outputs))
         shape = (7, self.n_outputs)
         z = self.scale * rng.standard_normal(shape)
-        if self.loss == "softmax_cross_entropy":
+        name = self.loss if isinstance(self.loss, str) else self.loss.name
+        if name == "softmax_cross_entropy":
             return {"z": z, "y": rng.integers(self.n_outputs, size=7)}
-        if self.loss == "sigmoid_cross_entropy":
+        if name == "sigmoid_cross_entropy":
             return {"z": z, "y": rng.integers(2, size=shape)}
+        if name == "poisson_deviance":
+            return {"z": z, "y": rng.integers(4, size=shape)}
         return {"z": z, "y": rng.standard_normal(shape)}
 
     def by_torch(self, a: Arrays) -> Arrays:
@@ -244,7 +302,7 @@ class LossCase:
         )
         net.load_state({"0.weight": a["z"].T})
         x, y = net.prepare(np.eye(n), a["y"])
-        loss = on_host(backend, net.loss_and_gradient(x, y))
+        loss = on_host(backend, net.passes.loss_and_gradient(x, y))
         return {"loss": loss, "dz": gradients(net)["0.weight"].T}
 
 
@@ -355,6 +413,7 @@ class Training:
     def _batch(self, step: int) -> slice:
         return (slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 30))[step % 4]
 
+    @_numbers_in_float64()  # as is NAdam's product of momenta
     def by_torch(self, a: Arrays) -> Arrays:
         """Ask PyTorch."""
         torch = _torch()
@@ -365,7 +424,10 @@ class Training:
         weights = [m.weight for m in model if isinstance(m, torch.nn.Linear)]
         others = [p for p in model.parameters() if all(p is not w for w in weights)]
         name, options = self.torch_optimizer
-        optimizer = getattr(torch.optim, name)([{"params": weights}, {"params": others}], **options)
+        kind = _lion() if name == "Lion" else getattr(torch.optim, name)
+        optimizer = kind([{"params": weights}, {"params": others}], **options)
+        decay = optimizer.param_groups[0]["weight_decay"]
+        optimizer.param_groups[1]["weight_decay"] = 0.0
         schedule = None
         if self.torch_schedule is not None:
             name, options = self.torch_schedule
@@ -373,7 +435,7 @@ class Training:
         losses = []
         for step in range(self.steps):
             x, y = (torch.tensor(a[k][self._batch(step)]) for k in ("x", "y"))
-            optimizer.param_groups[0]["weight_decay"] = self.l2 / len(x)
+            optimizer.param_groups[0]["weight_decay"] = decay + self.l2 / len(x)
             loss = _torch_loss("softmax_cross_entropy", model(x), y)
             optimizer.zero_grad()
             loss.backward()
@@ -422,6 +484,17 @@ CASES: dict[str, dict[str, Case]] = {
         "sigmoid_large": LossCase("sigmoid_cross_entropy", 3, scale=1e4),
         "squared_1": LossCase("mean_squared_error", 1),
         "squared_3": LossCase("mean_squared_error", 3),
+        "half_squared_3": LossCase("half_squared_error", 3),
+        "poisson_3": LossCase("poisson_deviance", 3),
+        "huber_1": LossCase("huber", 1),
+        "huber_3": LossCase(Huber(delta=0.4), 3),
+        "huber_large": LossCase(Huber(delta=2.0), 3, scale=1e4),
+        "quantile_1": LossCase("quantile", 1),
+        "quantile_3": LossCase(Quantile(q=0.9), 3),
+        "smoothed_2": LossCase(SoftmaxCrossEntropy(label_smoothing=0.1), 2),
+        "smoothed_4": LossCase(SoftmaxCrossEntropy(label_smoothing=0.9), 4),
+        "smoothed_large": LossCase(SoftmaxCrossEntropy(label_smoothing=0.2), 4, scale=1e4),
+        "smoothed_many": LossCase(SoftmaxCrossEntropy(label_smoothing=0.2), 70),
     },
     "batch_norm": {
         "usual": Normalisation(momentum=0.1, eps=1e-5),
@@ -447,6 +520,21 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "adam": Training(
             xn.Adam(0.02, beta_1=0.9, beta_2=0.99), ("Adam", {"lr": 0.02, "betas": (0.9, 0.99)})
+        ),
+        "adagrad": Training(xn.Adagrad(0.1), ("Adagrad", {"lr": 0.1})),
+        "adamw": Training(
+            xn.AdamW(0.02, beta_1=0.9, beta_2=0.99, weight_decay=2.0),
+            ("AdamW", {"lr": 0.02, "betas": (0.9, 0.99), "weight_decay": 2.0}),
+            l2=0.0,
+        ),
+        "nadam": Training(
+            xn.NAdam(0.02, beta_1=0.9, beta_2=0.99, momentum_decay=0.05),
+            ("NAdam", {"lr": 0.02, "betas": (0.9, 0.99), "momentum_decay": 0.05}),
+        ),
+        "lion": Training(
+            xn.Lion(0.02, beta_1=0.8, beta_2=0.95, weight_decay=2.0),
+            ("Lion", {"lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 2.0}),
+            l2=0.0,
         ),
         "adam_large_eps": Training(xn.Adam(0.05, eps=0.1), ("Adam", {"lr": 0.05, "eps": 0.1})),
     },

@@ -166,7 +166,7 @@ def drawn(net, seed=0):
 
 def computed(net, X, Y):
     """Return the cost that the library computes for a batch, and its gradients."""
-    value = float(on_host(net.backend, net.loss_and_gradient(*net.prepare(X, Y))))
+    value = float(on_host(net.backend, net.passes.loss_and_gradient(*net.prepare(X, Y))))
     return value, gradients(net)
 
 

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, specify
+from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
+from xpnet.backends.updates import UPDATES
+from xpnet.backends.work import SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -27,7 +30,7 @@ MASKED = [
 def replaced(backend):
     """Return the names of the kernels that a backend has in place of the reference's."""
     kind = type(backend.kernels)
-    names = (n for n in vars(Kernels) if not n.startswith("_") and callable(getattr(Kernels, n)))
+    names = (n for n in dir(Kernels) if not n.startswith("_") and callable(getattr(Kernels, n)))
     return [n for n in names if getattr(kind, n) is not getattr(Kernels, n)]
 
 
@@ -56,12 +59,16 @@ class Draw:
 
 
 def loss_work(d):
-    return SimpleNamespace(
+    return SoftmaxBuffers(
+        dz=None,
+        loss=None,
         row=d.empty(d.n, 1),
         other=d.empty(d.n, 1),
         terms=d.empty(d.n, d.m),
         hot=np.empty((d.n, d.m), bool),
         classes=np.arange(d.m, dtype=np.int32),
+        registers=[d.empty(d.n, d.m) for _ in range(3)],
+        mask=np.empty((d.n, d.m), bool),
     )
 
 
@@ -204,22 +211,22 @@ def softmax_cross_entropy(d, example_weight):
     }
 
 
-def log_loss(d, example_weight):
-    z = 3 * d(d.n, d.m)
-    z[0, 0] = 200.0
-    return softmax_cross_entropy(d, example_weight) | {
-        "z": z,
-        "y": d.whole(2, d.n, d.m, dtype=d.dtype),
-    }
+#: Options of the losses of one output, and what draws outputs and targets.
+LOSS_OPTIONS = {"squared_error": (0.5,), "huber": (0.7,), "quantile": (0.3,)}
+
+
+def output_loss(d, row, example_weight):
+    z, y = 3 * d(d.n, d.m), d(d.n, d.m)
+    if row.name == "sigmoid_cross_entropy":
+        z[0, 0], y = 200.0, d.whole(2, d.n, d.m, dtype=d.dtype)
+    if row.name == "poisson":
+        z, y = z / 3, d.whole(4, d.n, d.m, dtype=d.dtype)
+    options = {"row": row, "options": LOSS_OPTIONS.get(row.name, ())}
+    return softmax_cross_entropy(d, example_weight) | options | {"z": z, "y": y}
 
 
 def squared_error(d, example_weight):
-    return softmax_cross_entropy(d, example_weight) | {"y": d(d.n, d.m), "scale": 0.5}
-
-
-def poisson(d, example_weight):
-    counts = d.whole(4, d.n, d.m, dtype=d.dtype)
-    return softmax_cross_entropy(d, example_weight) | {"z": d(d.n, d.m), "y": counts}
+    return output_loss(d, OUTPUT_LOSSES["squared_error"], example_weight)
 
 
 def normalize_weights(d, weights):
@@ -230,10 +237,21 @@ def normalize_weights(d, weights):
     return {"weights": weights, "l2": 0.3, "work": work}
 
 
-def moments(d, *names):
-    return {name: d.positive(d.m * d.k) for name in ("p", "g", *names)} | {
-        "rate": np.array([0.01], d.dtype),
-        "scratch": d.empty(d.m * d.k),
+#: Options of the updates.
+UPDATE_OPTIONS = {"momentum": 0.9, "beta": 0.9, "beta_1": 0.9, "beta_2": 0.99, "eps": 1e-3}
+
+
+def update(d, row, decays=False, leading_shape=()):
+    shape = *leading_shape, d.m * d.k
+    return {
+        "row": row,
+        "p": d.positive(*shape),
+        "g": d.positive(*shape),
+        "moments": [d.positive(*shape) for _ in row.moments],
+        "scalars": [np.array([0.01 + 0.3 * i], d.dtype) for i in range(len(row.scalars) + decays)],
+        "options": tuple(UPDATE_OPTIONS[name] for name in row.options),
+        "scratch": [d.empty(*shape) for _ in range(row.n_registers)],
+        "n_decayed": -(-d.m * d.k * 2 // 3) if decays else 0,
     }
 
 
@@ -318,18 +336,12 @@ CASES = {
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
         lambda d: softmax_cross_entropy(d, 1 / d.n) | {"y": d.whole(3, d.n) * d.m - d.m // 2},
+        lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)) | {"smoothing": 0.2},
     ],
-    "sigmoid_cross_entropy": [
-        lambda d: log_loss(d, 1 / d.n),
-        lambda d: log_loss(d, d.positive(d.n, 1)),
-    ],
-    "squared_error": [
-        lambda d: squared_error(d, 1 / d.n),
-        lambda d: squared_error(d, d.positive(d.n, 1)),
-    ],
-    "poisson": [
-        lambda d: poisson(d, 1 / d.n),
-        lambda d: poisson(d, d.positive(d.n, 1)),
+    "output_loss": [
+        lambda d, row=row, weigh=weigh: output_loss(d, row, weigh(d))
+        for row in OUTPUT_LOSSES.values()
+        for weigh in (lambda d: 1 / d.n, lambda d: d.positive(d.n, 1))
     ],
     "normalize_weights": [
         lambda d: normalize_weights(d, d.positive(d.n, 1)),
@@ -350,23 +362,11 @@ CASES = {
         for limit in (0.5, 1e6)
         for leading_shape in ((), (2,))
     ],
-    "sgd": [lambda d: moments(d)],
-    "sgd_momentum": [
-        lambda d, nesterov=nesterov: moments(d, "v") | {"momentum": 0.9, "nesterov": nesterov}
-        for nesterov in (False, True)
-    ],
-    "momentum": [lambda d: moments(d, "v") | {"beta": 0.9}],
-    "rmsprop": [lambda d: moments(d, "s") | {"beta": 0.9, "eps": 1e-3}],
-    "adam": [
-        lambda d: (
-            moments(d, "v", "s")
-            | {
-                "correction": np.array([1.3], d.dtype),
-                "beta_1": 0.9,
-                "beta_2": 0.99,
-                "eps": 1e-3,
-            }
-        )
+    "update": [
+        *(lambda d, row=row: update(d, row) for row in UPDATES.values()),
+        *(lambda d, row=row: update(d, row, True) for row in UPDATES.values()),
+        lambda d: update(d, UPDATES["adam"], False, (3,)),
+        lambda d: update(d, UPDATES["lion"], True, (3,)),
     ],
     "observe": [
         lambda d: observe(d),
@@ -381,16 +381,17 @@ WRITTEN = {
     "scalar_table": ("cursor", "row", "key", "start"),
 }
 
-EMPTY = SimpleNamespace()
-
 
 def results(kernels, name, arguments):
     """Return what a kernel has written, by name of the array."""
     getattr(kernels, name)(**arguments)
     found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
-    for work, names in WRITTEN.items():
-        found |= {k: v for k, v in vars(arguments.get(work, EMPTY)).items() if k in names}
+    for key, names in WRITTEN.items():
+        work = arguments.get(key)
+        if isinstance(work, SimpleNamespace):
+            found |= {k: v for k, v in vars(work).items() if k in names}
     found |= {f"out {i}": out for i, (_, out) in enumerate(arguments.get("pairs", ()))}
+    found |= {f"moment {i}": moment for i, moment in enumerate(arguments.get("moments", ()))}
     # What is used up may be left in any state.
     used_up = {
         "linear_backward": {"dy"},
@@ -411,13 +412,13 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
-    if isinstance(value, SimpleNamespace):
-        return SimpleNamespace(**{k: on_device(backend, v) for k, v in vars(value).items()})
+    if isinstance(value, SimpleNamespace | SoftmaxBuffers):
+        return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
         mask = value.mask._replace(key=backend.asarray(value.mask.key))
         return replace(value, mask=mask)
     if type(value) in (list, tuple):
-        return [on_device(backend, each) for each in value]
+        return type(value)(on_device(backend, each) for each in value)
     if isinstance(value, np.ndarray) and not backend.owns(value):
         if value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous:
             return backend.asarray(value.T).T  # as it lies: a weight comes transposed

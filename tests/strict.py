@@ -67,6 +67,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "min": ("a", "axis", "out", "keepdims"),
     "ones": ("shape", "dtype"),
     "ones_like": ("a", "dtype"),
+    "sort": ("a", "axis"),
     "stack": ("tup", "axis"),
     "sum": ("a", "axis", "dtype", "out", "keepdims"),
     "take": ("a", "indices", "axis", "out"),
@@ -85,7 +86,7 @@ class WrongDeviceError(RuntimeError):
 
 
 class StrictBackend:
-    """The stand-in's `xpnet.backends.select.Backend`; make a fresh one for each test.
+    """The stand-in's `xpnet.backends.protocol.Backend`; make a fresh one for each test.
 
     Parameters
     ----------
@@ -188,10 +189,11 @@ class StrictBackend:
 
     def replay(
         self,
+        function: Callable[..., Any],
         state: Sequence[StrictArray] = (),
         fresh: Callable[[], Iterable[StrictArray]] = tuple,
     ) -> CapturedStep:
-        return CapturedStep(self, state, fresh)
+        return CapturedStep(self, function, state, fresh)
 
     def run(self, function: Callable[..., Any], *arrays: Any) -> Any:
         return function(*arrays)
@@ -557,7 +559,7 @@ class StrictArray:
 
     __slots__ = ("_data", "backend", "memory")
 
-    #: By this, and by `device`, `xpnet.backends.select.home` knows where CuPy's arrays lie.
+    #: By this, and by `device`, `xpnet.backends.arrays.backend_of` knows where CuPy's arrays lie.
     __module__ = "cupy"
 
     #: NumPy's functions and operators are to leave it alone. (CuPy's arrays take NumPy's functions

@@ -8,6 +8,7 @@ from typing import Any
 import compare
 import harness
 import numpy as np
+import path
 import pytest
 import report
 import results
@@ -18,7 +19,7 @@ from kernel_cases import Cases
 
 from xpnet.analysis.profiling import flops
 from xpnet.backends.reference import Kernels
-from xpnet.backends.select import select
+from xpnet.backends.select import select, why_not_compiled
 
 MACHINE = {
     "python_version": "3.11.7",
@@ -391,7 +392,7 @@ class _OwnToo(_Own):
 
 def test_fused_kernels_are_found_wherever_they_stand():
     assert fused(Kernels(np)) == []
-    assert fused(_OwnToo(np)) == ["softmax", "dropout"]
+    assert fused(_OwnToo(np)) == ["dropout", "softmax"]
     kernels, reference = _OwnToo(np), Kernels(np)
     found = implementations(kernels, reference, "softmax")
     assert list(found) == ["Kernels", "_Own", "_OwnToo"]
@@ -402,7 +403,7 @@ def test_fused_kernels_are_found_wherever_they_stand():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [n for n in vars(Kernels) if hasattr(Cases, n) and n[0] != "_"])
+@pytest.mark.parametrize("name", [n for n in dir(Kernels) if hasattr(Cases, n) and n[0] != "_"])
 def test_a_kernel_can_be_called_over_and_over(name, dtype):
     arguments = getattr(Cases(select("cpu"), 8, dtype), name)()
     with np.errstate(all="raise"):
@@ -447,3 +448,17 @@ def test_the_floor_of_a_step_is_its_products_and_one_pass(net):
     assert found["flops"] == flops(network, "training")
     assert found["bytes"] >= 7 * 4 * network.n_parameters
     assert found["bytes"] < 7 * 4 * network.n_parameters * 1.01
+
+
+@pytest.mark.skipif(why_not_compiled() is not None, reason=f"Numba: {why_not_compiled()}")
+def test_a_mini_batch_takes_few_calls_in_few_files():
+    calls = path.path()
+    assert len(calls) <= 45
+    assert len({file for file, _ in calls}) <= 8
+    assert ("train/step.py", "Step._compute") in calls
+
+
+@pytest.mark.skipif(why_not_compiled() is not None, reason=f"Numba: {why_not_compiled()}")
+def test_the_readme_shows_the_path_as_it_is():
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert f"```text\n{path.show(path.path())}\n```" in readme

@@ -36,7 +36,7 @@ KINDS = [
 #: What is no number, and what is no flag either.
 WRONG = {
     "float": ["a", None, True, [1], float("nan"), np.ones(2)],
-    "float | Schedule": ["a", None, True, [1], float("nan"), np.ones(2)],
+    "float | RateFunction": ["a", None, True, [1], float("nan"), np.ones(2)],
     "int": ["a", None, True, [1], 0.5, -1, np.ones(2)],
     "bool": ["a", None, 1, [True], np.ones(2)],
     "Sequence[int]": [None, 3, "12"],

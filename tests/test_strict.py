@@ -8,7 +8,7 @@ import pytest
 from strict import FUNCTIONS, UFUNC_KEYWORDS, UFUNCS, StrictArray, StrictBackend, WrongDeviceError
 
 import xpnet as xn
-from xpnet.backends.select import backend_of, move
+from xpnet.backends.arrays import backend_of, move
 
 
 @pytest.fixture

@@ -39,23 +39,36 @@ from .nn.activations import SiLU as SiLU
 from .nn.activations import Softmax as Softmax
 from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
+from .nn.batch_norm import BatchNorm as BatchNorm
+from .nn.dropout import Dropout as Dropout
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
 from .nn.initializers import LeCun as LeCun
 from .nn.initializers import Normal as Normal
 from .nn.initializers import Xavier as Xavier
 from .nn.initializers import Zeros as Zeros
-from .nn.layers import BatchNorm as BatchNorm
-from .nn.layers import Dropout as Dropout
-from .nn.layers import Layer as Layer
-from .nn.layers import Linear as Linear
+from .nn.layer import Layer as Layer
+from .nn.layer import LayerBuffers as LayerBuffers
+from .nn.linear import Linear as Linear
+from .nn.loss import Loss as Loss
+from .nn.losses import HalfSquaredError as HalfSquaredError
+from .nn.losses import Huber as Huber
+from .nn.losses import MeanSquaredError as MeanSquaredError
+from .nn.losses import PoissonDeviance as PoissonDeviance
+from .nn.losses import Quantile as Quantile
+from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
+from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
 from .nn.network import load as load
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
 from .optim.optimizers import SGD as SGD
+from .optim.optimizers import Adagrad as Adagrad
 from .optim.optimizers import Adam as Adam
+from .optim.optimizers import AdamW as AdamW
+from .optim.optimizers import Lion as Lion
 from .optim.optimizers import Momentum as Momentum
+from .optim.optimizers import NAdam as NAdam
 from .optim.optimizers import Optimizer as Optimizer
 from .optim.optimizers import RMSProp as RMSProp
 from .optim.schedules import Constant as Constant
@@ -64,6 +77,7 @@ from .optim.schedules import Exponential as Exponential
 from .optim.schedules import InverseSquareRoot as InverseSquareRoot
 from .optim.schedules import InverseTime as InverseTime
 from .optim.schedules import Piecewise as Piecewise
+from .optim.schedules import Schedule as Schedule
 from .search.space import choice as choice
 from .search.space import grid as grid
 from .search.space import int_uniform as int_uniform
@@ -73,19 +87,23 @@ from .search.space import random_draws as random_draws
 from .search.space import uniform as uniform
 from .tabular.model import Model as Model
 from .tabular.model import load_model as load_model
+from .train.callback import Callback as Callback
 from .train.callbacks import EarlyStopping as EarlyStopping
 from .train.callbacks import WeightAverage as WeightAverage
 from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
-from .train.trainer import Callback as Callback
 from .train.trainer import Trainer as Trainer
 
 
 def __getattr__(name: str) -> object:
     """Load the estimators, and scikit-learn with them, when somebody asks for them."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from .estimators import classifier
+    if name == "MLPClassifier":
+        from .estimators.classifier import MLPClassifier
 
-        return getattr(classifier, name)
+        return MLPClassifier
+    if name == "MLPRegressor":
+        from .estimators.regressor import MLPRegressor
+
+        return MLPRegressor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

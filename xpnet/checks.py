@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def check_number(value: Any, name: str) -> float:
@@ -54,6 +56,25 @@ def check_flag(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is {value!r}: give True or False")
     return bool(value)
+
+
+def check_name(name: Any, known: Mapping[str, T], what: str) -> T:
+    """Return what a name stands for, or raise a ValueError that lists the known ones.
+
+    Examples
+    --------
+    >>> check_name("tanh", {"relu": max}, "activation")
+    Traceback (most recent call last):
+    ValueError: activation is 'tanh': give one of relu
+    """
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{what} is {name!r}: give one of {', '.join(known)}")
+    return known[name]
+
+
+def all_finite(array: Any, xp: Any = np) -> bool:
+    """Return whether an array of the namespace ``xp`` holds finite numbers alone."""
+    return bool(xp.isfinite(array).all())
 
 
 def check_several(value: Any, name: str, example: str) -> list[Any]:

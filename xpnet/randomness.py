@@ -7,10 +7,11 @@ and a run can be resumed exactly from its counters.
 """
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._typing import Array
 
 #: Added from one counter to the next, and the two multipliers of the finaliser: the constants of
 #: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
@@ -85,11 +86,10 @@ def augmentation_keys(seed: int, epoch: int, batches: int) -> NDArray[np.uint64]
 
 def _keys(start: int, counted: range) -> NDArray[np.uint64]:
     counters = np.arange(counted.start, counted.stop, dtype=np.uint64)[:, None]
-    keys: NDArray[np.uint64] = mix64(np.uint64(start) + counters * np.uint64(GAMMA))
-    return keys
+    return np.asarray(mix64(np.uint64(start) + counters * np.uint64(GAMMA)))
 
 
-def mix64(x: Any) -> Any:
+def mix64(x: Array) -> Array:
     """Scramble an array of 64-bit counters into random bits (SplitMix64's finaliser).
 
     The array may live on any backend. ``Kernels.dropout`` does the same in buffers.

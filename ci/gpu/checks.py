@@ -125,7 +125,12 @@ STEPS: dict[str, tuple[list[Any], str, Any, dict[str, Any]]] = {
         {},
     ),
     "weighted examples": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Adam(1e-2), {"sample_weight": 1}),
-    "in two parts": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Adam(1e-2), {"parts": 2}),
+    "in two micro-batches": (
+        _hidden(xn.ReLU()),
+        CROSS_ENTROPY,
+        xn.Adam(1e-2),
+        {"micro_batches": 2},
+    ),
     "augmented": (
         _hidden(xn.ReLU()),
         CROSS_ENTROPY,
@@ -278,7 +283,7 @@ def memory(device: Gpu) -> Iterator[Claim]:
     """Ask for more than the device has: it is told, and nothing is lost by it."""
     yield "the device's own refusal is known", partial(_refusal, device)
     yield "a batch that does not fit is told, and a smaller one trains", partial(_full, device)
-    yield "micro_batches='auto' trains on it", partial(_in_parts, device)
+    yield "micro_batches='auto' trains on it", partial(_in_micro_batches, device)
     yield "predictions come in smaller pieces", partial(_predictions, device)
 
 
@@ -315,13 +320,13 @@ def _full(device: Gpu) -> Outcome:
     return "batch_size" in said and np.isfinite(history["train_loss"]).all(), said
 
 
-def _in_parts(device: Gpu) -> Outcome:
+def _in_micro_batches(device: Gpu) -> Outcome:
     X, y, width, nbytes = _large(device)
     trainer = _made(device.backend(), width)
     with device.room(nbytes), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         history = trainer.fit(X, y, batch_size=len(X), epochs=1, monitor=0, micro_batches="auto")
-    said = [str(w.message) for w in caught if "parts" in str(w.message)]
+    said = [str(w.message) for w in caught if "micro-batches" in str(w.message)]
     return bool(said) and np.isfinite(history["train_loss"]).all(), "; ".join(said) or "not told"
 
 

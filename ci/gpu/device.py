@@ -10,7 +10,7 @@ import machine
 import numpy as np
 
 from xpnet.backends import select as backend
-from xpnet.backends.capture import CapturedStep, call
+from xpnet.backends.capture import CapturedStep
 
 #: Whose versions a result needs.
 PACKAGES = ("numpy", "scipy", "cupy-cuda13x", "cupy-cuda12x", "torch", "triton", "jax", "jaxlib")
@@ -57,7 +57,7 @@ class Gpu:
         return backend.select("cuda", fused=fused, precision=precision)
 
     def repeating(self, how: Callable[[Any], Callable[..., Any]]) -> Any:
-        """Return a backend of its own, that repeats as ``how`` says of its own way to."""
+        """Return a backend of its own, that replays as ``how`` says of its own way to."""
         from xpnet.backends.cuda.cupy_backend import CupyBackend
 
         made = CupyBackend()
@@ -117,7 +117,7 @@ class Gpu:
 
 def uncaptured(replay: Any) -> Callable[..., Any]:
     """Call a function as it is, each time."""
-    return call
+    return replay.function if isinstance(replay, CapturedStep) else replay  # type: ignore[no-any-return]
 
 
 def unchecked(replay: Any) -> Callable[..., Any]:
@@ -130,5 +130,5 @@ def unchecked(replay: Any) -> Callable[..., Any]:
 def changed(
     replay: Callable[..., Any], how: Callable[[Any], Callable[..., Any]]
 ) -> Callable[..., Any]:
-    """Return what makes a backend's repeaters and changes each."""
+    """Return what makes a backend's replays and changes each."""
     return lambda *arguments: how(replay(*arguments))

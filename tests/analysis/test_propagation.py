@@ -105,7 +105,7 @@ def test_activations_come_back_where_the_data_live_in_one_piece(device):
         n_features=5,
         device=device,
     )
-    net._chunk = lambda: 7  # as if there were many more
+    net.predictor.chunk = 7  # as if there were many more
     X = np.random.default_rng(0).normal(size=(20, 5))
     on_host, there = net.activations(X), net.activations(device.asarray(X))
     assert [a.shape for a in on_host] == [(20, 4), (20, 4), (20, 3)]

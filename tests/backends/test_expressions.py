@@ -31,6 +31,7 @@ CODES = {
         "a = g * g\nb = a + p\nc = a - b\np = a * b + c * g", ("p", "g")
     ),
     "the same value twice": Code("a = g\np = a * a + g", ("p", "g")),
+    "a local name alone": Code("d = p - g\np = 1 * d\nv = d * d", ("p", "g", "v")),
     "a copy": Code("p = g", ("p", "g")),
     "a number": Code("p = 3", ("p",)),
     "where": Code("p = where(g >= o, p, o * p) - where(p < 0, 0, 1)", ("p", "g"), (), ("o",)),

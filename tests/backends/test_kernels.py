@@ -14,8 +14,10 @@ from scipy import special
 import xpnet as xn
 from xpnet.backends.activations import specify
 from xpnet.backends.numpy_backend import NumpyBackend
+from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels
 from xpnet.backends.select import select, why_not_compiled
+from xpnet.backends.updates import UPDATES
 
 SHAPES = [(1, 1, 1), (1, 7, 4), (5, 3, 9), (40, 300, 130), (300, 20, 33), (129, 2, 1), (30, 1, 5)]
 
@@ -172,8 +174,10 @@ def test_an_activation_is_joined_to_what_can_compute_it(layers, joined):
         xn.Network([*layers, xn.Linear(1)], device="cpu", fused=fused, **options)
         for fused in (True, False)
     )
-    assert [activation.name for _, activation in fused._chain] == [*joined, "identity"]
-    assert [activation.name for _, activation in plain._chain] == ["identity"] * (len(layers) + 1)
+    assert [activation.name for _, activation in fused.passes.plan] == [*joined, "identity"]
+    assert [activation.name for _, activation in plain.passes.plan] == ["identity"] * (
+        len(layers) + 1
+    )
     x = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
     np.testing.assert_allclose(fused.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
     for a, b in zip(fused.activations(x), plain.activations(x), strict=True):
@@ -210,8 +214,8 @@ def test_dropout_behind_a_relu_is_joined_and_draws_the_same_mask(backend, layers
     plain = xn.Network([*layers, xn.Linear(1)], device="cpu", fused=False, **options)
     joined = plain.clone(backend)
     drops = backend.kernels.fuses_dropout
-    assert len(plain._chain) == len(layers) + 1
-    assert len(joined._chain) == (left if drops else len(layers)) + 1
+    assert len(plain.passes.plan) == len(layers) + 1
+    assert len(joined.passes.plan) == (left if drops else len(layers)) + 1
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 1))
     x[3] = 0  # z = b = 0 at first: a ReLU's edge
@@ -229,7 +233,7 @@ def test_who_says_so_by_himself_is_joined():
     layers = [xn.Linear(3), Curved(), xn.Linear(1)]
     net = xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu")
     fusible = net.backend.kernels.fusible
-    assert len(net._chain) == (2 if fusible else 3)
+    assert len(net.passes.plan) == (2 if fusible else 3)
 
 
 def test_options_of_a_class_reach_the_classes_beside():
@@ -269,7 +273,7 @@ def test_two_activations_in_a_row_train_as_one_by_one(backend):
 def test_several_networks_at_once_are_not_joined(backend):
     layers = [xn.Linear(3), xn.ReLU(), xn.Linear(1)]
     net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, members=2)
-    assert len(net._chain) == len(layers)
+    assert len(net.passes.plan) == len(layers)
 
 
 def test_unfused_is_the_reference():
@@ -343,6 +347,38 @@ def test_a_numba_that_is_broken_is_left_out(tmp_path, module, why):
     found = elsewhere(WHY, PYTHONPATH=path)
     assert f"Numba {why}" in found
     assert "NumpyKernels" in found
+
+
+LOOPS = """
+import numpy as np
+from xpnet.backends import numba_rows
+from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.updates import UPDATES
+z, loss, hits, misses = np.ones((3, 2), "f4"), np.zeros((), "f4"), 0, 0
+calls = []
+for row in UPDATES.values():
+    arrays = [np.ones(3, "f4") for _ in row.code.arrays]
+    for decays in (False, True):
+        numbers = (0.5,) * (len(row.scalars) + decays + len(row.options))
+        calls.append((numba_rows.update_loop(row, decays), (*arrays, numbers)))
+for row in OUTPUT_LOSSES.values():
+    options = (0.5,) * len(row.options)
+    arguments = z, z, options, z.copy(), z.copy(), z[:, :1].copy(), 1.0, loss
+    calls.append((numba_rows.output_loss_loop(row), arguments))
+for loop, arguments in calls:
+    loop(*arguments)
+    hits += sum(loop.stats.cache_hits.values())
+    misses += sum(loop.stats.cache_misses.values())
+print(hits, misses)
+"""
+
+
+@pytest.mark.slow
+def test_the_machine_code_of_each_row_s_loop_is_found_again(tmp_path):
+    pytest.importorskip("numba")
+    count = 2 * len(UPDATES) + len(OUTPUT_LOSSES)
+    assert elsewhere(LOOPS, NUMBA_CACHE_DIR=str(tmp_path)) == f"0 {count}"
+    assert elsewhere(LOOPS, NUMBA_CACHE_DIR=str(tmp_path)) == f"{count} 0"
 
 
 def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):

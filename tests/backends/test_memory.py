@@ -99,7 +99,7 @@ def test_parts_make_the_update_of_the_whole(device, parts, weights):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)
     losses = (trainer.history["train_loss"] for trainer in (whole, cut))
     np.testing.assert_allclose(*losses, rtol=1e-10)
-    assert cut.updates.accumulation.count == 1  # for the next fit
+    assert cut.update_step.accumulation.count == 1  # for the next fit
 
 
 def test_parts_of_several_networks(device):
@@ -111,7 +111,7 @@ def test_parts_of_several_networks(device):
     ]
     for net, count in zip(nets, (1, 4), strict=True):
         ours = xn.Trainer(net, xn.SGD(0.01))
-        ours.updates.accumulation.count = count
+        ours.update_step.accumulation.count = count
         loss = device.to_host(ours.step(X[:50], Y[:50] * 1.0))
         assert loss.shape == (3,)
     found = [device.to_host(net.parameters) for net in nets]
@@ -121,19 +121,19 @@ def test_parts_of_several_networks(device):
 def test_parts_under_batch_norm_have_two_examples_at_least(device):
     layers = [xn.Linear(16), xn.BatchNorm(), xn.ReLU(), xn.Linear(3)]
     ours, state = fitted(device, 1000, layers)
-    ours.updates.accumulation.count = 1000
-    assert ours.updates.accumulation.size(64) == 2
-    assert ours.updates.accumulation.size(65) == 3
+    ours.update_step.accumulation.count = 1000
+    assert ours.update_step.accumulation.size(64) == 2
+    assert ours.update_step.accumulation.size(65) == 3
     assert all(np.isfinite(array).all() for array in state)
 
 
 def test_each_part_has_masks_of_its_own(device):
     ours, _ = fitted(device, 4, [xn.Dropout(0.5), xn.Linear(3)], epochs=1)
     net, rows = ours.network, np.ones((8, 12))
-    ours.updates.accumulation.count = 2
+    ours.update_step.accumulation.count = 2
     keys = set()
-    original = net.loss_and_gradient
-    net.loss_and_gradient = lambda *a: (
+    original = net.passes.loss_and_gradient
+    net.passes.loss_and_gradient = lambda *a: (
         keys.add(int(device.to_host(net.step_key)[0])),
         original(*a),
     )[1]
@@ -146,7 +146,7 @@ def test_a_fit_that_is_refused_leaves_no_parts(parts):
     ours = trainer(StrictBackend())
     with pytest.raises(ValueError, match="batch_size"):
         ours.fit(X, Y, batch_size=0, micro_batches=parts)
-    assert (ours.updates.accumulation.count, ours.updates.accumulation.splits) == (1, False)
+    assert (ours.update_step.accumulation.count, ours.update_step.accumulation.splits) == (1, False)
 
 
 @pytest.mark.filterwarnings("ignore:batches of 50 examples")

@@ -488,7 +488,7 @@ GOOD_LABELS = {
 }
 
 _ONE_HOT = np.eye(2)[Y]
-_WHOLE = r"y has labels that are not whole numbers|y has \d+ values that are NaN or infinite"
+_WHOLE = r"y has labels that are not whole numbers|y has \d+ values? that (is|are) NaN or infinite"
 
 #: Labels that are refused, and what is said: to cross-entropy with softmax, the others.
 BAD_LABELS = {

@@ -28,6 +28,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import xpnet as xn
 from xpnet import MLPClassifier, MLPRegressor
 from xpnet.files import safetensors_files
+from xpnet.nn.activations import ACTIVATIONS
+from xpnet.nn.losses import Huber, MeanSquaredError, PoissonDeviance, SoftmaxCrossEntropy
+from xpnet.nn.passes import Passes
+from xpnet.optim.optimizers import Optimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -364,15 +368,20 @@ class TestStopping:
 
     @BOTH
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-    @pytest.mark.parametrize("place", ["initialize", "prepare", "forward"])
-    def test_ctrl_c_before_the_first_step_leaves_one_too(self, kind, solver, place, monkeypatch):
-        def press(network, *arguments, **options):
-            monkeypatch.setattr(xn.Network, place, original)
+    @pytest.mark.parametrize(
+        ("owner", "place"),
+        [(xn.Network, "initialize"), (xn.Network, "prepare"), (Passes, "bind")],
+    )
+    def test_ctrl_c_before_the_first_step_leaves_one_too(
+        self, kind, solver, owner, place, monkeypatch
+    ):
+        def press(one, *arguments, **options):
+            monkeypatch.setattr(owner, place, original)
             signal.raise_signal(signal.SIGINT)
-            return original(network, *arguments, **options)
+            return original(one, *arguments, **options)
 
-        original = getattr(xn.Network, place)
-        monkeypatch.setattr(xn.Network, place, press)
+        original = getattr(owner, place)
+        monkeypatch.setattr(owner, place, press)
         model = kind(solver=solver, max_iter=50, random_state=0)
         try:
             with pytest.warns(UserWarning, match="Training interrupted by user"):
@@ -394,8 +403,8 @@ class TestStopping:
                 signal.raise_signal(signal.SIGINT)
             return original(network, *arguments)
 
-        original = xn.Network.loss_and_gradient
-        monkeypatch.setattr(xn.Network, "loss_and_gradient", press)
+        original = xn.nn.passes.Passes.loss_and_gradient
+        monkeypatch.setattr(xn.nn.passes.Passes, "loss_and_gradient", press)
         model = kind(solver="lbfgs", max_iter=500, tol=0, random_state=0)
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             model.fit(self.X, self.y)
@@ -445,6 +454,91 @@ def test_options_of_our_own_learn(kind, options):
     } | options
     model = kind(max_iter=40, random_state=0, **options).fit(X, y)
     assert model.score(X, y) > 0.85
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_any_known_activation_is_taken_by_name_and_as_an_instance(name):
+    X, y = datasets.load_iris(return_X_y=True)
+    options = {"hidden_layer_sizes": (5, 4), "max_iter": 2, "random_state": 0}
+    given = ACTIVATIONS[name]()
+    for activation in (name, given, [given, name]):
+        model = MLPClassifier(activation=activation, **options).fit(X, y)
+        found = [layer for layer in model.network_.layers if not isinstance(layer, xn.Linear)]
+        assert [*map(repr, found)] == [repr(given)] * (0 if name == "identity" else 2)
+
+
+def test_an_activation_is_as_it_is_set_and_a_copy_in_each_layer():
+    X, y = datasets.load_iris(return_X_y=True)
+    given = xn.LeakyReLU(0.3)
+    model = MLPClassifier((5, 4), given, max_iter=2, warm_start=True, random_state=0).fit(X, y)
+    found = [layer for layer in model.network_.layers if isinstance(layer, xn.LeakyReLU)]
+    assert [layer.negative_slope for layer in found] == [0.3, 0.3]
+    assert len({*map(id, (given, *found))}) == 3
+    model.fit(X, y).set_params(activation=xn.LeakyReLU(0.1))
+    with pytest.raises(ValueError, match=r"layers: .*0\.3.* now"):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize("name", Optimizer.registry.own)
+def test_any_known_optimiser_is_taken_by_name_and_as_an_instance(name):
+    X, y = datasets.load_iris(return_X_y=True)
+    X = scale(X)
+    options = {"max_iter": 20, "random_state": 0}
+    named = MLPClassifier(solver=name, learning_rate_init=0.02, **options).fit(X, y)
+    assert type(named._optimizer.optimizer) is Optimizer.registry.own[name]
+    assert named._optimizer.learning_rate == pytest.approx(0.02)
+    given = Optimizer.registry.own[name](0.01)
+    model = MLPClassifier(solver=given, **options).fit(X, y)
+    assert model._optimizer.optimizer == given
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert clone(model).get_params()["solver"] == given
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "name", "activation"),
+    [
+        (MLPRegressor, "squared_error", "half_squared_error", "identity"),
+        (MLPRegressor, "mean_squared_error", "mean_squared_error", "identity"),
+        (MLPRegressor, MeanSquaredError(), "mean_squared_error", "identity"),
+        (MLPRegressor, "huber", "huber", "identity"),
+        (MLPRegressor, Huber(0.5), "huber", "identity"),
+        (MLPRegressor, PoissonDeviance(), "poisson_deviance", "exp"),
+        (MLPClassifier, "softmax_cross_entropy", "softmax_cross_entropy", "softmax"),
+        (MLPClassifier, None, "sigmoid_cross_entropy", "logistic"),
+        (MLPClassifier, SoftmaxCrossEntropy(), "softmax_cross_entropy", "softmax"),
+    ],
+)
+def test_losses_are_taken_by_name_and_as_instances(kind, loss, name, activation, tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    X, y = scale(X[:100]), np.array(["no", "yes"])[y[:100]] if kind is MLPClassifier else y[:100]
+    model = kind(loss=loss, max_iter=100, learning_rate_init=0.01, random_state=0).fit(X, y)
+    assert (model.network_.loss.name, model.out_activation_) == (name, activation)
+    assert model.score(X, y) > 0.8
+    model.save(tmp_path / "m")
+    again = kind.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.loss == loss
+    if kind is MLPClassifier:
+        np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-6)
+        assert model.predict_proba(X).shape == (100, 2)
+
+
+def test_columns_of_labels_want_their_own_loss():
+    X, y = datasets.make_multilabel_classification(random_state=0)
+    with pytest.raises(ValueError, match="y has columns of 0 and 1: give 'sigmoid_cross_entropy'"):
+        MLPClassifier(loss="softmax_cross_entropy").fit(X, y)
+    assert MLPClassifier(loss="sigmoid_cross_entropy", max_iter=2).fit(X, y).n_outputs_ == 5
+
+
+def test_each_names_the_losses_for_its_labels():
+    X, y = datasets.load_diabetes(return_X_y=True)
+    with pytest.raises(
+        ValueError, match="give one of softmax_cross_entropy, sigmoid_cross_entropy"
+    ):
+        MLPClassifier(loss=MeanSquaredError()).fit(X, y > 100)
+    for loss in ("huge", "softmax_cross_entropy", SoftmaxCrossEntropy()):
+        with pytest.raises(ValueError, match="give one of squared_error, poisson, mean_squared_er"):
+            MLPRegressor(loss).fit(X, y)
 
 
 def test_layers_are_as_told():
@@ -871,7 +965,8 @@ def test_predictions_in_several_threads_are_those_of_one():
     [
         ("n_iter_no_change", np.inf), ("alpha", np.float32(0.1)), ("callbacks", []),
         ("hidden_layer_sizes", (5,)), ("activation", ["tanh"]), ("hidden_layer_sizes", [5]),
-        ("learning_rate", xn.Cosine(0.01, 30)), ("class_weight", {0: 1.0, 1: 2.0, 2: 0.5}),
+        ("learning_rate", xn.Cosine(0.01, 30)), ("solver", xn.RMSProp(0.01, 0.8)),
+        ("solver", xn.Adam(xn.Cosine(0.01, 30))), ("class_weight", {0: 1.0, 1: 2.0, 2: 0.5}),
         ("hidden_layer_sizes", np.array([5])), ("random_state", 3), ("dtype", "float32"),
     ],
     ids=str,
@@ -885,6 +980,14 @@ def test_a_file_gives_each_parameter_as_it_was(name, value, tmp_path):
     assert np.array_equal(found, value) if isinstance(value, np.ndarray) else found == value
     assert isinstance(found, tuple) == isinstance(value, tuple)
     assert again.loss_curve_ == model.loss_curve_
+
+
+def test_a_file_gives_activations_as_they_were(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    given = [xn.LeakyReLU(0.2), "relu", xn.Tanh()]
+    MLPClassifier((5, 4, 3), given, max_iter=2).fit(X, y).save(tmp_path / "m.st")
+    slope, name, tanh = MLPClassifier.load(tmp_path / "m.st", device="cpu").activation
+    assert (slope.negative_slope, name, type(tanh)) == (0.2, "relu", xn.Tanh)
 
 
 def test_curves_that_are_not_finite_can_be_written(tmp_path):
@@ -1024,7 +1127,10 @@ def test_a_file_that_was_tampered_with_is_refused(part, changes, tmp_path):
         if value is not None:
             described[name] = value
     safetensors_files.write(file, arrays, description)
-    with pytest.raises(xn.ModelFileError, match=r"m\.st: no estimator in it can be built"):
+    with pytest.raises(
+        xn.ModelFileError,
+        match=r"m\.st: (no estimator in it can be built|the schedule 'os' is not defined)",
+    ):
         MLPClassifier.load(file)
 
 
@@ -1125,10 +1231,10 @@ class TestNeighbours:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "swish"}, "leaky_relu"),
-        ({"solver": "adagrad"}, "rmsprop"),
+        ({"activation": "swosh"}, "leaky_relu"),
+        ({"solver": "adagard"}, "rmsprop"),
         ({"activation": ["relu", "relu"]}, "there are 1 hidden layers: give one name"),
-        ({"activation": ["swish"]}, "out of identity, logistic"),
+        ({"activation": ["swosh"]}, "out of identity, logistic"),
         ({"hidden_layer_sizes": (4, 0)}, "hidden_layer_sizes must be > 0"),
         ({"alpha": -1}, "alpha"),
         ({"dropout": 1.0}, "dropout"),
@@ -1138,6 +1244,13 @@ class TestNeighbours:
         ({"class_weight": "even"}, "balanced"),
         ({"solver": "lbfgs", "dropout": 0.1}, "take solver='adam'"),
         ({"momentum": 1.5, "solver": "sgd"}, "momentum"),
+        ({"loss": "mean_squared_error"}, "give one of softmax_cross_entropy, sigmoid_cross"),
+        ({"loss": 3}, "loss"),
+        ({"loss": "sigmoid_cross_entropy"}, "there are 3 classes.*give 'softmax_cross_entropy'"),
+        (
+            {"solver": xn.Adam(), "learning_rate": xn.Cosine(0.1, total=9)},
+            "has a learning rate of its own",
+        ),
     ],
     ids=str,
 )

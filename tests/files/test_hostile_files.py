@@ -14,7 +14,8 @@ from hostile import BEFORE, DIGITS, pack, rewrite, sign, unpack
 import xpnet as xn
 from xpnet.cli import app
 from xpnet.files import safetensors_files
-from xpnet.files.safetensors_files import MOST_BYTES, MOST_LEVELS, MOST_VALUES, Stored
+from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
+from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
 from xpnet.tabular.features import Features
 from xpnet.tabular.target import Target
@@ -296,7 +297,7 @@ def test_only_layers_are_made(path, whole, name):
     header, document, data = whole
     document["network"]["layers"][0] = {"type": name}
     path.write_bytes(pack(header, document, data))
-    refuse(path, f"its network can't be built (KeyError('{name}'))")
+    refuse(path, f"the layer '{name}' is not defined here")
 
 
 def test_nothing_is_unpickled(path, monkeypatch):

@@ -191,7 +191,7 @@ def test_dropout(backend, p, place, activation):
     X, Y = data(net)
     assert xn.check_gradients(net, X, Y) < LIMIT
     # Something was dropped, or it would be no check of dropout.
-    dropped = on_host(backend, net.loss_and_gradient(*net.prepare(X, Y)))
+    dropped = on_host(backend, net.passes.loss_and_gradient(*net.prepare(X, Y)))
     assert abs(float(dropped) - net.evaluate(X, Y)["loss"]) > 1e-3
 
 
@@ -323,7 +323,7 @@ def test_a_wrong_layer_is_found(backend, layers):
 
 def test_a_wrong_loss_is_found(backend):
     net = build(backend, [xn.Linear(5), xn.Tanh()])
-    net.loss = ErrorWithoutItsTwo()
+    net.loss = net.passes.loss = ErrorWithoutItsTwo()
     assert error(net) > 1e-3
 
 
@@ -376,10 +376,10 @@ def test_every_parameter_has_a_name():
             (i,) = np.flatnonzero(net.parameters != before)
             array[place] -= 1.0
             inside = ", ".join(map(str, place))
-            assert net.name_parameter(i).startswith(f"layer {index} (")
-            assert net.name_parameter(i).endswith(f", {name}[{inside}]")
+            assert net.buffers.name_parameter(i).startswith(f"layer {index} (")
+            assert net.buffers.name_parameter(i).endswith(f", {name}[{inside}]")
     with pytest.raises(IndexError, match="there are"):
-        net.name_parameter(net.n_parameters)
+        net.buffers.name_parameter(net.n_parameters)
 
 
 # -- of any function ----

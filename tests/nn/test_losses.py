@@ -8,11 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from oracle import on_host
-from sklearn.metrics import mean_poisson_deviance
+from sklearn.metrics import d2_pinball_score, mean_pinball_loss, mean_poisson_deviance
 
 import xpnet as xn
+from xpnet.backends.output_losses import OutputLoss
 from xpnet.nn.buffers import Workspace
-from xpnet.nn.losses import LOSSES
+from xpnet.nn.loss import Loss
+from xpnet.nn.losses import Huber, MeanSquaredError, Quantile, SoftmaxCrossEntropy
+
+LOSSES = Loss.registry.own
 
 DTYPES = ["float32", "float64"]
 
@@ -25,16 +29,22 @@ property_test = settings(
 )
 
 
-def measure(backend, name, z, y, dtype="float64"):
+def gradient_of(loss, kernels, z, y, buffers, weights=None):
+    """Have a loss computed, and return its gradient."""
+    loss.compute(kernels, z, y, 1 / z.shape[-2] if weights is None else weights, buffers)
+    return buffers.dz
+
+
+def measure(backend, name, z, y, dtype="float64", **options):
     """Return a loss's value and gradient for logits and labels on the host."""
     n, m = np.shape(z)
-    loss = LOSSES[name]()
+    loss = LOSSES[name](**options)
     dtype = np.dtype(dtype)
     targets = backend.asarray(loss.targets(np.asarray(y), m, dtype))
     b = loss.buffers(Workspace(backend, (), dtype, n).allocator("loss", n), m)
     # Not only must the result be finite: nothing may overflow on the way.
     with np.errstate(over="raise", divide="raise", invalid="raise"):
-        dz = loss.gradient(backend.kernels, backend.asarray(np.array(z, dtype)), targets, b)
+        dz = gradient_of(loss, backend.kernels, backend.asarray(np.array(z, dtype)), targets, b)
     assert dz.dtype == b.loss.dtype == dtype
     return float(on_host(backend, b.loss)), on_host(backend, dz)
 
@@ -108,6 +118,8 @@ def test_float32_is_float64_rounded(backend, name):
         "mean_squared_error": rng.standard_normal((50, 3)).astype("float32"),
         "half_squared_error": rng.standard_normal((50, 3)).astype("float32"),
         "poisson_deviance": rng.integers(4, size=(50, 3)),
+        "huber": rng.standard_normal((50, 3)).astype("float32"),
+        "quantile": rng.standard_normal((50, 3)).astype("float32"),
     }[name]
     loss, dz = measure(backend, name, z, y, "float32")
     exact, gradient = measure(backend, name, z, y, "float64")
@@ -136,6 +148,106 @@ def test_poisson_is_half_its_deviance(backend, z, seed):
     assert_close(dz, (np.exp(z) - y) / len(z), 1e-12)
 
 
+@property_test
+@given(z=logits(), seed=st.integers(0, 999), delta=st.floats(0.1, 5))
+def test_huber_is_its_formula(backend, z, seed, delta):
+    y = np.random.default_rng(seed).standard_normal(z.shape)
+    loss, dz = measure(backend, "huber", z, y, delta=delta)
+    d = np.abs(z - y)
+    terms = np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))
+    assert_close(loss, terms.sum() / len(z), 1e-12)
+    assert_close(dz, np.clip(z - y, -delta, delta) / len(z), 1e-13)
+
+
+@property_test
+@given(z=logits(), seed=st.integers(0, 999), q=st.floats(0.05, 0.95))
+def test_quantile_is_the_pinball_loss(backend, z, seed, q):
+    y = np.random.default_rng(seed).standard_normal(z.shape)
+    loss, dz = measure(backend, "quantile", z, y, q=q)
+    expected = mean_pinball_loss(y.ravel(), z.ravel(), alpha=q) * z.shape[1]
+    assert_close(loss, expected, 1e-12)
+    assert_close(dz, np.where(z > y, 1 - q, -q) / len(z), 1e-13)
+
+
+@property_test
+@given(z=logits(least_outputs=2), seed=st.integers(0, 999), smoothing=st.floats(0, 0.99))
+def test_smoothed_labels_are_mixed_with_all_alike(backend, z, seed, smoothing):
+    m = z.shape[1]
+    y = np.random.default_rng(seed).integers(m, size=len(z))
+    loss, dz = measure(backend, "softmax_cross_entropy", z, y, label_smoothing=smoothing)
+    target = (1 - smoothing) * np.eye(m)[y] + smoothing / m
+    logs = z - z.max(axis=1, keepdims=True)
+    logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
+    assert_close(loss, -(target * logs).sum() / len(z), 1e-11)
+    assert_close(dz, (np.exp(logs) - target) / len(z), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["huber", "quantile"])
+def test_errors_that_are_huge_stay_finite(backend, name, dtype):
+    loss, dz = measure(backend, name, [[1e30], [-1e30]], [0, 0], dtype)
+    assert loss == pytest.approx({"huber": 1e30, "quantile": 0.5e30}[name], rel=1e-6)
+    np.testing.assert_allclose(dz, [[0.5], [-0.5]] if name == "huber" else [[0.25], [-0.25]])
+
+
+@pytest.mark.parametrize("name", ["huber", "quantile", "mean_squared_error"])
+def test_what_is_no_number_stays_none(backend, name):
+    z, y = backend.asarray(np.array([[np.nan]])), backend.asarray(np.zeros((1, 1)))
+    loss = LOSSES[name]()
+    b = loss.buffers(Workspace(backend, (), np.dtype(float), 1).allocator("loss", 1), 1)
+    with backend.active():
+        dz = on_host(backend, gradient_of(loss, backend.kernels, z, y, b))
+    assert np.isnan([dz.item(), on_host(backend, b.loss).item()]).all()
+
+
+def gradient_error(loss, n_outputs=3):
+    rng = np.random.default_rng(3)
+    net = xn.Network(
+        [xn.Linear(6), xn.Tanh(), xn.Linear(n_outputs)],
+        loss=loss,
+        n_features=4,
+        device="cpu",
+        dtype="float64",
+    )
+    y = rng.integers(n_outputs, size=12) if net.loss.of_classes else rng.normal(size=(12, 3))
+    return float(xn.check_gradients(net, rng.normal(size=(12, 4)), y))
+
+
+@pytest.mark.parametrize(
+    "loss", [Huber(0.7), Quantile(0.8), SoftmaxCrossEntropy(label_smoothing=0.2)], ids=repr
+)
+def test_gradients_are_derivatives(loss):
+    assert gradient_error(loss) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Huber(0.7), Quantile(0.8), SoftmaxCrossEntropy(label_smoothing=0.2), *LOSSES],
+    ids=repr,
+)
+def test_members_and_weights(backend, loss):
+    """Several networks' losses at once are each one's; a weight counts as repetitions."""
+    rng = np.random.default_rng(1)
+    k, n, m = 3, 6, 4
+    loss = LOSSES[loss]() if isinstance(loss, str) else loss
+    z, y = rng.normal(size=(k, n, m)), rng.integers(2, size=(n, m)).astype(float)
+    y = y[:, 0] if loss.name == "softmax_cross_entropy" else y
+    targets = backend.asarray(loss.targets(y, m, np.dtype(float)))
+    weights = backend.asarray(np.array([[0.1], [0.3], [0.2], [0.2], [0.0], [0.2]]))
+
+    def run(z, leading_shape):
+        workspace = Workspace(backend, leading_shape, np.dtype(float), n)
+        b = loss.buffers(workspace.allocator("loss", n), m)
+        dz = gradient_of(loss, backend.kernels, backend.asarray(z), targets, b, weights)
+        return on_host(backend, b.loss), on_host(backend, dz)
+
+    found = run(z, (k,))
+    for i in range(k):
+        expected = run(z[i], ())
+        assert_close(found[0][i], expected[0], 1e-13)
+        assert_close(found[1][i], expected[1], 1e-14)
+
+
 def weighed(backend, name, z, y, weights):
     """Return a weighted loss's value and gradient, by the trainer's way."""
     loss, kernels = LOSSES[name](), backend.kernels
@@ -145,7 +257,7 @@ def weighed(backend, name, z, y, weights):
     work = SimpleNamespace(example_weight=backend.xp.empty((n, 1)), **empty)
     kernels.normalize_weights(backend.asarray(np.array(weights, float)[:, None]), 0.5, work)
     targets = backend.asarray(loss.targets(np.asarray(y), m, np.dtype(float)))
-    dz = loss.gradient(kernels, backend.asarray(z), targets, b, work.example_weight)
+    dz = gradient_of(loss, kernels, backend.asarray(z), targets, b, work.example_weight)
     decay = on_host(backend, work.decay).item()
     return float(on_host(backend, b.loss)), on_host(backend, dz), decay
 
@@ -325,6 +437,9 @@ def test_decide(backend):
         ("sigmoid_cross_entropy", [[2, -1], [-1, -1], [3, 3]], [[1, 0], [1, 1], [1, 0]], 2, 3),
         # Σ (z − y)² = 1 + 4, and around the mean 2 of y it is 1 + 0 + 1.
         ("mean_squared_error", [[1], [3], [1]], [1, 2, 3], 5, 2),
+        ("huber", [[1], [3], [1]], [1, 2, 3], 5, 2),
+        # Half of Σ |y − z| = 1 + 2, and around the median 2 of y half of 1 + 0 + 7.
+        ("quantile", [[1], [3], [7]], [1, 2, 9], 1.5, 4),
     ],
 )
 def test_mistakes(backend, name, z, y, error_sum, error_count):
@@ -351,6 +466,91 @@ def test_squared_error_has_no_probabilities(backend):
     net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2, device=backend)
     with pytest.raises(ValueError, match="mean_squared_error has no probabilities: use predict"):
         net.predict_proba(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("n", [7, 10])
+def test_a_quantile_s_error_is_what_scikit_learn_s_score_leaves(backend, n, q):
+    draw = np.random.default_rng(0)
+    y, z = draw.standard_normal((2, n, 1))
+    loss = Quantile(q)
+    targets = backend.asarray(loss.targets(y, 1, y.dtype))
+    total = float(on_host(backend, loss.error_sum(backend.xp, backend.asarray(z), targets)))
+    expected = 1 - d2_pinball_score(y, z, alpha=q)
+    assert total / loss.error_count(backend.xp, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_quantile_is_learnt(backend):
+    y = np.random.default_rng(0).exponential(size=(1000, 1))
+    net = xn.Network([xn.Linear(1, bias=True)], loss=Quantile(0.8), n_features=1, device=backend)
+    trainer = xn.Trainer(net, xn.SGD(xn.Exponential(1.0, decay=0.99, per="step")))
+    for _ in range(500):
+        trainer.step(np.zeros((1000, 1)), y)
+    predicted = float(net.predict(np.zeros((1, 1)))[0])
+    assert predicted == pytest.approx(np.quantile(y, 0.8), abs=0.03)
+
+
+# -- options ----
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "error", "message"),
+    [
+        (Huber, {"delta": 0.0}, ValueError, "delta is 0.0: give a finite number above 0"),
+        (Huber, {"delta": "wide"}, TypeError, "delta is 'wide': give a number"),
+        (Huber, {"beta": 1.0}, TypeError, "'beta'"),
+        (Quantile, {"q": 1.0}, ValueError, "q is 1.0: give a number between 0 and 1"),
+        (Quantile, {"q": float("nan")}, ValueError, "q is nan: give a number between 0 and 1"),
+        (Quantile, {"delta": 1.0}, TypeError, "'delta'"),
+        (SoftmaxCrossEntropy, {"label_smoothing": 1.0}, ValueError, r"give a number in \[0, 1\)"),
+        (SoftmaxCrossEntropy, {"label_smoothing": -0.1}, ValueError, r"give a number in \[0, 1\)"),
+        (SoftmaxCrossEntropy, {"label_smoothing": True}, TypeError, "give a number"),
+    ],
+)
+def test_a_bad_option_is_refused(kind, options, error, message):
+    with pytest.raises(error, match=message):
+        kind(**options)
+
+
+class OwnLogCosh(MeanSquaredError):
+    """A user's own, of one output at a time."""
+
+    @property
+    def rule(self):
+        return LOG_COSH
+
+
+LOG_COSH = OutputLoss(
+    "own_log_cosh",
+    """
+    dz = tanh(z - y)
+    term = abs(z - y) + log1p(exp(-2 * abs(z - y))) - log(2 + 0 * z)
+    """,
+)
+
+
+def test_a_loss_may_be_a_row_of_its_own(backend):
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(2, 5, 3))
+    loss = OwnLogCosh()
+    b = loss.buffers(Workspace(backend, (), z.dtype, 5).allocator("loss", 5), 3)
+    dz = gradient_of(loss, backend.kernels, backend.asarray(z), backend.asarray(y), b)
+    assert_close(on_host(backend, b.loss), np.log(np.cosh(z - y)).sum() / 5, 1e-12)
+    assert_close(on_host(backend, dz), np.tanh(z - y) / 5, 1e-13)
+
+
+def test_a_loss_with_neither_row_nor_compute_is_told(backend):
+    class Neither(MeanSquaredError):
+        row = ""
+
+    with pytest.raises(NotImplementedError, match="Neither has neither a row nor a compute"):
+        Neither().compute(backend.kernels, None, None, 1.0, None)
+
+
+@pytest.mark.parametrize("source", ["dz = z - y", "term = z", "dz = z\nterm = y\ny = z"])
+def test_a_row_that_is_no_loss_is_refused(source):
+    with pytest.raises(SyntaxError, match="has to write dz and term"):
+        OutputLoss("wrong", source)
 
 
 # -- labels ----

@@ -1,13 +1,16 @@
 """Optimisers: one table of them through the same tests, and what is particular to each."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, dataclass, fields
 
 import numpy as np
 import pytest
 from oracle import draw_state, on_host
 
 import xpnet as xn
-from xpnet.optim.optimizers import OPTIMIZERS
+from xpnet.backends.updates import Update
+from xpnet.optim.optimizers import Optimizer
+
+OPTIMIZERS = Optimizer.registry.own
 
 # -- the optimisers again, in plain NumPy, from the notes' and the papers' formulas ----
 
@@ -60,6 +63,52 @@ def plain_adam(
     return p
 
 
+def plain_adamw(p, gradient, steps, alpha, beta_1, beta_2, eps, decay):
+    v, s = np.zeros_like(p), np.zeros_like(p)
+    for t in range(1, steps + 1):
+        g = gradient(p)
+        v, s = beta_1 * v + (1 - beta_1) * g, beta_2 * s + (1 - beta_2) * g**2
+        v_hat, s_hat = v / (1 - beta_1**t), s / (1 - beta_2**t)
+        p = p - alpha * decay * WEIGHTS(p) * p
+        p = p - alpha * v_hat / (np.sqrt(s_hat) + eps)
+    return p
+
+
+def plain_nadam(p, gradient, steps, alpha, beta_1, beta_2, eps, psi):
+    v, s, product = np.zeros_like(p), np.zeros_like(p), 1.0
+    for t in range(1, steps + 1):
+        g = gradient(p)
+        v, s = beta_1 * v + (1 - beta_1) * g, beta_2 * s + (1 - beta_2) * g**2
+        now, following = (beta_1 * (1 - 0.5 * 0.96 ** (i * psi)) for i in (t, t + 1))
+        product *= now
+        step = (1 - now) / (1 - product) * g + following / (1 - product * following) * v
+        p = p - alpha * step / (np.sqrt(s / (1 - beta_2**t)) + eps)
+    return p
+
+
+def plain_adagrad(p, gradient, steps, alpha, eps):
+    s = np.zeros_like(p)
+    for _ in range(steps):
+        g = gradient(p)
+        s = s + g**2
+        p = p - alpha * g / (np.sqrt(s) + eps)
+    return p
+
+
+def plain_lion(p, gradient, steps, alpha, beta_1, beta_2, decay):
+    v = np.zeros_like(p)
+    for _ in range(steps):
+        g = gradient(p)
+        p = p - alpha * (np.sign(beta_1 * v + (1 - beta_1) * g) + decay * WEIGHTS(p) * p)
+        v = beta_2 * v + (1 - beta_2) * g
+    return p
+
+
+def WEIGHTS(p):
+    """Return 1 where a parameter decays, as `minimise` and the trainer's test have it."""
+    return np.arange(p.shape[-1]) < {4: 3, 26: 20}.get(p.shape[-1], 0)
+
+
 #: Name: the optimiser, the same in plain NumPy, and a rate and number of steps for Rosenbrock.
 TABLE = {
     "sgd": (xn.SGD(0.02), lambda *a: plain_sgd(*a, 0.02), 1e-3, 20_000),
@@ -93,6 +142,30 @@ TABLE = {
         2e-2,
         5_000,
     ),
+    "adamw": (
+        xn.AdamW(0.05, beta_1=0.9, beta_2=0.99, eps=1e-8, weight_decay=1e-2),
+        lambda *a: plain_adamw(*a, 0.05, 0.9, 0.99, 1e-8, 1e-2),
+        2e-2,
+        5_000,
+    ),
+    "nadam": (
+        xn.NAdam(0.05, beta_1=0.9, beta_2=0.99, eps=1e-8, momentum_decay=0.01),
+        lambda *a: plain_nadam(*a, 0.05, 0.9, 0.99, 1e-8, 0.01),
+        2e-2,
+        5_000,
+    ),
+    "adagrad": (
+        xn.Adagrad(0.5, eps=1e-10),
+        lambda *a: plain_adagrad(*a, 0.5, 1e-10),
+        0.5,
+        20_000,
+    ),
+    "lion": (
+        xn.Lion(0.01, beta_1=0.9, beta_2=0.99, weight_decay=1e-2),
+        lambda *a: plain_lion(*a, 0.01, 0.9, 0.99, 1e-2),
+        3e-4,
+        20_000,
+    ),
 }
 
 each_optimizer = pytest.mark.parametrize("name", TABLE)
@@ -102,14 +175,15 @@ def minimise(backend, optimizer, start, gradient, steps, dtype="float64"):
     """Run an optimiser over flat arrays as `Trainer` does, with the gradient from the host."""
     xp = backend.xp
     p = backend.asarray(np.array(start, dtype))
-    g, scratch = xp.zeros_like(p), xp.empty_like(p)
+    g, scratch = xp.zeros_like(p), [xp.empty_like(p) for _ in range(optimizer.n_scratch)]
     moments = [xp.zeros_like(p) for _ in range(optimizer.n_moments)]
     row = xp.empty(len(optimizer.scalars(0, 0.0)), p.dtype)
     scalars = [row[i : i + 1] for i in range(len(row))]
     for step in range(steps):
         xp.copyto(g, backend.asarray(gradient(on_host(backend, p)).astype(dtype)))
         xp.copyto(row, backend.asarray(np.array(optimizer.scalars(step, 0.0), dtype)))
-        optimizer.update(backend.kernels, p, g, moments, scalars, scratch)
+        n_weights = int(WEIGHTS(p).sum())
+        optimizer.update(backend.kernels, p, g, moments, scalars, scratch, n_weights)
     return on_host(backend, p)
 
 
@@ -174,7 +248,8 @@ def test_gradients_are_left_as_they_were(backend, name):
     p, g = backend.asarray(np.ones(4)), backend.asarray(np.arange(4.0))
     moments = [xp.zeros_like(p) for _ in range(optimizer.n_moments)]
     scalars = [backend.asarray(np.array([v])) for v in optimizer.scalars(0, 0.0)]
-    optimizer.update(backend.kernels, p, g, moments, scalars, xp.empty_like(p))
+    scratch = [xp.empty_like(p) for _ in range(optimizer.n_scratch)]
+    optimizer.update(backend.kernels, p, g, moments, scalars, scratch, 3)
     np.testing.assert_array_equal(on_host(backend, g), np.arange(4.0))
 
 
@@ -234,7 +309,7 @@ def test_trainer_counts_updates_and_keeps_moments_over_epochs(backend, name):
     def gradient(p):
         other.parameters[...] = backend.asarray(p)
         batch = next(batches)
-        other.loss_and_gradient(*other.prepare(X[batch], Y[batch]))
+        other.passes.loss_and_gradient(*other.prepare(X[batch], Y[batch]))
         return on_host(backend, other.gradients)
 
     expected = plain(start, gradient, 9)
@@ -331,7 +406,7 @@ def test_a_gradient_of_zero_moves_nothing(backend, name, dtype):
     # 0 / (√0 + ε): no NaN.
     start = np.array([1.0, -2.0])
     found = minimise(backend, TABLE[name][0], start, np.zeros_like, 3, dtype)
-    np.testing.assert_array_equal(found, start)
+    np.testing.assert_array_equal(found, start)  # two parameters: none of them decays
 
 
 def test_momentum_is_sgd_with_momentum_at_another_rate(backend):
@@ -359,6 +434,90 @@ def test_adam_s_numbers():
     assert xn.Adam(0.1).scalars(10**6, 0.0) == pytest.approx((0.1, 1.0))
 
 
+# -- the others ----
+
+
+@pytest.mark.parametrize(("beta", "psi"), [(0.9, 0.004), (0.999, 0.1), (0.99, 0.0), (0.0, 0.004)])
+def test_nadam_s_product_is_the_product_of_its_momenta(beta, psi):
+    optimizer = xn.NAdam(beta_1=beta, momentum_decay=psi)
+    momenta = beta * (1 - 0.5 * 0.96 ** (psi * np.arange(1, 5001)))
+    for t, expected in enumerate(np.cumprod(momenta), 1):
+        if t in (1, 2, 3, 10, 300, 5000):
+            assert optimizer._product(t) == pytest.approx(expected, rel=1e-12, abs=1e-17)
+    assert optimizer.scalars(10**9, 0.0)[0] == pytest.approx(
+        2e-3 * (1 - beta * (1 if psi else 0.5))
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer", [xn.AdamW(0.1, weight_decay=0.5), xn.Lion(0.1, weight_decay=0.5)]
+)
+@pytest.mark.parametrize("members", [None, 3])
+def test_decoupled_decay_is_of_weights_alone(backend, optimizer, members):
+    """Without a gradient W shrinks by 1 − α λ in each step; biases, γ and β stay."""
+    layers = [xn.Linear(4, bias=True), xn.BatchNorm(), xn.Tanh(), xn.Linear(2)]
+    many = {} if members is None else {"members": members}
+    net = xn.Network(
+        layers, loss="mean_squared_error", n_features=3, device=backend, dtype="float64", **many
+    )
+    xp, scratch = backend.xp, [backend.xp.empty_like(net.parameters) for _ in range(2)]
+    net.parameters[...] = start = 1.0
+    moments = [xp.zeros_like(net.parameters) for _ in range(optimizer.n_moments)]
+    scalars = [backend.asarray(np.array([v])) for v in optimizer.scalars(0, 0.0)]
+    net.gradients[...] = 0.0
+    buffers = net.parameters, net.gradients, moments, scalars, scratch
+    for _ in range(2):
+        optimizer.update(backend.kernels, *buffers, net.n_weights)
+    found = on_host(backend, net.parameters)
+    assert found.shape == (*net.leading_shape, net.n_parameters)
+    np.testing.assert_allclose(found[..., : net.n_weights], start * (1 - 0.1 * 0.5) ** 2)
+    np.testing.assert_array_equal(found[..., net.n_weights :], start)
+
+
+class SignDescent(xn.Optimizer):
+    """A user's own."""
+
+    def update(self, k, p, g, moments, scalars, scratch, n_weights):
+        k.xp.sign(g, out=scratch[0])
+        k.xp.multiply(scratch[0], scalars[0], out=scratch[0])
+        k.xp.subtract(p, scratch[0], out=p)
+
+
+def test_an_optimiser_may_give_its_own_update(backend):
+    found = minimise(backend, SignDescent(0.01), np.zeros(4), parabola, 50)
+    np.testing.assert_allclose(found, 0.5 * np.sign([1.0, -2.0, 0.5, 3.0]), atol=1e-12)
+
+
+SIGN = Update("own_sign", "v = beta * v + g\np = p - rate * sign(v)", ("v",), options=("beta",))
+
+
+@dataclass(frozen=True)
+class SignMomentum(xn.Optimizer):
+    """A user's own row."""
+
+    beta: float = 0.5
+
+    @property
+    def rule(self):
+        return SIGN
+
+
+def test_or_a_row_of_its_own(backend):
+    found = minimise(backend, SignMomentum(0.01), np.zeros(4), parabola, 50)
+    np.testing.assert_allclose(found, 0.5 * np.sign([1.0, -2.0, 0.5, 3.0]), atol=1e-12)
+
+
+def test_one_that_gives_neither_is_told(backend):
+    with pytest.raises(NotImplementedError, match="Optimizer has neither a row nor an update"):
+        minimise(backend, xn.Optimizer(0.01), np.zeros(4), parabola, 1)
+
+
+@pytest.mark.parametrize("source", ["p = p - g\nv = v", "p = p", "p = where(g > 0, p, g)\nv = g"])
+def test_a_row_that_is_no_update_is_refused(source):
+    with pytest.raises(SyntaxError, match="has to write p and all moments"):
+        Update("wrong", source, ("v",) if "where" in source else ("v", "s"))
+
+
 # -- arguments ----
 
 
@@ -383,11 +542,24 @@ def test_a_bad_rate_is_refused(kind, rate):
         (xn.Adam, "beta_2", float("nan"), r"give a number in \[0, 1\)"),
         (xn.Adam, "eps", -1e-8, "give a finite number above 0"),
         (xn.Adam, "eps", float("inf"), "give a finite number above 0"),
+        (xn.AdamW, "weight_decay", -0.1, "give a finite number, 0 or more"),
+        (xn.AdamW, "beta_1", 1.0, r"give a number in \[0, 1\)"),
+        (xn.NAdam, "momentum_decay", -0.1, "give a finite number, 0 or more"),
+        (xn.NAdam, "beta_2", 1.0, r"give a number in \[0, 1\)"),
+        (xn.Adagrad, "eps", 0.0, "give a finite number above 0"),
+        (xn.Lion, "beta_2", 1.0, r"give a number in \[0, 1\)"),
+        (xn.Lion, "weight_decay", float("nan"), "give a finite number, 0 or more"),
     ],
 )
 def test_a_bad_value_is_refused(kind, name, value, message):
     with pytest.raises(ValueError, match=rf"{name}.*{message}"):
         kind(**{name: value})
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
+def test_an_option_that_it_does_not_have_is_refused_by_name(kind):
+    with pytest.raises(TypeError, match="'dampening'"):
+        kind(0.1, dampening=0.5)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", xn.Adam, 0.1])
@@ -402,7 +574,11 @@ def test_names():
         "sgd": xn.SGD,
         "momentum": xn.Momentum,
         "rmsprop": xn.RMSProp,
+        "adagrad": xn.Adagrad,
         "adam": xn.Adam,
+        "adamw": xn.AdamW,
+        "nadam": xn.NAdam,
+        "lion": xn.Lion,
     }
 
 

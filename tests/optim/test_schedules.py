@@ -188,7 +188,7 @@ def train_by_hand(backend, rates):
     net, X, Y = prepare(backend)
     for i, rate in enumerate(rates):
         batch = (slice(0, 4), slice(4, 8), slice(8, 11))[i % 3]
-        net.loss_and_gradient(*net.prepare(X[batch], Y[batch]))
+        net.passes.loss_and_gradient(*net.prepare(X[batch], Y[batch]))
         net.parameters[...] -= rate * net.gradients
     return on_host(backend, net.parameters)
 

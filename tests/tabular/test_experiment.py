@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.model import load_model
 from xpnet.tabular.readers import Dataset, read
 from xpnet.tabular.settings import Settings
 
 
 def make(dataset, **settings):
-    return Experiment(dataset, Settings(hidden=(4,), **settings), "cpu")
+    return Experiment.prepare(dataset, Settings(hidden=(4,), **settings), "cpu")
 
 
 @pytest.fixture
@@ -59,3 +60,49 @@ def test_layers_in_the_notes_order():
     assert names == ["Linear", "BatchNorm", "Tanh", "Dropout", "Linear"]
     plain = [type(layer).__name__ for layer in make(read("iris")).model.network.layers]
     assert plain == ["Linear", "ReLU", "Linear"]
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "outputs"),
+    [
+        (np.arange(100) % 2, "softmax_cross_entropy", 2),
+        (np.arange(100) % 2, "sigmoid_cross_entropy", 1),
+        (np.arange(100) % 3, "softmax_cross_entropy", 3),
+        (np.arange(100) % 37 / 2, "poisson_deviance", 1),
+        (np.arange(100) % 37 / 2, "half_squared_error", 1),
+        (np.arange(100) % 37 / 2, "huber:delta=0.5", 1),
+        (np.arange(100) % 37 / 2, "quantile:q=0.9", 1),
+    ],
+)
+def test_the_loss_that_is_asked_for_is_trained_saved_and_loaded(
+    dataset, y, loss, outputs, tmp_path
+):
+    experiment = make(Dataset("d", dataset.rows, y), loss=loss, epochs=2)
+    network = experiment.model.network
+    assert (network.loss.name, network.n_outputs) == (loss.partition(":")[0], outputs)
+    experiment.run()
+    experiment.model.save(tmp_path / "m")
+    again = load_model(tmp_path / "m", device="cpu")
+    predicted = again.predict(dataset.rows)
+    np.testing.assert_array_equal(predicted, experiment.model.predict(dataset.rows))
+    if loss == "poisson_deviance":  # of counts as they are: standardised some were below 0
+        assert (experiment.model.target.mean, experiment.model.target.scale) == ([0.0], [1.0])
+        assert predicted.min() > 0
+    if loss.endswith("cross_entropy"):
+        assert {*predicted} <= {*y}
+        assert again.predict_proba(dataset.rows).shape == (100, max(outputs, 2))
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "message"),
+    [
+        (np.arange(100) % 3, "sigmoid_cross_entropy", "there are 3 classes"),
+        (np.arange(100) % 3, "poisson_deviance", "give one of softmax_cross_entropy, sigmoid"),
+        (np.arange(100) / 7, "softmax_cross_entropy", "give one of mean_squared_error, half"),
+        (np.arange(100) / 7 - 3, "poisson_deviance", "values below 0"),
+        (np.arange(100) / 7, "poisson_deviance:delta=1", "delta is no option of it"),
+    ],
+)
+def test_a_loss_for_other_targets_is_refused(dataset, y, loss, message):
+    with pytest.raises(ValueError, match=message):
+        make(Dataset("d", dataset.rows, y), loss=loss, epochs=1).run()

@@ -20,7 +20,7 @@ from xpnet.backends.select import select
 from xpnet.data.batches import Batches
 from xpnet.files import atomic, checkpoint_folder
 from xpnet.files.checkpoint_folder import pack, unpack
-from xpnet.train import checkpoints
+from xpnet.train import checkpoints, fit
 
 #: 53 examples in batches of 10: 6 steps an epoch, the last one short.
 N, STEPS = 53, 6
@@ -47,6 +47,10 @@ OPTIMIZERS = {
     "rmsprop": xn.RMSProp(xn.InverseTime(0.01, decay=0.1, per="step")),
     "adam": xn.Adam(Slope()),
     "adam, constant": xn.Adam(0.01),
+    "adamw": xn.AdamW(xn.Cosine(0.01, total=5), weight_decay=0.1),
+    "nadam": xn.NAdam(0.01),
+    "adagrad": xn.Adagrad(0.05),
+    "lion": xn.Lion(xn.Exponential(0.003, decay=0.99, per="step"), weight_decay=0.3),
 }
 
 
@@ -92,7 +96,7 @@ class Fit:
         """Return all that a fit leaves, so that equal is equal to the last bit."""
         trainer, to_host = self.trainer, self.trainer.backend.to_host
         arrays = [self.net.parameters, self.net.statistics, *trainer.moments]
-        arrays += trainer.updates.rollback.copies
+        arrays += trainer.update_step.rollback.copies
         with trainer.backend.active():
             arrays += [a.value for a in (self.average.parameters, self.average.statistics)]
         history = trainer.history
@@ -646,10 +650,10 @@ def test_what_newest_tells(folder):
 def test_batch_size_auto_is_measured_once(folder, monkeypatch):
     whole, resumed = Fit(), Fit()
     with monkeypatch.context() as patch:
-        patch.setattr(xn.Trainer, "_choose_batch_size", lambda *_: 10)
+        patch.setattr(fit.Fit, "_choose_batch_size", lambda *_: 10)
         whole(batch_size="auto")
         Fit()(batch_size="auto", more=[Interrupt(9)], checkpoint=folder)
-    monkeypatch.setattr(xn.Trainer, "_choose_batch_size", lambda *_: 1 / 0)
+    monkeypatch.setattr(fit.Fit, "_choose_batch_size", lambda *_: 1 / 0)
     history = resumed(batch_size="auto", checkpoint=folder, resume=True)
     assert history.batch_size == 10
     assert resumed.bits() == whole.bits()

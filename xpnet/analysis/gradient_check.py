@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.select import select
 from ..checks import check_not_negative, check_number
 from ..nn.network import Network
 
@@ -154,7 +155,7 @@ def _check_function(function: Any, X: Any, y: Any, epsilon: float) -> GradientCh
 
 def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> GradientCheck:
     _require_double(net.dtype, "the network")
-    net._require_single("check_gradients")
+    net.require_single("check_gradients")
     with net.backend.active():
         x, labels = net.prepare(X, y)
         x = x[:]  # all at once, also of what is streamed
@@ -163,7 +164,7 @@ def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> G
         weights, statistics = p[: net.n_weights], net.statistics.copy()
 
         def cost() -> float:
-            loss = float(net.loss_and_gradient(x, labels))
+            loss = float(net.passes.loss_and_gradient(x, labels))
             return loss + float((weights * weights).sum()) * l2 / (2 * n)
 
         cost()
@@ -172,7 +173,7 @@ def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> G
         computed = net.backend.to_host(net.gradients).copy()
         numerical = _differences(cost, p, epsilon)
         net.statistics[...] = statistics
-    return _compare(computed, numerical, net.name_parameter)
+    return _compare(computed, numerical, net.buffers.name_parameter)
 
 
 def _require_double(dtype: Any, what: str) -> None:

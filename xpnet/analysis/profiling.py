@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, every, select
+from ..backends.protocol import Backend
+from ..backends.select import every, select
 from ..checks import (
     check_count,
     check_flag,
@@ -105,7 +106,7 @@ def profile(
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
-    check_network(network)._require_single("profile")
+    check_network(network).require_single("profile")
     check_positive(seconds, "seconds")
     optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
     asked = {"training": training, "prediction": prediction}

@@ -16,7 +16,8 @@ import numpy as np
 from ..checks import check_count
 from ..nn.activations import ReLU, Tanh
 from ..nn.initializers import He, Initializer, Normal, Xavier
-from ..nn.layers import Layer, Linear
+from ..nn.layer import Layer
+from ..nn.linear import Linear
 from ..nn.network import Network, check_network
 
 
@@ -75,7 +76,7 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
     """
     with check_network(network).backend.active():
         statistics = network.statistics.copy()
-        network.loss_and_gradient(*network.prepare(X, y))
+        network.passes.loss_and_gradient(*network.prepare(X, y))
         network.statistics[...] = statistics  # to look at it must not train it
         linear = [layer for layer in network.layers if isinstance(layer, Linear)]
         return [_scale(layer.gradients["weight"]) for layer in linear]

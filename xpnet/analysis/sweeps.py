@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, backend_of
+from ..backends.arrays import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
-from ..data.batches import proportional_order, take_rows
+from ..data.batches import USUAL, proportional_order, take_rows
 from ..nn.network import Network, check_network
+from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
 from ..train.history import DivergedError
@@ -131,12 +132,15 @@ def choose_l2(
         rows.append(row)
         rank = row.get("dev_error", math.inf), row.get("dev_loss", math.inf)
         if "dev_error" in row and (not best or rank < best["rank"]):
-            best = {"rank": rank, "l2": value, "state": network.state()}
+            with network.backend.active():
+                weights = snapshot(weights_of(network))
+            best = {"rank": rank, "l2": value, "weights": weights}
         if cut:
             break
     if not best and failure is not None:
         raise failure
-    network.load_state(best["state"])
+    with network.backend.active():
+        restore(weights_of(network), best["weights"])
     return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
 
 
@@ -185,7 +189,7 @@ def learning_curve(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     clip_norm: float | None = None,
-    batch_size: int = 128,
+    batch_size: int = USUAL,
     epochs: int = 20,
     watch: Watch | None = None,
     **fit: Any,

@@ -1,10 +1,15 @@
 """Where arrays live, and what computes on them: all that knows NumPy from CuPy.
 
-- `select`: from ``device="auto"`` to a backend, and why; whose an array is, and moving it
+- `protocol`: what the library asks of a device
+- `select`: from ``device="auto"`` to a backend, and why
+- `arrays`: whose an array is, and bringing it to where it is needed
 - `expressions`: scalar code, written once for ``xp``, C and Numba
-- `activations`: the elementwise activations, one row each
-- `reference`: the hot operations, once, in plain ``xp`` code
-- `numpy_backend`, `numba_kernels`, `numba_loops`: the CPU's
+- `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
+  losses of one output, a row each
+- `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_data`,
+  `reference_losses`, `reference_updates` and `reference_sums`
+- `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_rows`: the CPU's
+- `work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed
 - `memory`: running out of it

@@ -30,11 +30,6 @@ WARM_UP = 2
 CAPTURED = "captured a step as a graph"
 
 
-def call(function: Callable[..., Any], *arrays: Array | None) -> Any:
-    """Return function(*arrays): how to repeat what nothing is gained by capturing."""
-    return function(*arrays)
-
-
 class Recorder(Protocol):
     """What captures graphs on a device: a stream, and memory that belongs to the graphs.
 
@@ -87,6 +82,8 @@ class CapturedStep:
     ----------
     recorder : Recorder
         What captures.
+    function : callable
+        What is called.
     state : sequence of array
         What a call changes and a later one reads: a graph is checked on it, and on its result.
     fresh : callable
@@ -98,39 +95,40 @@ class CapturedStep:
     def __init__(
         self,
         recorder: Recorder,
+        function: Callable[..., Any],
         state: Sequence[Array] = (),
         fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> None:
-        self._recorder, self._fresh = recorder, fresh
+        self._recorder, self.function, self._fresh = recorder, function, fresh
         self._state = [array for array in state if array.size]
         self._calls = 0
         self._replay: Callable[[], None] | None = None
         self._own: list[Array | None] = []
         self._result: Any = None
 
-    def __call__(self, function: Callable[..., Any], *arrays: Array | None) -> Any:
+    def __call__(self, *arrays: Array | None) -> Any:
         """Return function(*arrays), or what stands for it."""
         if self._replay is not None:
             self._bring(arrays)
             self._replay()
             return self._result
         if self._calls < WARM_UP:
-            result = self._recorder.run(function, *arrays)
+            result = self._recorder.run(self.function, *arrays)
             self._calls += 1  # one that was broken off has not warmed up
             return result
         if self._calls == WARM_UP:
-            return self._capture(function, arrays)
-        return function(*arrays)
+            return self._capture(arrays)
+        return self.function(*arrays)
 
     def _bring(self, arrays: tuple[Array | None, ...]) -> None:
         """Copy arrays to where the graph reads them."""
         for own, array in zip(self._own, arrays, strict=True):
-            if own is not None:
+            if own is not None and array is not None:
                 self._recorder.copy(own, array)
 
-    def _capture(self, function: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
+    def _capture(self, arrays: tuple[Array | None, ...]) -> Any:
         """Capture the function, try the graph, and return function(*arrays)."""
-        recorder = self._recorder
+        recorder, function = self._recorder, self.function
         try:
             own = [None if array is None else recorder.hold(array) for array in arrays]
             replay, result = recorder.capture(function, *own)

@@ -20,6 +20,7 @@ and ``minimum(a, b)`` keep an ``a`` that is NaN.
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ class Node(NamedTuple):
     value: float | str = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the same if it is the same object: quick to look up
 class Code:
     """Lines of scalar code over the elements of arrays.
 
@@ -246,7 +247,7 @@ class Program:
     def run(
         self,
         xp: Any,
-        erf: Callable[..., Any],
+        erf: Callable[..., Any] | None,
         arrays: Mapping[str, Array],
         registers: Sequence[Array],
         mask: Array | None = None,
@@ -257,8 +258,8 @@ class Program:
         ----------
         xp : module
             The arrays' namespace.
-        erf : function
-            The error function, of an array and ``out``.
+        erf : function or None
+            The error function, of an array and ``out``; None where the code calls none.
         arrays : mapping of str to array
             The arrays and scalars by their names. An array that is written may be one that is read.
         registers : sequence of array
@@ -276,7 +277,7 @@ class Program:
         lines = [f"{_named(name)} = arrays[{name!r}]" for name in names]
         lines += [f"{_named(i)} = registers[{i}]" for i in range(self.n_registers)]
         body = "\n    ".join([*lines, *map(_call, self.steps)] or ["pass"])
-        scope: dict[str, Any] = {"choose": _choose}
+        scope: dict[str, Any] = {"choose": _choose, "inf": math.inf, "nan": math.nan}
         exec(f"def run(xp, erf, arrays, registers, mask):\n    {body}", scope)
         return scope["run"]  # type: ignore[no-any-return]
 
@@ -383,7 +384,8 @@ class _Compiler:
 
     def _line(self, target: str, node: Node) -> None:
         result = self._value(node)
-        if isinstance(result, int) and self._steps[-1].out == result:
+        last = self._steps[-1].out if self._steps else None
+        if isinstance(result, int) and last == result not in self._locals.values():
             step = self._steps.pop()  # its result goes to the array at once
             self._steps.append(step._replace(out=target))
             self._release(result)

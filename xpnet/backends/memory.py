@@ -6,7 +6,7 @@ import gc
 import traceback
 from collections.abc import Callable
 
-from .select import Backend
+from .protocol import Backend
 
 
 class OutOfMemoryError(MemoryError):

@@ -8,7 +8,7 @@ the compiler.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numba
@@ -16,10 +16,14 @@ import numpy as np
 
 from .._typing import Array, Namespace
 from . import numba_loops as loops
+from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
-from .numba_loops import for_activation
-from .numpy_backend import NumpyKernels
-from .reference import host_erf
+from .numba_rows import for_activation
+from .numpy_backend import NumpyKernels, host
+from .output_losses import OutputLoss
+from .reference_sums import host_erf
+from .updates import Update
+from .work import DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -33,11 +37,6 @@ def why_unavailable() -> str | None:
     """Return why compiled kernels are not to be used, in a few words; None if they are."""
     disabled = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
     return "NUMBA_DISABLE_JIT is set" if disabled else None
-
-
-def _in_loop(activation: ActivationSpec, z: Array | None) -> ActivationSpec:
-    """Return what of an activation the loop before it computes: all, or nothing."""
-    return activation if z is None and activation.name in FORWARD else IDENTITY
 
 
 class NumbaKernels(NumpyKernels):
@@ -59,7 +58,7 @@ class NumbaKernels(NumpyKernels):
         if dy.ndim == 2 and len(dy) == 1:
             loops.outer(dy, x, out)
         else:
-            super().weight_gradient(dy, x, out)
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
 
     def linear(
         self,
@@ -74,10 +73,12 @@ class NumbaKernels(NumpyKernels):
         if bias is None or out.ndim != 2:
             super().linear(x, weight_t, bias, out, activation, z)
             return
-        done, before = _in_loop(activation, z), out if z is None else z
+        done = activation if z is None and activation.name in FORWARD else IDENTITY
+        before = out if z is None else z
         self.product(x, weight_t, before)
         for_activation(loops.bias_activation, done.name)(before, bias, done.option)
-        self._finish(activation, done, before, out)
+        if done is not activation or activation.mask is not None:
+            self._finish(activation, done, before, out)
 
     def linear_backward(
         self,
@@ -91,14 +92,20 @@ class NumbaKernels(NumpyKernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """f' and ∂b in one pass; then the products."""
-        if d_bias is not None and activation is not IDENTITY and dy.ndim == 2:
-            if activation.name not in BACKWARD:
-                self.activation_backward(activation, kept, dy)
-                activation = IDENTITY
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
+        if d_bias is None or dy.ndim != 2:
+            super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
+            return
+        if activation is IDENTITY:
+            self.sum_examples(dy, d_bias)
+        else:
             loop = for_activation(loops.bias_activation_backward, activation.name)
             loop(dy, kept, activation.option, activation.scale, d_bias)
-            d_bias, activation = None, IDENTITY
-        super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
+        self.weight_gradient(dy, x, d_weight)
+        if dx is not None:
+            self.input_gradient(dy, weight, dx)
 
     def batch_norm(
         self,
@@ -121,12 +128,13 @@ class NumbaKernels(NumpyKernels):
             )
             return
         if x_hat is not x:
-            np.copyto(x_hat, x)
+            host.copyto(x_hat, x)
         loops.moments(x_hat, mean, variance)
-        np.add(variance, eps, out=inverse_deviation)
-        np.sqrt(inverse_deviation, out=inverse_deviation)
-        np.reciprocal(inverse_deviation, out=inverse_deviation)
-        done, before = _in_loop(activation, z), out if z is None else z
+        host.add(variance, eps, out=inverse_deviation)
+        host.sqrt(inverse_deviation, out=inverse_deviation)
+        host.reciprocal(inverse_deviation, out=inverse_deviation)
+        done = activation if z is None and activation.name in FORWARD else IDENTITY
+        before = out if z is None else z
         loop = for_activation(loops.normalise, done.name)
         loop(x_hat, gamma, beta, mean, inverse_deviation, before, done.option)
         self._finish(activation, done, before, out)
@@ -146,10 +154,10 @@ class NumbaKernels(NumpyKernels):
     ) -> None:
         """One pass for f' and the sums, one for ∂x."""
         arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
         if dy.ndim == 2:
-            if activation.name not in BACKWARD:
-                self.activation_backward(activation, kept, dy)
-                activation = IDENTITY
             loop = for_activation(loops.normalise_back, activation.name)
             loop(dy, kept, activation.option, activation.scale, *arrays, dx)
         else:
@@ -172,8 +180,8 @@ class NumbaKernels(NumpyKernels):
             super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
             return
         if out is not x:
-            np.copyto(out, x)
-        done = _in_loop(activation, None)
+            host.copyto(out, x)
+        done = activation if activation.name in FORWARD else IDENTITY
         loop = for_activation(loops.standardise, done.name)
         loop(out, gamma, beta, eps, mean, variance, done.option)
         self._finish(activation, done, out, out)
@@ -197,9 +205,7 @@ class NumbaKernels(NumpyKernels):
         else:
             super().running_average(average, value, scale, fraction, row)
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """One pass for the bits, one for the mask and the output."""
         if x.ndim != 2:
             super().dropout(x, key, threshold, work, out)
@@ -208,57 +214,58 @@ class NumbaKernels(NumpyKernels):
         loops.drop(x, work.lanes, threshold, 65536 / (65536 - threshold), work.mask, out)
 
     def softmax_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
+        self,
+        z: Array,
+        y: Array,
+        example_weight: Any,
+        work: SoftmaxBuffers,
+        dz: Array,
+        loss: Array,
+        smoothing: float = 0.0,
     ) -> None:
         """One pass before exp, one after it."""
         if z.ndim != 2:
-            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss)
+            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss, smoothing)
             return
         if z.shape[1] < MANY_CLASSES:
             loops.subtract_row_max(z, y, work.other, dz)
         else:
             self.max_features(z, work.row)
             loops.subtract_row(z, y, work.row, work.other, dz)
-        np.exp(dz, out=dz)
+        if smoothing:
+            loops.smooth(dz, smoothing, work.other)
+        host.exp(dz, out=dz)
         loops.softmax_cross_entropy_backward(
-            dz, y, work.other, *self._shared_by(z, example_weight), loss
+            dz, y, smoothing, work.other, *self._shared_by(z, example_weight), loss
         )
 
-    def sigmoid_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """One pass before exp, one after it."""
-        if z.ndim != 2:
-            super().sigmoid_cross_entropy(z, y, example_weight, work, dz, loss)
-            return
-        loops.minus_abs(z, dz)
-        np.exp(dz, out=dz)
-        np.log1p(dz, out=work.terms)
-        loops.log_loss(z, y, dz, work.terms, *self._shared_by(z, example_weight), loss)
-
-    def squared_error(
+    def output_loss(
         self,
+        row: OutputLoss,
         z: Array,
         y: Array,
         example_weight: Any,
-        scale: float,
-        work: SimpleNamespace,
+        options: tuple[float, ...],
+        work: LossBuffers,
         dz: Array,
         loss: Array,
     ) -> None:
-        """One pass."""
+        """NumPy's passes for exp and its like; then one for the rest."""
         if z.ndim != 2:
-            super().squared_error(z, y, example_weight, scale, work, dz, loss)
+            super().output_loss(row, z, y, example_weight, options, work, dz, loss)
             return
-        loops.squares(z, y, scale, dz, *self._shared_by(z, example_weight), loss)
+        if row.calls:
+            arrays = {"z": z, "y": y, "dz": dz, "term": work.terms}
+            row.program_of_calls(options).run(np, self.erf, arrays, work.registers, work.mask)
+        weights = self._shared_by(z, example_weight)
+        numba_rows.output_loss_loop(row)(z, y, options, work.terms, dz, *weights, loss)
 
     def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
         if isinstance(example_weight, float):
-            return self._of_ones(len(z), 1, z.dtype), example_weight
+            ones = self._ones.get(key := (len(z), 1, z.dtype.char))
+            return self._of_ones(*key) if ones is None else ones, example_weight
         return example_weight, 1.0
-
-    # One pass each; several networks' buffers are gone through as one, but where a factor differs.
 
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
         """One pass."""
@@ -267,53 +274,30 @@ class NumbaKernels(NumpyKernels):
         else:
             super().add_decay(g, p, factor, scratch)
 
-    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
-        """One pass."""
-        loops.sgd(_flat(p), _flat(g), rate)
-
-    def sgd_momentum(
+    def update(
         self,
+        row: Update,
         p: Array,
         g: Array,
-        v: Array,
-        rate: Array,
-        momentum: float,
-        nesterov: bool,
-        scratch: Array,
+        moments: Sequence[Array],
+        scalars: Sequence[Array],
+        options: tuple[float, ...],
+        scratch: Sequence[Array],
+        n_decayed: int = 0,
     ) -> None:
-        """One pass."""
-        loops.sgd_momentum(_flat(p), _flat(g), _flat(v), rate, momentum, nesterov)
+        """One pass; several networks' buffers are gone through as one, unless they decay."""
+        arrays = p, g, *moments
+        numbers = tuple([scalar.item() for scalar in scalars]) + options
+        if not n_decayed:
+            flat = arrays if p.ndim == 1 else [a.reshape(-1) for a in arrays]
+            numba_rows.update_loop(row, False)(*flat, numbers)
+            return
+        undecayed = numbers[: len(row.scalars)] + options
+        for rows in zip(*(a.reshape(-1, a.shape[-1]) for a in arrays), strict=True):
+            numba_rows.update_loop(row, True)(*(a[:n_decayed] for a in rows), numbers)
+            numba_rows.update_loop(row, False)(*(a[n_decayed:] for a in rows), undecayed)
 
-    def momentum(
-        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        loops.momentum(_flat(p), _flat(g), _flat(v), rate, beta)
-
-    def rmsprop(
-        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
-    ) -> None:
-        """One pass."""
-        loops.rmsprop(_flat(p), _flat(g), _flat(s), rate, beta, eps)
-
-    def adam(
-        self,
-        p: Array,
-        g: Array,
-        v: Array,
-        s: Array,
-        rate: Array,
-        correction: Array,
-        beta_1: float,
-        beta_2: float,
-        eps: float,
-        scratch: Array,
-    ) -> None:
-        """One pass."""
-        flat = _flat(p), _flat(g), _flat(v), _flat(s)
-        loops.adam(*flat, rate, correction, beta_1, beta_2, eps)
-
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
+    def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One call."""
         if loss.ndim == 0:
             loops.observe(loss, n, work.total, work.steps, work.finite)
@@ -327,8 +311,3 @@ def _erf(x: Array, out: Array) -> None:
         loops.erf(x, out)
     else:
         host_erf(x, out)
-
-
-def _flat(array: Array) -> Array:
-    """Return a contiguous buffer (…, P) as one row."""
-    return array if array.ndim == 1 else array.reshape(-1)

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from hashlib import sha256
-from types import FunctionType
 from typing import Any
 
 import numba
@@ -22,7 +19,6 @@ import numpy as np
 from .._typing import Array
 from ..interrupts import defer_sigint
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
-from .activations import ROWS
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
@@ -48,7 +44,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, "reassoc")
 
 
-# -- loops that compute an activation as well: `for_activation` makes them, row by row ----
+# -- loops that compute an activation as well: `numba_rows` makes them, row by row ----
 
 
 def forward(z: Any, y: Any, option: float) -> Any:
@@ -61,32 +57,19 @@ def backward(dy: Any, kept: Any, option: float) -> Any:
     return dy
 
 
-@lru_cache
-def _scalar(name: str, way: str) -> Callable[..., Any]:
-    """Return a row's function of numbers, compiled into the loops that call it."""
-    scope: dict[str, Any] = {}
-    exec(getattr(ROWS[name], way).to_python(way), scope)
-    return numba.njit(scope[way], error_model="numpy")  # type: ignore[no-any-return]
-
-
-@lru_cache
-def for_activation(loop: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Return a loop that calls ``forward`` and ``backward``, compiled for a row of the table.
-
-    On disk the machine code is found by the loop's name, so that says what the functions are.
-    """
-    called = [way for way in ("forward", "backward") if way in loop.__code__.co_names]
-    text = "".join(getattr(ROWS[name], way).to_python(way) for way in called)
-    scope = loop.__globals__ | {way: _scalar(name, way) for way in called}
-    made = FunctionType(loop.__code__, scope, loop.__name__)
-    made.__qualname__ = f"{loop.__name__}_{name}_{sha256(text.encode()).hexdigest()[:16]}"
-    return compiled(made)
-
-
 @compiled
 def _rows_per_block(n: int) -> int:
     """Return how many rows to add up at a time: √n of them lose the fewest digits."""
     return max(BLOCK, int(math.sqrt(n)))
+
+
+@compiled
+def sign_of(x: Any) -> Any:
+    """1, −1, or x itself if it is 0 or NaN."""
+    one = type(x)(1)
+    if x > 0:
+        return one
+    return -one if x < 0 else x
 
 
 @compiled
@@ -268,7 +251,7 @@ def draw(counters: Array, key: Array, bits: Array) -> None:
     """Bits = mix64(counters + key)."""
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            x = counters[i, j] + key[0]
+            x: Any = counters[i, j] + key[0]
             x = (x ^ (x >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
             x = (x ^ (x >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
             bits[i, j] = x ^ (x >> np.uint64(31))
@@ -309,7 +292,7 @@ def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out:
 
 @compiled
 def subtract_row_max(z: Array, y: Array, target_logit: Array, dz: Array) -> None:
-    """dz = z − max z; own = dz at the label, 0 where there is no such class."""
+    """dz = z − max z; target_logit = dz at the label, 0 where there is no such class."""
     n, m = z.shape
     for i in range(n):
         largest = z[i, 0]
@@ -332,91 +315,76 @@ def subtract_row(z: Array, y: Array, largest: Array, target_logit: Array, dz: Ar
 
 
 @summing
+def smooth(dz: Array, smoothing: float, target_logit: Array) -> None:
+    """target_logit ← (1 − ε) target_logit + ε · the mean of the row."""
+    n, m = dz.shape
+    label, others = dz.dtype.type(1 - smoothing), dz.dtype.type(smoothing / m)
+    for i in range(n):
+        total = dz.dtype.type(0)
+        for j in range(m):
+            total += dz[i, j]
+        target_logit[i, 0] = label * target_logit[i, 0] + others * total
+
+
+@summing
 def softmax_cross_entropy_backward(
     dz: Array,
     y: Array,
+    smoothing: float,
     target_logit: Array,
     example_weights: Array,
     example_weight: float,
     loss: Array,
 ) -> None:
-    """From exp(z − max z): dz = (softmax − onehot) · share; loss = Σ share · (log Σ exp − own)."""
+    """From exp(z − max z): dz = (softmax − t) · weight; loss = Σ weight · (log Σ exp − own)."""
     n, m = dz.shape
     zero, one, each = dz.dtype.type(0), dz.dtype.type(1), dz.dtype.type(example_weight)
+    label, others = dz.dtype.type(1 - smoothing), dz.dtype.type(smoothing / m)
     cost = 0.0
     for i in range(n):
         part = each * example_weights[i, 0]
         total = zero
         for j in range(m):
             total += dz[i, j]
-        factor = part * (one / total)
+        factor, shift = part * (one / total), part * others
         for j in range(m):
-            dz[i, j] *= factor
+            dz[i, j] = dz[i, j] * factor - shift
         if 0 <= y[i] < m:
-            dz[i, y[i]] -= part
+            dz[i, y[i]] -= part * label
         cost += part * (math.log(total) - target_logit[i, 0])
     loss[()] = cost
 
 
-# -- the other losses ----
+# -- losses of one output at a time: `numba_rows` compiles a loop for each row ----
 
 
-@compiled
-def minus_abs(z: Array, out: Array) -> None:
-    """−|z|."""
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            out[i, j] = -abs(z[i, j])
+def _output_loss(z: Any, y: Any, dz: Any, term: Any, *options: float) -> Any:
+    """Stand in for a row's function, which is put in place of this one."""
+    raise NotImplementedError
 
 
-@summing
-def log_loss(
+def output_loss(
     z: Array,
     y: Array,
+    options: tuple[float, ...],
+    terms: Array,
     dz: Array,
-    logs: Array,
     example_weights: Array,
     example_weight: float,
     loss: Array,
 ) -> None:
-    """From e = exp(−|z|) in dz, and logs = log(1 + e): dz = (σ(z) − y) · share, and the loss.
-
-    It is Σ share · (max(z, 0) − zy + log(1 + e)).
-    """
-    zero, one, each = z.dtype.type(0), z.dtype.type(1), z.dtype.type(example_weight)
+    """dz = derivative · weight; loss = Σ weight · term. The function is told what was in both."""
+    zero, each = z.dtype.type(0), z.dtype.type(example_weight)
     cost = 0.0
     for i in range(z.shape[0]):
-        part, terms = each * example_weights[i, 0], zero
+        part, total = each * example_weights[i, 0], zero
         for j in range(z.shape[1]):
-            terms += max(z[i, j], zero) - z[i, j] * y[i, j] + logs[i, j]
-        for j in range(z.shape[1]):
-            e = dz[i, j]
-            dz[i, j] = part * ((one if z[i, j] >= zero else e) / (one + e) - y[i, j])
-        cost += part * terms
+            given = z[i, j], y[i, j], dz[i, j], terms[i, j]
+            derivative, term = _output_loss(*given, *options)
+            dz[i, j] = part * derivative
+            total += term
+        cost += part * total
     loss[()] = cost
-
-
-@summing
-def squares(
-    z: Array,
-    y: Array,
-    scale: float,
-    dz: Array,
-    example_weights: Array,
-    example_weight: float,
-    loss: Array,
-) -> None:
-    """dz = 2 · scale · (z − y) · share; loss = Σ share · scale · (z − y)²."""
-    zero, each, double = z.dtype.type(0), z.dtype.type(example_weight), z.dtype.type(2 * scale)
-    cost = 0.0
-    for i in range(z.shape[0]):
-        part, terms = each * example_weights[i, 0], zero
-        for j in range(z.shape[1]):
-            d = z[i, j] - y[i, j]
-            terms += d * d
-            dz[i, j] = double * part * d
-        cost += part * terms
-    loss[()] = scale * cost
 
 
 # -- optimisers, over the flat buffers ----
@@ -430,63 +398,34 @@ def decay(g: Array, p: Array, factor: float) -> None:
         g[i] += f * p[i]
 
 
-@compiled
-def sgd(p: Array, g: Array, rate: Array) -> None:
-    """p ← p − α g."""
+# Loops over a row's update, for so many moments: `numba_rows` compiles one for each row.
+
+
+def _update(p: Any, g: Any, *numbers: Any) -> Any:
+    """Stand in for a row's function, which is put in place of this one."""
+    raise NotImplementedError
+
+
+def update_0(p: Array, g: Array, numbers: tuple[float, ...]) -> None:
+    """Update p."""
     for i in range(len(p)):
-        p[i] -= rate[0] * g[i]
+        p[i] = _update(p[i], g[i], *numbers)
 
 
-@compiled
-def sgd_momentum(
-    p: Array, g: Array, v: Array, rate: Array, momentum: float, nesterov: bool
-) -> None:
-    """v ← μ v + g; p ← p − α v, by Nesterov − α (g + μ v)."""
-    alpha, mu = rate[0], p.dtype.type(momentum)
+def update_1(p: Array, g: Array, v: Array, numbers: tuple[float, ...]) -> None:
+    """Update p and a moment."""
     for i in range(len(p)):
-        v[i] = mu * v[i] + g[i]
-        p[i] -= alpha * (g[i] + mu * v[i] if nesterov else v[i])
+        p[i], v[i] = _update(p[i], g[i], v[i], *numbers)
 
 
-@compiled
-def momentum(p: Array, g: Array, v: Array, rate: Array, beta: float) -> None:
-    """v ← β v + (1 − β) g; p ← p − α v."""
-    alpha, b, c = rate[0], p.dtype.type(beta), p.dtype.type(1.0 - beta)
+def update_2(p: Array, g: Array, v: Array, s: Array, numbers: tuple[float, ...]) -> None:
+    """Update p and two moments."""
     for i in range(len(p)):
-        v[i] = b * v[i] + c * g[i]
-        p[i] -= alpha * v[i]
+        p[i], v[i], s[i] = _update(p[i], g[i], v[i], s[i], *numbers)
 
 
-@compiled
-def rmsprop(p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float) -> None:
-    """s ← β s + (1 − β) g²; p ← p − α g / (√s + ε)."""
-    alpha, epsilon = rate[0], p.dtype.type(eps)
-    b, c = p.dtype.type(beta), p.dtype.type(1.0 - beta)
-    for i in range(len(p)):
-        s[i] = b * s[i] + c * (g[i] * g[i])
-        p[i] -= alpha * (g[i] / (math.sqrt(s[i]) + epsilon))
-
-
-@compiled
-def adam(
-    p: Array,
-    g: Array,
-    v: Array,
-    s: Array,
-    rate: Array,
-    correction: Array,
-    beta_1: float,
-    beta_2: float,
-    eps: float,
-) -> None:
-    """v and s as moving averages of g and g²; p ← p − α v / (√s √c + ε)."""
-    alpha, root, epsilon = rate[0], correction[0], p.dtype.type(eps)
-    b, c = p.dtype.type(beta_1), p.dtype.type(1.0 - beta_1)
-    d, e = p.dtype.type(beta_2), p.dtype.type(1.0 - beta_2)
-    for i in range(len(p)):
-        v[i] = b * v[i] + c * g[i]
-        s[i] = d * s[i] + e * (g[i] * g[i])
-        p[i] -= alpha * (v[i] / (math.sqrt(s[i]) * root + epsilon))
+#: By the number of moments.
+UPDATE_LOOPS = (update_0, update_1, update_2)
 
 
 @compiled

@@ -6,20 +6,23 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._typing import Array, Namespace
-from .capture import call
 from .reference import Kernels
+from .work import ScalarTable
 
 #: `NumpyKernels.max_features` goes column by column up to 32 columns, from 256 rows up.
 FEW_COLUMNS, MANY_ROWS = 32, 256
 
 #: `NumpyKernels.product` turns matrices of so many elements around, up to so many examples.
 LARGE_MATRIX, SHORT_BATCH = 2**15, 128
+
+
+#: NumPy, as an array namespace: its own types know no arrays but its own.
+host = cast(Namespace, np)
 
 
 class NumpyKernels(Kernels):
@@ -34,41 +37,44 @@ class NumpyKernels(Kernels):
         self._ones: dict[tuple[int, int, str], Array] = {}
         self._local = threading.local()
 
-    def _of_ones(self, rows: int, columns: int, dtype: Any) -> Array:
-        key = rows, columns, dtype.char
-        if key not in self._ones:
+    def _of_ones(self, rows: int, columns: int, char: str) -> Array:
+        """Return an array of ones of a dtype, by its character, to be found again."""
+        found = self._ones.get((rows, columns, char))
+        if found is None:
             if len(self._ones) > 256:
                 self._ones.clear()
-            self._ones[key] = np.ones((rows, columns), dtype)
-        return self._ones[key]
+            found = self._ones[rows, columns, char] = np.ones((rows, columns), char)
+        return found
 
     def sum_examples(self, x: Array, out: Array) -> None:
         """1ᵀ x."""
-        np.matmul(self._of_ones(1, x.shape[-2], x.dtype), x, out=out)
+        ones = self._ones.get(key := (1, x.shape[-2], x.dtype.char))
+        host.matmul(self._of_ones(*key) if ones is None else ones, x, out=out)
 
     def sum_features(self, x: Array, out: Array) -> None:
         """x 1."""
-        np.matmul(x, self._of_ones(x.shape[-1], 1, x.dtype), out=out)
+        host.matmul(x, self._of_ones(x.shape[-1], 1, x.dtype.char), out=out)
 
     def max_features(self, x: Array, out: Array) -> None:
         """Take the larger of one column after the other, where they are few and long."""
         m = x.shape[-1]
         if not (1 < m <= FEW_COLUMNS and x.shape[-2] >= MANY_ROWS):
-            np.maximum.reduce(x, axis=-1, keepdims=True, out=out)
+            host.max(x, axis=-1, keepdims=True, out=out)
             return
-        np.maximum(x[..., :1], x[..., 1:2], out=out)
+        host.maximum(x[..., :1], x[..., 1:2], out=out)
         for i in range(2, m):
-            np.maximum(out, x[..., i : i + 1], out=out)
+            host.maximum(out, x[..., i : i + 1], out=out)
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
         """X Wᵀ; for a short batch and a large W as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
         n = x.shape[-2]
         if x.ndim == 2 and 1 < n <= SHORT_BATCH and weight_t.size >= LARGE_MATRIX:
             turned = self._scratch(out.shape[-1], n, out.dtype)
-            np.matmul(weight_t.T, x.T, out=turned)
-            np.copyto(out, turned.T)
+            host.matmul(weight_t.T, x.T, out=turned)
+            host.copyto(out, turned.T)
         else:
-            _multiply(x, weight_t, out)
+            # A column times a row, entry by entry, is several times as fast as by BLAS.
+            (host.multiply if x.shape[-1] == 1 else host.matmul)(x, weight_t, out=out)
 
     def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
@@ -86,24 +92,24 @@ class NumpyKernels(Kernels):
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
-        _multiply(dy.swapaxes(-1, -2), x, out)
+        (host.multiply if dy.shape[-2] == 1 else host.matmul)(dy.swapaxes(-1, -2), x, out=out)
 
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W."""
-        _multiply(dy, weight, out)
+        (host.multiply if dy.shape[-1] == 1 else host.matmul)(dy, weight, out=out)
 
     def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
         if g.ndim > 1:
             super().clip_norm(g, limit, norm, scratch)
             return
-        length = math.sqrt(np.dot(g, g))
+        length = math.sqrt(host.dot(g, g))
         if length == math.inf:
-            largest = float(np.abs(g, out=scratch).max())
-            np.divide(g, largest, out=scratch)
-            length = largest * math.sqrt(np.dot(scratch, scratch))
+            largest = float(host.abs(g, out=scratch).max())
+            host.divide(g, largest, out=scratch)
+            length = largest * math.sqrt(host.dot(scratch, scratch))
         if not length <= limit:  # NaN too
-            np.multiply(g, limit / length, out=g)
+            host.multiply(g, limit / length, out=g)
 
     def gather(
         self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
@@ -112,23 +118,15 @@ class NumpyKernels(Kernels):
         first = start.item(0)
         chosen = order[first : first + len(pairs[0][1])]
         for rows, out in pairs:
-            np.take(rows, chosen, axis=0, out=out, mode="clip")
+            host.take(rows, chosen, axis=0, out=out, mode="clip")
 
-    def advance(self, scalar_table: SimpleNamespace) -> None:
+    def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""
         cursor = scalar_table.cursor.item(0)
         scalar_table.row[0] = scalar_table.scalars[cursor]
         scalar_table.key[0, 0] = scalar_table.keys.item(cursor)
         scalar_table.start[0, 0] = scalar_table.starts.item(cursor)
         scalar_table.cursor[0] = (cursor + 1) % len(scalar_table.starts)
-
-
-def _multiply(a: Array, b: Array, out: Array) -> None:
-    """Write a b: of a column and a row entry by entry, several times as fast as BLAS."""
-    if a.shape[-1] == 1:
-        np.multiply(a, b, out=out)
-    else:
-        np.matmul(a, b, out=out)
 
 
 class NumpyBackend:
@@ -188,10 +186,13 @@ class NumpyBackend:
         return True
 
     def replay(
-        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
+        self,
+        function: Callable[..., Any],
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> Callable[..., Any]:
-        """Return what calls a function with arrays: nothing is gained by repeating."""
-        return call
+        """Return the function: nothing is gained by capturing what it does."""
+        return function
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that memory is used up."""
@@ -219,7 +220,7 @@ class NumpyBackend:
 class NumpyStage:
     """A place for a batch, which the next one takes."""
 
-    def __init__(self, rows: Array) -> None:
+    def __init__(self, rows: np.ndarray[Any, Any]) -> None:
         self._rows = rows
 
     def send(self, n: int, fill: Callable[[np.ndarray[Any, Any]], None]) -> Array:

@@ -14,34 +14,29 @@ place names the same array object as input and output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .._typing import Array, Namespace
+from .._typing import Array
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 from .activations import (
     IDENTITY,
     NO_WORK,
-    SIGMOID,
     ActivationSpec,
     ActivationWork,
     activation_work,
 )
 from .expressions import Program
+from .reference_data import DataKernels
+from .reference_losses import LossKernels
+from .reference_updates import UpdateKernels
+from .work import DropoutWork
 
 
-def host_erf(x: Array, out: Array) -> None:
-    """Write the error function of a host's array."""
-    from scipy.special import erf
-
-    erf(x, out=out)
-
-
-def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleNamespace:
+def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> DropoutWork:
     """Return the ``work`` of `Kernels.dropout` for m features, with its counters (…, n, words).
 
     ``room(name, width, dtype)`` returns an array (…, n, width), of the features' dtype if none is
@@ -49,7 +44,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleN
     """
     words = counters.shape[-1]
     bits = room("bits", words, np.uint64)
-    return SimpleNamespace(
+    return DropoutWork(
         counters=counters,
         bits=bits,
         shifted=room("shifted", words, np.uint64),
@@ -59,7 +54,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> SimpleN
     )
 
 
-class Kernels:
+class Kernels(DataKernels, LossKernels, UpdateKernels):
     """The reference kernels over one array namespace.
 
     Parameters
@@ -85,65 +80,6 @@ class Kernels:
     fusible: ClassVar[frozenset[str]] = frozenset()
     fuses_dropout: ClassVar[bool] = False
     compiler: ClassVar[str] = ""
-
-    def __init__(self, xp: Namespace) -> None:
-        self.xp = xp
-        self.erf: Callable[..., Any] = host_erf
-
-    # -- sums: what the kernels below are made of, and a backend may do better ----
-
-    def sum_examples(self, x: Array, out: Array) -> None:
-        """Add up over the examples: ``out`` has shape (…, 1, m)."""
-        self.xp.sum(x, axis=-2, keepdims=True, out=out)
-
-    def sum_features(self, x: Array, out: Array) -> None:
-        """Add up over the features: ``out`` has shape (…, n, 1)."""
-        self.xp.sum(x, axis=-1, keepdims=True, out=out)
-
-    def max_features(self, x: Array, out: Array) -> None:
-        """Take the largest feature of each example: ``out`` has shape (…, n, 1)."""
-        self.xp.max(x, axis=-1, keepdims=True, out=out)
-
-    # -- data ----
-
-    def gather(
-        self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
-    ) -> None:
-        """Copy the rows that come next in an order: out[i] = rows[order[start + i]].
-
-        ``pairs`` are arrays and what their rows are copied to, of the same type and one as long as
-        the other. ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers
-        ``counting`` from 0 on, and buffers ``places`` and ``chosen``, each as long as what is
-        written at least.
-        """
-        # `take` of NumPy before 2.5 casts to a narrower type, from 2.5 on to a wider one too.
-        for given, out in ((order, work.chosen), *pairs):
-            if given.dtype != out.dtype:
-                raise TypeError(f"{given.dtype} is gathered, and not cast to {out.dtype}")
-        n = len(pairs[0][1])
-        counting, places, chosen = (
-            array[:n] for array in (work.counting, work.places, work.chosen)
-        )
-        self.xp.add(counting, start, out=places)
-        self.xp.take(order, places, axis=0, out=chosen)
-        for rows, out in pairs:
-            self.xp.take(rows, chosen, axis=0, out=out)
-
-    def advance(self, scalar_table: SimpleNamespace) -> None:
-        """Copy a step's row of the tables, and advance to the next; after the last comes the first.
-
-        ``scalar_table.cursor``, int64 of shape (1,), is a row of the tables ``scalars``, ``keys``
-        (uint64) and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have
-        two axes.
-        """
-        for table, row in (
-            (scalar_table.scalars, scalar_table.row),
-            (scalar_table.keys, scalar_table.key),
-            (scalar_table.starts, scalar_table.start),
-        ):
-            self.xp.take(table, scalar_table.cursor, axis=0, out=row)
-        self.xp.add(scalar_table.cursor, 1, out=scalar_table.cursor)
-        self.xp.remainder(scalar_table.cursor, len(scalar_table.starts), out=scalar_table.cursor)
 
     # -- linear layers ----
 
@@ -368,9 +304,7 @@ class Kernels:
 
     # -- dropout ----
 
-    def dropout(
-        self, x: Array, key: Array, threshold: int, work: SimpleNamespace, out: Array
-    ) -> None:
+    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
         """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
 
         Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
@@ -394,7 +328,7 @@ class Kernels:
         xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
         xp.multiply(x, work.mask, out=out)
 
-    def _dropout_work(self, x: Array, salt: int) -> SimpleNamespace:
+    def _dropout_work(self, x: Array, salt: int) -> DropoutWork:
         """Return what `dropout` needs for x."""
         xp, (n, m) = self.xp, x.shape[-2:]
         words = -(-m // 4)
@@ -405,240 +339,6 @@ class Kernels:
 
         return dropout_work(m, counters.reshape(n, words), room)
 
-    def dropout_backward(self, dy: Array, work: SimpleNamespace) -> None:
+    def dropout_backward(self, dy: Array, work: DropoutWork) -> None:
         """In place: dy ← dy · mask."""
         self.xp.multiply(dy, work.mask, out=dy)
-
-    # -- losses: the value, a scalar, and its gradient with respect to the logits z ----
-    #
-    # Each is Σ share · (loss of an example): share is 1/n, a number, or an array (n, 1) of weights
-    # that add up to 1. ``work`` holds ``terms`` (as z), ``row`` and ``other`` (n, 1).
-
-    def softmax_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """−log softmax(z)_y for integers y (n,); dz = (softmax(z) − onehot(y)) · share.
-
-        ``work`` also holds ``classes`` (0 … m−1) and ``hot`` (bool).
-        """
-        xp, row, other = self.xp, work.row, work.other
-        xp.equal(y[..., None], work.classes, out=work.hot)
-        self.max_features(z, row)
-        xp.subtract(z, row, out=dz)
-        xp.multiply(dz, work.hot, out=work.terms)
-        self.sum_features(work.terms, other)
-        xp.exp(dz, out=dz)
-        self.sum_features(dz, row)
-        xp.divide(dz, row, out=dz)
-        xp.subtract(dz, work.hot, out=dz)
-        xp.multiply(dz, example_weight, out=dz)
-        xp.log(row, out=row)
-        xp.subtract(row, other, out=row)
-        self._add_up(row, example_weight, loss)
-
-    def sigmoid_cross_entropy(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """Σ [max(z, 0) − zy + log(1 + exp(−|z|))]; dz = (σ(z) − y) · share.
-
-        It is the log-loss −y log a − (1−y) log(1−a) with a = σ(z), written so that no finite z
-        makes it infinite.
-        """
-        xp, row, other, terms = self.xp, work.row, work.other, work.terms
-        xp.multiply(z, y, out=dz)
-        xp.maximum(z, 0.0, out=terms)
-        xp.subtract(terms, dz, out=terms)
-        self.sum_features(terms, row)
-        xp.abs(z, out=terms)
-        xp.negative(terms, out=terms)
-        xp.exp(terms, out=terms)
-        xp.log1p(terms, out=terms)
-        self.sum_features(terms, other)
-        xp.add(row, other, out=row)
-        self._add_up(row, example_weight, loss)
-        self.activation(SIGMOID, z, dz)
-        xp.subtract(dz, y, out=dz)
-        xp.multiply(dz, example_weight, out=dz)
-
-    def squared_error(
-        self,
-        z: Array,
-        y: Array,
-        example_weight: Any,
-        scale: float,
-        work: SimpleNamespace,
-        dz: Array,
-        loss: Array,
-    ) -> None:
-        """Scale · Σ (z − y)²; dz = 2 · scale · (z − y) · share."""
-        xp = self.xp
-        xp.subtract(z, y, out=dz)
-        xp.multiply(dz, dz, out=work.terms)
-        self.sum_features(work.terms, work.row)
-        xp.multiply(work.row, scale, out=work.row)
-        self._add_up(work.row, example_weight, loss)
-        xp.multiply(dz, example_weight, out=dz)
-        xp.multiply(dz, 2.0 * scale, out=dz)
-
-    def poisson(
-        self, z: Array, y: Array, example_weight: Any, work: SimpleNamespace, dz: Array, loss: Array
-    ) -> None:
-        """Σ [exp(z) − yz + y log y − y], half the Poisson deviance; dz = (exp(z) − y) · share."""
-        xp, row, terms = self.xp, work.row, work.terms
-        xp.maximum(y, float(np.finfo(z.dtype).tiny), out=terms)
-        xp.log(terms, out=terms)
-        xp.subtract(terms, z, out=terms)
-        xp.multiply(terms, y, out=terms)
-        xp.exp(z, out=dz)
-        xp.subtract(dz, y, out=dz)
-        xp.add(terms, dz, out=terms)
-        self.sum_features(terms, row)
-        self._add_up(row, example_weight, loss)
-        xp.multiply(dz, example_weight, out=dz)
-
-    def _add_up(self, row: Array, example_weight: Any, loss: Array) -> None:
-        """Loss = Σ share · row; the row is used up."""
-        self.xp.multiply(row, example_weight, out=row)
-        self.xp.sum(row, axis=(-2, -1), out=loss)
-
-    def normalize_weights(self, weights: Array, l2: float, work: SimpleNamespace) -> None:
-        """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
-
-        ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
-        """
-        xp = self.xp
-        self.sum_examples(weights, work.total)
-        xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
-        xp.divide(weights, work.safe, out=work.example_weight)
-        xp.sign(work.total, out=work.decay)
-        xp.multiply(work.decay, l2, out=work.decay)
-        xp.divide(work.decay, work.safe, out=work.decay)
-
-    # -- one update over the flat buffers: p parameters, g gradients ----
-
-    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
-        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
-
-        The factor is a number, or an array (1,) on the device.
-        """
-        self.xp.multiply(p, factor, out=scratch)
-        self.xp.add(g, scratch, out=g)
-
-    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
-        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
-
-        ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
-        """
-        xp = self.xp
-        largest, factor = norm[..., :1], norm[..., 1:]
-        xp.abs(g, out=scratch)
-        xp.max(scratch, axis=-1, keepdims=True, out=largest)
-        xp.maximum(largest, float(np.finfo(g.dtype).tiny), out=largest)
-        xp.divide(g, largest, out=scratch)
-        xp.multiply(scratch, scratch, out=scratch)
-        xp.sum(scratch, axis=-1, keepdims=True, out=factor)
-        xp.sqrt(factor, out=factor)
-        xp.divide(limit, factor, out=factor)  # infinite where g = 0
-        xp.divide(factor, largest, out=factor)
-        xp.minimum(factor, 1.0, out=factor)
-        xp.multiply(g, factor, out=g)
-
-    def sgd(self, p: Array, g: Array, rate: Array, scratch: Array) -> None:
-        """p ← p − α g."""
-        self.xp.multiply(g, rate, out=scratch)
-        self.xp.subtract(p, scratch, out=p)
-
-    def sgd_momentum(
-        self,
-        p: Array,
-        g: Array,
-        v: Array,
-        rate: Array,
-        momentum: float,
-        nesterov: bool,
-        scratch: Array,
-    ) -> None:
-        """v ← μ v + g; p ← p − α v, or with Nesterov's look-ahead p ← p − α (g + μ v)."""
-        xp = self.xp
-        xp.multiply(v, momentum, out=v)
-        xp.add(v, g, out=v)
-        if nesterov:
-            xp.multiply(v, momentum, out=scratch)
-            xp.add(scratch, g, out=scratch)
-            xp.multiply(scratch, rate, out=scratch)
-        else:
-            xp.multiply(v, rate, out=scratch)
-        xp.subtract(p, scratch, out=p)
-
-    def momentum(
-        self, p: Array, g: Array, v: Array, rate: Array, beta: float, scratch: Array
-    ) -> None:
-        """v ← β v + (1 − β) g; p ← p − α v."""
-        xp = self.xp
-        xp.multiply(v, beta, out=v)
-        xp.multiply(g, 1.0 - beta, out=scratch)
-        xp.add(v, scratch, out=v)
-        xp.multiply(v, rate, out=scratch)
-        xp.subtract(p, scratch, out=p)
-
-    def rmsprop(
-        self, p: Array, g: Array, s: Array, rate: Array, beta: float, eps: float, scratch: Array
-    ) -> None:
-        """s ← β s + (1 − β) g²; p ← p − α g / (√s + ε)."""
-        xp = self.xp
-        xp.multiply(s, beta, out=s)
-        xp.multiply(g, g, out=scratch)
-        xp.multiply(scratch, 1.0 - beta, out=scratch)
-        xp.add(s, scratch, out=s)
-        xp.sqrt(s, out=scratch)
-        xp.add(scratch, eps, out=scratch)
-        xp.divide(g, scratch, out=scratch)
-        xp.multiply(scratch, rate, out=scratch)
-        xp.subtract(p, scratch, out=p)
-
-    def adam(
-        self,
-        p: Array,
-        g: Array,
-        v: Array,
-        s: Array,
-        rate: Array,
-        correction: Array,
-        beta_1: float,
-        beta_2: float,
-        eps: float,
-        scratch: Array,
-    ) -> None:
-        """v ← β₁ v + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; p ← p − α/(1−β₁ᵗ) · v / (√s·c + ε).
-
-        ``rate`` is α/(1 − β₁ᵗ) and ``correction`` c = 1/√(1 − β₂ᵗ): both change from step to step,
-        so they come in device memory.
-        """
-        xp = self.xp
-        xp.multiply(v, beta_1, out=v)
-        xp.multiply(g, 1.0 - beta_1, out=scratch)
-        xp.add(v, scratch, out=v)
-        xp.multiply(s, beta_2, out=s)
-        xp.multiply(g, g, out=scratch)
-        xp.multiply(scratch, 1.0 - beta_2, out=scratch)
-        xp.add(s, scratch, out=s)
-        xp.sqrt(s, out=scratch)
-        xp.multiply(scratch, correction, out=scratch)
-        xp.add(scratch, eps, out=scratch)
-        xp.divide(v, scratch, out=scratch)
-        xp.multiply(scratch, rate, out=scratch)
-        xp.subtract(p, scratch, out=p)
-
-    # -- bookkeeping of a run ----
-
-    def observe(self, loss: Array, n: int, work: SimpleNamespace) -> None:
-        """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
-
-        ``work`` holds, in float64, ``total`` (Σ n · loss) and ``steps`` (how many steps left it
-        finite), and ``finite`` (bool): a sum that is NaN or infinite stays so for the epoch.
-        """
-        xp = self.xp
-        xp.multiply(loss, float(n), out=work.term, dtype=np.float64)
-        xp.add(work.total, work.term, out=work.total)
-        xp.isfinite(work.total, out=work.finite)
-        xp.add(work.steps, work.finite, out=work.steps)

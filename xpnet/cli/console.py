@@ -14,8 +14,9 @@ from rich.table import Table
 
 from ..analysis.profile_result import Profile, Series
 from ..data.batches import Batches
+from ..train.callback import Callback
 from ..train.history import History
-from ..train.trainer import Callback, Trainer
+from ..train.trainer import Trainer
 
 #: Seconds between two looks of the progress bar: it must not slow small steps down.
 GLANCE = 0.1

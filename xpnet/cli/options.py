@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..nn.activations import ACTIVATIONS
 from ..tabular.model import Model
 
 
@@ -124,6 +125,7 @@ Drop = Annotated[str, typer.Option(metavar="COLUMNS", help="Columns to leave out
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
 ]
+ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; with options as leaky_relu:negative_slope=0.2."
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
 
 

@@ -15,7 +15,7 @@ from ..analysis.profiling import profile as measure_profile
 from ..backends.select import every, why_no_cuda
 from ..files import atomic
 from . import console, options, profile_subject, system
-from .options import Drop, Target
+from .options import ACTIVATION_HELP, Drop, Target
 
 
 def profile(
@@ -30,9 +30,7 @@ def profile(
         str | None,
         typer.Option(metavar="WIDTHS", help="Instead of MODEL: features, units, outputs."),
     ] = None,
-    activation: Annotated[
-        str | None, typer.Option(help="relu, leaky_relu, tanh, sigmoid or softmax.")
-    ] = None,
+    activation: Annotated[str | None, typer.Option(help=ACTIVATION_HELP)] = None,
     batch_norm: Annotated[
         bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
     ] = False,

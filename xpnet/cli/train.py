@@ -14,12 +14,14 @@ from rich.console import Console
 
 from ..analysis.sweeps import L2Choice, Watch, check_l2_values
 from ..backends.select import explain
+from ..nn.loss import Loss
+from ..optim.optimizers import Optimizer
 from ..tabular.experiment import Experiment
-from ..tabular.settings import Settings
+from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
-from .options import DATA_HELP, Device, Drop, Json, Target
+from .options import ACTIVATION_HELP, DATA_HELP, Device, Drop, Json, Target
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .resume import Run, going_on, schedule_ends_with_the_run
 
@@ -37,9 +39,7 @@ def train(
     hidden: Annotated[
         str, typer.Option(help="Units of each hidden layer; none for no hidden layer.")
     ] = ",".join(map(str, _defaults.hidden)),
-    activation: Annotated[
-        str, typer.Option(help="relu, leaky_relu, tanh, sigmoid or softmax.")
-    ] = _defaults.activation,
+    activation: Annotated[str, typer.Option(help=ACTIVATION_HELP)] = _defaults.activation,
     batch_norm: Annotated[
         bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
     ] = False,
@@ -81,27 +81,37 @@ def train(
         typer.Option(help="Stop after so many epochs without a better development loss."),
     ] = None,
     optimizer: Annotated[
-        str, typer.Option(help="adam, sgd, momentum or rmsprop.")
+        str,
+        typer.Option(
+            help=f"{', '.join(Optimizer.registry.own)}; with options as rmsprop:beta=0.8."
+        ),
     ] = _defaults.optimizer,
+    loss: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(Loss.registry.own)}; if not given what fits the task."),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="If not given, the optimiser's own default.")
     ] = None,
     schedule: Annotated[
         str,
         typer.Option(
-            help="constant, inverse-time, exponential, inverse-square-root, cosine, or piecewise, "
-            "with options as exponential:decay=0.9 or piecewise:10=0.01,20=0.001."
+            help=f"{', '.join(SCHEDULES)}; with options as exponential:decay=0.9 or "
+            "piecewise:10=0.01,20=0.001."
         ),
     ] = _defaults.schedule,
     batch_size: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Examples in a mini-batch; if not given 64. auto: measured."
+            metavar="N",
+            help=f"Examples in a mini-batch; if not given {BATCH_SIZE}. auto: measured.",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Times through the data; if not given 30, and more on small sets."),
+        typer.Option(
+            help=f"Times through the data; if not given {EPOCHS}, and more on small sets."
+        ),
     ] = None,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
@@ -179,6 +189,7 @@ def train(
             l2=lambdas[0],
             clip_norm=clip_norm,
             optimizer=optimizer,
+            loss=loss,
             learning_rate=learning_rate,
             schedule=schedule,
             batch_size=options.batch_size(batch_size),
@@ -194,7 +205,7 @@ def train(
     run.require_unused()
     dataset = run.read()
     files = files_of(run, dataset, learning_curve)
-    experiment = Experiment(dataset, run.settings, run.device)
+    experiment = Experiment.prepare(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
     _introduce(out, experiment, run)

@@ -12,10 +12,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from ..data.arrays import is_frame
 from ..files import atomic
 from ..tabular import readers
 from ..tabular.experiment import PARTS, part_dataset
-from ..tabular.features import is_frame
 from ..tabular.model import Model, load_model
 from . import console, options
 from .options import Data, Device, Drop, Json, ModelFile, Target

@@ -1,5 +1,6 @@
 """Arrays in, batches out.
 
+- `labels`: rules for labels
 - `arrays`: what users give, checked
 - `batches`: mini-batches of a data set, and its partition
 - `streaming`: data that stay on the host or in a file

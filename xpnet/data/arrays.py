@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import NUMPY, Backend, backend_of, from_dlpack, move
+from ..backends.arrays import NUMPY, backend_of, from_dlpack, move
+from ..backends.protocol import Backend
+from .labels import is_numeric, these_values
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -31,9 +33,9 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
     """
     admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
     if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
-        return X
+        return cast(Array, X)
     X = as_array(X, name)
-    if X.dtype.kind not in "fiub":
+    if not is_numeric(X):
         hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
         raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers{hint}")
     if X.ndim != 2 or X.shape[1] != n_features:
@@ -51,16 +53,17 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         if largest > np.finfo(dtype).max:
             what = f"values that are too large for {np.dtype(dtype)}"
             raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
-        return streamed
+        return cast(Array, streamed)  # it is used alike
     size = X.shape[0] * n_features * np.dtype(dtype).itemsize
     large = isinstance(X, np.ndarray) and not backend.fits(size)
     stays = is_in_file(X) or large
     with np.errstate(over="ignore"):  # what is too large for the dtype is refused here
-        array = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
+        array: Any = Streamed(X, backend, dtype) if stays else move(X, backend, dtype)
         if X.dtype.kind == "f" or not is_in_file(X):  # a file of whole numbers need not be read
-            checked, where = (Streamed(X, NUMPY, dtype), NUMPY) if stays else (array, backend)
+            checked: Any = Streamed(X, NUMPY, dtype) if stays else array
+            where = NUMPY if stays else backend
             check_finite(checked, where, name, X)
-    return array
+    return cast(Array, array)
 
 
 def as_array(X: Any, name: str) -> Any:
@@ -88,7 +91,7 @@ def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
         )
     if is_frame(X) and hasattr(X, "iloc"):
         array = np.asarray(X)  # of numbers of one kind, without a copy
-        if array.dtype.kind in "fiub":
+        if is_numeric(array):
             return array
         return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
     if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
@@ -123,7 +126,7 @@ def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarra
     bad = [
         f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
         for i, array in enumerate(arrays)
-        if array.dtype.kind not in "fiub"
+        if not is_numeric(array)
     ]
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -192,9 +195,7 @@ def describe_columns(
     shown = ", ".join(f"{names[c] if names else c} ({counts[c]})" for c in columns[:5])
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     noun = "column" if len(columns) == 1 else "columns"
-    total = int(counts.sum())
-    values = "1 value that is" if total == 1 else f"{total} values that are"
-    return f"{values} {what}, in {noun} {shown}{more}"
+    return f"{these_values(int(counts.sum()), what)}, in {noun} {shown}{more}"
 
 
 def check_lengths(X: Array, y: Array, name: str = "") -> None:

@@ -17,7 +17,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .._typing import Array, Namespace
-from ..backends.select import Backend, backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select
 from ..checks import check_count, check_fields, check_not_negative, check_positive
 from ..randomness import GAMMA, Purpose, augmentation_keys, mix64, word
 
@@ -45,7 +47,7 @@ class Draws:
     def bits(self, *shape: int) -> Array:
         """Return 64 random bits for each element."""
         self._streams += 1
-        counters = self._xp.arange(math.prod(shape), dtype=np.uint64)
+        counters: Array = self._xp.arange(math.prod(shape), dtype=np.uint64)
         counters *= np.uint64(GAMMA)
         counters += np.uint64(_salt(self._streams))
         counters += self._key
@@ -66,7 +68,8 @@ class Draws:
         return radius * xp.cos(2.0 * math.pi * self._unit(bits << np.uint64(24)))
 
     def _unit(self, bits: Array) -> Array:
-        return (bits >> np.uint64(40)).astype(self._dtype) * self._dtype(2.0**-24)
+        unit: Array = (bits >> np.uint64(40)).astype(self._dtype) * self._dtype(2.0**-24)
+        return unit
 
 
 @lru_cache

@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend, backend_of, select
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
-from .arrays import as_host_array, check_lengths
+from .arrays import as_host_array, check_lengths, is_frame
 from .augmentation import Augmentation
+from .labels import is_numeric, is_whole
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
 
@@ -111,14 +114,16 @@ def partition(
     labels = np.asarray(backend_of(y, cpu).to_host(y)) if check_flag(stratify, "stratify") else None
     if labels is not None and labels.size != len(labels):
         raise ValueError(f"y has shape {labels.shape}: to stratify give one label for each example")
-    if labels is not None and labels.dtype.kind == "f" and (labels % 1 != 0).any():
+    if labels is not None and is_numeric(labels) and not is_whole(labels):
         raise ValueError("y holds fractions: to stratify give labels of classes, or stratify=False")
     parts = partition_indices(len(X), ratios, labels, random_state)
     return [(take_rows(X, part), take_rows(y, part)) for part in parts]
 
 
-def take_rows(array: Array, indices: np.ndarray[Any, Any]) -> Array:
-    """Return the rows with given indices: a copy where the array lives, or `Rows` of a file."""
+def take_rows(array: Any, indices: np.ndarray[Any, Any]) -> Any:
+    """Return the rows with given indices: a copy where they live, or `Rows` of a file."""
+    if is_frame(array):
+        return array.iloc[indices]
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)
     if isinstance(array, Streamed):
@@ -247,7 +252,7 @@ class Batches:
             message = (
                 f"batch_size is {batch_size} and there are {n} examples: training on one batch"
             )
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warnings.warn(message, UserWarning, stacklevel=6)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self._augmentation = n, augmentation
         self.batch_size = batch_size
@@ -297,7 +302,7 @@ class Batches:
 
     def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
         """Bring rows that are on the host to the device."""
-        return self._stage.send(len(indices), partial(self.X.write, indices))
+        return self._stage.send(len(indices), partial(cast(Streamed, self.X).write, indices))
 
     def gather(
         self, start: Array, size: int, key: Array | None, rows: Array | None
@@ -327,5 +332,5 @@ class Batches:
             pairs.append((self.weights, weights))
         self.backend.kernels.gather(self._order, start, self._work, pairs)
         if self._augmentation is not None:
-            rows = self._augmentation.change(rows, key, self.backend)
+            rows = self._augmentation.change(rows, cast(Array, key), self.backend)
         return rows, labels, weights

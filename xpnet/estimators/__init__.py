@@ -1,8 +1,9 @@
 """scikit-learn's interface.
 
-- `classifier`: `MLPClassifier` and `MLPRegressor`
-- `base`: what both have in common
-- `inputs`, `weights`: what they are given, and the weights in scikit-learn's form
-- `convergence`: when a fit ends, and L-BFGS
-- `files`: saved and loaded
+- `classifier`, `regressor`: `MLPClassifier` and `MLPRegressor`
+- `base`: the methods that both have
+- `parameters`: what the parameters stand for
+- `inputs`, `labels`: what is given, checked; classes and values
+- `fitting`, `convergence`, `lbfgs`: the fit, when it ends, and L-BFGS
+- `weights`, `files`: the weights in scikit-learn's form; saved and loaded
 """

@@ -1,27 +1,19 @@
-"""How an estimator's fit goes: when it has converged, and L-BFGS."""
+"""When an estimator's fit has converged, as scikit-learn counts."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from .._typing import Array
-from ..data.streaming import Streamed
 from ..nn.network import Network
-from ..train.trainer import Callback, Trainer
+from ..nn.snapshots import restore, snapshot, weights_of
+from ..train.callback import Callback
+from ..train.trainer import Trainer
+from .parameters import Estimator
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.
 SLOWEST = 1e-6
-
-#: What `fit_lbfgs` says after Ctrl-C.
-INTERRUPTED = "interrupted"
-
-#: Rows of a sparse matrix that L-BFGS makes dense at once.
-CHUNK = 1000
 
 
 class Convergence(Callback):
@@ -46,7 +38,7 @@ class Convergence(Callback):
     """
 
     def __init__(
-        self, estimator: Any, score: Any, by_score: bool, penalty: Any, n_examples: int
+        self, estimator: Estimator, score: Any, by_score: bool, penalty: Any, n_examples: int
     ) -> None:
         self._e, self._score, self._by_score, self._penalty = estimator, score, by_score, penalty
         self._n = n_examples
@@ -114,12 +106,11 @@ class Convergence(Callback):
         trainer.stop(reason)
 
     def _keep(self, network: Network) -> None:
-        self._best = [array.copy() for array in (network.parameters, network.statistics)]
+        self._best = snapshot(weights_of(network))
 
     def restore_best(self, network: Network) -> None:
         """Bring the weights with the best score back, if the fit has begun."""
-        for array, best in zip((network.parameters, network.statistics), self._best, strict=False):
-            array[...] = best
+        restore(weights_of(network), self._best)
 
 
 def _change_rate(trainer: Trainer, rate: float) -> None:
@@ -130,81 +121,6 @@ def _change_rate(trainer: Trainer, rate: float) -> None:
     for velocity in trainer.moments:
         velocity *= trainer.learning_rate / rate
     trainer.learning_rate = rate
-
-
-def fit_lbfgs(
-    network: Network,
-    x: Array,
-    labels: Array,
-    weights: Array | None,
-    *,
-    l2: float,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    verbose: bool = False,
-    begin: Callable[[], None] = lambda: None,
-) -> tuple[int, float, bool, str]:
-    """Minimise the cost of all examples by L-BFGS-B; SciPy, on the host, leads.
-
-    ``begin`` is called first, and may raise KeyboardInterrupt as the iterations may.
-
-    Returns
-    -------
-    n_iter, loss, converged, message
-        As SciPy told; after Ctrl-C those of the last whole iteration, with INTERRUPTED.
-    """
-    from scipy.optimize import OptimizeResult, minimize
-
-    backend, n = network.backend, x.shape[0]
-    host = np.full((n, 1), 1.0) if weights is None else backend.to_host(weights).astype(float)
-    total = float(host.sum())
-    share = backend.asarray(host / total, network.dtype)
-    decayed = slice(0, network.n_weights)
-    gradient = np.zeros(network.n_parameters)
-
-    def cost(p: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        network.parameters[...] = backend.asarray(p, network.dtype)
-        gradient[...] = 0.0
-        value = l2 / 2 / total * float(p[decayed] @ p[decayed])
-        for part in _stretches(x):
-            value += float(network.loss_and_gradient(x[part], labels[part], share[part]))
-            gradient[...] += backend.to_host(network.gradients)
-        gradient[decayed] += l2 / total * p[decayed]
-        return value, gradient
-
-    with backend.active():
-        start = backend.to_host(network.parameters).astype(float)
-        options = {"maxiter": max_iter, "maxfun": max_fun, "gtol": tol}
-        found = OptimizeResult(x=start.copy(), fun=math.nan, nit=0, status=1, message=INTERRUPTED)
-
-        def note(intermediate_result: Any) -> None:
-            found.x, found.fun = intermediate_result.x.copy(), intermediate_result.fun
-            found.nit += 1
-
-        with contextlib.suppress(KeyboardInterrupt):
-            begin()
-            found = minimize(
-                cost, start, method="L-BFGS-B", jac=True, options=options, callback=note
-            )
-        network.parameters[...] = backend.asarray(found.x, network.dtype)
-    if verbose:
-        print(f"L-BFGS: {found.nit} iterations, loss = {found.fun:.8f}, {found.message}")
-    return int(found.nit), float(found.fun), found.status == 0, str(found.message)
-
-
-def _stretches(x: Array) -> Iterator[slice]:
-    """Yield all examples at once, or, of a sparse matrix, one stretch after another."""
-    n = x.shape[0]
-    step = CHUNK if isinstance(x, Streamed) else n
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
-
-
-def is_finite(network: Network) -> bool:
-    """Return whether all parameters are finite."""
-    with network.backend.active():
-        return bool(network.backend.xp.isfinite(network.parameters).all())
 
 
 def penalty(network: Network, l2: float, n: float) -> float:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from dataclasses import fields
-from typing import Any, Self
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from ..files import safetensors_files
+from ..files import json_tree, safetensors_files
 from ..files.safetensors_files import ModelFileError
-from ..nn.network import Network, from_description
-from ..optim import schedules
+from ..nn.layer import Layer
+from ..nn.loss import Loss
+from ..nn.network import from_description
+from ..nn.snapshots import restore
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule
+from ..registry import Registered, Registry, UnknownNameError, check_options, make
 from ..train.trainer import Trainer
+from .parameters import Estimator, settings_of
+
+T = TypeVar("T")
 
 #: Fitted attributes that a file holds beside the network, and what they may be.
 _FITTED: dict[str, Any] = {
@@ -37,54 +42,53 @@ _MISMADE = (
 )
 
 
-#: The library's own schedules, by name.
-_SCHEDULES = {kind.__name__: kind for kind in schedules.OwnSchedule.__subclasses__()}
+#: What the moments of a pickled trainer come with.
+COUNTERS = ("steps", "epochs", "optimizer")
 
 
-def _pack(value: Any) -> Any:
-    """Return a parameter or attribute as JSON-ready data from which `_unpack` makes it again.
-
-    Raises
-    ------
-    TypeError
-        If it is of a kind that is not known here.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
+def _encoded(value: Any, name: str) -> Any:
+    """Return what stands in JSON for a parameter or attribute that is no plain value."""
     if isinstance(value, np.ndarray):
-        return {"array": _pack(value.tolist()), "dtype": value.dtype.str}
-    if isinstance(value, list):
-        return [_pack(item) for item in value]
+        return {"array": json_tree.encode(value.tolist(), _encoded, name), "dtype": value.dtype.str}
     if isinstance(value, tuple):
-        return {"tuple": [_pack(item) for item in value]}
+        return {"tuple": [json_tree.encode(item, _encoded, name) for item in value]}
     if isinstance(value, dict):
-        return {"pairs": [[_pack(k), _pack(v)] for k, v in value.items()]}
-    if isinstance(value, schedules.OwnSchedule):
-        parts = {f.name: _pack(getattr(value, f.name)) for f in fields(value)}
-        return {"schedule": type(value).__name__, "values": parts}
-    if isinstance(value, float) and not math.isfinite(value):  # JSON has no such numbers
-        return {"float": str(value)}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{value!r} can't be written")
+        pairs = [[json_tree.encode(x, _encoded, name) for x in item] for item in value.items()]
+        return {"pairs": pairs}
+    if isinstance(value, Registered):
+        kind, told = type(value), settings_of(value)[1]
+        rate = {"learning_rate": told.pop("learning_rate")} if isinstance(value, Optimizer) else {}
+        values = check_options(kind, told) | rate
+        registry = kind.registry
+        return {
+            registry.kind: registry.name_of(kind),
+            "values": {k: json_tree.encode(v, _encoded, f"{name}.{k}") for k, v in values.items()},
+        }
+    return None
 
 
-def _unpack(value: Any) -> Any:
-    """Return what `_pack` was given."""
-    if isinstance(value, list):
-        return [_unpack(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "array" in value:
-        return np.array(_unpack(value["array"]), dtype=_plain_dtype(value["dtype"]))
-    if "tuple" in value:
-        return tuple(_unpack(item) for item in value["tuple"])
-    if "pairs" in value:
-        return {_unpack(k): _unpack(v) for k, v in value["pairs"]}
-    if "schedule" in value:
-        parts = {name: _unpack(part) for name, part in value["values"].items()}
-        return _SCHEDULES[value["schedule"]](**parts)
-    return float(value["float"])
+def _made(registry: Registry[Any], told: dict[str, Any]) -> Any:
+    """Return an object of a registered class, as a file tells of it."""
+    kind, values = registry[told[registry.kind]], dict(told["values"])
+    if registry is not Optimizer.registry:
+        return make(kind, values)
+    rate = values.pop("learning_rate")
+    if not isinstance(rate, float | Schedule):
+        raise TypeError(f"learning_rate is {rate!r:.100}")
+    return kind(rate, **check_options(kind, values))
+
+
+#: What makes a value again of what stands for it.
+_DECODED: dict[str, Any] = {
+    "array": lambda told: np.array(told["array"], dtype=_plain_dtype(told["dtype"])),
+    "tuple": lambda told: tuple(told["tuple"]),
+    "pairs": lambda told: dict(told["pairs"]),
+    "float": lambda told: float(told["float"]),  # as files of 0.1.0 have it
+    **{
+        base.registry.kind: partial(_made, base.registry)
+        for base in (Schedule, Optimizer, Layer, Loss)
+    },
+}
 
 
 def _plain_dtype(text: Any) -> np.dtype[Any]:
@@ -96,126 +100,84 @@ def _plain_dtype(text: Any) -> np.dtype[Any]:
     return np.dtype(str) if dtype.kind == "U" else dtype
 
 
-class Kept(BaseEstimator):
-    """Pickling, `save` and `load` of an estimator."""
+def without_trainer(state: dict[str, Any]) -> dict[str, Any]:
+    """Return an estimator's state for a pickle: of its trainer moments and counters alone."""
+    state = dict(state)
+    trainer = state.pop("_optimizer", None)
+    if trainer is not None:
+        moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
+        state["_kept"] = {name: getattr(trainer, name) for name in COUNTERS} | {"moments": moments}
+    return state
 
-    network_: Network
-    n_features_in_: int
-    _optimizer: Trainer | None
 
-    def _loss_name(self) -> tuple[str, int, str]:
-        """Return the loss, the number of outputs, and what scikit-learn calls their activation."""
-        raise NotImplementedError
+def take_moments(estimator: Estimator, trainer: Trainer, wanted: bool) -> None:
+    """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
+    kept = estimator.__dict__.pop("_kept", None)
+    if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
+        with trainer.backend.active():
+            restore(trainer.moments, [trainer.backend.asarray(m) for m in kept["moments"]])
+        for name in COUNTERS:
+            setattr(trainer, name, kept[name])
 
-    # -- pickling: NumPy alone ----
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        trainer = state.pop("_optimizer", None)
-        if trainer is not None:
-            moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
-            names = ("steps", "epochs", "optimizer")
-            state["_kept"] = {name: getattr(trainer, name) for name in names} | {"moments": moments}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "network_" in state:
-            self._optimizer = None
-
-    def _resume(self, trainer: Trainer, wanted: bool) -> None:
-        """Give a new trainer the moments that were pickled with the estimator, if it goes on."""
-        kept = self.__dict__.pop("_kept", None)
-        if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
-            with trainer.backend.active():
-                for array, value in zip(trainer.moments, kept["moments"], strict=True):
-                    array[...] = trainer.backend.asarray(value)
-            for name in ("steps", "epochs", "optimizer"):
-                setattr(trainer, name, kept[name])
-
-    # -- files, for callers that must not unpickle ----
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a safetensors file, which `load` reads.
-
-        The arrays have PyTorch's names; parameters and classes stand in the metadata as JSON.
-        `xpnet.load` reads the network alone.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If it is not fitted.
-
-        Warns
-        -----
-        UserWarning
-            If a parameter can't be written, such as a callback: `load` gives its default.
-        """
-        check_is_fitted(self, "network_")
-        params = {}
-        for name, value in self.get_params(deep=False).items():
-            try:
-                params[name] = _pack(value)
-            except TypeError:
-                message = f"{name} is {value!r}, which can't be written: it is left out"
-                warnings.warn(message, UserWarning, stacklevel=2)
-        fitted = {name: _pack(self.__dict__[name]) for name in _FITTED if name in self.__dict__}
-        arrays = self.network_.state()
-        safetensors_files.require_finite(arrays, str(path))
-        description = {
-            "network": self.network_.config(),
-            "estimator": {"class": type(self).__name__, "params": params, "fitted": fitted},
-        }
-        safetensors_files.write(path, arrays, description)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Read a fitted estimator from a file that `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        device : {"auto", "cpu", "cuda", "cuda:N"}
-            Where its network is to live.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ModelFileError
-            If it is not a whole file of an estimator of this class.
-        """
-        arrays, description = safetensors_files.read(path)
-        told = description.get("estimator")
-        if not isinstance(told, dict) or told.get("class") != cls.__name__:
-            kind = told.get("class") if isinstance(told, dict) else "no estimator"
-            raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
-        network = from_description(arrays, description, device, str(path))
+def save(estimator: Estimator, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a file; parameters that can't be written are left out."""
+    params = {}
+    for name, value in estimator.get_params(deep=False).items():
         try:
-            estimator = cls(**{name: _unpack(value) for name, value in told["params"].items()})
-            fitted = {name: _unpack(value) for name, value in told["fitted"].items()}
-            if unknown := fitted.keys() - _FITTED:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            for name, value in fitted.items():
-                if not isinstance(value, _FITTED[name]) or np.ndim(value) > 1:
-                    raise TypeError(f"{name} is {value!r}")
-            estimator.__dict__.update(fitted, network_=network, _optimizer=None)
-            estimator._check_whole()
-        except _MISMADE as error:
-            raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
-        return estimator
+            params[name] = json_tree.encode(value, _encoded)
+        except TypeError:
+            message = f"{name} is {value!r}, which can't be written: it is left out"
+            warnings.warn(message, UserWarning, stacklevel=3)
+    there = estimator.__dict__
+    fitted = {n: json_tree.encode(there[n], _encoded) for n in _FITTED if n in there}
+    arrays = estimator.network_.state()
+    safetensors_files.require_finite(arrays, str(path))
+    description = {
+        "network": estimator.network_.config(),
+        "estimator": {"class": type(estimator).__name__, "params": params, "fitted": fitted},
+    }
+    safetensors_files.write(path, arrays, description)
 
-    def _check_whole(self) -> None:
-        """Raise if what a file gave does not fit the network in it."""
-        if self.n_features_in_ != self.network_.n_features:
-            raise ValueError(
-                f"n_features_in_ is {self.n_features_in_!r}, its network takes "
-                f"{self.network_.n_features}"
-            )
-        loss, n_outputs, _ = self._loss_name()
-        if (loss, n_outputs) != (self.network_.loss.name, self.network_.n_outputs):
-            raise ValueError(
-                f"it is for {n_outputs} outputs and the {loss} loss, its network for "
-                f"{self.network_.n_outputs} and the {self.network_.loss.name} loss"
-            )
+
+def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
+    """Read a fitted estimator of a class from a file."""
+    arrays, description = safetensors_files.read(path)
+    told = description.get("estimator")
+    if not isinstance(told, dict) or told.get("class") != cls.__name__:
+        kind = told.get("class") if isinstance(told, dict) else "no estimator"
+        raise ModelFileError(f"{path}: holds {kind}, not {cls.__name__}")
+    network = from_description(arrays, description, device, str(path))
+    try:
+        params, fitted = (
+            {name: json_tree.decode(value, _DECODED) for name, value in told[part].items()}
+            for part in ("params", "fitted")
+        )
+        estimator = cls(**params)
+        if unknown := fitted.keys() - _FITTED:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        for name, value in fitted.items():
+            if not isinstance(value, _FITTED[name]) or np.ndim(value) > 1:
+                raise TypeError(f"{name} is {value!r}")
+        estimator.__dict__.update(fitted, network_=network, _optimizer=None)
+        _require_whole(estimator)
+    except UnknownNameError as error:
+        raise ModelFileError(f"{path}: {error}, then load again") from error
+    except _MISMADE as error:
+        raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
+    return estimator
+
+
+def _require_whole(estimator: Estimator) -> None:
+    """Raise if what a file gave does not fit the network in it."""
+    network, output = estimator.network_, estimator._output()
+    if estimator.n_features_in_ != network.n_features:
+        raise ValueError(
+            f"n_features_in_ is {estimator.n_features_in_!r}, its network takes "
+            f"{network.n_features}"
+        )
+    if (output.loss.name, output.n_outputs) != (network.loss.name, network.n_outputs):
+        raise ValueError(
+            f"it is for {output.n_outputs} outputs and the {output.loss.name} loss, its network "
+            f"for {network.n_outputs} and the {network.loss.name} loss"
+        )

@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._typing import Array
-from ..nn.layers import Linear
+from ..nn.linear import Linear
 from ..nn.network import Network
+from .parameters import Estimator
 
 
-class Weights:
-    """`coefs_` and `intercepts_` of an estimator with a network."""
+def linear_layers(network: Network) -> list[Linear]:
+    """Return the layers that have weights."""
+    return [layer for layer in network.layers if isinstance(layer, Linear)]
 
-    network_: Network
 
-    @property
-    def coefs_(self) -> list[np.ndarray[Any, Any]]:
-        """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
-        weights = [self._host(w).T for w in self._weights_and_biases()[0]]
-        return ReadOnlyWeights(weights, self, "coefs_")
+def _arrays(estimator: Estimator, name: str) -> list[Array]:
+    """Return the network's own weights (inputs, outputs), or its biases: under batch norm its β."""
+    check_is_fitted(estimator, "network_")
+    network = estimator.network_
+    linear = linear_layers(network)
+    if name == "coefs_":
+        return [layer.parameters["weight"].T for layer in linear]
+    bearers = [layer if layer.bias else network.layers[layer.index + 1] for layer in linear]
+    return [layer.parameters["bias"] for layer in bearers]
 
-    @coefs_.setter
-    def coefs_(self, values: Any) -> None:
-        self._set(self._weights_and_biases()[0], [np.asarray(v).T for v in values], "coefs_")
 
-    @property
-    def intercepts_(self) -> list[np.ndarray[Any, Any]]:
-        """Biases of each layer, under batch norm its β: read-only copies; assign one or all."""
-        biases = [self._host(b) for b in self._weights_and_biases()[1]]
-        return ReadOnlyWeights(biases, self, "intercepts_")
-
-    @intercepts_.setter
-    def intercepts_(self, values: Any) -> None:
-        self._set(self._weights_and_biases()[1], [np.asarray(v) for v in values], "intercepts_")
-
-    def _weights_and_biases(self) -> tuple[list[Array], list[Array]]:
-        check_is_fitted(self, "network_")
-        layers = self.network_.layers
-        linear = [layer for layer in layers if isinstance(layer, Linear)]
-        bearers = [layer if layer.bias else layers[layer.index + 1] for layer in linear]
-        weights = [layer.parameters["weight"] for layer in linear]
-        return weights, [layer.parameters["bias"] for layer in bearers]
-
-    def _set(self, arrays: list[Array], values: list[Any], name: str) -> None:
-        shapes = [tuple(array.shape) for array in arrays]
-        if [value.shape for value in values] != shapes:
-            raise ValueError(f"{name} must have the shapes of those there are")
-        backend = self.network_.backend
-        with backend.active():
-            for array, value in zip(arrays, values, strict=True):
-                array[...] = backend.asarray(value, array.dtype)
-
-    def _host(self, x: Array) -> np.ndarray[Any, Any]:
-        return self.network_.backend.to_host(x)
+def assign(estimator: Estimator, name: str, values: Sequence[Any]) -> None:
+    """Set the arrays of one of the two names, or raise a ValueError for other shapes."""
+    arrays, given = _arrays(estimator, name), [np.asarray(value) for value in values]
+    if [value.shape for value in given] != [tuple(array.shape) for array in arrays]:
+        raise ValueError(f"{name} must have the shapes of those there are")
+    backend = estimator.network_.backend
+    with backend.active():
+        for array, value in zip(arrays, given, strict=True):
+            array[...] = backend.asarray(value, array.dtype)
 
 
 class ReadOnlyWeights(list[np.ndarray[Any, Any]]):
@@ -64,8 +47,10 @@ class ReadOnlyWeights(list[np.ndarray[Any, Any]]):
     A new array put in the place of one goes into the estimator.
     """
 
-    def __init__(self, arrays: list[np.ndarray[Any, Any]], estimator: Weights, name: str) -> None:
-        copies = [np.array(array) for array in arrays]
+    def __init__(self, estimator: Estimator, name: str) -> None:
+        arrays = _arrays(estimator, name)
+        to_host = estimator.network_.backend.to_host
+        copies = [np.array(to_host(array)) for array in arrays]
         for copy in copies:
             copy.flags.writeable = False
         super().__init__(copies)

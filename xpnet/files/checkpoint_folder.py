@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
-from . import atomic, safetensors_files
+from ..backends.protocol import Backend
+from . import atomic, json_tree, safetensors_files
 from .safetensors_files import ModelFileError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -30,8 +30,8 @@ _NAMED = re.compile(r"step-\d{9,}\.safetensors")
 #: The first version of model files in which a checksum is a must: no checkpoint is older.
 WITH_CHECKSUM = 2
 
-#: In the JSON: an array and where it lived, and a number that JSON has no word for.
-ARRAY, FLOAT = "$array", "$float"
+#: The tag of an array, beside which stands whether it lived on the device.
+ARRAY = "$array"
 
 
 def pack(tree: Any, backend: Backend) -> tuple[Arrays, Any]:
@@ -61,44 +61,23 @@ def pack(tree: Any, backend: Backend) -> tuple[Arrays, Any]:
     arrays: Arrays = {}
 
     def part(value: Any, name: str) -> Any:
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return {key: part(inner, f"{name}.{key}".lstrip(".")) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [part(inner, f"{name}.{i}".lstrip(".")) for i, inner in enumerate(value)]
-        if backend.owns(value) or isinstance(value, np.ndarray):
-            owned = backend.owns(value)
-            arrays[name] = np.asarray(backend.to_host(value) if owned else value)
-            return {ARRAY: name, "device": owned}
-        if isinstance(value, float) and not math.isfinite(value):
-            return {FLOAT: str(value)}
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        raise TypeError(
-            f"{name or 'the state'} is {value!r}: a checkpoint takes arrays, numbers, strings, "
-            "booleans, None, lists, and dicts with strings for keys"
-        )
+        owned = backend.owns(value)
+        if not (owned or isinstance(value, np.ndarray)):
+            return None
+        arrays[name] = np.asarray(backend.to_host(value) if owned else value)
+        return {ARRAY: name, "device": owned}
 
-    return arrays, part(tree, "")
+    return arrays, json_tree.encode(tree, part)
 
 
 def unpack(arrays: Arrays, document: Any, backend: Backend) -> Any:
     """Return the tree that `pack` parted, its arrays where they lived, in memory of their own."""
 
-    def join(value: Any) -> Any:
-        if isinstance(value, list):
-            return [join(inner) for inner in value]
-        if not isinstance(value, dict):
-            return value
-        if ARRAY in value:
-            array: Array = np.array(arrays[value[ARRAY]])
-            return backend.asarray(array).reshape(array.shape) if value["device"] else array
-        if FLOAT in value:
-            return float(value[FLOAT])
-        return {key: join(inner) for key, inner in value.items()}
+    def join(told: dict[str, Any]) -> Array:
+        array: Array = np.array(arrays[told[ARRAY]])
+        return backend.asarray(array).reshape(array.shape) if told["device"] else array
 
-    return join(document)
+    return json_tree.decode(document, {ARRAY: join})
 
 
 def fingerprint(array: Any, backend: Backend) -> str:

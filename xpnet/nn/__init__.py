@@ -1,9 +1,12 @@
 """What is computed.
 
-- `layers`, `activations`: the layers of a network
-- `losses`: what it is trained for
+- `layer`: what all layers have in common
+- `linear`, `batch_norm`, `dropout`, `activations`: the layers of a network
+- `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
-- `registry`: networks as descriptions
+- `description`: networks as JSON, as model files hold it
+- `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
+- `passes`, `prediction`: forward and backward, and what users ask of a network
 - `network`: all of it together
 """

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array
 from ..backends.activations import (
     NO_OPTION,
+    NO_WORK,
     ROWS,
     ActivationSpec,
     ActivationWork,
@@ -28,11 +28,11 @@ from ..backends.expressions import Program
 from ..backends.reference import Kernels
 from ..checks import check_fields
 from .initializers import He, Initializer
-from .layers import Allocator, Layer
+from .layer import Allocator, B, Layer, LayerBuffers
 
 
 @dataclass(eq=False)
-class Activation(Layer):
+class Activation(Layer[B]):
     """The base of the activations: ``backward`` computes from the layer's own output."""
 
     keeps_output: ClassVar[bool] = True
@@ -44,16 +44,21 @@ class Activation(Layer):
 
 
 @dataclass
-class ActivationBuffers:
+class ElementwiseBuffers(LayerBuffers):
     """An elementwise activation's buffers: ``kept`` is what its derivative is computed from."""
 
-    y: Array
-    work: ActivationWork
-    kept: Array = None
+    work: ActivationWork = NO_WORK
+
+
+@dataclass
+class SoftmaxBuffers(LayerBuffers):
+    """Softmax's buffers: one number for each example."""
+
+    row: Array = NO_ARRAY
 
 
 @dataclass(eq=False)
-class Elementwise(Activation):
+class Elementwise(Activation[ElementwiseBuffers]):
     """The base of the activations that are rows of the table, of which a class gives the name.
 
     The row's option, if it has one, is a field of the same name.
@@ -61,7 +66,7 @@ class Elementwise(Activation):
 
     row_name: ClassVar[str]
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         """Let the row say whether the output is kept."""
         super().__init_subclass__(**options)
         if "row_name" in vars(cls):
@@ -97,29 +102,31 @@ class Elementwise(Activation):
         self._bound = self._spec()
         self._wants_input = self.row.derivative_from == "input"
 
-    def buffers(self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool) -> Any:
+    def buffers(
+        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
+    ) -> ElementwiseBuffers:
         """Return y, over the input where that is free and not kept, and scratch."""
-        spec = self._spec()
-        own = self._wants_input or not overwrite
-        y = new.rows("y", self.n_inputs) if own else x
-        return ActivationBuffers(y, self._work(new, spec.forward, spec.backward), y)
+        spec, y = self._spec(), self.output(new, x, overwrite and not self._wants_input)
+        return ElementwiseBuffers(y=y, kept=y, work=self._work(new, spec.forward, spec.backward))
 
-    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> Any:
+    def inference_buffers(
+        self, new: Allocator, x: Array | None, overwrite: bool
+    ) -> ElementwiseBuffers:
         """Return y, over the input where that is free, and scratch."""
-        y = x if overwrite else new.rows("y", self.n_inputs)
-        return ActivationBuffers(y, self._work(new, self._spec().forward))
+        y = self.output(new, x, overwrite)
+        return ElementwiseBuffers(y=y, work=self._work(new, self._spec().forward))
 
     def _work(self, new: Allocator, *programs: Program) -> ActivationWork:
         return activation_work(lambda name, dtype: new.rows(name, self.n_inputs, dtype), *programs)
 
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: ElementwiseBuffers) -> Array:
         """f(x)."""
         if self._wants_input:
             b.kept = x
         self.kernels.activation(self._bound, x, b.y, b.work)
         return b.y
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: ElementwiseBuffers) -> Array | None:
         """Dy · f'."""
         self.kernels.activation_backward(self._bound, b.kept, dy, b.work)
         return dy
@@ -291,7 +298,7 @@ class Softplus(Elementwise):
 
 
 @dataclass(eq=False)
-class Softmax(Activation):
+class Softmax(Activation[SoftmaxBuffers]):
     """exp(z) / Σ exp(z) over the features (notes, chapter 2.2.4).
 
     Its Jacobian is Sⁱ(δᵢⱼ − Sʲ), with a minus where the notes' last line has a plus. For
@@ -300,18 +307,17 @@ class Softmax(Activation):
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
-    ) -> SimpleNamespace:
+    ) -> SoftmaxBuffers:
         """Return y, scratch, and one number for each example."""
-        b = super().buffers(new, x, overwrite, needs_dx)
-        b.row = new.rows("row", 1)
-        return b
+        y, scratch = self.output(new, x, overwrite), new.rows("scratch", self.n_inputs)
+        return SoftmaxBuffers(y=y, scratch=scratch, row=new.rows("row", 1))
 
-    def forward(self, x: Array, b: Any) -> Array:
+    def forward(self, x: Array, b: SoftmaxBuffers) -> Array:
         """softmax(x)."""
         self.kernels.softmax(x, b.row, b.y)
         return b.y
 
-    def backward(self, dy: Array, b: Any) -> Array | None:
+    def backward(self, dy: Array, b: SoftmaxBuffers) -> Array | None:
         """Y · (dy − ⟨dy, y⟩): the Jacobian times dy, without the m × m matrix."""
         self.kernels.softmax_backward(b.y, dy, b.row, b.scratch)
         return dy

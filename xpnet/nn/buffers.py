@@ -11,13 +11,14 @@ first rows of the same arrays.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .._typing import Array
-from ..backends.select import Backend
-from .layers import Fill, Layer
+from .._typing import Array, DType, HostArray
+from ..backends.protocol import Backend
+from ..randomness import Purpose, generator
+from .layer import Fill, Layer
 
 #: Where a named array of a layer lies in a flat buffer: layer, name, shape, first element.
 Place = tuple[Layer, str, tuple[int, ...], int]
@@ -55,6 +56,79 @@ def view(flat: Array, shape: tuple[int, ...], start: int) -> Array:
     return flat[..., start : start + math.prod(shape)].reshape(*flat.shape[:-1], *shape)
 
 
+class FlatBuffers:
+    """The arrays of a network's layers, each kind in one flat buffer.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Built; they get views of the buffers.
+    backend : Backend
+        Where the arrays live.
+    leading_shape : tuple of int
+        (k,) for k networks trained at once, else ().
+    dtype : dtype
+        The arrays' type.
+
+    Attributes
+    ----------
+    parameters, gradients, statistics : array, shape (…, P)
+        The buffers: weights first, then the other parameters; running statistics apart.
+    n_weights : int
+        How many elements of `parameters` are weights.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        backend: Backend,
+        leading_shape: tuple[int, ...],
+        dtype: DType,
+    ) -> None:
+        self._layers, self._backend = layers, backend
+        self._leading_shape, self._dtype = leading_shape, dtype
+        self._places, self.n_parameters = lay_out(layers, "weight_shapes", "other_shapes")
+        self.n_weights = lay_out(layers, "weight_shapes")[1]
+        self.parameters, self.gradients = (self._zeros(self.n_parameters) for _ in range(2))
+        for layer, name, shape, start in self._places:
+            layer.parameters[name] = view(self.parameters, shape, start)
+            layer.gradients[name] = view(self.gradients, shape, start)
+        places, size = lay_out(layers, "statistic_shapes")
+        self.statistics = self._zeros(size)
+        for layer, name, shape, start in places:
+            layer.statistics[name] = view(self.statistics, shape, start)
+
+    def _zeros(self, size: int) -> Array:
+        return self._backend.xp.zeros((*self._leading_shape, size), self._dtype)
+
+    def initialize(self, seed: int) -> None:
+        """Set all to the initial values that the layers draw from a seed."""
+        for layer in self._layers:
+            for name, array in (layer.parameters | layer.statistics).items():
+                for place in np.ndindex(*self._leading_shape):
+                    draw = generator(seed, Purpose.WEIGHTS, layer.index, *place)
+                    value = layer.initial(name, draw)
+                    on_host = isinstance(value, np.ndarray)
+                    array[place] = self._backend.asarray(value, self._dtype) if on_host else value
+
+    def name_parameter(self, i: int) -> str:
+        """Return where an element of `parameters` belongs: layer, name and index.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> net = xn.Network([xn.Linear(8), xn.Linear(3)], loss="mean_squared_error", n_features=4,
+        ...                  device="cpu")
+        >>> net.buffers.name_parameter(33)
+        'layer 1 (Linear), weight[0, 1]'
+        """
+        for layer, name, shape, start in self._places:
+            if start <= i < start + math.prod(shape):
+                place = ", ".join(str(k) for k in np.unravel_index(i - start, shape))
+                return f"layer {layer.index} ({type(layer).__name__}), {name}[{place}]"
+        raise IndexError(f"there is no parameter {i}: there are {self.n_parameters}")
+
+
 class Workspace:
     """Static arrays for batches of up to ``capacity`` examples.
 
@@ -71,7 +145,7 @@ class Workspace:
     """
 
     def __init__(
-        self, backend: Backend, leading_shape: tuple[int, ...], dtype: np.dtype[Any], capacity: int
+        self, backend: Backend, leading_shape: tuple[int, ...], dtype: DType, capacity: int
     ) -> None:
         self.backend, self.leading_shape, self.dtype, self.capacity = (
             backend,
@@ -86,7 +160,12 @@ class Workspace:
         return _Allocator(self, owner, n)
 
     def array(
-        self, owner: str, name: str, shape: tuple[int, ...], dtype: Any, fill: Fill | None
+        self,
+        owner: str,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None,
+        fill: Fill | None,
     ) -> Array:
         """Return the owner's array of that name, made at the first call."""
         key = owner, name
@@ -104,7 +183,9 @@ class _Allocator:
     def __init__(self, workspace: Workspace, owner: str, n: int) -> None:
         self._workspace, self._owner, self.n = workspace, owner, n
 
-    def rows(self, name: str, width: int, dtype: Any = None, fill: Fill | None = None) -> Array:
+    def rows(
+        self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
+    ) -> Array:
         w = self._workspace
         whole = w.array(self._owner, name, (*w.leading_shape, w.capacity, width), dtype, fill)
         return whole[..., : self.n, :]
@@ -117,5 +198,5 @@ class _Allocator:
         w = self._workspace
         return w.array(self._owner, name, w.leading_shape, None, None)
 
-    def constant(self, name: str, value: np.ndarray[Any, Any]) -> Array:
+    def constant(self, name: str, value: HostArray) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

@@ -7,25 +7,52 @@ distributions in float64 and rounded to the network's dtype afterwards.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..checks import check_fields
+from ..registry import Registered, Registry
 
 
 @dataclass(frozen=True)
-class Initializer:
-    """The base of the initialisers: weights from N(0, σ²), with σ from the layer's size."""
+class Initializer(Registered):
+    """The base of the initialisers: weights from N(0, σ²), with σ from the layer's size.
 
+    A subclass, a frozen dataclass of its options, gives `standard_deviation`; one that draws from
+    another distribution also gives `draw`. Where it has been defined, it is known by its name in
+    lower case, as in ``Linear(3, init="uniform")``, and to model files.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> @dataclass(frozen=True)
+    ... class Uniform(xn.Initializer):
+    ...     bound: float = 0.1
+    ...     def standard_deviation(self, n_inputs, n_outputs):
+    ...         return self.bound / math.sqrt(3)
+    ...     def draw(self, generator, n_inputs, n_outputs):
+    ...         return generator.uniform(-self.bound, self.bound, (n_outputs, n_inputs))
+    >>> net = xn.Network([xn.Linear(100, init=Uniform(0.2))], loss="mean_squared_error",
+    ...                  n_features=100, device="cpu")
+    >>> bool(0.19 < abs(net.parameters).max() <= 0.2)
+    True
+    """
+
+    registry: ClassVar[Registry[Initializer]] = Registry(
+        "initialiser", key="name", spell=lambda cls: cls.__name__.lower()
+    )
+
+    @abstractmethod
     def standard_deviation(self, n_inputs: int, n_outputs: int) -> float:
         """Return σ for a layer of the given size."""
-        raise NotImplementedError
 
     def draw(
         self, generator: np.random.Generator, n_inputs: int, n_outputs: int
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    ) -> NDArray[np.float64]:
         """Draw a weight matrix of shape (n_outputs, n_inputs) in float64."""
         sigma = self.standard_deviation(n_inputs, n_outputs)
         return sigma * generator.standard_normal((n_outputs, n_inputs))
@@ -143,39 +170,17 @@ class Zeros(Initializer):
         return 0.0
 
 
-INITIALIZERS: dict[str, type[Initializer]] = {
-    "he": He,
-    "xavier": Xavier,
-    "lecun": LeCun,
-    "normal": Normal,
-    "zeros": Zeros,
-}
-
-
-def resolve(init: str | dict[str, Any] | Initializer) -> Initializer:
-    """Return the initialiser for a name or for what `to_config` returned.
+def resolve(init: str | Initializer) -> Initializer:
+    """Return an initialiser, by its name or as it is.
 
     Raises
     ------
     ValueError
-        If the name is not one of he, xavier, lecun, normal, zeros.
+        If the name is not known.
     """
     if isinstance(init, Initializer):
         return init
-    arguments = dict(init) if isinstance(init, dict) else {"name": init}
-    name = arguments.pop("name", None)
-    if not isinstance(name, str) or name not in INITIALIZERS:
-        known = ", ".join(["auto", *INITIALIZERS])
-        raise ValueError(f"init is {name!r}: give one of {known}, or an initialiser as Normal(0.1)")
-    return INITIALIZERS[name](**arguments)
-
-
-def to_config(init: str | Initializer) -> str | dict[str, Any]:
-    """Return an initialiser as JSON-ready data."""
-    if isinstance(init, str):
-        return init
-    name = next((name for name, kind in INITIALIZERS.items() if type(init) is kind), None)
-    if name is None:
-        known = ", ".join(kind.__name__ for kind in INITIALIZERS.values())
-        raise ValueError(f"{init!r} can't be written to a file: of initialisers only {known} can")
-    return {"name": name, **asdict(init)}
+    if not isinstance(init, str) or init not in Initializer.registry:
+        known = ", ".join(["auto", *Initializer.registry])
+        raise ValueError(f"init is {init!r}: give one of {known}, or an initialiser as Normal(0.1)")
+    return Initializer.registry[init]()

@@ -7,154 +7,70 @@ and what counts as an error.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, ClassVar
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, DType, HostArray, Namespace
 from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
-from .layers import Allocator
+from ..backends.work import SoftmaxBuffers
+from ..checks import check_positive
+from ..data.labels import is_numeric, is_whole
+from .layer import Allocator
+from .loss import Loss
 
 
-class Loss:
-    """The base of the losses.
-
-    Attributes
-    ----------
-    name : str
-        What a `Network` calls it.
-    output_activation : str
-        The layer type that may not come last, because the loss applies it itself.
-    of_classes : bool
-        Whether labels are classes, not values.
-    """
-
-    name: ClassVar[str]
-    output_activation: ClassVar[str] = ""
-    of_classes: ClassVar[bool] = True
-
-    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
-        """Return the buffers for a batch: dz, the loss, and scratch."""
-        return SimpleNamespace(
-            dz=new.rows("dz", n_outputs),
-            terms=new.rows("terms", n_outputs),
-            row=new.rows("row", 1),
-            other=new.rows("other", 1),
-            loss=new.scalar("loss"),
-        )
-
-    def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
-        """Return the shape of n examples' labels as they are stored."""
-        return n, n_outputs
-
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type of labels as they are stored, for a network in ``dtype``."""
-        return dtype
-
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
-        """Check labels on the host and return them as they are stored.
-
-        Raises
-        ------
-        ValueError
-            If they don't fit the loss or the number of outputs; the message says why.
-        """
-        if y.dtype.kind not in "fiub":
-            hint = "; if they are numbers, as y.astype(float)"
-            if self.of_classes:
-                hint = ": numpy.unique(y, return_inverse=True)[1]"
-            raise ValueError(f"{name} has dtype {y.dtype}: {self.name} needs numbers{hint}")
-        rows = y.reshape(len(y), 1) if y.ndim == 1 else y
-        if rows.ndim != 2 or rows.shape[1] != n_outputs:
-            raise ValueError(
-                f"{name} has shape {y.shape}: the network has {n_outputs} outputs, "
-                f"so {self.name} needs shape ({len(y)}, {n_outputs})"
-                + (f" or ({len(y)},)" if n_outputs == 1 else "")
-            )
-        with np.errstate(over="ignore"):  # what is too large for the dtype counts as infinite
-            stored = np.ascontiguousarray(rows, dtype=dtype)
-        bad = ~np.isfinite(stored)
-        if bad.any():
-            if np.isfinite(rows).all():
-                raise ValueError(
-                    f"{name} has values up to {np.abs(rows).max():g}, too large for {dtype}: scale "
-                    "them, or give dtype='float64'"
-                )
-            raise ValueError(
-                f"{name} has {int(bad.sum())} values that are NaN or infinite, the first in row "
-                f"{int(np.argwhere(bad)[0, 0])}: remove or replace them"
-            )
-        return stored
-
-    def gradient(
-        self, k: Kernels, z: Array, y: Array, b: Any, example_weight: Array | None = None
-    ) -> Array:
-        """Write the loss to ``b.loss`` and its gradient to ``b.dz``; return the gradient.
-
-        ``example_weight`` (n, 1) weighs the examples and adds up to 1; None: each by 1/n.
-        """
-        self.compute(k, z, y, 1.0 / z.shape[-2] if example_weight is None else example_weight, b)
-        return b.dz
-
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Call the kernel."""
-        raise NotImplementedError
-
-    def probabilities(self, k: Kernels, z: Array) -> Array:
-        """Return what z says of the classes' probabilities; z is used up.
-
-        Raises
-        ------
-        ValueError
-            If the loss knows no probabilities.
-        """
-        raise ValueError(f"{self.name} has no probabilities: use predict")
-
-    def decide(self, xp: Any, z: Array) -> Array:
-        """Return the predictions: classes or values."""
-        raise NotImplementedError
-
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
-        """Return what a batch adds to the error, before `error_count` divides it: a scalar."""
-        raise NotImplementedError
-
-    def error_count(self, xp: Any, y: Array) -> float:
-        """Return what the sum of mistakes is divided by: the number of examples."""
-        return float(y.shape[0])
-
-
+@dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
     """−1/n Σ log softmax(z)_y for classes 0 … m−1 (notes, chapters 2.2.4 and 3).
 
     Its gradient is (softmax(z) − onehot(y)) / n. It is computed from z by way of
     log Σ exp(z − max z): finite unless logits differ by more than the largest number there is.
+
+    With label smoothing ε (Szegedy et al., CVPR 2016, as in PyTorch) it is −1/n Σ t log softmax(z)
+    with t = (1 − ε) onehot(y) + ε/m, and the gradient (softmax(z) − t) / n.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        ε in [0, 1).
+
+    Examples
+    --------
+    >>> SoftmaxCrossEntropy(label_smoothing=0.1)
+    SoftmaxCrossEntropy(label_smoothing=0.1)
     """
 
-    name = "softmax_cross_entropy"
-    output_activation = "Softmax"
+    label_smoothing: float = 0.0
 
-    def buffers(self, new: Allocator, n_outputs: int) -> SimpleNamespace:
+    output_activation: ClassVar[str] = "Softmax"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}: give a number in [0, 1)")
+
+    def buffers(self, new: Allocator, n_outputs: int) -> SoftmaxBuffers:
         """Return the buffers for a batch."""
-        found = super().buffers(new, n_outputs)
-        found.classes = new.constant("classes", np.arange(n_outputs, dtype=np.int32))
-        found.hot = new.rows("hot", n_outputs, np.bool_)
-        return found
+        return SoftmaxBuffers(
+            **vars(super().buffers(new, n_outputs)),
+            other=new.rows("other", 1),
+            classes=new.constant("classes", np.arange(n_outputs, dtype=np.int32)),
+            hot=new.rows("hot", n_outputs, np.bool_),
+        )
 
     def target_shape(self, n: int, n_outputs: int) -> tuple[int, ...]:
         """Return the shape of n labels."""
         return (n,)
 
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    def target_dtype(self, dtype: DType) -> DType:
         """Return int32."""
         return np.dtype(np.int32)
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that labels are whole numbers in 0 … n_outputs − 1; return int32."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
@@ -164,12 +80,12 @@ class SoftmaxCrossEntropy(Loss):
                 f"{name} has shape {y.shape}: {self.name} needs integer labels of shape "
                 f"({len(y)},){hint}"
             )
-        if y.dtype.kind not in "fiub":
+        if not is_numeric(y):
             raise ValueError(
                 f"{name} has dtype {y.dtype}: {self.name} needs integer labels: "
                 "numpy.unique(y, return_inverse=True)[1]"
             )
-        if y.dtype.kind == "f" and not np.all(np.isfinite(y) & (y == np.floor(y))):
+        if not is_whole(y):
             raise ValueError(
                 f"{name} has labels that are not whole numbers: {self.name} needs integers"
             )
@@ -185,9 +101,12 @@ class SoftmaxCrossEntropy(Loss):
             )
         return np.ascontiguousarray(y, dtype=np.int32)
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
+    def compute(  # type: ignore[override]  # the buffers are its own
+        self, k: Kernels, z: Array, y: Array, example_weight: Array | float, b: SoftmaxBuffers
+    ) -> None:
         """Write loss and gradient."""
-        k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
+        smoothing = float(self.label_smoothing)
+        k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss, smoothing)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """softmax(z), in place."""
@@ -195,15 +114,16 @@ class SoftmaxCrossEntropy(Loss):
         k.softmax(z, row, z)
         return z
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
         return xp.argmax(z, axis=-1)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the number of examples whose class is wrong."""
         return xp.sum(xp.argmax(z, axis=-1) != y, axis=-1)
 
 
+@dataclass(frozen=True)
 class SigmoidCrossEntropy(Loss):
     """−1/n Σ [y log σ(z) + (1 − y) log(1 − σ(z))], the log-loss (notes, chapter 1).
 
@@ -213,12 +133,10 @@ class SigmoidCrossEntropy(Loss):
     is wrong.
     """
 
-    name = "sigmoid_cross_entropy"
-    output_activation = "Sigmoid"
+    output_activation: ClassVar[str] = "Sigmoid"
+    row: ClassVar[str] = "sigmoid_cross_entropy"
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that labels are 0 or 1."""
         rows = super().targets(y, n_outputs, dtype, name)
         other = (y != 0) & (y != 1)  # as they were given: rounding makes 1e-60 a 0
@@ -229,24 +147,21 @@ class SigmoidCrossEntropy(Loss):
             )
         return rows
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.sigmoid_cross_entropy(z, y, example_weight, b, b.dz, b.loss)
-
     def probabilities(self, k: Kernels, z: Array) -> Array:
         """σ(z), in place."""
         k.activation(SIGMOID, z, z)
         return z
 
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
         return (z >= 0).astype(np.int64)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the number of examples with any wrong answer."""
         return xp.sum(xp.any((z >= 0) != (y > 0), axis=-1), axis=-1)
 
 
+@dataclass(frozen=True)
 class MeanSquaredError(Loss):
     """1/n Σ (z − y)², summed over the outputs; its gradient is 2 (z − y) / n.
 
@@ -254,40 +169,37 @@ class MeanSquaredError(Loss):
     better than the mean.
     """
 
-    name = "mean_squared_error"
-    of_classes = False
+    of_classes: ClassVar[bool] = False
+    row: ClassVar[str] = "squared_error"
 
     #: What (z − y)² is multiplied by.
     scale: ClassVar[float] = 1.0
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.squared_error(z, y, example_weight, self.scale, b, b.dz, b.loss)
-
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return z."""
         return z
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors."""
         return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
 
-    def error_count(self, xp: Any, y: Array) -> float:
+    def error_count(self, xp: Namespace, y: Array) -> float:
         """Return the sum of squares around the mean; NaN if there is none, as R² is undefined."""
         around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
         return float(xp.sum(around)) or float("nan")
 
 
+@dataclass(frozen=True)
 class HalfSquaredError(MeanSquaredError):
     """1/2n Σ (z − y)², summed over the outputs; its gradient is (z − y) / n.
 
     It is in the scale of scikit-learn's MLPRegressor; the error is that of `MeanSquaredError`.
     """
 
-    name = "half_squared_error"
-    scale = 0.5
+    scale: ClassVar[float] = 0.5
 
 
+@dataclass(frozen=True)
 class PoissonDeviance(MeanSquaredError):
     """1/n Σ [exp(z) − yz + y log y − y] for counts y ≥ 0, half the mean Poisson deviance.
 
@@ -295,11 +207,9 @@ class PoissonDeviance(MeanSquaredError):
     share of variance that exp(z) leaves unexplained.
     """
 
-    name = "poisson_deviance"
+    row: ClassVar[str] = "poisson"
 
-    def targets(
-        self, y: np.ndarray[Any, Any], n_outputs: int, dtype: np.dtype[Any], name: str = "y"
-    ) -> Any:
+    def targets(self, y: HostArray, n_outputs: int, dtype: DType, name: str = "y") -> HostArray:
         """Check that values are 0 or more."""
         rows = super().targets(y, n_outputs, dtype, name)
         if (rows < 0).any():
@@ -309,26 +219,104 @@ class PoissonDeviance(MeanSquaredError):
             )
         return rows
 
-    def compute(self, k: Kernels, z: Array, y: Array, example_weight: Any, b: Any) -> None:
-        """Write loss and gradient."""
-        k.poisson(z, y, example_weight, b, b.dz, b.loss)
-
-    def decide(self, xp: Any, z: Array) -> Array:
+    def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
 
-    def error_sum(self, xp: Any, z: Array, y: Array) -> Array:
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
         return super().error_sum(xp, xp.exp(z), y)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind
-    for kind in (
-        SoftmaxCrossEntropy,
-        SigmoidCrossEntropy,
-        MeanSquaredError,
-        HalfSquaredError,
-        PoissonDeviance,
-    )
-}
+@dataclass(frozen=True)
+class Huber(MeanSquaredError):
+    """1/n Σ h(z − y), summed over the outputs: squared for small errors, linear for large ones.
+
+    h(d) = d²/2 for |d| ≤ δ, else δ (|d| − δ/2) (Huber, Annals of Mathematical Statistics 35, 1964,
+    as PyTorch's ``HuberLoss``); its derivative is d, held between −δ and δ. So outliers pull less
+    than in `MeanSquaredError`. The error is that of `MeanSquaredError`.
+
+    Parameters
+    ----------
+    delta : float
+        δ, above 0.
+
+    Examples
+    --------
+    >>> Huber(delta=0.5)
+    Huber(delta=0.5)
+    """
+
+    delta: float = 1.0
+
+    row: ClassVar[str] = "huber"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.delta, "delta")
+
+
+@dataclass(frozen=True)
+class Quantile(MeanSquaredError):
+    """1/n Σ ρ(y − z), summed over the outputs: least where z is the q-quantile of y given x.
+
+    ρ(r) = q r for r ≥ 0, else (q − 1) r: the pinball loss (Koenker & Bassett, Econometrica 46,
+    1978). With q = 1/2 it is half the absolute error, and z the median. The derivative with respect
+    to z is 1 − q above y, −q below it, and 1/2 − q at y.
+
+    Its error is the share that is left of the loss of the best constant, the q-quantile of y: 0 is
+    perfect, 1 is no better than the constant. It is 1 − D² of scikit-learn's ``d2_pinball_score``.
+
+    Parameters
+    ----------
+    q : float
+        Which quantile, in (0, 1).
+
+    Examples
+    --------
+    >>> Quantile(q=0.9)
+    Quantile(q=0.9)
+    """
+
+    q: float = 0.5
+
+    row: ClassVar[str] = "quantile"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.q < 1:
+            raise ValueError(f"q is {self.q}: give a number between 0 and 1, as 0.9")
+
+    def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
+        """Return the sum of the losses."""
+        return self._pinball(xp, y - z)
+
+    def error_count(self, xp: Namespace, y: Array) -> float:
+        """Return the best constant's sum of losses; NaN if there is none, as D² is undefined."""
+        # The q-quantile is one of the values: of n the ⌈n q⌉-th.
+        rank = max(math.ceil(len(y) * self.q) - 1, 0)
+        constant = xp.sort(y, axis=0)[rank]
+        return float(self._pinball(xp, y - constant)) or float("nan")
+
+    def _pinball(self, xp: Namespace, rest: Array) -> Array:
+        """Σ ρ(rest), in float64."""
+        terms = xp.maximum(rest * self.q, rest * (self.q - 1.0))
+        return xp.sum(terms, axis=(-2, -1), dtype=np.float64)
+
+
+def resolve(loss: str | Loss) -> Loss:
+    """Return a loss, by its name or as it is.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str) or loss not in Loss.registry:
+        known = ", ".join(Loss.registry)
+        raise ValueError(
+            f"loss is {loss!r}: give one of {known}, or an object such as MeanSquaredError()"
+        )
+    return Loss.registry[loss]()

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .._typing import Array
-from ..backends.activations import IDENTITY, ActivationSpec
-from ..backends.memory import explain
-from ..backends.select import Backend, backend_of, from_dlpack, select, why_no_cuda
+from .._typing import Array, Data, HostArray, Tree
+from ..backends.arrays import backend_of
+from ..backends.protocol import Backend
+from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
-from ..randomness import Purpose, generator
-from .buffers import Workspace, lay_out, view
-from .layers import Layer, Linear
-from .losses import LOSSES, Loss
-from .registry import DTYPES, described, shapes_of
+from ..registry import UnknownNameError
+from . import losses
+from .buffers import FlatBuffers
+from .description import check_dtype, check_layers, check_seed, described, shapes_of
+from .layer import Layer
+from .loss import Loss
+from .passes import Passes
+from .prediction import Predictor
 
 
 class Network:
@@ -36,8 +37,8 @@ class Network:
         From the input to the output; the last one's outputs are the logits. The layers are copied:
         the ones given stay plain descriptions.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", \
-            "half_squared_error", "poisson_deviance"}
-        What to minimise.
+            "half_squared_error", "poisson_deviance", "huber", "quantile"} or Loss
+        What to minimise: a name, also that of a `Loss` of one's own, or such an object.
     n_features : int
         Number of inputs.
     device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
@@ -67,6 +68,8 @@ class Network:
         How many elements of `parameters` are weights, which L2 applies to.
     layers : list of Layer
         The network's own layers, whose arrays are views of the flat buffers.
+    passes, predictor : Passes, Predictor
+        The way through them, over static buffers, and predictions by way of it.
 
     Raises
     ------
@@ -90,10 +93,10 @@ class Network:
         self,
         layers: Sequence[Layer],
         *,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
         device: str | Backend = "auto",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
         random_state: int | None = 0,
         fused: bool = True,
         precision: str = "full",
@@ -114,150 +117,47 @@ class Network:
         self,
         layers: Sequence[Layer],
         backend: Backend,
-        loss: str,
+        loss: str | Loss,
         n_features: int,
-        dtype: Any,
+        dtype: DTypeLike,
         random_state: int | None,
         members: int | None = None,
     ) -> None:
         self.n_features = check_count(n_features, "n_features")
-        self.dtype = _check_dtype(dtype)
-        self.random_state = _check_seed(random_state)
+        self.dtype = check_dtype(dtype)
+        self.random_state = check_seed(random_state)
         self.leading_shape = () if members is None else (check_count(members, "members"),)
-        self.loss = _check_loss(loss)
-        self.layers = _check_layers(layers, self.loss)
+        self.loss = losses.resolve(loss)
+        self.layers = check_layers(layers, self.loss)
         self.backend = backend
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
             self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
+        if not any(layer.weight_shapes() or layer.other_shapes() for layer in self.layers):
+            raise ValueError("no layer has parameters, as Linear has: there is nothing to train")
         self.min_batch = max(layer.min_batch for layer in self.layers)
         with self.backend.active():
             self._allocate()
 
-    # -- memory ----
-
     def _allocate(self) -> None:
-        xp, leading_shape = self.backend.xp, self.leading_shape
-        places, size = lay_out(self.layers, "weight_shapes", "other_shapes")
-        self.n_parameters = size
-        self.n_weights = lay_out(self.layers, "weight_shapes")[1]
-        self.parameters = xp.zeros((*leading_shape, size), self.dtype)
-        self.gradients = xp.zeros((*leading_shape, size), self.dtype)
-        for layer, name, shape, start in places:
-            layer.parameters[name] = view(self.parameters, shape, start)
-            layer.gradients[name] = view(self.gradients, shape, start)
-        places, size = lay_out(self.layers, "statistic_shapes")
-        self.statistics = xp.zeros((*leading_shape, size), self.dtype)
-        for layer, name, shape, start in places:
-            layer.statistics[name] = view(self.statistics, shape, start)
+        backend, lead, dtype = self.backend, self.leading_shape, self.dtype
+        self.buffers = FlatBuffers(self.layers, backend, lead, dtype)
+        self.parameters, self.gradients = self.buffers.parameters, self.buffers.gradients
+        self.statistics = self.buffers.statistics
+        self.n_parameters, self.n_weights = self.buffers.n_parameters, self.buffers.n_weights
         #: 64 bits that the step's dropout masks are computed from; the trainer sets them.
-        self.step_key = xp.zeros(1, np.uint64)
+        self.step_key = backend.xp.zeros(1, np.uint64)
         for layer in self.layers:
             layer.connect(self.random_state, self.step_key)
-            layer.bind(self.backend.kernels)
-        self._chain = self._fuse()
-        trained = [layer.index for layer in self.layers if layer.parameters]
-        self._first_trained = trained[0]
-        self._workspaces: dict[bool, Workspace] = {}
-        self._passes: dict[tuple[int, bool], SimpleNamespace] = {}
-        self._trained: SimpleNamespace | None = None
-        #: Predictions in several threads take turns: they write into the same static buffers.
-        self._turn = threading.RLock()
-
-    def _fuse(self) -> list[tuple[Layer, ActivationSpec]]:
-        """Return the layers, but for those that the one before computes as well."""
-        chain: list[tuple[Layer, ActivationSpec]] = []
-        for layer in self.layers:
-            fused = self._fused(*chain[-1], layer) if chain else None
-            if fused is None:
-                chain.append((layer, IDENTITY))
-            else:
-                chain[-1] = chain[-1][0], fused
-        return chain
-
-    def _fused(
-        self, before: Layer, activation: ActivationSpec, layer: Layer
-    ) -> ActivationSpec | None:
-        """Return what a layer, with its activation so far, computes along with the next one."""
-        kernels = self.backend.kernels
-        # Several networks at once run on the reference, which gains nothing by it.
-        if self.leading_shape or not before.fuses_activation:
-            return None
-        if activation is IDENTITY:
-            spec = layer.activation
-            return spec if spec is not None and spec.name in kernels.fusible else None
-        mask = layer.mask
-        fuses = kernels.fuses_dropout and activation.row.fuses_dropout
-        if mask is None or activation.mask or not fuses:
-            return None
-        return replace(activation, mask=mask)
+            layer.bind(backend.kernels)
+        self.passes = Passes(self.layers, self.n_outputs, self.loss, backend, lead, dtype)
+        widths = [self.n_features, *(layer.n_inputs for layer in self.layers), self.n_outputs]
+        self.predictor = Predictor(self.passes, self.loss, backend, widths, lead, dtype)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
         with self.backend.active():
-            for layer in self.layers:
-                for name, array in (layer.parameters | layer.statistics).items():
-                    for place in np.ndindex(*self.leading_shape):
-                        self._initialize(layer, name, array, place)
-
-    def _initialize(self, layer: Layer, name: str, array: Array, place: tuple[int, ...]) -> None:
-        draw = generator(self.random_state, Purpose.WEIGHTS, layer.index, *place)
-        value = layer.initial(name, draw)
-        if isinstance(value, np.ndarray):
-            value = self.backend.asarray(value, self.dtype)
-        array[place] = value
-
-    def reserve(self, n: int, training: bool) -> Workspace:
-        """Make the workspace large enough for batches of n examples, if it is not; return it."""
-        workspace = self._workspaces.get(training)
-        if workspace is None or workspace.capacity < n:
-            workspace = Workspace(self.backend, self.leading_shape, self.dtype, n)
-            self._workspaces[training] = workspace
-            self._passes = {key: p for key, p in self._passes.items() if key[1] != training}
-            if training:
-                self._trained = None  # it would keep the smaller one in memory
-        return workspace
-
-    def let_go(self) -> None:
-        """Free the buffers for batches; the next batch makes them anew."""
-        self._workspaces.clear()
-        self._passes.clear()
-        self._trained = None
-
-    def _pass(self, n: int, training: bool) -> SimpleNamespace:
-        """Return the bound layers and loss buffers for batches of n examples."""
-        found = self._passes.get((n, training))
-        if found is None:
-            if len(self._passes) > 64:  # each holds views alone, but someone may try every size
-                self._passes.clear()
-            found = self._passes[n, training] = self._bind(n, training)
-        return found
-
-    def _bind(self, n: int, training: bool) -> SimpleNamespace:
-        workspace = self.reserve(n, training)
-        steps = []
-        x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
-        for layer, activation in self._chain:
-            new = workspace.allocator(str(layer.index), n)
-            if training:
-                b: Any = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
-            else:
-                b = layer.inference_buffers(new, x, overwrite)
-            dropped = activation.mask is not None and not training
-            b.activation = replace(activation, mask=None) if dropped else activation
-            wants_input = training and activation.row.derivative_from == "input"
-            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
-            b.kept = b.z if wants_input else b.y
-            steps.append((layer, b))
-            fused = activation is not IDENTITY
-            kept = training and (layer.keeps_output or (fused and not wants_input))
-            # What passes its input on does not make it free.
-            overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
-            x = b.y
-        run = [((s.forward if training else s.infer), b) for s, b in steps]
-        back = [(s.backward, b) for s, b in reversed(steps) if s.index >= self._first_trained]
-        loss = self.loss.buffers(workspace.allocator("loss", n), self.n_outputs)
-        return SimpleNamespace(forward=run, backward=back, loss=loss)
+            self.buffers.initialize(self.random_state)
 
     def clone(self, where: str | Backend | None = None) -> Network:
         """Return an untrained network of the same description, with arrays of its own.
@@ -269,7 +169,7 @@ class Network:
         """
         return Network(
             self.layers,
-            loss=self.loss.name,
+            loss=self.loss,
             n_features=self.n_features,
             device=self.backend if where is None else where,
             dtype=self.dtype,
@@ -293,14 +193,7 @@ class Network:
         array, shape (…, n, n_outputs)
             A static buffer: the next call writes over it.
         """
-        bound = self._pass(x.shape[-2], training)
-        if training:
-            self._trained = bound
-        if self.leading_shape and x.ndim == 2:
-            x = self.backend.xp.broadcast_to(x, (*self.leading_shape, *x.shape))
-        for function, buffers in bound.forward:
-            x = function(x, buffers)
-        return x
+        return self.passes.forward(x, training)
 
     def backward(self, dz: Array) -> None:
         """Write the gradients of all parameters, from that of the logits.
@@ -311,82 +204,11 @@ class Network:
             The loss's gradient with respect to the logits of the last `forward` in training. It is
             used up.
         """
-        if self._trained is None:
-            raise RuntimeError("backward without a forward pass: call forward(x, training=True)")
-        for function, buffers in self._trained.backward:
-            dz = function(dz, buffers)
-
-    def layer_by_layer(self, n: int) -> SimpleNamespace:
-        """Return a training pass over n examples as its parts, for callers that look at each.
-
-        ``forward`` and ``backward`` are lists of (layer, function, buffers): each function takes
-        the result of the one before, the first of them a batch and the loss's gradient; ``loss``
-        are the loss's buffers.
-        """
-        bound = self._pass(n, training=True)
-        run = {
-            way: [(f.__self__, f, b) for f, b in getattr(bound, way)]
-            for way in ("forward", "backward")
-        }
-        return SimpleNamespace(**run, loss=bound.loss)
-
-    def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
-        """Run a batch forward and backward: write `gradients`, return the loss.
-
-        Parameters
-        ----------
-        x, y : array
-            As `forward` and the loss take them, on the device.
-        share : array, shape (n, 1), or None
-            The examples' weights, which add up to 1; None: each has 1/n.
-
-        Returns
-        -------
-        array, shape (…)
-            The mean loss over the batch, in a static buffer; no L2 term.
-        """
-        z = self.forward(x, training=True)
-        loss = self._pass(x.shape[-2], training=True).loss
-        self.backward(self.loss.gradient(self.backend.kernels, z, y, loss, example_weight))
-        return loss.loss
+        self.passes.backward(dz)
 
     # -- prediction ----
 
-    def _chunk(self) -> int:
-        """Return how many examples to predict at once: some 16 MB in the widest layer."""
-        widest = max([self.n_features, *(layer.n_inputs for layer in self.layers)])
-        return max(1, min(8192, 2**22 // widest))
-
-    def _logits(self, X: Any) -> Array:
-        try:
-            x = check_features(X, self.backend, self.n_features, self.dtype)
-            return self._compute_logits(x)
-        except Exception as error:
-            what, advice = "prediction", "Try fewer examples at a time"
-            explain(self.backend, error, what, advice, self.let_go)
-            raise
-
-    def _compute_logits(self, x: Any) -> Array:
-        xp, chunk = self.backend.xp, self._chunk()
-        z = xp.empty((*self.leading_shape, x.shape[0], self.n_outputs), self.dtype)
-        for start in range(0, x.shape[0], chunk):
-            part = x[start : start + chunk]
-            with self._turn:
-                xp.copyto(z[..., start : start + chunk, :], self.forward(part))
-        return z
-
-    def _give_back(self, result: Array, X: Any) -> Array:
-        """Return a result where X lives; a single output loses its axis."""
-        if result.shape[-1] == 1 and result.ndim == 2 + len(self.leading_shape):
-            result = result[..., 0]
-        return self._bring(result, X)
-
-    def _bring(self, result: Array, X: Any) -> Array:
-        """Return a result where X lives."""
-        target = backend_of(from_dlpack(X), self.backend)
-        return result if target is self.backend else target.asarray(self.backend.to_host(result))
-
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Data) -> Array:
         """Return the predictions for examples.
 
         Parameters
@@ -406,9 +228,9 @@ class Network:
             If X has another shape, holds no numbers, or values that are NaN or infinite.
         """
         with self.backend.active():
-            return self._give_back(self.loss.decide(self.backend.xp, self._logits(X)), X)
+            return self.predictor.decide(X)
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Data) -> Array:
         """Return the probabilities of the classes for examples.
 
         Parameters
@@ -427,21 +249,9 @@ class Network:
             As for `predict`; also for a network trained on the mean squared error.
         """
         with self.backend.active():
-            z = self._logits(X)
-            return self._give_back(self.loss.probabilities(self.backend.kernels, z), X)
+            return self.predictor.probabilities(X)
 
-    def _places(self, layers: Sequence[int] | None) -> Sequence[int]:
-        """Return the places of layers, counted from the first one."""
-        places = range(len(self.layers))
-        try:
-            return places if layers is None else [places[i] for i in layers]
-        except (IndexError, TypeError) as error:
-            raise ValueError(
-                f"layers is {layers!r}: give a list of whole numbers from 0 to {len(places) - 1}, "
-                "or from -1 down for the last ones"
-            ) from error
-
-    def activations(self, X: Any, layers: Sequence[int] | None = None) -> list[Array]:
+    def activations(self, X: Data, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
 
         Parameters
@@ -462,24 +272,9 @@ class Network:
             As for `predict`, and if there is no such layer.
         """
         with self.backend.active():
-            x = check_features(X, self.backend, self.n_features, self.dtype)
-            xp, chunk = self.backend.xp, self._chunk()
-            wanted = self._places(layers)
-            pieces: dict[int, list[Array]] = {i: [] for i in wanted}
-            for start in range(0, x.shape[0], chunk):
-                a = x[start : start + chunk]
-                a = xp.broadcast_to(a, (*self.leading_shape, *a.shape))
-                workspace = Workspace(self.backend, self.leading_shape, self.dtype, a.shape[-2])
-                for layer in self.layers:  # one by one: here none is fused with another
-                    new = workspace.allocator(str(layer.index), a.shape[-2])
-                    b = layer.inference_buffers(new, None, overwrite=False)
-                    b.activation, b.z = IDENTITY, None
-                    a = layer.infer(a, b)
-                    if layer.index in pieces:
-                        pieces[layer.index].append(a)
-            return [self._bring(xp.concatenate(pieces[i], axis=-2), X) for i in wanted]
+            return self.predictor.outputs(X, layers)
 
-    def prepare(self, X: Any, y: Any, name: str = "") -> tuple[Array, Array]:
+    def prepare(self, X: Data, y: Data, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
 
         Raises
@@ -488,34 +283,14 @@ class Network:
             If something about it is not as the network needs it.
         """
         with self.backend.active():
-            return self._prepare(X, y, name)
+            X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
+            check_lengths(X, y, name)
+            x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
+            host = np.asarray(backend_of(y, self.backend).to_host(y))
+            targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
+            return x, self.backend.asarray(targets)
 
-    def _prepare(self, X: Any, y: Any, name: str) -> tuple[Array, Array]:
-        X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
-        check_lengths(X, y, name)
-        x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
-        host = np.asarray(backend_of(y, self.backend).to_host(y))
-        return x, self.backend.asarray(
-            self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
-        )
-
-    def holds(self, x: Any, y: Any) -> bool:
-        """Return whether a batch is on the device in the types and shapes that `prepare` gives."""
-        owns = self.backend.owns
-        return (
-            owns(x)
-            and owns(y)
-            and x.dtype == self.dtype
-            and x.ndim == 2
-            and x.shape[0] > 0
-            and x.shape[1] == self.n_features
-            and x.flags.c_contiguous
-            and y.shape == self.loss.target_shape(x.shape[0], self.n_outputs)
-            and y.dtype == self.loss.target_dtype(self.dtype)
-            and y.flags.c_contiguous
-        )
-
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+    def evaluate(self, X: Data, y: Data) -> dict[str, float]:
         """Return the loss and the error on a data set, as in prediction.
 
         Parameters
@@ -537,53 +312,29 @@ class Network:
             If X or y is not as the network needs it.
         """
         with self.backend.active():
-            return self._evaluate(*self.prepare(X, y))
-
-    def _evaluate(self, x: Array, y: Array) -> dict[str, float]:
-        """`evaluate` for arrays that have been admitted: the host waits at the end alone."""
-        self._require_single("evaluate")
-        xp, chunk, n = self.backend.xp, self._chunk(), x.shape[0]
-        sums = xp.zeros(2, np.float64)
-        for start in range(0, n, chunk):
-            rows, labels = x[start : start + chunk], y[start : start + chunk]
-            with self._turn:
-                z = self.forward(rows)
-                buffers = self._pass(z.shape[-2], training=False).loss
-                self.loss.gradient(self.backend.kernels, z, labels, buffers)
-                sums[0] += buffers.loss * float(z.shape[-2])
-                sums[1] += self.loss.error_sum(xp, z, labels)
-        loss, error_sum = self.backend.to_host(sums)
-        return {"loss": float(loss) / n, "error": float(error_sum) / self.loss.error_count(xp, y)}
+            self.require_single("evaluate")
+            return self.predictor.evaluate(*self.prepare(X, y))
 
     # -- files ----
 
-    def _require_single(self, what: str) -> None:
+    def require_single(self, what: str) -> None:
+        """Raise a ValueError if these are several networks, which something does not take."""
         if self.leading_shape:
             raise ValueError(
                 f"{what} takes a single network; this one has {self.leading_shape[0]} members"
             )
 
-    def name_parameter(self, i: int) -> str:
-        """Return where an element of `parameters` belongs: layer, name and index.
+    def config(self) -> Tree:
+        """Return the architecture as JSON-ready data.
 
-        Examples
-        --------
-        >>> net = Network([Linear(8), Linear(3)], loss="mean_squared_error", n_features=4,
-        ...               device="cpu")
-        >>> net.name_parameter(33)
-        'layer 1 (Linear), weight[0, 1]'
+        Raises
+        ------
+        TypeError
+            If a file can't hold an option of a layer or of the loss.
         """
-        for layer, name, shape, start in lay_out(self.layers, "weight_shapes", "other_shapes")[0]:
-            if start <= i < start + math.prod(shape):
-                place = ", ".join(str(k) for k in np.unravel_index(i - start, shape))
-                return f"layer {layer.index} ({type(layer).__name__}), {name}[{place}]"
-        raise IndexError(f"there is no parameter {i}: there are {self.n_parameters}")
-
-    def config(self) -> dict[str, Any]:
-        """Return the architecture as JSON-ready data."""
         return {
             "layers": [layer.config() for layer in self.layers],
-            "loss": self.loss.name,
+            "loss": self.loss.config(),
             "n_features": self.n_features,
             "dtype": self.dtype.name,
             "random_state": self.random_state,
@@ -597,14 +348,12 @@ class Network:
             for name, array in (layer.parameters | layer.statistics).items()
         }
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state(self) -> dict[str, HostArray]:
         """Return copies of parameters and statistics on the host, by PyTorch's names."""
-        self._require_single("state")
+        self.require_single("state")
         return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
 
-    def load_state(
-        self, arrays: Mapping[str, np.ndarray[Any, Any]], source: str = "the given state"
-    ) -> None:
+    def load_state(self, arrays: Mapping[str, HostArray], source: str = "the given state") -> None:
         """Set parameters and statistics from host arrays, as `state` returns them.
 
         Raises
@@ -620,8 +369,8 @@ class Network:
             if name.endswith("running_var") and (array < 0).any():
                 raise ModelFileError(f"{source}: {name} holds negative variances")
         with self.backend.active():
-            for name, array in named.items():
-                array[...] = self.backend.asarray(arrays[name])
+            for name, held in named.items():
+                held[...] = self.backend.asarray(arrays[name])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file, from which `load` makes it again.
@@ -633,6 +382,8 @@ class Network:
         ------
         OSError
             If the file can't be written.
+        TypeError
+            If a file can't hold an option of a layer or of the loss.
         ValueError
             If a parameter is NaN or infinite.
         """
@@ -640,15 +391,18 @@ class Network:
         safetensors_files.require_finite(arrays, str(path))
         safetensors_files.write(path, arrays, {"network": self.config()})
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as NumPy arrays: what was trained on CUDA can be loaded anywhere."""
-        self._require_single("pickle")
-        return _revive, (self.state(), {"network": self.config()}, self.backend.device)
+        self.require_single("pickle")
+        layers = [replace(layer) for layer in self.layers]
+        config = {name: getattr(self, name) for name in _PICKLED}
+        return _revive, (self.state(), layers, config, self.backend.device)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
+        loss = self.loss if fields(self.loss) else self.loss.name
         return (
-            f"Network([{layers}], loss={self.loss.name!r}, n_features={self.n_features}, "
+            f"Network([{layers}], loss={loss!r}, n_features={self.n_features}, "
             f"device={self.backend.device!r}, dtype={self.dtype.name!r})"
         )
 
@@ -671,15 +425,16 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If it is not a whole model file, or its parts don't fit together.
+        If it is not a whole model file, its parts don't fit together, or it has a layer, loss or
+        initialiser that nobody has defined: import the module that does, then load again.
     """
     arrays, description = safetensors_files.look(path)
     return from_description(arrays, description, device, str(path))
 
 
 def from_description(
-    arrays: Mapping[str, np.ndarray[Any, Any]],
-    description: dict[str, Any],
+    arrays: Mapping[str, HostArray],
+    description: Tree,
     device: str | Backend,
     source: str,
 ) -> Network:
@@ -697,63 +452,41 @@ def from_description(
             raise ValueError("an option is missing, or stands there as no file has it")
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+    except UnknownNameError as error:
+        raise ModelFileError(f"{source}: {error}, then load again") from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         why = safetensors_files.short(repr(error))
         raise ModelFileError(f"{source}: its network can't be built ({why})") from error
     network.load_state(arrays, source)
     return network
 
 
+#: What a pickle holds beside the layers and their arrays.
+_PICKLED = ("loss", "n_features", "dtype", "random_state")
+
+
 def _revive(
-    arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any], device: str
+    arrays: dict[str, HostArray],
+    layers: list[Layer],
+    config: Tree,
+    device: str,
 ) -> Network:
     """Build a network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")
-    return from_description(arrays, description, backend, "the pickled network")
+    network = Network._blank(layers, backend, **config)
+    network.load_state(arrays, "the pickled network")
+    return network
 
 
-def check_network(network: Any) -> Network:
+def check_network(network: object) -> Network:
     """Return a network, or raise a TypeError if it is none."""
     if not isinstance(network, Network):
         raise TypeError(f"network is {network!r}: give a Network")
     return network
-
-
-def _check_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = ""
-    if name not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
-    return np.dtype(name)  # by its name, so in this machine's byte order
-
-
-def _check_seed(seed: int | None) -> int:
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    return check_count(seed, "random_state", least=0)
-
-
-def _check_loss(loss: str) -> Loss:
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r}: give one of {', '.join(LOSSES)}")
-    return LOSSES[loss]()
-
-
-def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
-    if not hasattr(layers, "__iter__"):
-        raise TypeError(f"layers is {layers!r}: give a list such as [Linear(9), ReLU(), Linear(1)]")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            is_class = isinstance(layer, type)
-            hint = "did you mean to call it?" if is_class else "give one such as ReLU()"
-            raise TypeError(f"{layer!r} is not a layer: {hint}")
-    if not any(isinstance(layer, Linear) for layer in layers):
-        raise ValueError("the network has no Linear layer: there is nothing to train")
-    if type(layers[-1]).__name__ == loss.output_activation:
-        raise ValueError(
-            f"the last layer is {loss.output_activation} and {loss.name} applies it too: "
-            f"leave the last {loss.output_activation} out (predict_proba gives its values)"
-        )
-    return [replace(layer) for layer in layers]

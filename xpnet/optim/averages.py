@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array, Data, Tree
 from ..checks import check_count, check_fields
 
 
@@ -28,7 +27,7 @@ class MovingAverage:
     count: int = field(init=False, default=0)
     _shape: tuple[int, ...] = field(init=False, repr=False, default=())
 
-    def update(self, x: Any) -> None:
+    def update(self, x: Data) -> None:
         """Take a value in: a number, or an array of the same shape each time.
 
         Raises
@@ -56,11 +55,11 @@ class MovingAverage:
             raise ValueError("there is no average yet: call update first")
         return self._average()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what was taken in so far, as a checkpoint keeps it: numbers and arrays by name."""
         return {"count": self.count} | ({"arrays": self._arrays()} if self.count else {})
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Tree) -> None:
         """Go on from what `state` returned; its arrays are then this average's own."""
         self.count = state["count"]
         if self.count:
@@ -175,7 +174,7 @@ class ExponentialMovingAverage(MovingAverage):
         check_fields(self)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta is {self.beta}: give a number in [0, 1)")
-        self.raw: Array = None
+        self.raw: Array = NO_ARRAY
 
     def _arrays(self) -> list[Array]:
         return [self.raw]

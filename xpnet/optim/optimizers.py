@@ -12,11 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 from .._typing import Array
 from ..backends.reference import Kernels
-from ..checks import check_fields, check_positive
-from .schedules import Schedule
+from ..backends.updates import UPDATES, Update
+from ..checks import check_fields, check_not_negative, check_positive
+from ..registry import Registered, Registry
+from .schedules import RateFunction
 
 
 def _require_fraction(name: str, value: float, whole: bool = False) -> None:
@@ -25,21 +29,78 @@ def _require_fraction(name: str, value: float, whole: bool = False) -> None:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Registered):
     """The base of the optimisers.
+
+    An optimiser is a row of `updates.UPDATES`, whose options are fields of the same names. One of a
+    user's own, a frozen dataclass of its options, gives `update` itself, `n_moments` unless it
+    keeps one, `n_scratch` unless it needs one, and `scalars` if more than the rate changes from
+    step to step.
 
     Parameters
     ----------
     learning_rate : float or callable
         α, above 0, or a schedule: a function of (step, epoch).
+
+    Raises
+    ------
+    TypeError
+        When a class is defined: if the library has an optimiser of its name, or it has an
+        ``__init__``.
+
+    Examples
+    --------
+    An optimiser of one's own, p ← p − α sign(v) with v ← β v + (1 − β) g:
+
+    >>> import numpy as np, xpnet as xn
+    >>> @dataclass(frozen=True)
+    ... class Signum(xn.Optimizer):
+    ...     beta: float = 0.9
+    ...     def update(self, k, p, g, moments, scalars, scratch, n_weights):
+    ...         xp, v, rest = k.xp, moments[0], scratch[0]
+    ...         xp.multiply(v, self.beta, out=v)
+    ...         xp.multiply(g, 1 - self.beta, out=rest)
+    ...         xp.add(v, rest, out=v)
+    ...         xp.sign(v, out=rest)
+    ...         xp.multiply(rest, scalars[0], out=rest)
+    ...         xp.subtract(p, rest, out=p)
+    >>> net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=3, device="cpu")
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)); y = X.sum(axis=1)
+    >>> history = xn.Trainer(net, Signum(0.01)).fit(X, y, batch_size=20, epochs=50)
+    >>> bool(net.evaluate(X, y)["error"] < 0.01)
+    True
     """
 
-    learning_rate: float | Schedule = 1e-3
+    registry: ClassVar[Registry[Optimizer]] = Registry(
+        "optimiser", spell=lambda cls: cls.__name__.lower()
+    )
+
+    learning_rate: float | RateFunction = 1e-3
+
+    #: Which row it is.
+    row: ClassVar[str] = ""
+    #: Whether the last of `scalars` is what weights are multiplied by before the row's update.
+    decays: ClassVar[bool] = False
+
+    @property
+    def rule(self) -> Update | None:
+        """The row; None: `update` needs none."""
+        return UPDATES.get(self.row)
+
+    @cached_property
+    def options(self) -> tuple[float, ...]:
+        """The values of the row's options."""
+        return tuple(float(getattr(self, name)) for name in self.rule.options) if self.rule else ()
 
     @property
     def n_moments(self) -> int:
         """How many moments it keeps."""
-        return 1
+        return len(self.rule.moments) if self.rule else 1
+
+    @property
+    def n_scratch(self) -> int:
+        """How many arrays of scratch it takes."""
+        return self.rule.n_registers if self.rule else 1
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,7 +136,8 @@ class Optimizer:
         g: Array,
         moments: Sequence[Array],
         scalars: Sequence[Array],
-        scratch: Array,
+        scratch: Sequence[Array],
+        n_weights: int,
     ) -> None:
         """Update the parameters p from the gradients g, in place.
 
@@ -86,13 +148,21 @@ class Optimizer:
         p, g : array, shape (…, P)
             Flat parameters and gradients.
         moments : sequence of array, shape (…, P)
-            The optimiser's own averages, zero at the start.
-        numbers : sequence of array, shape (1,)
+            The optimiser's own averages, zero at the start: `n_moments`.
+        scalars : sequence of array, shape (1,)
             This step's `scalars`, on the device.
-        scratch : array, shape (…, P)
-            Overwritten.
+        scratch : sequence of array, shape (…, P)
+            Overwritten: at least `n_scratch`.
+        n_weights : int
+            How many of the P are weights, which come first; biases and batch norm's γ and β follow.
         """
-        raise NotImplementedError
+        rule = self.rule
+        if rule is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither a row nor an update")
+        n_decayed = n_weights if self.decays else 0
+        if self.decays and not n_decayed:
+            scalars = scalars[:-1]
+        k.update(rule, p, g, moments, scalars, self.options, scratch, n_decayed)
 
 
 @dataclass(frozen=True)
@@ -117,35 +187,22 @@ class SGD(Optimizer):
     SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
     """
 
-    learning_rate: float | Schedule = 1e-2
+    learning_rate: float | RateFunction = 1e-2
     momentum: float = 0.0
     nesterov: bool = False
 
     @property
-    def n_moments(self) -> int:
-        """How many moments it keeps: one with momentum, else none."""
-        return 1 if self.momentum else 0
+    def rule(self) -> Update:
+        """The row."""
+        if not self.momentum:
+            return UPDATES["sgd"]
+        return UPDATES["nesterov" if self.nesterov else "sgd_momentum"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_fraction("momentum", self.momentum, whole=True)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, such as 0.9")
-
-    def update(
-        self,
-        k: Kernels,
-        p: Array,
-        g: Array,
-        moments: Sequence[Array],
-        scalars: Sequence[Array],
-        scratch: Array,
-    ) -> None:
-        """Update the parameters in place."""
-        if self.momentum == 0:
-            k.sgd(p, g, scalars[0], scratch)
-        else:
-            k.sgd_momentum(p, g, moments[0], scalars[0], self.momentum, self.nesterov, scratch)
 
 
 @dataclass(frozen=True)
@@ -162,24 +219,14 @@ class Momentum(Optimizer):
         β in [0, 1).
     """
 
-    learning_rate: float | Schedule = 1e-2
+    learning_rate: float | RateFunction = 1e-2
     beta: float = 0.9
+
+    row: ClassVar[str] = "momentum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_fraction("beta", self.beta)
-
-    def update(
-        self,
-        k: Kernels,
-        p: Array,
-        g: Array,
-        moments: Sequence[Array],
-        scalars: Sequence[Array],
-        scratch: Array,
-    ) -> None:
-        """Update the parameters in place."""
-        k.momentum(p, g, moments[0], scalars[0], self.beta, scratch)
 
 
 @dataclass(frozen=True)
@@ -199,26 +246,46 @@ class RMSProp(Optimizer):
         ε, above 0.
     """
 
-    learning_rate: float | Schedule = 1e-3
+    learning_rate: float | RateFunction = 1e-3
     beta: float = 0.9
     eps: float = 1e-8
+
+    row: ClassVar[str] = "rmsprop"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_fraction("beta", self.beta)
         check_positive(self.eps, "eps")
 
-    def update(
-        self,
-        k: Kernels,
-        p: Array,
-        g: Array,
-        moments: Sequence[Array],
-        scalars: Sequence[Array],
-        scratch: Array,
-    ) -> None:
-        """Update the parameters in place."""
-        k.rmsprop(p, g, moments[0], scalars[0], self.beta, self.eps, scratch)
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adaptive gradients: s ← s + g², p ← p − α g / (√s + ε).
+
+    Duchi, Hazan & Singer, JMLR 12, 2011. A parameter's own rate shrinks with all the gradients that
+    it has had, which suits features that are seldom there.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        α.
+    eps : float
+        ε, above 0.
+
+    Examples
+    --------
+    >>> Adagrad(0.05)
+    Adagrad(learning_rate=0.05, eps=1e-10)
+    """
+
+    learning_rate: float | RateFunction = 1e-2
+    eps: float = 1e-10
+
+    row: ClassVar[str] = "adagrad"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.eps, "eps")
 
 
 @dataclass(frozen=True)
@@ -244,15 +311,12 @@ class Adam(Optimizer):
     Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08)
     """
 
-    learning_rate: float | Schedule = 1e-3
+    learning_rate: float | RateFunction = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     eps: float = 1e-8
 
-    @property
-    def n_moments(self) -> int:
-        """How many moments it keeps: v and s."""
-        return 2
+    row: ClassVar[str] = "adam"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -266,31 +330,158 @@ class Adam(Optimizer):
         rate = self.rate(step, epoch) / (1.0 - self.beta_1**t)
         return rate, 1.0 / math.sqrt(1.0 - self.beta_2**t)
 
-    def update(
-        self,
-        k: Kernels,
-        p: Array,
-        g: Array,
-        moments: Sequence[Array],
-        scalars: Sequence[Array],
-        scratch: Array,
-    ) -> None:
-        """Update the parameters in place."""
-        v, s = moments
-        rate, correction = scalars
-        k.adam(p, g, v, s, rate, correction, self.beta_1, self.beta_2, self.eps, scratch)
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019, in PyTorch's form).
+
+    Weights are first multiplied by 1 − α λ, biases and batch norm's γ and β are not; then all are
+    updated as by `Adam`. Unlike the trainer's ``l2``, the decay is no part of the gradient, and so
+    is not divided by √ŝ.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        α.
+    beta_1, beta_2 : float
+        β₁ and β₂ in [0, 1).
+    eps : float
+        ε, above 0.
+    weight_decay : float
+        λ, 0 or more.
+
+    Examples
+    --------
+    >>> AdamW(1e-3, weight_decay=0.1)
+    AdamW(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08, weight_decay=0.1)
+    """
+
+    weight_decay: float = 1e-2
+
+    decays: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative(self.weight_decay, "weight_decay")
+
+    def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
+        """Return Adam's, and 1 − α λ."""
+        keep = 1.0 - self.rate(step, epoch) * self.weight_decay
+        return *super().scalars(step, epoch), keep
+
+
+@dataclass(frozen=True)
+class NAdam(Adam):
+    """Adam with Nesterov's look-ahead (Dozat, ICLR 2016 workshop, in PyTorch's form).
+
+    With v, s and ŝ as in `Adam`, μₜ = β₁ (1 − 0.96^(t ψ) / 2) and Πₜ = μ₁ ⋯ μₜ:
+    p ← p − α [(1 − μₜ)/(1 − Πₜ) g + μₜ₊₁/(1 − Πₜ₊₁) v] / (√ŝ + ε).
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        α.
+    beta_1, beta_2 : float
+        β₁ and β₂ in [0, 1).
+    eps : float
+        ε, above 0.
+    momentum_decay : float
+        ψ, 0 or more.
+
+    Examples
+    --------
+    >>> NAdam(2e-3).momentum_decay
+    0.004
+    """
+
+    learning_rate: float | RateFunction = 2e-3
+    momentum_decay: float = 4e-3
+
+    row: ClassVar[str] = "nadam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative(self.momentum_decay, "momentum_decay")
+
+    def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
+        """Return α (1 − μₜ)/(1 − Πₜ), α μₜ₊₁/(1 − Πₜ₊₁) and 1/√(1 − β₂ᵗ), t = step + 1."""
+        t, rate = step + 1, self.rate(step, epoch)
+        now, following = self._momentum(t), self._momentum(t + 1)
+        product = self._product(t)
+        correction = 1.0 / math.sqrt(1.0 - self.beta_2**t)
+        ahead = rate * following / (1.0 - product * following)
+        return rate * (1.0 - now) / (1.0 - product), ahead, correction
+
+    def _momentum(self, t: int) -> float:
+        """μₜ."""
+        return self.beta_1 * (1.0 - 0.5 * math.pow(0.96, t * self.momentum_decay))
+
+    def _product(self, t: int) -> float:
+        """Πₜ, of the step alone: 0 once that makes no difference to 1 − Πₜ.
+
+        Its logarithm is t log β₁ + Σᵢ log(1 − qⁱ/2) with q = 0.96^ψ; the sum over i of each term of
+        the logarithm's series is that of a geometric one.
+        """
+        start = t * math.log(self.beta_1) if self.beta_1 else -math.inf
+        if start < -40.0:
+            return 0.0
+        log_q = self.momentum_decay * math.log(0.96)
+        total = 0.0
+        for k in range(1, 60):
+            x = k * log_q
+            powers = math.exp(x) * math.expm1(x * t) / math.expm1(x) if x else float(t)
+            total += powers / (k * 2.0**k)
+        return math.exp(start - total)
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Evolved sign momentum (Chen et al., NeurIPS 2023), with decoupled weight decay.
+
+    Weights are first multiplied by 1 − α λ, biases and batch norm's γ and β are not; then
+    p ← p − α sign(β₁ v + (1 − β₁) g), v ← β₂ v + (1 − β₂) g. Each update changes a parameter by α:
+    take a rate of a third to a tenth of Adam's, and λ larger by as much.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        α.
+    beta_1, beta_2 : float
+        β₁ and β₂ in [0, 1).
+    weight_decay : float
+        λ, 0 or more.
+
+    Examples
+    --------
+    >>> Lion(3e-4, weight_decay=0.1)
+    Lion(learning_rate=0.0003, beta_1=0.9, beta_2=0.99, weight_decay=0.1)
+    """
+
+    learning_rate: float | RateFunction = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    row: ClassVar[str] = "lion"
+    decays: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_fraction("beta_1", self.beta_1)
+        _require_fraction("beta_2", self.beta_2)
+        check_not_negative(self.weight_decay, "weight_decay")
+
+    def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
+        """Return α and 1 − α λ."""
+        rate = self.rate(step, epoch)
+        return rate, 1.0 - rate * self.weight_decay
 
 
 def check_optimizer(optimizer: Optimizer | None) -> Optimizer:
     """Return an optimiser, `Adam` with its defaults for None, or raise a TypeError."""
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
-        raise TypeError(f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001)")
+        kinds = ", ".join(kind.__name__ for kind in Optimizer.registry.values())
+        raise TypeError(
+            f"optimizer is {optimizer!r}: give one such as Adam(learning_rate=0.001), of {kinds}"
+        )
     return optimizer or Adam()
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "rmsprop": RMSProp,
-    "adam": Adam,
-}

@@ -3,28 +3,60 @@
 A schedule is called with ``(step, epoch)``: the number of updates made so far, and the number of
 epochs made so far with the fraction of the running one. The notes' decays (chapter 7.5) count whole
 epochs ``i``; with ``per="step"`` they count updates instead. Any function of the same two arguments
-may stand in for a schedule.
+may stand in for a schedule; a subclass of `Schedule` is one whose options are known, so that files
+of estimators may hold it.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from ..checks import check_fields, check_not_negative
+from ..registry import Registered, Registry
 
-Schedule: TypeAlias = Callable[[int, float], float]
+#: What gives a learning rate: a `Schedule`, or any function of (step, epoch).
+RateFunction: TypeAlias = Callable[[int, float], float]
 
 
 @dataclass(frozen=True)
-class OwnSchedule:
-    """A schedule over a counter ``i``: whole epochs, or steps."""
+class Schedule(Registered):
+    """The base of the schedules: a frozen dataclass of options, called with (step, epoch).
 
-    #: For people.
+    Attributes
+    ----------
+    formula : str
+        What it computes, for people.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> @dataclass(frozen=True)
+    ... class Sawtooth(xn.Schedule):
+    ...     high: float
+    ...     period: int = 10
+    ...     def __call__(self, step, epoch):
+    ...         return self.high * (1 - step % self.period / self.period)
+    >>> xn.SGD(Sawtooth(0.1, period=4)).rate(step=5, epoch=0.0)
+    0.07500000000000001
+    """
+
+    registry: ClassVar[Registry[Schedule]] = Registry("schedule")
+
     formula: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, step: int, epoch: float) -> float:
+        """Return the rate at a step of an epoch."""
+
+
+@dataclass(frozen=True)
+class Decay(Schedule):
+    """A schedule that starts from a rate, over a counter ``i``: whole epochs, or steps."""
 
     initial: float
 
@@ -40,7 +72,7 @@ class OwnSchedule:
 
 
 @dataclass(frozen=True)
-class Constant(OwnSchedule):
+class Constant(Decay):
     """The same rate for ever: α(i) = α₀.
 
     Examples
@@ -57,7 +89,7 @@ class Constant(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class InverseTime(OwnSchedule):
+class InverseTime(Decay):
     """Decay with one over the time: α(i) = α₀ / (1 + η i) (notes, chapter 7.5).
 
     Parameters
@@ -90,7 +122,7 @@ class InverseTime(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class Exponential(OwnSchedule):
+class Exponential(Decay):
     """Exponential decay: α(i) = α₀ ηⁱ (notes, chapter 7.5).
 
     Parameters
@@ -124,7 +156,7 @@ class Exponential(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class InverseSquareRoot(OwnSchedule):
+class InverseSquareRoot(Decay):
     """Decay with one over the root of the time: α(i) = α₀ η / √(i + 1).
 
     The notes' chapter 7.5 divides by √i, which has no value at i = 0, where every run begins; here
@@ -160,7 +192,7 @@ class InverseSquareRoot(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class Piecewise(OwnSchedule):
+class Piecewise(Decay):
     """Rates set by hand: α₀ up to the first boundary, then one rate from each boundary on.
 
     Parameters
@@ -209,7 +241,7 @@ class Piecewise(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class Cosine(OwnSchedule):
+class Cosine(Decay):
     """Half a cosine from α₀ down to a last rate, after a linear warm-up.
 
     With t the time since the warm-up over the time left for the decay, 0 ≤ t ≤ 1:

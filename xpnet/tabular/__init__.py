@@ -2,7 +2,7 @@
 
 - `readers`: files of many formats
 - `features`, `scaling`, `target`: from columns to numbers and back
-- `settings`, `experiment`: a training run by its settings
+- `settings`, `specs`, `experiment`: a training run by its settings, and how they are written
 - `model`: a network with all that it needs for raw columns
 - `evaluation`: how good it is
 """

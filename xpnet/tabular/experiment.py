@@ -24,26 +24,27 @@ from ..analysis.sweeps import (
     nested_order,
     smallest_part,
 )
-from ..backends.select import Backend
+from ..backends.protocol import Backend
 from ..checks import check_count
-from ..data.batches import SMALL, partition_indices
+from ..data.augmentation import Augmentation
+from ..data.batches import SMALL, partition_indices, take_rows
+from ..nn.loss import Loss
+from ..nn.losses import PoissonDeviance
 from ..nn.network import Network
+from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
-from ..train.trainer import Callback, Trainer
-from .features import Features, check_rows, is_frame
+from ..train.trainer import Trainer
+from .features import Features, check_rows
 from .model import Model
 from .readers import Dataset
-from .settings import Settings, parse_augmentation
+from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from .target import Target
 
 PARTS = ("train", "dev", "test")
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
-
-#: For how many epochs to train if nobody says.
-EPOCHS = 30
 
 
 @dataclass
@@ -55,21 +56,22 @@ class Part:
     features: np.ndarray[Any, Any] = field(init=False)
     labels: np.ndarray[Any, Any] = field(init=False)
 
+    @property
+    def data(self) -> tuple[Any, Any]:
+        """Features and labels."""
+        return self.features, self.labels
 
+
+@dataclass
 class Experiment:
-    """A training run: its data in parts, and its model.
+    """A training run: its data in parts, and its model; `prepare` makes one.
 
-    Parameters
+    Attributes
     ----------
     dataset : Dataset
         The raw data, with labels.
     settings : Settings
-        What to do with it.
-    device : str or Backend
-        Where to train.
-
-    Attributes
-    ----------
+        What to do with it; a batch size that was measured stands in them.
     parts : dict of str to Part
         "train", "dev" and "test".
     model : Model
@@ -79,86 +81,88 @@ class Experiment:
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
     batch_size_reason : str
-        Why these, if "auto" was asked for; ``settings`` then have the number.
+        Why these, if "auto" was asked for.
     best_epoch : int or None
         With early stopping the epoch whose weights the model holds, once it is trained.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If data or settings are not as they must be; found before anything is trained.
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings, device: str | Backend) -> None:
-        if dataset.target is None:
-            raise ValueError(f"{dataset.name}: there are no labels to train on")
-        self.dataset, self.settings = dataset, settings
+    dataset: Dataset
+    settings: Settings
+    parts: dict[str, Part]
+    model: Model
+    trainer: Trainer
+    batch_size: int
+    epochs: int
+    batch_size_reason: str = ""
+    augmentation: Augmentation | None = None
+    stopping: EarlyStopping | None = None
+    best_epoch: int | None = None
+
+    @classmethod
+    def prepare(cls, dataset: Dataset, settings: Settings, device: str | Backend) -> Experiment:
+        """Part the data, learn the preprocessing, and build the network and what trains it.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The raw data, with labels.
+        settings : Settings
+            What to do with it.
+        device : str or Backend
+            Where to train.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If data or settings are not as they must be; found before anything is trained.
+        """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
-        for rows in (dataset.rows, dataset.test_rows):
-            if rows is not None:
-                check_rows(rows)
-        target = Target.learn(dataset.everything()[1], settings.task)
-        self.parts = part_dataset(dataset, target, settings.seed)
-        features = Features.learn(self.parts["train"].rows)
-        if target.task == "regression":
-            _standardise(target, self.parts)
-        for piece in self.parts.values():
-            piece.features = features.transform(piece.rows, settings.dtype)
-            piece.labels = target.encode(piece.target)
-        self._augmentation = parse_augmentation(settings.augment, settings.image_shape)
-        if self._augmentation is not None:
-            self._augmentation.check(features.n_features)
+        target = _learn_target(dataset, settings)
+        loss = settings.make_loss(target)
+        parts = part_dataset(dataset, target, settings.seed)
+        features = _prepare_parts(parts, target, loss, settings)
+        augmentation = parse_augmentation(settings.augment, settings.image_shape)
+        if augmentation is not None:
+            augmentation.check(features.n_features)
         patience = settings.patience
-        self._stopping = None if patience is None else EarlyStopping(patience)
-        self.best_epoch: int | None = None
+        stopping = None if patience is None else EarlyStopping(patience)
         network = Network(
-            settings.make_layers(target.n_outputs),
-            loss=target.loss,
+            settings.make_layers(target.units(loss)),
+            loss=loss,
             n_features=features.n_features,
             device=device,
             dtype=settings.dtype,
             random_state=settings.seed,
         )
-        self.batch_size_reason = ""
-        self.batch_size = self._batch_size(network)
-        self.epochs = self._epochs()
-        optimizer = settings.make_optimizer(self.epochs, self._batches())
+        settings, reason = _choose_batch_size(network, parts["train"], settings)
+        batch_size = settings.batch_size
+        if batch_size is None:
+            batch_size = min(BATCH_SIZE, len(parts["train"].labels))
+        batch_size = check_count(batch_size, "batch_size")
+        batches = math.ceil(len(parts["train"].labels) / batch_size)
+        epochs = settings.epochs
+        if epochs is None:
+            epochs = max(EPOCHS, math.ceil(ENOUGH / batches))
+        epochs = check_count(epochs, "epochs")
+        optimizer = settings.make_optimizer(epochs, batches)
         training = {
             "data": dataset.name,
             "target": dataset.target_name,
             "fingerprint": dataset.fingerprint(),
-            "settings": asdict(self.settings),
+            "settings": asdict(settings),
         }
-        self.model = Model(network, features, target, training)
-        self.trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
-
-    def _batch_size(self, network: Network) -> int:
-        """Return how many examples go into a mini-batch; what was measured, settings then hold."""
-        wish, settings = self.settings.batch_size, self.settings
-        if wish is None:
-            return min(64, len(self.parts["train"].labels))
-        if wish != "auto":
-            return check_count(wish, "batch_size")
-        trainer = Trainer(
-            network,
-            settings.make_optimizer(epochs=1, batches=1),
-            settings.l2,
-            settings.clip_norm,
+        return cls(
+            dataset,
+            settings,
+            parts,
+            Model(network, features, target, training),
+            Trainer(network, optimizer, settings.l2, settings.clip_norm),
+            batch_size,
+            epochs,
+            reason,
+            augmentation,
+            stopping,
         )
-        chosen = trainer.choose_batch_size(*self._data("train"), epochs=settings.epochs or EPOCHS)
-        self.batch_size_reason = chosen.reason
-        self.settings = replace(settings, batch_size=chosen.batch_size)
-        return chosen.batch_size
-
-    def _epochs(self) -> int:
-        """Return how many epochs to train for."""
-        if self.settings.epochs is not None:
-            return check_count(self.settings.epochs, "epochs")
-        return max(EPOCHS, math.ceil(ENOUGH / self._batches()))
-
-    def _batches(self) -> int:
-        """Return how many mini-batches make an epoch."""
-        return math.ceil(len(self.parts["train"].labels) / self.batch_size)
 
     def run(
         self,
@@ -176,7 +180,7 @@ class Experiment:
 
     def _epoch_kept(self) -> int | None:
         """Return the epoch whose weights early stopping brought back in the last training."""
-        return self._stopping.best_epoch if self._stopping is not None else None
+        return self.stopping.best_epoch if self.stopping is not None else None
 
     def choose_l2(
         self,
@@ -247,16 +251,16 @@ class Experiment:
         return sizes
 
     def _data(self, name: str) -> tuple[Any, Any]:
-        return self.parts[name].features, self.parts[name].labels
+        return self.parts[name].data
 
     def _fit_options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
         # The one that stops comes last: the others may still look at the weights of the epoch.
-        own = [] if self._stopping is None else [self._stopping]
+        own = [] if self.stopping is None else [self.stopping]
         return {
             "batch_size": self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
-            "augmentation": self._augmentation,
+            "augmentation": self.augmentation,
         }
 
     def evaluate(self) -> dict[str, dict[str, float]]:
@@ -267,6 +271,41 @@ class Experiment:
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
+
+
+def _learn_target(dataset: Dataset, settings: Settings) -> Target:
+    """Learn the task and the classes, of data that have labels and rows as they must be."""
+    if dataset.target is None:
+        raise ValueError(f"{dataset.name}: there are no labels to train on")
+    for rows in (dataset.rows, dataset.test_rows):
+        if rows is not None:
+            check_rows(rows)
+    return Target.learn(dataset.everything()[1], settings.task)
+
+
+def _prepare_parts(
+    parts: dict[str, Part], target: Target, loss: Loss, settings: Settings
+) -> Features:
+    """Learn the preprocessing from the training part, and prepare all parts by it."""
+    features = Features.learn(parts["train"].rows)
+    if target.classes is None:
+        _require_variation(parts)
+        if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
+            target.standardise(parts["train"].target)
+    for piece in parts.values():
+        piece.features = features.transform(piece.rows, settings.dtype)
+        piece.labels = target.encode(piece.target)
+    return features
+
+
+def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tuple[Settings, str]:
+    """Return the settings with a batch size that was measured, and why it, if that is asked for."""
+    if settings.batch_size != "auto":
+        return settings, ""
+    optimizer = settings.make_optimizer(epochs=1, batches=1)
+    trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
+    chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
+    return replace(settings, batch_size=chosen.batch_size), chosen.reason
 
 
 def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
@@ -281,19 +320,14 @@ def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]
     shares = (0.8, 0.2) if n <= SMALL else (0.99, 0.01)
     labels = None if target.classes is None else target.encode(y)
     indices = partition_indices(n, shares if kept_apart else "auto", labels, seed)
-    pieces = [Part(_take(rows, chosen), y[chosen]) for chosen in indices]
+    pieces = [Part(take_rows(rows, chosen), y[chosen]) for chosen in indices]
     if kept_apart:
         pieces.append(Part(dataset.test_rows, np.asarray(dataset.test_target)))
     return dict(zip(PARTS, pieces, strict=True))
 
 
-def _take(rows: Any, chosen: np.ndarray[Any, Any]) -> Any:
-    return rows.iloc[chosen] if is_frame(rows) else rows[chosen]
-
-
-def _standardise(target: Target, parts: dict[str, Part]) -> None:
-    """Take the scale of a regression's labels from the training part; refuse constant parts."""
-    target.standardise(parts["train"].target)
+def _require_variation(parts: dict[str, Part]) -> None:
+    """Raise a ValueError if a regression's target is the same in all rows of a part."""
     for name, piece in parts.items():
         if (piece.target == piece.target[0]).all():
             raise ValueError(

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import CHUNK, as_array, describe_columns
-from ..data.arrays import is_frame as is_frame
+from ..backends.arrays import NUMPY
+from ..data.arrays import CHUNK, as_array, check_finite, describe_columns, is_frame
+from ..data.labels import is_numeric
 from .scaling import (
     called,
     check_scales,
@@ -257,14 +258,12 @@ def _numbers(rows: Any, names: list[str]) -> np.ndarray[Any, Any]:
 
 
 def _require_finite(rows: Any) -> None:
-    if rows.dtype.kind not in "fiub":
+    if not is_numeric(rows):
         raise TypeError(f"the data has dtype {rows.dtype}: text where numbers belong")
     if rows.ndim != 2:
         raise ValueError(f"the data has shape {rows.shape}: give (examples, features)")
     if rows.dtype.kind == "f":
-        counts = (~np.isfinite(rows)).sum(axis=0)
-        if counts.any():
-            raise ValueError(f"the data has {describe_columns(counts)}: remove or replace them")
+        check_finite(rows, NUMPY, "the data", rows)
 
 
 def _as_numbers(column: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.select import Backend
+from ..backends.arrays import to_host
+from ..backends.protocol import Backend
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.network import Network, from_description
@@ -54,7 +55,7 @@ class Model:
         TypeError, ValueError
             If the rows are not of the kind that the model was trained on.
         """
-        return self.target.decode(self.network.predict(self.prepare(rows)))
+        return self.target.decode(to_host(self.network.predict(self.prepare(rows))))
 
     def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
         """Return the probability of each class, (n, classes), in the order of ``target.classes``.
@@ -119,9 +120,8 @@ def _require_fit(network: Network, features: Features | None, target: Target) ->
             f"its preprocessing gives {features.n_features} features and its network takes "
             f"{network.n_features}"
         )
-    of_classes = network.loss.of_classes
-    fits = target.loss == network.loss.name if of_classes else target.task == "regression"
-    if not fits or target.n_outputs != network.n_outputs:
+    fits = network.loss.of_classes == (target.classes is not None)
+    if not fits or target.units(network.loss) != network.n_outputs:
         raise ValueError(
             f"its target is {target.task} of {target.n_outputs} outputs, and its network has "
             f"{network.n_outputs} for {network.loss.name}"
@@ -148,7 +148,9 @@ def _plain(network: Network) -> Target:
     if not network.loss.of_classes:
         return Target("regression", None, [0.0] * m, [1.0] * m, m)
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
-    task = tasks[network.loss.name]
+    task = tasks.get(network.loss.name)
+    if task is None:
+        raise ValueError(f"its loss is {network.loss.name}: use xpnet.load in Python")
     if task == "binary" and network.n_outputs > 1:
         raise ValueError(f"it has {network.n_outputs} sigmoid outputs: use xpnet.load in Python")
     return Target(task, list(range(max(network.n_outputs, 2))))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import is_frame
+from ..data.arrays import is_frame
 
 #: scikit-learn's bundled data sets, by the name of the function that loads them.
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.labels import is_whole
+
 
 def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
     """Return whether an array looks like pixels or counts, whose columns share a unit.
@@ -24,7 +26,7 @@ def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
     """
     if rows.shape[1] < 16 or rows.min() < 0 or rows.max() > 255:
         return False
-    if rows.dtype.kind == "f" and not (rows == np.floor(rows)).all():
+    if not is_whole(rows):
         return False
     largest = rows.max(axis=0)
     return bool(np.mean(largest >= 0.5 * largest.max()) >= 0.5)

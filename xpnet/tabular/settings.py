@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from ..checks import check_name
 from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
-from ..nn.layers import BatchNorm, Dropout, Layer, Linear
-from ..optim import optimizers, schedules
+from ..nn.layer import Layer
+from ..nn.loss import Loss
+from ..nn.stacks import hidden_stack
+from ..optim import schedules
+from ..optim.optimizers import Optimizer
+from ..optim.schedules import Schedule
+from . import specs
+from .target import Target
 
-#: A schedule on the command line: NAME or NAME:KEY=VALUE,…, and the class it stands for.
-SCHEDULES: dict[str, type[schedules.OwnSchedule]] = {
-    "constant": schedules.Constant,
-    "inverse-time": schedules.InverseTime,
-    "exponential": schedules.Exponential,
-    "inverse-square-root": schedules.InverseSquareRoot,
-    "piecewise": schedules.Piecewise,
-    "cosine": schedules.Cosine,
-}
+#: The batch size if nobody says, or all of a smaller training set; and for how many epochs.
+BATCH_SIZE, EPOCHS = 64, 30
 
-
-#: Each with options, as ``xpnet info --schedules`` shows them.
+#: Schedules on the command line, NAME or NAME:KEY=VALUE,…: each with options, as
+#: ``xpnet info --schedules`` shows them.
 SCHEDULE_EXAMPLES = {
     "constant": "constant",
     "inverse-time": "inverse-time:decay=0.1",
@@ -30,6 +30,11 @@ SCHEDULE_EXAMPLES = {
     "inverse-square-root": "inverse-square-root",
     "piecewise": "piecewise:30=0.03,60=0.01",
     "cosine": "cosine:warm_up=10",
+}
+
+#: The classes that they stand for.
+SCHEDULES: dict[str, type[Schedule]] = {
+    name: Schedule.registry[name.title().replace("-", "")] for name in SCHEDULE_EXAMPLES
 }
 
 #: A transform on the command line: NAME or NAME:VALUE, and the class it stands for.
@@ -53,7 +58,7 @@ class Settings:
     hidden : tuple of int
         Units of each hidden layer; none for logistic or linear regression.
     activation : str
-        "relu", "leaky_relu", "tanh", "sigmoid" or "softmax".
+        NAME or NAME:KEY=VALUE,…, as "leaky_relu:negative_slope=0.2".
     dropout : tuple of float
         Probability of dropping after each hidden layer; a single one is for all.
     input_dropout : float
@@ -66,15 +71,19 @@ class Settings:
         Stop after so many epochs without a better development loss; None: don't.
     clip_norm : float or None
         The largest norm of a gradient; None: any.
+    optimizer : str
+        NAME or NAME:KEY=VALUE,…, as "rmsprop:beta=0.8".
+    loss : str or None
+        NAME or NAME:KEY=VALUE,…; None: what fits the task.
     learning_rate : float or None
         None: the optimiser's own default.
     schedule : str
         NAME or NAME:KEY=VALUE,… as `parse_schedule` takes it.
     batch_size : int, "auto" or None
-        None: 64, or all of a smaller training set. "auto": measured, see
+        None: `BATCH_SIZE`, or all of a smaller training set. "auto": measured, see
         `Trainer.choose_batch_size`.
     epochs : int or None
-        None: 30, and on small sets as many as make `ENOUGH` updates.
+        None: `EPOCHS`, and on small sets as many as make `ENOUGH` updates.
     task : str or None
         "binary", "multiclass", "regression"; None: inferred.
     goal : float
@@ -92,6 +101,7 @@ class Settings:
     l2: float = 0.0
     clip_norm: float | None = None
     optimizer: str = "adam"
+    loss: str | None = None
     learning_rate: float | None = None
     schedule: str = "constant"
     batch_size: int | str | None = None
@@ -101,21 +111,33 @@ class Settings:
     task: str | None = None
     goal: float = 0.01
 
-    def make_optimizer(self, epochs: int, batches: int) -> optimizers.Optimizer:
+    def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.
 
         Raises
         ------
         ValueError
-            If a name is not known or a number out of range.
+            If a name or option is not known or a number out of range.
         """
-        if self.optimizer not in optimizers.OPTIMIZERS:
-            known = ", ".join(optimizers.OPTIMIZERS)
-            raise ValueError(f"optimizer is {self.optimizer!r}: give one of {known}")
-        kind = optimizers.OPTIMIZERS[self.optimizer]
-        rate = kind().rate(0, 0.0) if self.learning_rate is None else self.learning_rate
-        kind(rate)  # refuses a rate that no schedule could mend
-        return kind(parse_schedule(self.schedule, rate, epochs, batches))
+        known = Optimizer.registry
+        name, rate = self.optimizer.partition(":")[0], self.learning_rate
+        if rate is None:
+            rate = check_name(name, known, "optimizer")().rate(0, 0.0)
+        # Refuses a rate that no schedule could mend.
+        specs.make(self.optimizer, known, "optimizer", learning_rate=rate)
+        schedule = parse_schedule(self.schedule, rate, epochs, batches)
+        return specs.make(self.optimizer, known, "optimizer", learning_rate=schedule)
+
+    def make_loss(self, target: Target) -> Loss:
+        """Return the loss that is asked for, or that fits the target.
+
+        Raises
+        ------
+        ValueError
+            If it is not known, or is for other targets.
+        """
+        text = target.loss if self.loss is None else self.loss
+        return specs.make(text, target.losses, "loss")
 
     def make_layers(self, n_outputs: int) -> list[Layer]:
         """Return the layers: each Linear, batch norm, activation, dropout; the last Linear alone.
@@ -125,31 +147,29 @@ class Settings:
         ValueError
             If the activation is not known or a number out of range.
         """
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation is {self.activation!r}: give one of {known}")
-        if any(self.dropout) and not self.hidden:
+        n = len(self.hidden)
+        activation = specs.make(self.activation, ACTIVATIONS, "activation")
+        if any(self.dropout) and not n:
             raise ValueError(
                 f"dropout is {self.dropout}, and there is no hidden layer to drop from"
             )
-        drops = self.dropout * len(self.hidden) if len(self.dropout) == 1 else self.dropout
-        if len(drops) != len(self.hidden):
+        drops = self.dropout * n if len(self.dropout) == 1 else self.dropout
+        if len(drops) != n:
             raise ValueError(
-                f"dropout is {self.dropout} and there are {len(self.hidden)} hidden layers: give "
+                f"dropout is {self.dropout} and there are {n} hidden layers: give "
                 "one probability for all, or one for each"
             )
-        layers: list[Layer] = [Dropout(self.input_dropout)]
-        for units, drop in zip(self.hidden, drops, strict=True):
-            layers.append(Linear(units))
-            if self.batch_norm:
-                layers.append(BatchNorm())
-            layers.append(ACTIVATIONS[self.activation]())
-            layers.append(Dropout(drop))
-        layers = [layer for layer in layers if not (isinstance(layer, Dropout) and layer.p == 0)]
-        return [*layers, Linear(n_outputs)]
+        return hidden_stack(
+            self.hidden,
+            [activation] * n,
+            n_outputs,
+            batch_norm=self.batch_norm,
+            dropout=drops,
+            input_dropout=self.input_dropout,
+        )
 
 
-def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> schedules.Schedule:
+def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Schedule:
     """Return the schedule that a text describes, from a highest rate on.
 
     Parameters
@@ -174,22 +194,17 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> sch
     Exponential(initial=0.1, decay=0.5, per='epoch')
     """
     name, _, rest = text.partition(":")
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule is {text!r}: give one of {', '.join(SCHEDULES)}")
-    pairs = [option.partition("=") for option in rest.split(",") if option]
+    kind: Any = check_name(name, SCHEDULES, "schedule")
     try:
-        if name == "piecewise":
+        if kind is schedules.Piecewise:
+            pairs = [option.partition("=") for option in rest.split(",") if option]
             boundaries = tuple(int(key) for key, _, _ in pairs)
             return schedules.Piecewise(rate, boundaries, tuple(float(v) for _, _, v in pairs))
-        options: dict[str, Any] = {k: v if k == "per" else float(v) for k, _, v in pairs}
-        if name == "cosine":
+        options = specs.read_options(rest, kind, {"initial": rate})
+        if kind is schedules.Cosine:
             steps = options.get("per") == "step"
             options.setdefault("total", float(epochs * batches if steps else epochs))
-        kind: Any = SCHEDULES[name]
-        known = [field.name for field in fields(kind) if field.name != "initial"]
-        for other in options.keys() - set(known):
-            raise ValueError(f"{other} is no option of it; there are {', '.join(known) or 'none'}")
-        schedule: schedules.Schedule = kind(rate, **options)
+        schedule: Schedule = kind(rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
         raise ValueError(f"schedule is {text!r}: {error}") from error

@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..data.labels import class_codes, is_numeric, is_whole, these_values
+from ..nn.loss import Loss
+from ..nn.stacks import losses_for, units_for
 from .scaling import check_scales, mean_and_deviation, require_list
 
 
@@ -59,7 +62,7 @@ class Target:
         if task not in cls.TASKS:
             raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
         if task == "regression":
-            if y.dtype.kind not in "fiub":
+            if not is_numeric(y):
                 raise ValueError("the target holds text: a regression needs numbers")
             if (y == y[0]).all():
                 raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
@@ -86,8 +89,17 @@ class Target:
 
     @property
     def loss(self) -> str:
-        """The loss that fits the task."""
+        """The loss that fits the task, if none is asked for."""
         return self.LOSSES[self.task]
+
+    @property
+    def losses(self) -> dict[str, type[Loss]]:
+        """The losses that can be asked for."""
+        return losses_for(of_classes=self.classes is not None)
+
+    def units(self, loss: Loss) -> int:
+        """Return how many outputs a network with a loss needs, or raise a ValueError."""
+        return self.n_outputs if self.classes is None else units_for(loss, len(self.classes))
 
     def encode(self, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return labels as the loss takes them.
@@ -99,7 +111,7 @@ class Target:
         """
         y = _labels(y)
         if self.classes is None:
-            if y.dtype.kind not in "fiub":
+            if not is_numeric(y):
                 raise ValueError("the target holds text: the model predicts numbers")
             rows = y.reshape(len(y), -1)
             if rows.shape[1] != self.n_outputs:
@@ -109,15 +121,14 @@ class Target:
                 )
             rows = (rows - np.array(self.mean)) / np.array(self.scale)
             return np.asarray(rows.reshape(y.shape))
-        codes = {label: code for code, label in enumerate(self.classes)}
-        labels = _plain(y)
-        unknown = sorted({str(label) for label in labels if label not in codes})
-        if unknown:
+        codes, unknown = class_codes(y.reshape(len(y)), np.array(self.classes))
+        if unknown.any():
+            strange = sorted({str(label) for label in _plain(y[unknown])})
             raise ValueError(
-                f"the target has labels that the model does not know: {', '.join(unknown[:5])}; "
+                f"the target has labels that the model does not know: {', '.join(strange[:5])}; "
                 f"it knows {', '.join(map(str, self.classes[:20]))}"
             )
-        return np.array([codes[label] for label in labels], dtype=np.int32)
+        return codes.astype(np.int32)
 
     def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return predictions of the network as labels."""
@@ -188,7 +199,7 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     if y.dtype.kind in "iu":
         is_class = n_classes <= max(20, min(100, len(y) // 50))
     elif y.dtype.kind == "f":
-        is_class = n_classes <= 10 and bool((y == np.floor(y)).all())
+        is_class = n_classes <= 10 and is_whole(y)
     else:
         is_class = True
     if not is_class:
@@ -218,8 +229,7 @@ def _require_complete(y: np.ndarray[Any, Any]) -> None:
     else:
         return
     if bad:
-        values = "1 value that is" if bad == 1 else f"{bad} values that are"
-        raise ValueError(f"the target has {values} {what}: remove those rows")
+        raise ValueError(f"the target has {these_values(bad, what)}: remove those rows")
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:

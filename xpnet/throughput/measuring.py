@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from .._typing import Array
-from ..backends.select import Backend
+from .._typing import NO_ARRAY, Array
+from ..backends.protocol import Backend
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
 from .timing import BatchSize, Timing, candidates, fastest, in_words, knee
@@ -258,7 +258,7 @@ class Feeding:
     def reset(self) -> None:
         """Free the memory of all steps."""
         self._rows: Any = None
-        self._labels: Array = None
+        self._labels: Array = NO_ARRAY
         self._made: tuple[Callable[[Array, Array], object], object] | None = None
         self._capacity = 0
         gc.collect()  # a network's layers and buffers know each other
@@ -282,7 +282,7 @@ class Feeding:
         at = self.backend.asarray(order), first, GatherWorkspace(self.backend, n)
 
         def step() -> None:
-            rows = held.send(n, partial(x.write, order)) if streamed else held[:n]
+            rows = held.send(n, partial(cast(Streamed, x).write, order)) if streamed else held[:n]
             gather(*at, [(y, labels)] if streamed else [(y, labels), (x, rows)])
             work(rows, labels)
 
@@ -296,7 +296,7 @@ class Feeding:
         free = self.backend.memory_free()
         if free is not None and self._capacity and self.memory() * (n / self._capacity - 1) > free:
             raise MemoryError(f"batches of {n} need more than the {free:,} bytes that are free")
-        self._rows = self._labels = None
+        self._rows, self._labels = None, NO_ARRAY
         self._capacity = n
         self.backend.release_memory()
 

@@ -3,9 +3,9 @@
 - `step`: one update
 - `step_scalars`: what changes from step to step
 - `accumulation`: a batch's gradient in several passes
-- `trainer`: the fit
+- `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it
-- `callbacks`: what may watch it
+- `callback`, `callbacks`: what may watch it
 - `rollback`, `divergence`: what happens when the loss is not finite
-- `checkpoints`: how a fit goes on after its process has ended
+- `checkpoints`, `run_description`: how a fit goes on after its process has ended
 """

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import NO_ARRAY, Array
 from ..checks import check_count
 from ..nn.network import Network
 from ..randomness import GAMMA
@@ -32,17 +32,16 @@ class GradientAccumulation:
 
     def __init__(self, network: Network) -> None:
         self._network, self.count, self.splits = network, 1, False
-        self._sum: Array = None
+        self._sum: Array | None = None
+        self._loss = NO_ARRAY
         self._example_weights: dict[int, Array] = {}
 
     @contextmanager
     def using(self, micro_batches: int | str) -> Iterator[None]:
         """Take so many micro-batches meanwhile; "auto": one, and more where that doesn't fit."""
         splits = micro_batches == "auto"
-        self.count, self.splits = (
-            1 if splits else check_count(micro_batches, "micro_batches"),
-            splits,
-        )
+        count = 1 if splits else check_count(micro_batches, "micro_batches")
+        self.count, self.splits = count, splits
         try:
             yield
         finally:
@@ -58,25 +57,23 @@ class GradientAccumulation:
         return [i * n // count for i in range(count + 1)]
 
     def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None) -> Array:
-        """Do what `Network.loss_and_gradient` does, by micro-batches.
+        """Do what `Passes.loss_and_gradient` does, by micro-batches.
 
         The result is the same to rounding, but that batch norm takes each one's statistics, and
         dropout draws other masks.
         """
         net = self._network
         if self.count == 1:
-            return net.loss_and_gradient(x, y, example_weight)
+            return net.passes.loss_and_gradient(x, y, example_weight)
         xp, n = net.backend.xp, x.shape[-2]
         if self._sum is None:
-            self._sum, self._loss = (
-                xp.empty_like(net.gradients),
-                xp.empty(net.leading_shape, net.dtype),
-            )
+            self._sum = xp.empty_like(net.gradients)
+            self._loss = xp.empty(net.leading_shape, net.dtype)
         example_weight = self._even(n) if example_weight is None else example_weight
         self._sum[...] = 0.0
         self._loss[...] = 0.0
         for a, b in pairwise(self._edges(n)):
-            loss = net.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
+            loss = net.passes.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
             xp.add(self._sum, net.gradients, out=self._sum)
             xp.add(self._loss, loss, out=self._loss)
             # Other masks in the next one; the next step sets the key anew.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import Any
 
-from .._typing import Array
+from .._typing import Array, Tree
 from ..checks import check_count, check_flag, check_not_negative
 from ..data.batches import Batches
-from ..nn.network import Network
+from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
-from .checkpoints import describe
+from .callback import Callback
 from .history import DivergedError, History
-from .trainer import Callback, Trainer
+from .run_description import describe
+from .trainer import Trainer
 
 
 class EarlyStopping(Callback):
@@ -102,14 +102,14 @@ class EarlyStopping(Callback):
         if value < self.best - self.min_improvement or not self.best_epoch:
             self.best, self.best_epoch, self._waited = value, int(row["epoch"]), 0
             if self.restore_best:
-                self._state = [array.copy() for array in _state(trainer.network)]
+                self._state = snapshot(weights_of(trainer.network))
             return
         self._waited += 1
         if self._waited >= self.patience:
             self.stopped_epoch = int(row["epoch"])
             trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what it is set to, what was best so far, and those weights."""
         names = ("patience", "monitor", "min_improvement", "restore_best")
         return {
@@ -121,11 +121,11 @@ class EarlyStopping(Callback):
             "weights": self._state,
         }
 
-    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
-        self._state = _of_this(trainer.network, state["weights"])
+        self._state = check_snapshot(trainer.network, state["weights"])
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Bring the best weights back, if there are any, and say so."""
@@ -135,8 +135,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Bring the best weights back."""
-        for array, best in zip(_state(trainer.network), self._state, strict=False):
-            array[...] = best
+        restore(weights_of(trainer.network), self._state)
         self._state = []
 
 
@@ -204,18 +203,16 @@ class WeightAverage(Callback):
     def on_evaluation_begin(self, trainer: Trainer) -> None:
         """Put the average in the weights' place."""
         if self.parameters.count:
-            state = _state(trainer.network)
-            self._own = [array.copy() for array in state]
-            for array, average in zip(state, (self.parameters, self.statistics), strict=True):
-                array[...] = average.value
+            weights = weights_of(trainer.network)
+            self._own = snapshot(weights)
+            restore(weights, [self.parameters.value, self.statistics.value])
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Put the weights back in their place, for the training to go on."""
-        for array, own in zip(_state(trainer.network), self._own, strict=False):
-            array[...] = own
+        restore(weights_of(trainer.network), self._own)
         self._own = []
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what it is set to, the averages, and the weights while the average stands in."""
         return {
             "settings": {"average": describe(self.parameters), "every": self.every},
@@ -225,14 +222,14 @@ class WeightAverage(Callback):
             "looked_at": self._looked_at,
         }
 
-    def load_state(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
         averages = self.parameters, self.statistics
         for average, name in zip(averages, ("parameters", "statistics"), strict=True):
             average.load_state(state[name])
         if self.parameters.count:
-            _of_this(trainer.network, [average.value for average in averages])
-        self._own = _of_this(trainer.network, state["own"])
+            check_snapshot(trainer.network, [average.value for average in averages])
+        self._own = check_snapshot(trainer.network, state["own"])
         self._looked_at = check_count(state["looked_at"], "looked_at", 0)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
@@ -240,16 +237,3 @@ class WeightAverage(Callback):
         if not self.parameters.count:
             message = f"the fit had fewer than {self.every} steps: no weights were averaged"
             warnings.warn(message, UserWarning, stacklevel=2)
-
-
-def _state(network: Network) -> list[Array]:
-    """Return what a network computes from: its parameters and running statistics."""
-    return [network.parameters, network.statistics]
-
-
-def _of_this(network: Network, arrays: list[Array]) -> list[Array]:
-    """Return arrays from a checkpoint, or raise a ValueError if they are not of the network."""
-    shapes = [array.shape for array in _state(network)]
-    if arrays and [array.shape for array in arrays] != shapes:
-        raise ValueError(f"weights of shapes {[a.shape for a in arrays]}, of a network of {shapes}")
-    return arrays

@@ -7,20 +7,20 @@ never interrupted, on the same machine and libraries.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
-from ..backends.select import Backend
+from .._typing import Tree
+from ..backends.protocol import Backend
 from ..checks import check_count
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
 from ..files.safetensors_files import ModelFileError
+from .run_description import describe, differences
 
 #: What comes of taking something for a state that is none.
 NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)
@@ -75,7 +75,7 @@ class Checkpoints:
     path: str | os.PathLike[str]
     every: int | None = None
     keep: int = 3
-    about: dict[str, Any] = field(default_factory=dict)
+    about: Tree = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not os.fspath(self.path):
@@ -101,7 +101,7 @@ class Newest:
     epoch: int
     every: int | None
     keep: int
-    about: dict[str, Any]
+    about: Tree
 
 
 def newest(path: str | os.PathLike[str]) -> Newest:
@@ -130,15 +130,21 @@ def newest(path: str | os.PathLike[str]) -> Newest:
     return newest
 
 
-class Trained(Protocol):
-    """What a manager asks of a trainer."""
+class Run(Protocol):
+    """What a manager asks of a fit."""
 
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Updates made so far."""
 
-    def state(self) -> dict[str, Any]:
+    @property
+    def trainer(self) -> object:
+        """Whose fit it is."""
+
+    def tree(self) -> Tree:
         """Return all that its further training depends on."""
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_tree(self, tree: Tree) -> None:
         """Take it back."""
 
     def is_sound(self) -> bool:
@@ -148,35 +154,46 @@ class Trained(Protocol):
 class Stateful(Protocol):
     """What a manager asks of a callback: see `xpnet.Callback`."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Tree:
         """Return what a checkpoint must keep."""
 
-    def load_state(self, trainer: Any, state: dict[str, Any]) -> None:
+    def load_state(self, trainer: Any, state: Tree) -> None:
         """Take it back."""
 
 
 class NullCheckpointManager:
-    """What a fit without checkpoints calls: nothing comes of it."""
+    """What a fit without checkpoints calls: nothing comes of it.
+
+    Attributes
+    ----------
+    watches : bool
+        Whether `after_step` wants to be called.
+    """
+
+    watches: ClassVar[bool] = False
 
     def __init__(self) -> None:
         #: What the run is set to, once that is known.
-        self.run: dict[str, Any] = {}
+        self.run: Tree = {}
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], Tree],
+        data: Tree,
+        callbacks: Sequence[Stateful],
     ) -> None:
         """Learn what the run is."""
 
-    def restore(self, trainer: Trained, epochs: int) -> None:
-        """Bring a trainer to where it is to go on."""
+    def restore(self, fit: Run, epochs: int) -> None:
+        """Bring a fit to where it goes on."""
 
-    def begin(self, trainer: Trained) -> None:
+    def begin(self, fit: Run) -> None:
         """Begin, or go on."""
 
-    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+    def after_step(self, fit: Run, interrupted: bool) -> None:
         """Do something after a step that is not the last of its epoch."""
 
-    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
         """Do something after an epoch."""
 
 
@@ -224,14 +241,16 @@ class CheckpointManager(NullCheckpointManager):
         If it is to go on, and none is whole.
     """
 
+    watches = True
+
     def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
         super().__init__()
         self._options, self._backend = checkpoints, backend
         self._path = Path(checkpoints.path)
         self._folder = Folder(self._path, checkpoints.keep)
-        self.tree: dict[str, Any] | None = None
+        self.tree: Tree | None = None
         self._last: Path | None = None
-        self._best: dict[str, Any] | None = None
+        self._best: Tree | None = None
         self._failing, self._looked_at = False, 0
         self._find(resume)
 
@@ -259,14 +278,17 @@ class CheckpointManager(NullCheckpointManager):
             raise _unreadable(self._last, error) from error
 
     def validate_run(
-        self, run: dict[str, Any], data: dict[str, Any], callbacks: Sequence[Stateful]
+        self,
+        describe_run: Callable[[], Tree],
+        data: Tree,
+        callbacks: Sequence[Stateful],
     ) -> None:
         """See that a checkpoint goes with the run at hand, or learn what the run is.
 
         Parameters
         ----------
-        run : dict
-            What the run is set to.
+        describe_run : function
+            Returns what the run is set to.
         data : dict
             Its arrays, or None, by what they are called.
         callbacks : sequence
@@ -274,6 +296,8 @@ class CheckpointManager(NullCheckpointManager):
 
         Raises
         ------
+        TypeError
+            If an option of the network's can't be written.
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
         OSError
@@ -294,8 +318,8 @@ class CheckpointManager(NullCheckpointManager):
             )
             for name, array in data.items()
         }
-        # Through JSON, in which tuples are lists, as it comes from the file.
-        run = json.loads(json.dumps({**run, "callbacks": told, **prints}))
+        # As it comes from the file, in which tuples are lists.
+        run = cast(Tree, describe({**describe_run(), "callbacks": told, **prints}))
         if self.tree is not None:
             if found := list(differences(run, self.run)):
                 raise ValueError(f"{self._last}: is of another run: {'; '.join(found)}")
@@ -311,8 +335,8 @@ class CheckpointManager(NullCheckpointManager):
         except OSError as error:
             raise _refused(self._path, error) from error
 
-    def restore(self, trainer: Trained, epochs: int) -> None:
-        """Bring a trainer to where the checkpoint was made, if there is one to go on from.
+    def restore(self, fit: Run, epochs: int) -> None:
+        """Bring a fit to where the checkpoint was made, if there is one to go on from.
 
         Raises
         ------
@@ -327,7 +351,7 @@ class CheckpointManager(NullCheckpointManager):
             state = self.tree["trainer"]
             made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
             if made <= epochs:
-                trainer.load_state(state)
+                fit.load_tree(state)
         except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
@@ -336,7 +360,7 @@ class CheckpointManager(NullCheckpointManager):
                 "more"
             )
 
-    def begin(self, trainer: Trained) -> None:
+    def begin(self, fit: Run) -> None:
         """Give the callbacks their states back, or write the first checkpoint.
 
         Raises
@@ -346,51 +370,51 @@ class CheckpointManager(NullCheckpointManager):
         OSError
             If it can't be written: better now than when there is something to lose.
         """
-        self._looked_at = trainer.steps
+        self._looked_at = fit.steps
         if self.tree is not None:
             try:
                 for callback, state in zip(self._callbacks, self.tree["callbacks"], strict=True):
-                    callback.load_state(trainer, state)
+                    callback.load_state(fit.trainer, state)
             except NOT_A_STATE as error:
                 raise _unreadable(self._last, error) from error
             self.tree = None  # its arrays were copied
             return
         try:
-            self._write(trainer)
+            self._write(fit)
         except OSError as error:
             raise _refused(self._path, error) from error
 
-    def after_step(self, trainer: Trained, interrupted: bool) -> None:
+    def after_step(self, fit: Run, interrupted: bool) -> None:
         """Write a checkpoint in the middle of an epoch if one is due, or the fit interrupted."""
-        is_due = self._is_due(trainer.steps)
+        is_due = self._is_due(fit.steps)
         if interrupted or is_due:
-            self._try_to_write(trainer)
+            self._try_to_write(fit)
 
-    def after_epoch(self, trainer: Trained, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
         """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last."""
         figure = row.get("dev_loss", row["train_loss"])
-        is_due = self._is_due(trainer.steps)
+        is_due = self._is_due(fit.steps)
         better = self._best is None or figure < self._best["figure"]
         if better and math.isfinite(figure):
-            self._best = {"figure": figure, "file": self._folder.name(trainer.steps)}
+            self._best = {"figure": figure, "file": self._folder.name(fit.steps)}
         elif not (final or self._options.every is None or is_due):
             return
-        self._try_to_write(trainer)
+        self._try_to_write(fit)
 
     def _is_due(self, step: int) -> bool:
         """Return whether the steps since the last look have passed a multiple of `every`."""
         every, looked_at, self._looked_at = self._options.every, self._looked_at, step
         return every is not None and step // every > looked_at // every
 
-    def _try_to_write(self, trainer: Trained) -> None:
+    def _try_to_write(self, fit: Run) -> None:
         """Write a checkpoint, or warn that it could not be written: once, until one can be again.
 
         Of a training that has diverged none is written; it will soon notice itself.
         """
-        if not trainer.is_sound():
+        if not fit.is_sound():
             return
         try:
-            self._write(trainer)
+            self._write(fit)
             self._failing = False
         except (OSError, MemoryError) as error:
             if not self._failing:
@@ -401,19 +425,19 @@ class CheckpointManager(NullCheckpointManager):
                 warnings.warn(message, UserWarning, stacklevel=2)
             self._failing = True
 
-    def _write(self, trainer: Trained) -> None:
+    def _write(self, fit: Run) -> None:
         options = self._options
         tree = {
             "run": self.run,
             "machine": self._machine,
             "best": self._best,
             "written": {"every": options.every, "keep": options.keep, "about": options.about},
-            "trainer": trainer.state(),
+            "trainer": fit.tree(),
             "callbacks": [callback.state() for callback in self._callbacks],
         }
         arrays, document = pack(tree, self._backend)
         best = None if self._best is None else self._best["file"]
-        self._last = self._folder.write(trainer.steps, arrays, document, best)
+        self._last = self._folder.write(fit.steps, arrays, document, best)
 
 
 def _nothing(path: Path) -> str:
@@ -431,46 +455,3 @@ def _refused(path: Path, error: OSError) -> OSError:
 
 def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def describe(thing: Any) -> Any:
-    """Return an optimiser, a schedule or the like as JSON-ready data: what it is and is set to.
-
-    Of a function it is the name alone.
-
-    Examples
-    --------
-    >>> from xpnet.optim.optimizers import SGD
-    >>> describe(SGD(0.1))
-    {'kind': 'SGD', 'learning_rate': 0.1, 'momentum': 0.0, 'nesterov': False}
-    """
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
-        return {"kind": type(thing).__name__} | {k: describe(v) for k, v in values.items()}
-    if thing is None or isinstance(thing, bool | int | float | str):
-        return thing
-    if isinstance(thing, list | tuple):
-        return [describe(inner) for inner in thing]
-    if callable(thing) and hasattr(thing, "__qualname__"):
-        return f"{thing.__module__}.{thing.__qualname__}"
-    text = repr(thing)
-    return type(thing).__qualname__ if " at 0x" in text else text
-
-
-def differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
-    """Yield in words where two settings differ.
-
-    Examples
-    --------
-    >>> list(differences({"a": {"b": 1, "c": [2]}}, {"a": {"b": 3, "c": [2]}}))
-    ['a.b is 1 here and 3 in the checkpoint']
-    """
-    if isinstance(here, dict) and isinstance(there, dict):
-        for key in dict.fromkeys((*here, *there)):
-            inner = f"{name}.{key}".lstrip(".")
-            yield from differences(here.get(key), there.get(key), inner)
-    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
-        for i, (mine, other) in enumerate(zip(here, there, strict=True)):
-            yield from differences(mine, other, f"{name}[{i}]")
-    elif here != there:
-        yield f"{name} is {json.dumps(here)} here and {json.dumps(there)} in the checkpoint"

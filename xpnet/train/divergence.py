@@ -6,16 +6,15 @@ the fact, and watching costs the training nothing.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from .._typing import Array
+from ..checks import all_finite
 from ..data.batches import Batches
-from ..nn.layers import Layer
-from .step import Updates
+from ..nn.layer import Layer
+from ..nn.passes import Bound
+from .step import Step
 
 
-def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int, bad: int) -> str:
+def locate(update: Step, batches: Batches, epoch: int, first: int, good: int, bad: int) -> str:
     """Return in words where the first value arose that is not finite; nothing if it is not found.
 
     The steps from a good state on are made again, which changes the weights; not if the optimiser
@@ -23,7 +22,7 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
 
     Parameters
     ----------
-    updates : Updates
+    update : Step
         In its last good state.
     batches : Batches
         What was trained on.
@@ -33,64 +32,62 @@ def locate(updates: Updates, batches: Batches, epoch: int, first: int, good: int
         How many steps the good state has seen; and which step, from 0, had a loss that is not
         finite.
     """
-    if updates.unchanged_since > good:
+    if update.unchanged_since > good:
         return ""
     behind, at = divmod(good - first, len(batches))
     steps = iter(range(good, bad + 1))
     for each in range(epoch + behind, epoch + 1):
         for n, *arrays in batches.epoch(each, at):
             step = next(steps, bad)
-            found = _weights(updates, step)
-            if (
-                not found and updates.accumulation.count == 1
-            ):  # else memory has no room for a whole one
-                updates.scalars.seek(step, updates.optimizer)
-                updates.scalars.advance()
-                found = _layer(updates, batches.gather(updates.scalars.start, n, *arrays), step)
+            found = _weights(update, step)
+            whole = update.accumulation.count == 1  # else memory has no room for a whole batch
+            if not found and whole:
+                update.scalars.seek(step, update.optimizer)
+                update.backend.kernels.advance(update.scalars.table)
+                update.scalars.next = None
+                found = _layer(update, batches.gather(update.scalars.start, n, *arrays), step)
             if found or step == bad:
                 return found
-            updates.make(step, n, batches.gather, *arrays)
+            update.make(n, batches.gather, *arrays)
         at = 0
-    return _weights(updates, bad)
+    return _weights(update, bad)
 
 
-def _weights(updates: Updates, step: int) -> str:
+def _weights(update: Step, step: int) -> str:
     """Return where a parameter is not finite, and by which update."""
-    for layer in updates.network.layers:
+    for layer in update.network.layers:
         for name, array in (layer.parameters | layer.statistics).items():
-            if not _is_finite(updates, array):
+            if not all_finite(array, update.backend.xp):
                 return f"in the {name} of {_called(layer)}, by the update of step {step}"
     return ""
 
 
-def _layer(updates: Updates, batch: tuple[Array, Array, Any], step: int) -> str:
+def _layer(update: Step, batch: tuple[Array, Array, Array | None], step: int) -> str:
     """Return where a batch's way forward and back is not finite."""
-    net, (x, y, weights) = updates.network, batch
-    run = net.layer_by_layer(x.shape[-2])
+    net, (x, y, weights) = update.network, batch
+    run = net.passes.bind(x.shape[-2], training=True)
     for layer, forward, buffers in run.forward:
         x = forward(x, buffers)
-        if not _is_finite(updates, x):
+        if not all_finite(x, update.backend.xp):
             return f"in the output of {_called(layer)}, in step {step + 1}"
-    dz = _gradient(updates, run, x, y, weights)
-    if not _is_finite(updates, run.loss.loss):
+    dz = _gradient(update, run, x, y, weights)
+    if not all_finite(run.loss.loss, update.backend.xp):
         return f"in the loss, in step {step + 1}"
     for layer, backward, buffers in run.backward:
         dz = backward(dz, buffers)
         arrays = [*layer.gradients.values(), *([] if dz is None else [dz])]
-        if not all(_is_finite(updates, array) for array in arrays):
+        if not all(all_finite(array, update.backend.xp) for array in arrays):
             return f"in the gradient of {_called(layer)}, in step {step + 1}"
     return ""
 
 
-def _gradient(updates: Updates, run: SimpleNamespace, z: Array, y: Array, weights: Any) -> Array:
-    example_weight = None if weights is None else updates.normalize_weights(weights)[0]
-    net = updates.network
-    return net.loss.gradient(updates.backend.kernels, z, y, run.loss, example_weight)
+def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Array | None) -> Array:
+    example_weight = None if weights is None else update.normalize_weights(weights)[0]
+    net = update.network
+    share = 1.0 / z.shape[-2] if example_weight is None else example_weight
+    net.loss.compute(update.backend.kernels, z, y, share, run.loss)
+    return run.loss.dz
 
 
 def _called(layer: Layer) -> str:
     return f"layer {layer.index} ({type(layer).__name__})"
-
-
-def _is_finite(updates: Updates, array: Array) -> bool:
-    return bool(updates.backend.xp.isfinite(array).all())

@@ -1,17 +1,15 @@
-"""What is told of a run: where it stands, the history of its epochs, and how it went wrong."""
+"""What is told of a run: the history of its epochs, and how it went wrong."""
 
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import asdict, dataclass, field, replace
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .._typing import Array
-from ..backends.select import Backend
+from ..backends.protocol import Backend
+from ..backends.work import RunningLoss
 
 
 class DivergedError(FloatingPointError):
@@ -74,13 +72,20 @@ class History:
 
 
 class Meter:
-    """Adds up an epoch's loss on the device, where the host can look without stopping it."""
+    """Adds up an epoch's loss on the device, where the host can look without stopping it.
+
+    Attributes
+    ----------
+    work : RunningLoss
+        Where `Kernels.observe` adds it up.
+    seen : array of NumPy, float64
+        What the host sees of it: the sum, which may lag behind a GPU's, and the finite steps.
+    """
 
     def __init__(self, backend: Backend, leading_shape: tuple[int, ...]) -> None:
         xp = backend.xp
-        self._kernels = backend.kernels
-        self._record, self._seen = backend.shared((2, *leading_shape), np.float64)
-        self._work = SimpleNamespace(
+        self._record, self.seen = backend.shared((2, *leading_shape), np.float64)
+        self.work = RunningLoss(
             total=self._record[0, ...],
             steps=self._record[1, ...],
             term=xp.zeros(leading_shape, np.float64),
@@ -95,20 +100,16 @@ class Meter:
     @property
     def finite(self) -> Array:
         """On the device: whether all losses so far were finite."""
-        return self._work.finite
+        return self.work.finite
 
     @property
     def arrays(self) -> list[Array]:
-        """What `add` writes and goes on from."""
+        """What an update writes and goes on from."""
         return [self._record, self.finite]
-
-    def add(self, loss: Array, n: int) -> None:
-        """Add the mean loss of a batch of n examples."""
-        self._kernels.observe(loss, n, self._work)
 
     def diverged(self) -> bool:
         """Return whether the host has seen a sum that is not finite; it may lag behind a GPU."""
-        return not math.isfinite(self._seen.item(0))
+        return not math.isfinite(self.seen.item(0))
 
     def resume(self, total: float, steps: int) -> None:
         """Go on in the middle of an epoch, from what `read` returned."""
@@ -117,44 +118,4 @@ class Meter:
 
     def read(self) -> tuple[float, int]:
         """Return Σ n · loss and the number of finite steps; synchronise the device first."""
-        return self._seen.item(0), int(self._seen.item(1))
-
-
-@dataclass
-class FitState:
-    """Where a fit stands.
-
-    Attributes
-    ----------
-    first : int
-        Epochs that had been made when it began.
-    first_step : int
-        Steps that had been made when the running epoch began.
-    batch : int
-        Batches that were made of the running epoch; 0 between epochs.
-    other_examples : int
-        Examples that were trained on within the running epoch by a callback's own steps.
-    seconds, began : float
-        How long the running epoch has taken before this process, and when it then began.
-    stopped : str
-        Why it was stopped, if it was.
-    cut : bool
-        Whether that was in the middle of an epoch.
-    cut_off : bool
-        Whether an interruption has cut the epoch short: no checkpoint is made of it.
-    """
-
-    first: int
-    first_step: int
-    batch: int = 0
-    other_examples: int = 0
-    seconds: float = 0.0
-    began: float = 0.0
-    stopped: str = ""
-    cut: bool = False
-    cut_off: bool = False
-
-    def tree(self) -> dict[str, Any]:
-        """Return this for a checkpoint, from which another process is to go on."""
-        seconds = time.perf_counter() - self.began if self.batch else 0.0
-        return asdict(replace(self, seconds=seconds, began=0.0))
+        return self.seen.item(0), int(self.seen.item(1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from .._typing import Array
-from ..backends.select import Backend
+from .._typing import Array, Tree
+from ..backends.protocol import Backend
 
 #: Steps from one snapshot of weights and moments to the next.
 SNAPSHOT_EVERY = 100
@@ -62,11 +60,11 @@ class Rollback:
             self.since, self.since + (bad - 1 - self.since) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
         )
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> Tree:
         """Return the arrays and their copies for a checkpoint."""
         return {"now": self.state, "snapshot": self.copies, "since": self.since}
 
-    def load_tree(self, tree: dict[str, Any]) -> None:
+    def load_tree(self, tree: Tree) -> None:
         """Set the arrays and their copies to what `tree` returned.
 
         Raises

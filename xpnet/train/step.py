@@ -1,32 +1,75 @@
-"""The update: the path of a mini-batch, as work of the device that can be replayed.
+"""The step: the path of a mini-batch, as work of the device that can be replayed.
 
-``batch → Network.forward → Loss.gradient → Network.backward → Optimizer.update → Meter``
+``batch → Passes.loss_and_gradient → Optimizer.update``, with what belongs to it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
 from .._typing import Array
 from ..backends.memory import explain, free
+from ..backends.work import Weighing
 from ..checks import check_not_negative
 from ..nn.network import Network
+from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
 from .accumulation import GradientAccumulation
 from .history import Meter
-from .rollback import Rollback
+from .rollback import SNAPSHOT_EVERY, Rollback
 from .step_scalars import StepScalars
 
-#: Batch sizes whose steps are kept for replay: a caller may try every size.
+#: What makes a batch: a function of where it starts in the epoch's order, its examples, and arrays.
+Batch = Callable[..., tuple[Array, Array, Array | None]]
+
+
+#: Steps that are kept for replay: a caller may try every batch size.
 MOST_REPLAYS = 64
 
+Update = Callable[..., Array]
 
-class Updates:
+
+class Replays:
+    """What replays steps, by what they do.
+
+    They are bound to the buffers that they were made with: when those for a batch are made anew,
+    all are let go.
+
+    Parameters
+    ----------
+    passes : Passes
+        Whose buffers they are.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self._passes, self._generation = passes, passes.generation
+        self._found: dict[Hashable, Update] = {}
+
+    def get(self, key: Hashable) -> Update | None:
+        """Return what replays a step, if it may be used."""
+        return self._found.get(key) if self._generation == self._passes.generation else None
+
+    def reserve(self, n: int) -> None:
+        """Make room for batches of n examples, before a step is added."""
+        if self._generation != self._passes.generation or len(self._found) > MOST_REPLAYS:
+            self.clear()
+        self._passes.reserve(n, training=True)
+        self._generation = self._passes.generation
+
+    def add(self, key: Hashable, update: Update) -> Update:
+        """Keep what replays a step, and return it."""
+        self._found[key] = update
+        return update
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._found.clear()
+
+
+class Step:
     """Makes updates of a network, and holds what they write: moments, sums, the last good state.
 
     Parameters
@@ -42,6 +85,8 @@ class Updates:
 
     Attributes
     ----------
+    count : int
+        The updates made so far.
     moments : list of array
         The optimiser's, as the network's parameters.
     meter : Meter
@@ -61,26 +106,101 @@ class Updates:
         self, network: Network, optimizer: Optimizer, l2: float, clip_norm: float | None = None
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
+        self.count = self.unchanged_since = 0
+        self._replays = Replays(network.passes)
         self.scalars = StepScalars(network, optimizer)
-        self.optimizer, self.l2, self.clip_norm = optimizer, l2, clip_norm
+        self.accumulation = GradientAccumulation(network)
+        self._optimizer, self._fixed = optimizer, replace(optimizer, learning_rate=1.0)
+        self._l2, self._clip_norm = _check_l2(l2), _check_clip_norm(clip_norm)
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.leading_shape)
         self.rollback = Rollback(
             self.backend, [network.parameters, network.statistics, *self.moments]
         )
-        self._scratch = xp.empty_like(network.parameters)
+        n_scratch = max(1, optimizer.n_scratch)
+        self._registers = [xp.empty_like(network.parameters) for _ in range(n_scratch)]
+        self._scratch = self._registers[0]
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
         self._decayed = [array[..., weights] for array in decayed]
         self._norm = xp.empty((*network.leading_shape, 2), network.dtype)
+        self._weighing = Weighing(*(xp.empty((1, 1), network.dtype) for _ in range(3)))
         self._example_weights: dict[int, Array] = {}
-        names = ("total", "safe", "decay")
-        self._weighing = SimpleNamespace(**{k: xp.empty((1, 1), network.dtype) for k in names})
-        self.accumulation = GradientAccumulation(network)
         self._statistics_before = xp.empty_like(network.statistics)
-        self.unchanged_since, self._has_changed = 0, False
-        self._replayed: Any = None
-        self._replays: dict[Any, Callable[..., Array]] = {}
+        self._has_changed = False
+
+    def make(self, n: int, batch: Batch, *arrays: Array | None) -> Array:
+        """Make an update with n examples; return the mean loss before it, in a static buffer.
+
+        ``batch(start, n, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
+        says how many examples of the epoch came before.
+
+        Raises
+        ------
+        OutOfMemoryError
+            If the device's memory does not suffice; no parameter has been updated then.
+        """
+        if self._has_changed:
+            self.forget_changes()
+        if self.accumulation.splits:
+            self.backend.xp.copyto(self._statistics_before, self.network.statistics)
+        scalars, snapshots = self.scalars, not (self.count - self.rollback.since) % SNAPSHOT_EVERY
+        try:
+            if self.count != scalars.next or self.count not in scalars.plan:
+                scalars.seek(self.count, self._optimizer)
+            key = batch, n, snapshots, arrays[-1] is None, self.accumulation.count
+            update = self._replays.get(key) or self._replay(*key)
+            scalars.next = None  # the device may fail before it has advanced, or after
+            loss = update(*arrays)
+        except Exception as error:
+            if self._split(error, n):
+                return self.make(n, batch, *arrays)
+            self.explain(error, n)
+            raise
+        scalars.next = self.count = self.count + 1
+        return loss
+
+    def _compute(self, batch: Batch, n: int, snapshots: bool, *arrays: Array | None) -> Array:
+        """Compute an update: all of it is work of the device."""
+        net, kernels, scalars = self.network, self.backend.kernels, self.scalars
+        kernels.advance(scalars.table)
+        x, y, weights = batch(scalars.start, n, *arrays)
+        example_weight: Array | None = None
+        decay: Array | float = self._l2 / n
+        if weights is not None:
+            example_weight, decay = self.normalize_weights(weights)
+        single = self.accumulation.count == 1
+        passes = net.passes if single else self.accumulation
+        loss: Array = passes.loss_and_gradient(x, y, example_weight)
+        if self._l2:
+            g, p, scratch = self._decayed
+            kernels.add_decay(g, p, decay, scratch)
+        if self._clip_norm is not None:
+            kernels.clip_norm(net.gradients, self._clip_norm, self._norm, self._scratch)
+        kernels.observe(loss, n, self.meter.work)
+        if snapshots:
+            self.rollback.snapshot(self.meter.finite)
+        self._optimizer.update(
+            kernels,
+            net.parameters,
+            net.gradients,
+            self.moments,
+            scalars.scalars,
+            self._registers,
+            net.n_weights,
+        )
+        return loss
+
+    def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
+        """Return the weight of each example in the loss, and λ over the sum of the weights."""
+        n, work = weights.shape[0], self._weighing
+        if n not in self._example_weights:  # graphs read it: they are let go together
+            self._example_weights[n] = self.backend.xp.empty((n, 1), weights.dtype)
+        work.example_weight = self._example_weights[n]
+        self.backend.kernels.normalize_weights(weights, self._l2, work)
+        return work.example_weight, work.decay[0]
+
+    # -- what is set ----
 
     @property
     def optimizer(self) -> Optimizer:
@@ -89,16 +209,16 @@ class Updates:
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        old = getattr(self, "_optimizer", optimizer)
+        old = self._optimizer
         if type(optimizer) is not type(old) or optimizer.n_moments != old.n_moments:
             raise TypeError(
                 f"optimizer is {optimizer!r}: give one that goes on with the moments of {old!r}, "
                 "or make a new Trainer of this network"
             )
-        self._has_changed = True
-        self._optimizer = optimizer
-        #: All but the rate is a part of what is replayed.
-        self._fixed = replace(optimizer, learning_rate=1.0)
+        fixed = replace(optimizer, learning_rate=1.0)
+        if fixed != self._fixed:  # all but the rate is a part of what is replayed
+            self.forget()
+        self._optimizer, self._fixed, self._has_changed = optimizer, fixed, True
         self.scalars.forget()
 
     @property
@@ -108,8 +228,7 @@ class Updates:
 
     @l2.setter
     def l2(self, l2: float) -> None:
-        self._l2 = check_not_negative(l2, "l2")
-        self._has_changed = True
+        self._set("_l2", _check_l2(l2))
 
     @property
     def clip_norm(self) -> float | None:
@@ -118,39 +237,67 @@ class Updates:
 
     @clip_norm.setter
     def clip_norm(self, limit: float | None) -> None:
-        if limit is not None and not check_not_negative(limit, "clip_norm"):
-            raise ValueError("clip_norm is 0: give a number above 0, or None for no clipping")
-        self._clip_norm = None if limit is None else float(limit)
+        self._set("_clip_norm", _check_clip_norm(limit))
+
+    def _set(self, name: str, value: float | None) -> None:
+        if value != getattr(self, name):
+            self.forget()
+        setattr(self, name, value)
         self._has_changed = True
 
-    def forget_changes(self, step: int) -> None:
-        """Begin at a step: those from it on can be made again, until something changes."""
-        self.unchanged_since, self._has_changed = step, False
+    def forget_changes(self, step: int | None = None) -> None:
+        """Begin at a step, or here: those from it on can be made again until something changes."""
+        self.unchanged_since = self.count if step is None else step
+        self._has_changed = False
 
-    def note_changes(self, step: int) -> None:
-        """Take note of what was set anew before a step."""
+    def go_back(self, bad: int) -> int:
+        """Bring the last good state back, if the loss of step ``bad`` is not finite; return its."""
+        self.count = self.rollback.restore(bad)
+        return self.count
+
+    def note_changes(self) -> None:
+        """Take note of what was set anew before the next step."""
         if self._has_changed:
-            self.forget_changes(step)
+            self.forget_changes()
 
-    def make(self, step: int, n: int, batch: Callable[..., Any], *arrays: Array | None) -> Array:
-        """Make an update with n examples.
+    # -- replays ----
 
-        ``batch(start, n, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
-        says how many examples of the epoch came before.
+    def _replay(
+        self, batch: Batch, n: int, snapshots: bool, weightless: bool, micro_batches: int
+    ) -> Update:
+        """Return what makes the same update again: on the same buffers, from the same data set.
 
-        Returns the mean loss before it, in a static buffer.
+        Those of another data set stay: a callback may go to and fro between two.
         """
-        self.note_changes(step)
-        if self.accumulation.splits:
-            self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        self.scalars.seek(step, self._optimizer)
-        snapshots = self.rollback.is_due(step)
-        replay = self._replay(n, batch, snapshots, arrays[-1] is None)
-        loss: Array = replay(partial(self._compute, batch, n, snapshots), *arrays)
-        self.scalars.advanced(step)
-        return loss
+        self._replays.reserve(self.accumulation.size(n))
+        update = partial(self._compute, batch, n, snapshots)
+        key = batch, n, snapshots, weightless, micro_batches
+        return self._replays.add(
+            key, self.backend.replay(update, self._lasting(snapshots), self._fresh)
+        )
 
-    def split(self, error: Exception, n: int) -> bool:
+    def _lasting(self, snapshots: bool) -> list[Array]:
+        """Return the arrays that an update changes and that later ones read."""
+        copies = self.rollback.copies if snapshots else []
+        net = self.network
+        counters = [*self.meter.arrays, *self.scalars.arrays]
+        return [net.parameters, net.statistics, *self.moments, *copies, *counters]
+
+    def _fresh(self) -> list[Array]:
+        """Return what an update writes before it reads it, and may find there already."""
+        work = self._weighing
+        weighing = [work.total, work.safe, work.decay, *self._example_weights.values()]
+        return [self.meter.finite, *self.scalars.found, *weighing]
+
+    def forget(self) -> None:
+        """Let go of what is replayed, and of the buffers and the data set in it."""
+        self._replays.clear()
+        self._example_weights.clear()
+        self.accumulation.forget()
+
+    # -- memory ----
+
+    def _split(self, error: Exception, n: int) -> bool:
         """Take twice as many micro-batches if an error says that memory does not suffice.
 
         Returns
@@ -173,10 +320,6 @@ class Updates:
         warnings.warn(message, UserWarning, stacklevel=2)
         return True
 
-    def _let_go(self) -> None:
-        self.forget()
-        self.network.let_go()
-
     def explain(self, error: Exception, n: int) -> None:
         """Raise an OutOfMemoryError if an error with batches of n says so, and free their buffers.
 
@@ -195,6 +338,10 @@ class Updates:
             ways.append("dtype='float32'")
         explain(self.backend, error, what, f"Try {' or '.join(ways)}", self._let_go)
 
+    def _let_go(self) -> None:
+        self.forget()
+        self.network.passes.let_go()
+
     def is_finite(self) -> bool:
         """Return whether parameters and statistics are: what the last update made has no loss yet.
 
@@ -204,76 +351,14 @@ class Updates:
         xp.multiply(net.parameters, 0.0, out=self._scratch)  # NaN where one is not finite
         return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
 
-    def _compute(
-        self, batch: Callable[..., Any], n: int, snapshots: bool, *arrays: Array | None
-    ) -> Array:
-        """Compute an update: all of it is work of the device."""
-        net, kernels = self.network, self.backend.kernels
-        self.scalars.advance()
-        x, y, weights = batch(self.scalars.start, n, *arrays)
-        example_weight, decay = (
-            (None, self._l2 / n) if weights is None else self.normalize_weights(weights)
-        )
-        loss = self.accumulation.loss_and_gradient(x, y, example_weight)
-        if self._l2:
-            g, p, scratch = self._decayed
-            kernels.add_decay(g, p, decay, scratch)
-        if self._clip_norm is not None:
-            kernels.clip_norm(net.gradients, self._clip_norm, self._norm, self._scratch)
-        self.meter.add(loss, n)
-        if snapshots:
-            self.rollback.snapshot(self.meter.finite)
-        scalars = self.scalars.scalars
-        self._optimizer.update(
-            kernels, net.parameters, net.gradients, self.moments, scalars, self._scratch
-        )
-        return loss
 
-    def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
-        """Return the share of each example in the loss, and λ over the sum of the weights."""
-        n, xp = weights.shape[0], self.backend.xp
-        if (
-            n not in self._example_weights
-        ):  # a graph reads it: none may be let go before the graphs are
-            self._example_weights[n] = xp.empty((n, 1), weights.dtype)
-        work = self._weighing
-        work.example_weight = self._example_weights[n]
-        self.backend.kernels.normalize_weights(weights, self._l2, work)
-        return work.example_weight, work.decay[0]
+def _check_l2(l2: float) -> float:
+    return check_not_negative(l2, "l2")
 
-    def _replay(
-        self, n: int, batch: Callable[..., Any], snapshots: bool, lacking: bool
-    ) -> Callable[..., Array]:
-        """Return what replays the same update: on the same buffers, from the same data set.
 
-        Those of another data set stay: a callback may go to and fro between two.
-        """
-        buffers = self.network.reserve(self.accumulation.size(n), training=True)
-        fixed = self._fixed, self._l2, self._clip_norm, self.accumulation.count
-        repeated = buffers, fixed
-        if repeated != self._replayed or len(self._replays) > MOST_REPLAYS:
-            self.forget()
-            self._replayed = repeated
-        key = batch, n, snapshots, lacking
-        if key not in self._replays:
-            self._replays[key] = self.backend.replay(self._lasting(snapshots), self._fresh)
-        return self._replays[key]
-
-    def _lasting(self, snapshots: bool) -> list[Array]:
-        """Return the arrays that an update changes and that later ones read."""
-        copies = self.rollback.copies if snapshots else []
-        net = self.network
-        counters = [*self.meter.arrays, *self.scalars.arrays]
-        return [net.parameters, net.statistics, *self.moments, *copies, *counters]
-
-    def _fresh(self) -> list[Array]:
-        """Return what an update writes before it reads it, and may find there already."""
-        weighing = [*vars(self._weighing).values(), *self._example_weights.values()]
-        return [self.meter.finite, *self.scalars.found, *weighing]
-
-    def forget(self) -> None:
-        """Let go of what is replayed, and of the buffers and the data set in it."""
-        self._replayed = None
-        self._replays.clear()
-        self._example_weights.clear()
-        self.accumulation.forget()
+def _check_clip_norm(limit: float | None) -> float | None:
+    if limit is None:
+        return None
+    if not check_not_negative(limit, "clip_norm"):
+        raise ValueError("clip_norm is 0: give a number above 0, or None for no clipping")
+    return float(limit)

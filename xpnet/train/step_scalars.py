@@ -7,14 +7,13 @@ a step that is replayed waits for no copy of them.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from .._typing import Array
+from ..backends.work import ScalarTable
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
-from ..optim.schedules import OwnSchedule
+from ..optim.schedules import Schedule
 from ..randomness import step_keys
 
 #: Steps whose scalars are computed at once and moved to the device together.
@@ -37,12 +36,20 @@ class StepScalars:
         The optimiser's scalars of the step that was advanced to.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
+    table : ScalarTable
+        Where `Kernels.advance` finds them.
+    plan : range
+        The steps whose scalars are in the table.
+    began : int
+        The step at which the running epoch began.
+    next : int or None
+        The step of the row that comes next on the device, if that is known.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer) -> None:
         self._network, self._backend = network, network.backend
         xp, width = self._backend.xp, len(optimizer.scalars(0, 0.0))
-        self._book = SimpleNamespace(
+        self.table = ScalarTable(
             cursor=xp.zeros(1, np.int64),
             scalars=xp.zeros((PLAN, width), network.dtype),
             row=xp.zeros((1, width), network.dtype),
@@ -51,87 +58,77 @@ class StepScalars:
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
-        self.scalars = [self._book.row[0, i : i + 1] for i in range(width)]
-        self.start = self._book.start[0]
-        self._plan = range(0)
-        #: The step of the row that comes next on the device, if that is known.
-        self._next: int | None = None
-        # From this step, at this epoch, so many steps of so many examples make an epoch.
-        self._pace: tuple[int, int, int | None, int] = (0, 0, None, 0)
+        self.scalars = [self.table.row[0, i : i + 1] for i in range(width)]
+        self.start = self.table.start[0]
+        self.plan = range(0)
+        self.next: int | None = None
+        # From step `began` on, at this epoch, so many steps of so many examples make an epoch.
+        self.began = 0
+        self._pace: tuple[int, int | None, int] = (0, None, 0)
 
     def set_pace(
         self, step: int, epoch: int, steps_per_epoch: int | None, batch_size: int = 0
     ) -> None:
         """Say how many steps of what size make an epoch from a step on; outside a fit none do."""
-        self._pace = (step, epoch, steps_per_epoch, batch_size)
-        self._plan = range(0)
+        self.began, self._pace = step, (epoch, steps_per_epoch, batch_size)
+        self.plan = range(0)
 
     def shift(self, step: int) -> None:
         """Say that the epoch began at this step, as it were: others than its own came between."""
-        if step != self._pace[0]:
-            self.set_pace(step, *self._pace[1:])
+        self.set_pace(step, *self._pace)
 
     def forget(self) -> None:
         """Compute them anew, because the schedule has changed."""
-        self._plan = range(0)
+        self.plan = range(0)
 
     def epoch_at(self, step: int) -> float:
         """Return how many epochs have been made by a step, with the fraction of the running one."""
-        start, epoch, per_epoch, _ = self._pace
-        return epoch + (step - start) / per_epoch if per_epoch else float(epoch)
+        epoch, per_epoch, _ = self._pace
+        return epoch + (step - self.began) / per_epoch if per_epoch else float(epoch)
 
     def seek(self, step: int, optimizer: Optimizer) -> None:
-        """See to it that the next row is a step's: most often it is."""
-        if step not in self._plan:
+        """See to it that the row that comes next is a step's."""
+        if step not in self.plan:
             self._make_plan(step, optimizer)
-        if step != self._next:
-            self._book.cursor[...] = step - self._plan.start
-        self._next = None  # whoever advances may fail before that or after
+        self.table.cursor[...] = step - self.plan.start
+        self.next = step
 
     @property
     def found(self) -> list[Array]:
-        """What `advance` finds anew in each step, but for where the batch begins."""
-        return [self._book.row, self._book.key]
+        """What the device finds anew in each step, but for where the batch begins."""
+        return [self.table.row, self.table.key]
 
     @property
     def arrays(self) -> list[Array]:
-        """What `advance` writes: what it found, and where it stands then."""
-        return [*self.found, self._book.start, self._book.cursor]
-
-    def advance(self) -> None:
-        """Advance by a row: work of the device, the same for each step."""
-        self._backend.kernels.advance(self._book)
-
-    def advanced(self, step: int) -> None:
-        """Take note that a step's row was advanced to."""
-        self._next = step + 1
+        """What the device writes: what it found, and where it stands then."""
+        return [*self.found, self.table.start, self.table.cursor]
 
     def _make_plan(self, step: int, optimizer: Optimizer) -> None:
         """Compute the scalars of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step, optimizer))
-        self._plan, self._next = range(0), None  # what is broken off below is no plan
-        first, _, per_epoch, batch_size = self._pace
+        self.plan, self.next = range(0), None  # what is broken off below is no plan
+        _, per_epoch, batch_size = self._pace
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
-        last = first + per_epoch - 1 if per_epoch else plan.stop
-        scalar_table, steps = self._book, np.arange(plan.start, plan.stop)[:, None]
+        last = self.began + per_epoch - 1 if per_epoch else plan.stop
+        held, steps = self.table, np.arange(plan.start, plan.stop)[:, None]
         for table, values in (
             (
-                scalar_table.scalars,
+                held.scalars,
                 [optimizer.scalars(i, self.epoch_at(min(i, last))) for i in plan],
             ),
-            (scalar_table.keys, step_keys(self._network.random_state, plan)),
-            (scalar_table.starts, (steps - first) % (per_epoch or 1) * batch_size),
+            (held.keys, step_keys(self._network.random_state, plan)),
+            (held.starts, (steps - self.began) % (per_epoch or 1) * batch_size),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)
-        self._plan = plan
+        self.plan = plan
 
     def _ahead(self, step: int, optimizer: Optimizer) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
-        start, _, per_epoch, _ = self._pace
+        _, per_epoch, _ = self._pace
         rate = optimizer.learning_rate
-        if per_epoch is None and callable(rate) and not isinstance(rate, OwnSchedule):
+        if per_epoch is None and callable(rate) and not isinstance(rate, Schedule):
             return 1
         # Longer from plan to plan, for a rate that is changed by hand makes a new one each time.
-        ahead = min(PLAN, max(8, 4 * len(self._plan)))
-        return ahead if per_epoch is None else max(1, min(ahead, start + per_epoch - step))
+        ahead = min(PLAN, max(8, 4 * len(self.plan)))
+        return ahead if per_epoch is None else max(1, min(ahead, self.began + per_epoch - step))

@@ -57,6 +57,7 @@ class Wishes:
 
 @pytest.fixture
 def wishes(path):
+    gc.collect()  # what is left of other tests must not be let go while descriptors are counted
     wishes = Wishes(path)
     yield wishes
     for name in WISHES:

@@ -30,6 +30,7 @@ from xpnet.backends.cuda import launch
 from xpnet.backends.cuda.kernels import CudaKernels
 from xpnet.backends.cuda.launch import MOST_BLOCKS, definitions, source
 from xpnet.backends.reference import Kernels
+from xpnet.backends.updates import UPDATES
 
 nvrtc = None
 try:
@@ -284,8 +285,8 @@ def test_large_arrays_backwards(name, case, margin, fence, shape, dtype):
     assert draw.is_whole()
 
 
-SUMS = ["sum_examples", "linear_backward", "batch_norm", "batch_norm_backward", "poisson"]
-SUMS += ["softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"]
+SUMS = ["sum_examples", "linear_backward", "batch_norm", "batch_norm_backward"]
+SUMS += ["softmax_cross_entropy", "output_loss"]
 
 
 @pytest.mark.slow
@@ -385,15 +386,17 @@ def test_no_examples_are_no_trouble(dtype):
         found = results(kernels, name, arguments)
         if name == "sum_examples":
             assert (found["out"] == 0).all()
-    for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error", "poisson"):
-        arguments = CASES[name][0](Draw(1, 6, 5, dtype))
+    losses = [case for name in ("softmax_cross_entropy", "output_loss") for case in CASES[name]]
+    for case in losses:
+        arguments = case(Draw(1, 6, 5, dtype))
+        name = "output_loss" if "row" in arguments else "softmax_cross_entropy"
         arguments |= {k: arguments[k][:0] for k in ("z", "y", "dz")}
         assert results(kernels, name, arguments | {"example_weight": d.positive(0, 1)})["loss"] == 0
     arguments = CASES["linear_backward"][1](d)
     found = results(kernels, "linear_backward", arguments)
     assert (found["d_bias"] == 0).all()
     assert (found["d_weight"] == 0).all()
-    kernels.sgd(d(0), d(0), d(1), d(0))
+    kernels.update(UPDATES["sgd"], d(0), d(0), [], [d(1)], (), [d(0)])
 
 
 @needs_compiler
@@ -454,8 +457,8 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
             kernels.gather(**arguments | {"pairs": wrong})
     assert not kernels._launcher.launches
     arguments = squared_error(d, 0.2)
-    expected = results(Kernels(np), "squared_error", arguments)["dz"].copy()
-    found = results(kernels, "squared_error", arguments | {"y": arguments["y"].astype("float64")})
+    expected = results(Kernels(np), "output_loss", arguments)["dz"].copy()
+    found = results(kernels, "output_loss", arguments | {"y": arguments["y"].astype("float64")})
     np.testing.assert_allclose(found["dz"], expected, rtol=1e-6)
     arguments = softmax_cross_entropy(d, 0.2)
     expected = results(Kernels(np), "softmax_cross_entropy", arguments)["dz"].copy()
@@ -476,8 +479,8 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
         ("linear_backward", 1, "kept"),
         ("activation_backward", 2, "kept"),
         ("softmax_cross_entropy", 0, "y"),
-        ("sigmoid_cross_entropy", 0, "y"),
-        ("squared_error", 0, "z"),
+        ("output_loss", 0, "y"),
+        ("output_loss", 2, "z"),
         ("batch_norm", 0, "x"),
         ("batch_norm_backward", 0, "dy"),
         ("batch_norm_inference", 0, "x"),
@@ -503,8 +506,8 @@ def test_arrays_with_gaps_go_to_the_reference(name, case, gaps):
 def test_a_number_of_any_type_is_a_number(number, dtype):
     kernels, d = emulated().kernels, Draw(6, 4, 3, dtype)
     arguments = squared_error(d, number)
-    expected = results(Kernels(np), "squared_error", squared_error(Draw(6, 4, 3, dtype), number))
-    assert_equal(results(kernels, "squared_error", arguments), expected, dtype)
+    expected = results(Kernels(np), "output_loss", squared_error(Draw(6, 4, 3, dtype), number))
+    assert_equal(results(kernels, "output_loss", arguments), expected, dtype)
     g, p = d(20), d(20)
     expected = g + p * p.dtype.type(number)
     kernels.add_decay(g, p, number, d.empty(20))

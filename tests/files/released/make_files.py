@@ -50,7 +50,9 @@ def model() -> xn.Model:
     rows = frame(80)
     target = np.where(rows["fare"] > 50, "yes", "no")
     settings = Settings(hidden=(5,), batch_norm=True, epochs=3, batch_size=16)
-    experiment = Experiment(Dataset("table", rows, target, target_name="y"), settings, "cpu")
+    experiment = Experiment.prepare(
+        Dataset("table", rows, target, target_name="y"), settings, "cpu"
+    )
     experiment.trainer.fit(
         experiment.parts["train"].features,
         experiment.parts["train"].labels,

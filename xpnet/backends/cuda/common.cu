@@ -12,6 +12,11 @@ constexpr int V = 16 / sizeof(real);
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
 
+// 1, -1, or x itself if it is 0 or NaN.
+__device__ inline real sign_of(real x) {
+    return x > 0 ? real(1) : x < 0 ? real(-1) : x;
+}
+
 // -- W neighbours, moved by one access where they lie on a 16-byte boundary ----
 
 template <int W> struct alignas(W * sizeof(real) < 16 ? W * sizeof(real) : 16) Vec {

@@ -35,7 +35,8 @@ from .cublas import (
     check,
     layout,
 )
-from .kernels import CudaKernels, is_matrix
+from .kernels import CudaKernels
+from .run_kernels import is_matrix
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Epilogues:
         pointers = [array.data.ptr for array in (weight_t, x, out, bias)]
         # What a pointer is a multiple of says which kernels may be used.
         alignments = tuple(min(pointer & -pointer, 256) for pointer in pointers)
-        shape = *x.shape, out.shape[1]
+        shape = x.shape[0], x.shape[1], out.shape[1]
         key = threading.get_ident(), kind, shape, tuple(ways), relu, alignments
         try:
             plan = self._plans[key]
@@ -261,13 +262,14 @@ class EpilogueKernels(CudaKernels):
     ) -> None:
         """One pass."""
         known = (out.dtype.char, activation.name) in self._right and activation.mask is None
-        taken = known and bias is not None
-        if not (taken and is_matrix(out, bias)) or not self._epilogues.linear(
-            x, weight_t, bias, out, activation.name == "relu"
+        if (
+            bias is None
+            or not (known and is_matrix(out, bias))
+            or not self._epilogues.linear(x, weight_t, bias, out, activation.name == "relu")
         ):
             super().linear(x, weight_t, bias, out, activation, z)
 
-    def prove(self, to_host: Callable[[Array], Array]) -> None:
+    def prove(self, to_host: Callable[[Array], Any]) -> None:
         """Let each epilogue compute what is known; those that err are not used, which is logged."""
         try:
             for char, name in product("fd", ("identity", "relu")):
@@ -277,7 +279,7 @@ class EpilogueKernels(CudaKernels):
             self._right.clear()
             _log.warning("cuBLASLt's epilogues are not used: %s", error)
 
-    def _is_right(self, char: str, name: str, to_host: Callable[[Array], Array]) -> bool:
+    def _is_right(self, char: str, name: str, to_host: Callable[[Array], Any]) -> bool:
         """Return whether there is such an epilogue, and it computes what it should."""
         # Each column of the result is one of x's, with a bias of its own; half of it is negative.
         # All is exact, even with factors of 10 bits.
@@ -285,9 +287,9 @@ class EpilogueKernels(CudaKernels):
         x = (3 * np.arange(n)[:, None] + 5 * np.arange(k)) % n - n / 2 + 0.5
         host = x, np.eye(k)[:, 7 * np.arange(m) % k], np.arange(m)[None] / 4
         z = host[0] @ host[1] + host[2]
-        x, weight_t, bias = (self.xp.asarray(array.astype(char)) for array in host)
+        a, b, bias = (self.xp.asarray(array.astype(char)) for array in host)
         out = self.xp.zeros((n, m), char)
-        if not self._epilogues.linear(x, weight_t, bias, out, name == "relu"):
+        if not self._epilogues.linear(a, b, bias, out, name == "relu"):
             return False
         right = np.array_equal(to_host(out), np.maximum(z, 0) if name == "relu" else z)
         if not right:

@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 
 from ..._typing import Array
-from ..capture import CapturedStep, call
+from ..capture import CapturedStep
 from ..reference import Kernels
 from .bfloat16 import Bfloat16Kernels
 from .cublas import Cublas, load
@@ -64,7 +64,8 @@ class CupyBackend:
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return x as an array of this backend, copied only if need be."""
         with self.active():
-            return cupy.ascontiguousarray(cupy.asarray(x, dtype=dtype))
+            array: Array = cupy.ascontiguousarray(cupy.asarray(x, dtype=dtype))
+            return array
 
     def to_host(self, x: Array) -> np.ndarray[Any, Any]:
         """Return a NumPy copy of x, once the device has computed it."""
@@ -105,7 +106,10 @@ class CupyBackend:
         return bool(1.25 * nbytes <= free)
 
     def replay(
-        self, state: Sequence[Array] = (), fresh: Callable[[], Iterable[Array]] = tuple
+        self,
+        function: Callable[..., Any],
+        state: Sequence[Array] = (),
+        fresh: Callable[[], Iterable[Array]] = tuple,
     ) -> Callable[..., Any]:
         """Return what captures a function's work as a graph, and replays that.
 
@@ -113,10 +117,10 @@ class CupyBackend:
         reference is run as it is.
         """
         if not self._fused:
-            return call
+            return function
         if not hasattr(self._local, "recorder"):
             self._local.recorder = CupyRecorder()
-        return CapturedStep(self._local.recorder, state, fresh)
+        return CapturedStep(self._local.recorder, function, state, fresh)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
@@ -176,7 +180,8 @@ class CupyStage:
         place.device.data.copy_from_host_async(place.host.ctypes.data, size, self._stream)
         place.copied.record(self._stream)
         current.wait_event(place.copied)
-        return place.device[:n]
+        rows: Array = place.device[:n]
+        return rows
 
 
 class _Place:
@@ -296,7 +301,7 @@ class CupyRecorder:
 
     def snapshot(self, array: Array) -> Array:
         """Return a copy in the device's memory."""
-        out = cupy.empty(array.shape, array.dtype)
+        out: Array = cupy.empty(array.shape, array.dtype)
         self.restore(out, array)
         return out
 
@@ -383,7 +388,8 @@ def why_unavailable() -> str | None:
 
 def from_dlpack(x: Any) -> Array:
     """Return a CUDA array of another library as CuPy's, over the same memory."""
-    return cupy.from_dlpack(x)
+    array: Array = cupy.from_dlpack(x)
+    return array
 
 
 def device_count() -> int:

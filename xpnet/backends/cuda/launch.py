@@ -1,7 +1,7 @@
 """The CUDA program: its source, and how its threads lie over a matrix or a buffer.
 
-The kernels are CUDA C++, in ``cuda/``: one program, compiled once for float32 and once for float64.
-Who compiles it and launches its kernels is a `Launcher`; nothing here needs a GPU.
+The kernels are CUDA C++, in ``cuda/`` and from `rows`: one program, compiled once for float32 and
+once for float64. A `Launcher` compiles it and launches kernels; nothing here needs a GPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ..._typing import Array
 from ...randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 from ..activations import KINDS, NO_OPTION, ROWS
+from . import rows
 
 #: Threads in a block, a power of two.
 THREADS = 256
@@ -39,7 +40,9 @@ _FILES = ("common.cu", "activations.cu", "layers.cu", "losses.cu", "update.cu")
 def source() -> str:
     """Return the CUDA C++ of all kernels, as one program."""
     folder = Path(__file__).parent
-    parts = (f'#line 1 "{name}"\n{(folder / name).read_text("ascii")}' for name in _FILES)
+    texts = {name: (folder / name).read_text("ascii") for name in _FILES}
+    texts["rows"] = rows.source()
+    parts = (f'#line 1 "{name}"\n{text}' for name, text in texts.items())
     return "\n".join([_activations(), *parts])
 
 

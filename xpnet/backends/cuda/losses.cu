@@ -53,30 +53,39 @@ KERNEL softmax(const real* z, real* out, index n, index m) {
     }
 }
 
-// dz = (softmax(z) - onehot(y)) weight; loss = sum weight (log sum exp(z - max z) - (z_y - max z)).
+// dz = (softmax(z) - t) weight; loss = sum weight (log sum exp(z - max z) - sum t (z - max z)), where
+// t is 1 - smoothing at the label, and everywhere smoothing / m more.
 KERNEL softmax_cross_entropy(const real* z, const int* y, const real* weights, double weight,
-                             real* dz, real* loss, index n, index m, unsigned char* work) {
+                             double smoothing, real* dz, real* loss, index n, index m,
+                             unsigned char* work) {
     Total cost = {};
+    const real hit = real(1 - smoothing), share = real(smoothing) / real(m);
     EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
         const bool live = i < n;
-        real largest, total;
+        real largest, total, others = 0;
         exponents(z + i * m, m, live, largest, total);
+        if (smoothing > 0) {  // for all threads or none
+            for (index j = threadIdx.x; live && j < m; j += blockDim.x)
+                others += z[i * m + j] - largest;
+            others = across(others, Plus());
+        }
         if (!live) continue;
         const real part = real(weight) * (weights ? weights[i] : real(1)), factor = part / total;
+        const real one = part * hit, all = part * share;
         const index label = y[i];
         for (index j = threadIdx.x; j < m; j += blockDim.x) {
-            const real p = exp(z[i * m + j] - largest) * factor;
-            dz[i * m + j] = j == label ? p - part : p;
+            const real p = exp(z[i * m + j] - largest) * factor - all;
+            dz[i * m + j] = j == label ? p - one : p;
         }
         if (threadIdx.x) continue;
-        const real target_logit = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
-        cost.v += double(part * (log(total) - target_logit));
+        const real own = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
+        cost.v += double(part * (log(total) - (hit * own + share * others)));
     }
     if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
 }
 
-// -- losses of one output at a time: f gives a term of the loss and its derivative ----
+// -- losses of one output at a time: f gives a term of the loss and its derivative; see rows.py ----
 
 template <class F>
 __device__ void each_output(const real* z, const real* y, const real* weights, double weight,
@@ -94,37 +103,6 @@ __device__ void each_output(const real* z, const real* y, const real* weights, d
         }
     }
     if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
-}
-
-// max(z, 0) - z y + log(1 + exp(-|z|)) and sigma(z) - y, from one exponential.
-KERNEL sigmoid_cross_entropy(const real* z, const real* y, const real* weights, double weight,
-                             real* dz, real* loss, index n, index m, unsigned char* work) {
-    each_output(z, y, weights, weight, dz, loss, n, m, work, [](real z, real y, real& derivative) {
-        const real e = exp(z < 0 ? z : -z);
-        derivative = (z < 0 ? e : real(1)) / (real(1) + e) - y;
-        return (z < 0 ? real(0) : z) - z * y + log1p(e);
-    });
-}
-
-// scale (z - y)^2 and 2 scale (z - y).
-KERNEL squared_error(const real* z, const real* y, const real* weights, double weight, double scale,
-                     real* dz, real* loss, index n, index m, unsigned char* work) {
-    const real once = real(scale), twice = real(2 * scale);
-    each_output(z, y, weights, weight, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
-        const real d = z - y;
-        derivative = twice * d;
-        return once * (d * d);
-    });
-}
-
-// exp(z) - y z + y log y - y and exp(z) - y; log y from `tiny` up.
-KERNEL poisson(const real* z, const real* y, const real* weights, double weight, double tiny,
-               real* dz, real* loss, index n, index m, unsigned char* work) {
-    const real least = real(tiny);
-    each_output(z, y, weights, weight, dz, loss, n, m, work, [=](real z, real y, real& derivative) {
-        derivative = exp(z) - y;
-        return (log(y < least ? least : y) - z) * y + derivative;
-    });
 }
 
 // -- weights of examples; a run's losses ----

@@ -3,7 +3,7 @@
 //
 // Rates and corrections are read from device memory, so that a replayed graph sees them change.
 
-// -- optimisers: p parameters, g gradients, v and s moments ----
+// -- the parameters p and their gradients g; what optimisers do, rows.py says ----
 
 // g <- g + factor p; the factor is the array's element if there is one.
 KERNEL add_decay(real* g, const real* p, const real* given, double number, index size) {
@@ -17,80 +17,9 @@ KERNEL add_decay(real* g, const real* p, const real* given, double number, index
     });
 }
 
-KERNEL sgd(real* p, const real* g, const real* rate, index size) {
-    const real alpha = *rate;
-    everywhere(size, [=](auto width, index i) {
-        constexpr int W = decltype(width)::value;
-        Vec<W> a = load<W>(p + i);
-        const Vec<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) a.v[k] -= alpha * d.v[k];
-        store<W>(p + i, a);
-    });
-}
-
-KERNEL sgd_momentum(real* p, const real* g, real* v, const real* rate, double momentum,
-                    index nesterov, index size) {
-    const real alpha = *rate, mu = real(momentum);
-    everywhere(size, [=](auto width, index i) {
-        constexpr int W = decltype(width)::value;
-        Vec<W> a = load<W>(p + i), b = load<W>(v + i);
-        const Vec<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) {
-            b.v[k] = mu * b.v[k] + d.v[k];
-            a.v[k] -= alpha * (nesterov ? mu * b.v[k] + d.v[k] : b.v[k]);
-        }
-        store<W>(v + i, b);
-        store<W>(p + i, a);
-    });
-}
-
-KERNEL momentum(real* p, const real* g, real* v, const real* rate, double beta, index size) {
-    const real alpha = *rate, keep = real(beta), take = real(1 - beta);
-    everywhere(size, [=](auto width, index i) {
-        constexpr int W = decltype(width)::value;
-        Vec<W> a = load<W>(p + i), b = load<W>(v + i);
-        const Vec<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) {
-            b.v[k] = keep * b.v[k] + take * d.v[k];
-            a.v[k] -= alpha * b.v[k];
-        }
-        store<W>(v + i, b);
-        store<W>(p + i, a);
-    });
-}
-
-KERNEL rmsprop(real* p, const real* g, real* s, const real* rate, double beta, double eps,
-               index size) {
-    const real alpha = *rate, keep = real(beta), take = real(1 - beta), least = real(eps);
-    everywhere(size, [=](auto width, index i) {
-        constexpr int W = decltype(width)::value;
-        Vec<W> a = load<W>(p + i), b = load<W>(s + i);
-        const Vec<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) b.v[k] = keep * b.v[k] + take * (d.v[k] * d.v[k]);
-        store<W>(s + i, b);
-        for (int k = 0; k < W; k++) a.v[k] -= alpha * (d.v[k] / (sqrt(b.v[k]) + least));
-        store<W>(p + i, a);
-    });
-}
-
-KERNEL adam(real* p, const real* g, real* v, real* s, const real* rate, const real* correction,
-            double beta_1, double beta_2, double eps, index size) {
-    const real alpha = *rate, root = *correction, least = real(eps);
-    const real keep_1 = real(beta_1), take_1 = real(1 - beta_1);
-    const real keep_2 = real(beta_2), take_2 = real(1 - beta_2);
-    everywhere(size, [=](auto width, index i) {
-        constexpr int W = decltype(width)::value;
-        Vec<W> a = load<W>(p + i), b = load<W>(v + i), c = load<W>(s + i);
-        const Vec<W> d = load<W>(g + i);
-        for (int k = 0; k < W; k++) {
-            b.v[k] = keep_1 * b.v[k] + take_1 * d.v[k];
-            c.v[k] = keep_2 * c.v[k] + take_2 * (d.v[k] * d.v[k]);
-            a.v[k] -= alpha * (b.v[k] / (sqrt(c.v[k]) * root + least));
-        }
-        store<W>(v + i, b);
-        store<W>(s + i, c);
-        store<W>(p + i, a);
-    });
+// Whether parameter i of several networks' is one of the first n of its network's `length`.
+__device__ inline bool is_first(index i, index n, index length) {
+    return (i < length ? i : i % length) < n;
 }
 
 // -- gather: rows of any type, moved in units of the largest size that divides a row ----

@@ -1,0 +1,69 @@
+"""The reference kernels over the flat buffers: decay, clipping, and the optimisers' updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from .reference_sums import SumKernels
+from .updates import Update
+
+
+class UpdateKernels(SumKernels):
+    """The reference kernels for one update; see `reference.Kernels`.
+
+    p are the parameters and g the gradients, of shape (…, P).
+    """
+
+    def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
+        """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
+
+        The factor is a number, or an array (1,) on the device.
+        """
+        self.xp.multiply(p, factor, out=scratch)
+        self.xp.add(g, scratch, out=g)
+
+    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+        """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
+
+        ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
+        """
+        xp = self.xp
+        largest, factor = norm[..., :1], norm[..., 1:]
+        xp.abs(g, out=scratch)
+        xp.max(scratch, axis=-1, keepdims=True, out=largest)
+        xp.maximum(largest, float(np.finfo(g.dtype).tiny), out=largest)
+        xp.divide(g, largest, out=scratch)
+        xp.multiply(scratch, scratch, out=scratch)
+        xp.sum(scratch, axis=-1, keepdims=True, out=factor)
+        xp.sqrt(factor, out=factor)
+        xp.divide(limit, factor, out=factor)  # infinite where g = 0
+        xp.divide(factor, largest, out=factor)
+        xp.minimum(factor, 1.0, out=factor)
+        xp.multiply(g, factor, out=g)
+
+    def update(
+        self,
+        row: Update,
+        p: Array,
+        g: Array,
+        moments: Sequence[Array],
+        scalars: Sequence[Array],
+        options: tuple[float, ...],
+        scratch: Sequence[Array],
+        n_decayed: int = 0,
+    ) -> None:
+        """Update p and the moments, in place, by a row of `updates.UPDATES`.
+
+        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. ``scratch``
+        are at least `Update.n_registers` arrays as p. If the first ``n_decayed`` parameters of each
+        network are to decay, one more scalar follows the row's: they are multiplied by it first.
+        """
+        if n_decayed:
+            *scalars, keep = scalars
+            decayed = p[..., :n_decayed]
+            self.xp.multiply(decayed, keep, out=decayed)
+        row.program(options).run(self.xp, self.erf, row.named(p, g, moments, scalars), scratch)

@@ -1,0 +1,126 @@
+"""Labels: from what a user gives to what a loss takes, and from predictions back to labels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+from ..backends.arrays import NUMPY, backend_of
+from ..data.labels import class_codes, is_numeric
+
+Labels = np.ndarray[Any, Any]
+
+
+class Classes(NamedTuple):
+    """The classes of a classifier.
+
+    Attributes
+    ----------
+    labels : array
+        The labels in order; of several columns of 0 and 1 their numbers.
+    multilabel : bool
+        Whether there are several columns of 0 and 1.
+    """
+
+    labels: Labels
+    multilabel: bool
+
+    @classmethod
+    def learn(cls, y: Labels, classes: Any = None) -> Classes:
+        """Take the classes from labels, or as they are given."""
+        if is_multilabel(y):
+            return cls(np.arange(y.shape[1]), True)
+        return cls(np.unique(y) if classes is None else unique_labels(classes), False)
+
+    def require_all(self, y: Labels) -> None:
+        """Raise a ValueError if labels are not of all classes, each of them."""
+        if self.multilabel:
+            return
+        classes = unique_labels(y)
+        if {*classes.tolist()} != {*self.labels.tolist()}:
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.labels}, `y` has {classes}"
+            )
+
+    def encode(self, y: Labels) -> Labels:
+        """Return the numbers of labels' classes, or a ValueError for one that is not known."""
+        multilabel = is_multilabel(y)
+        if multilabel != self.multilabel or (multilabel and y.shape[1] != len(self.labels)):
+            raise ValueError(f"`y` has shape {y.shape}, which is not as in the call before")
+        if multilabel:
+            return np.asarray(y != 0, np.int8)
+        codes, unknown = class_codes(y, self.labels)
+        if unknown.any():
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.labels}. 'y' has {unique_labels(y)}."
+            )
+        return codes
+
+    def decode(self, codes: Any) -> Any:
+        """Return the labels of classes' numbers, where these live if they can be held there."""
+        if self.multilabel:
+            return codes
+        if len(self.labels) == 1:  # nothing else was ever seen
+            codes = codes * 0
+        backend = backend_of(codes, NUMPY)
+        if not is_numeric(self.labels):  # labels that stay on the host
+            return self.labels[backend.to_host(codes)]
+        with backend.active():
+            return backend.asarray(self.labels)[codes]
+
+    def probabilities(self, p: Any) -> Any:
+        """Return the probability of each class, from what the network says: of one, or of each."""
+        if p.ndim == 2:
+            return p
+        backend = backend_of(p, NUMPY)
+        with backend.active():
+            if len(self.labels) == 1:
+                return backend.xp.ones_like(p)[:, None]
+            return backend.xp.stack([1 - p, p], axis=1)
+
+    @property
+    def strata(self) -> Labels | None:
+        """The two classes, each of which has its share in a part; None: parts are random."""
+        return None if self.multilabel or len(self.labels) > 2 else self.labels
+
+
+class Values(NamedTuple):
+    """The values of a regressor: in how many columns."""
+
+    width: int
+    strata: None = None
+
+    @classmethod
+    def learn(cls, y: Labels) -> Values:
+        """Count the columns."""
+        return cls(1 if y.ndim == 1 else int(y.shape[1]))
+
+    def require_all(self, y: Labels) -> None:
+        """Do nothing: any values will do."""
+
+    def encode(self, y: Labels) -> Labels:
+        """Return the values, or a ValueError if there are not as many in a row."""
+        width = Values.learn(y).width
+        if width != self.width:
+            raise ValueError(f"y has {width} outputs, and there were {self.width} before")
+        return y
+
+    def decode(self, predictions: Any) -> Any:
+        """Return predictions as they are."""
+        return predictions
+
+
+def is_multilabel(y: Labels) -> bool:
+    """Return whether labels are columns of 0 and 1; refuse what are no labels."""
+    check_classification_targets(y)
+    multilabel = str(type_of_target(y, input_name="y")).startswith("multilabel")
+    if y.ndim == 2 and not multilabel:
+        raise ValueError(
+            f"y has shape {y.shape} and holds classes: Multioutput target data is not supported; "
+            "give one column of classes, or columns of 0 and 1"
+        )
+    return multilabel

@@ -1,0 +1,106 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._typing import NO_ARRAY, Array, HostArray
+from ..backends.activations import Mask
+from ..backends.reference import dropout_work
+from ..backends.work import DropoutWork
+from ..checks import check_fields
+from ..randomness import GAMMA, Purpose, word
+from .layer import Allocator, Layer, LayerBuffers
+
+
+def _no_work() -> DropoutWork:
+    return DropoutWork(*(NO_ARRAY for _ in range(6)))
+
+
+@dataclass
+class DropoutBuffers(LayerBuffers):
+    """Dropout's buffers: what the mask is computed in; prediction needs none."""
+
+    work: DropoutWork = field(default_factory=_no_work)
+
+
+@dataclass(eq=False)
+class Dropout(Layer[DropoutBuffers]):
+    """Inverted dropout: zero each element with probability p, scale the others by 1/(1 − p).
+
+    The notes' chapter 5.1, and Srivastava et al., "Dropout", JMLR 2014. Each step has a fresh mask,
+    computed from the run's seed, the layer and the step; prediction drops nothing. As the first
+    layer of a network it is dropout on the input.
+
+    Parameters
+    ----------
+    p : float
+        The probability of dropping, in [0, 1), as in PyTorch and Keras; the notes' keep
+        probability is 1 − p. It is rounded to a multiple of 2⁻¹⁶.
+
+    Raises
+    ------
+    ValueError
+        If p is not in [0, 1).
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0 <= self.p < 1:
+            raise ValueError(
+                f"dropout's p is {self.p}: give the probability of dropping, in [0, 1)"
+            )
+
+    def connect(self, seed: int, key: Array) -> None:
+        """Learn the run's seed and the array that holds the step's key."""
+        self._seed, self._key = seed, key
+        self._threshold = min(round(self.p * 65536), 65535)
+
+    @property
+    def mask(self) -> Mask | None:
+        """The step's mask, of one network; several at once have one each."""
+        return Mask(self._key, self._salt(), self._threshold)
+
+    def _salt(self, *place: int) -> int:
+        """Return the first counter, of one of the networks that are trained at once."""
+        return word(self._seed, Purpose.DROPOUT, self.index, *place)
+
+    def buffers(
+        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
+    ) -> DropoutBuffers:
+        """Return y and what the mask is computed in; see ``Kernels.dropout``."""
+        m = self.n_inputs
+        counters = new.rows("counters", -(-m // 4), np.uint64, fill=self._count)
+        work = dropout_work(m, counters, new.rows)
+        return DropoutBuffers(y=self.output(new, x, overwrite), work=work)
+
+    def _count(self, shape: tuple[int, ...]) -> HostArray:
+        """Return the counters: a Weyl sequence, from a salt of each network trained at once."""
+        *leading_shape, n, words = shape
+        steps = np.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
+        counters = np.empty(shape, np.uint64)
+        for place in np.ndindex(*leading_shape):
+            counters[place] = (steps + np.uint64(self._salt(*place))).reshape(n, words)
+        return counters
+
+    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> DropoutBuffers:
+        """Return nothing: prediction passes the input on."""
+        return DropoutBuffers(y=NO_ARRAY if x is None else x)
+
+    def forward(self, x: Array, b: DropoutBuffers) -> Array:
+        """Drop and scale."""
+        self.kernels.dropout(x, self._key, self._threshold, b.work, b.y)
+        return b.y
+
+    def infer(self, x: Array, b: DropoutBuffers) -> Array:
+        """Pass the input on."""
+        return x
+
+    def backward(self, dy: Array, b: DropoutBuffers) -> Array | None:
+        """Drop and scale the gradient alike."""
+        self.kernels.dropout_backward(dy, b.work)
+        return dy

@@ -1,0 +1,296 @@
+"""Layers: what a network is stacked from.
+
+A layer that a user writes, ``Linear(512)``, is a description. A `Network` copies it, tells it its
+number of inputs (`Layer.build`), hands it views of its flat buffers (`Layer.parameters`,
+`Layer.gradients`, `Layer.statistics`), and asks it for buffers for a batch size (`Layer.buffers`).
+From then on ``forward`` and ``backward`` write into those buffers and allocate nothing.
+
+The contract, for whoever adds a layer:
+
+- ``forward(x, b)`` returns the output; ``infer(x, b)`` is its counterpart for prediction; ``b`` are
+  the layer's own buffers, and ``backward`` reads only what ``forward`` left in them.
+- ``backward(dy, b)`` overwrites the layer's gradients and returns the gradient with respect to the
+  input, or None where nobody needs it. It may use up ``dy``.
+- A layer with an ``activation`` is elementwise; the layer before it may compute it, if that
+  ``fuses_activation``: it then finds it as ``b.activation`` in its buffers, which is `IDENTITY`
+  otherwise. The same goes for a layer with a ``mask``, dropout, behind a ReLU. Where the
+  activation's derivative is computed from its input, ``forward`` writes that to ``b.z``, which is
+  None otherwise; ``b.kept`` is what ``backward`` gives the kernels: ``b.z`` or ``b.y``.
+- A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
+  it only the next one may write over it.
+- What its constructor takes is fixed once it is in a network.
+- Arrays have shape (…, examples, features): axes before the last two are free.
+- Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
+"""
+
+from __future__ import annotations
+
+import typing
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .._typing import NO_ARRAY, Array, HostArray, Tree
+from ..backends.activations import IDENTITY, ActivationSpec, Mask
+from ..backends.reference import Kernels
+from ..registry import Registered, Registry, describe
+from .initializers import Initializer
+
+Fill: TypeAlias = Callable[[tuple[int, ...]], HostArray]
+
+
+class Allocator(Protocol):
+    """Hands a layer static arrays for n examples; a short batch gets the first rows of them."""
+
+    n: int
+
+    def rows(
+        self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
+    ) -> Array:
+        """Return an array (…, n, width). ``fill(shape)`` gives its first content, on the host."""
+
+    def row(self, name: str, width: int) -> Array:
+        """Return an array (…, 1, width)."""
+
+    def scalar(self, name: str) -> Array:
+        """Return an array (…)."""
+
+    def constant(self, name: str, value: HostArray) -> Array:
+        """Return a host array's copy on the device."""
+
+
+@dataclass
+class LayerBuffers:
+    """What a layer writes into, and what of a pass it keeps for the way back.
+
+    Attributes
+    ----------
+    y : array, shape (…, n, m)
+        The output.
+    activation : ActivationSpec
+        What the layer computes along with its own output.
+    z : array as y, or None
+        Where it keeps that output, if the activation's derivative wants it.
+    kept : array as y
+        What that derivative is computed from: z, or y.
+    scratch : array, shape (…, n, n_inputs)
+        For layers that ask for no buffers of their own.
+    """
+
+    y: Array = NO_ARRAY
+    activation: ActivationSpec = IDENTITY
+    z: Array | None = None
+    kept: Array = NO_ARRAY
+    scratch: Array = NO_ARRAY
+
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # of Python 3.13: with a default
+
+    B = TypeVar("B", bound=LayerBuffers, default=Any)
+else:
+    B = typing.TypeVar("B", bound=LayerBuffers)
+
+
+@dataclass(eq=False)
+class Layer(Registered, Generic[B]):
+    """The base of all layers: a function of its input without parameters.
+
+    A subclass, a dataclass of its options, gives `forward` and `backward`; the module's docstring
+    has the contract. Model files know it by its class's name, wherever it has been defined.
+
+    Attributes
+    ----------
+    keeps_output : bool
+        Whether ``backward`` reads the layer's own output: the next layer may not write over it.
+    absorbs_bias : bool
+        Whether a bias in the linear layer before it would be idle.
+    min_batch : int
+        The fewest examples that a training batch may have.
+
+    Raises
+    ------
+    TypeError
+        When a class is defined: if the library has a layer of its name, or it has an ``__init__``.
+
+    Examples
+    --------
+    A layer of one's own, y = x + a sin x. What ``backward`` needs, ``forward`` leaves in buffers of
+    its own; the array ``b.y`` may not be x, which ``backward`` reads:
+
+    >>> import os, tempfile
+    >>> import numpy as np, xpnet as xn
+    >>> @dataclass
+    ... class RippleBuffers(xn.LayerBuffers):
+    ...     slope: object = None
+    >>> @dataclass(eq=False)
+    ... class Ripple(xn.Layer):
+    ...     height: float = 0.5
+    ...     def buffers(self, new, x, overwrite, needs_dx):
+    ...         return RippleBuffers(y=new.rows("y", self.n_inputs),
+    ...                              slope=new.rows("slope", self.n_inputs))
+    ...     def forward(self, x, b):
+    ...         xp = self.kernels.xp
+    ...         xp.cos(x, out=b.slope)
+    ...         xp.multiply(b.slope, self.height, out=b.slope)
+    ...         xp.add(b.slope, 1.0, out=b.slope)
+    ...         xp.sin(x, out=b.y)
+    ...         xp.multiply(b.y, self.height, out=b.y)
+    ...         xp.add(b.y, x, out=b.y)
+    ...         return b.y
+    ...     def backward(self, dy, b):
+    ...         self.kernels.xp.multiply(dy, b.slope, out=dy)
+    ...         return dy
+    >>> net = xn.Network([xn.Linear(8), Ripple(0.3), xn.Linear(1)], loss="mean_squared_error",
+    ...                  n_features=3, device="cpu", dtype="float64")
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)); y = X.sum(axis=1)
+    >>> xn.check_gradients(net, X[:5], y[:5]) < 1e-7
+    True
+    >>> history = xn.Trainer(net, xn.Adam(0.01)).fit(X, y, batch_size=20, epochs=20)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "net.safetensors"))
+    ...     again = xn.load(os.path.join(folder, "net.safetensors"), device="cpu")
+    >>> again.layers[1], bool((again.predict(X) == net.predict(X)).all())
+    (Ripple(height=0.3), True)
+    """
+
+    registry: ClassVar[Registry[Layer]] = Registry("layer")
+
+    keeps_output: ClassVar[bool] = False
+    absorbs_bias: ClassVar[bool] = False
+    min_batch: ClassVar[int] = 1
+
+    index: int = field(init=False, repr=False, default=0)
+    n_inputs: int = field(init=False, repr=False, default=0)
+    kernels: Kernels = field(init=False, repr=False)
+    parameters: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
+    gradients: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
+    statistics: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
+
+    @property
+    def suits(self) -> str | Initializer | None:
+        """The initial weights that suit the linear layer before this one; None: ask the next."""
+        return None
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Let a class with a rule of its own be fused with another layer only if it says so.
+
+        It says so where it defines the rule, or nearer: not by what a class further up says of
+        another rule.
+        """
+        super().__init_subclass__(**options)
+        rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
+        for name in ("activation", "fuses_activation", "mask"):
+            if rule < _distance(cls, name):
+                setattr(cls, name, vars(Layer)[name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to change a setting once the layer is at work: buffers and graphs hold it."""
+        if "kernels" in vars(self) and name in {f.name for f in fields(self) if f.init}:
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} can't be changed within a network: "
+                "build another network, and give its load_state this one's state()"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def activation(self) -> ActivationSpec | None:
+        """What the layer before may compute in this one's place: an elementwise activation."""
+        return None
+
+    @property
+    def mask(self) -> Mask | None:
+        """What a layer before may drop in this one's place, if it computes a ReLU."""
+        return None
+
+    @property
+    def fuses_activation(self) -> bool:
+        """Whether the layer can compute the activation behind it along with its own output.
+
+        Its buffers then tell it the ``activation``.
+        """
+        return False
+
+    def config(self) -> Tree:
+        """Return the layer as JSON-ready data: its type and its options.
+
+        Raises
+        ------
+        TypeError
+            If a file can't hold an option.
+        """
+        return describe(self)
+
+    def connect(self, seed: int, key: Array) -> None:
+        """Learn the run's seed, and the array that holds the key of the step: for random layers."""
+
+    def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
+        """Learn the place in the network; return the number of outputs."""
+        self.index, self.n_inputs = index, n_inputs
+        return n_inputs
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name and shape of each parameter that weight decay applies to."""
+        return {}
+
+    def other_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name and shape of each other parameter."""
+        return {}
+
+    def statistic_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name and shape of each array that is kept but not trained."""
+        return {}
+
+    def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
+        """Return the initial value of a parameter or statistic: a host array or a number."""
+        return 0.0
+
+    def bind(self, kernels: Kernels) -> None:
+        """Prepare for running, once the flat buffers' views are in place."""
+        self.kernels = kernels
+
+    def buffers(self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool) -> B:
+        """Return the buffers for a training step on ``new.n`` examples.
+
+        Parameters
+        ----------
+        new : Allocator
+            Where arrays come from.
+        x : array or None
+            The array that the layer before writes its output into.
+        overwrite : bool
+            Whether the layer may write over x: nobody else reads it again.
+        needs_dx : bool
+            Whether anybody reads the gradient with respect to the input.
+        """
+        y, scratch = self.output(new, x, overwrite), new.rows("scratch", self.n_inputs)
+        return LayerBuffers(y=y, scratch=scratch)  # type: ignore[return-value]
+
+    def output(self, new: Allocator, x: Array | None, overwrite: bool) -> Array:
+        """Return an array for an output as wide as the input: over that, where it is free."""
+        return x if overwrite and x is not None else new.rows("y", self.n_inputs)
+
+    def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> B:
+        """Return the buffers for predicting ``new.n`` examples."""
+        return self.buffers(new, x, overwrite, needs_dx=False)
+
+    @abstractmethod
+    def forward(self, x: Array, b: B) -> Array:
+        """Return the output for a batch, as in training."""
+
+    def infer(self, x: Array, b: B) -> Array:
+        """Return the output for a batch, as in prediction."""
+        return self.forward(x, b)
+
+    @abstractmethod
+    def backward(self, dy: Array, b: B) -> Array | None:
+        """Write the gradients and return the one with respect to the input."""
+
+
+def _distance(cls: type, name: str) -> int:
+    """Return how far up, in the order in which Python looks, a class has a name from."""
+    return next(i for i, owner in enumerate(cls.__mro__) if name in vars(owner))

@@ -1,0 +1,124 @@
+"""The affine layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._typing import NO_ARRAY, Array, HostArray
+from ..backends.reference import Kernels
+from ..checks import check_count
+from . import initializers
+from .initializers import Initializer
+from .layer import Allocator, Layer, LayerBuffers
+
+
+@dataclass
+class LinearBuffers(LayerBuffers):
+    """A linear layer's buffers: x is the input, by reference; dx the gradient, if it is needed."""
+
+    x: Array = NO_ARRAY
+    dx: Array | None = None
+
+
+@dataclass(eq=False)
+class Linear(Layer[LinearBuffers]):
+    """An affine layer: Z = X Wᵀ + b (notes, chapters 1 to 3).
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of outputs m_l.
+    bias : bool or None
+        Whether there is a b. None: yes, unless batch norm follows, whose β takes its place
+        (notes, chapter 9).
+    init : str or Initializer
+        "he", "xavier", "lecun", "normal", "zeros", or an initialiser such as ``Normal(0.1)``.
+        "auto": what suits the activation that follows, He for a ReLU, else Xavier. Biases start
+        at zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n_outputs is no whole number or less than 1, or bias or init is not known.
+
+    Examples
+    --------
+    >>> Linear(3)
+    Linear(n_outputs=3, bias=None, init='auto')
+    """
+
+    n_outputs: int
+    bias: bool | None = None
+    init: str | Initializer = "auto"
+
+    def __post_init__(self) -> None:
+        self.n_outputs = check_count(self.n_outputs, "n_outputs")
+        if self.bias is not None and not isinstance(self.bias, (bool, np.bool_)):
+            raise TypeError(f"bias is {self.bias!r}: give True, False or None")
+        if not (isinstance(self.init, str) and self.init == "auto"):
+            self.init = initializers.resolve(self.init)
+
+    @property
+    def suits(self) -> str | Initializer | None:
+        """A linear layer right behind another one: Xavier."""
+        return "xavier"
+
+    @property
+    def fuses_activation(self) -> bool:
+        """With a bias it can: that is the pass in which it is computed."""
+        return bool(self.bias)
+
+    def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
+        """Learn the place in the network; return the number of outputs."""
+        super().build(index, n_inputs, following)
+        if self.bias is None:
+            self.bias = not (following and following[0].absorbs_bias)
+        if self.init == "auto":
+            suits = next((f.suits for f in following if f.suits is not None), "xavier")
+            self.init = initializers.resolve(suits)
+        return self.n_outputs
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return W's shape."""
+        return {"weight": (self.n_outputs, self.n_inputs)}
+
+    def other_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return b's shape."""
+        return {"bias": (self.n_outputs,)} if self.bias else {}
+
+    def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
+        """Return initial weights; biases start at zero."""
+        if name == "bias":
+            return 0.0
+        return initializers.resolve(self.init).draw(generator, self.n_inputs, self.n_outputs)
+
+    def bind(self, kernels: Kernels) -> None:
+        """Prepare the views that forward and backward use."""
+        super().bind(kernels)
+        self._weight = self.parameters["weight"]
+        self._weight_t = self._weight.swapaxes(-1, -2)
+        self._bias = self.parameters["bias"][..., None, :] if self.bias else None
+        self._d_weight = self.gradients["weight"]
+        self._d_bias = self.gradients["bias"][..., None, :] if self.bias else None
+
+    def buffers(
+        self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
+    ) -> LinearBuffers:
+        """Return y, and dx if it is needed; the input is kept by reference."""
+        dx = new.rows("dx", self.n_inputs) if needs_dx else None
+        return LinearBuffers(y=new.rows("y", self.n_outputs), dx=dx)
+
+    def forward(self, x: Array, b: LinearBuffers) -> Array:
+        """f(X Wᵀ + b), where f is the activation that the network fused with the layer, if any."""
+        b.x = x
+        self.kernels.linear(x, self._weight_t, self._bias, b.y, b.activation, b.z)
+        return b.y
+
+    def backward(self, dy: Array, b: LinearBuffers) -> Array | None:
+        """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ, ∂X = δ W."""
+        self.kernels.linear_backward(
+            dy, b.kept, b.x, self._weight, self._d_weight, self._d_bias, b.dx, b.activation
+        )
+        return b.dx

@@ -1,0 +1,260 @@
+"""The way through a network: which layers are fused, and the buffers of each batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from .._typing import Array, Data, DType
+from ..backends.activations import IDENTITY, ActivationSpec
+from ..backends.protocol import Backend
+from ..backends.work import LossBuffers
+from .buffers import Workspace
+from .layer import Layer, LayerBuffers
+from .loss import Loss
+
+#: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
+MOST_SIZES = 64
+
+
+class Call(NamedTuple):
+    """What a pass calls: a layer's forward or backward, with its buffers."""
+
+    layer: Layer
+    function: Callable[[Array, LayerBuffers], Array]
+    buffers: LayerBuffers
+
+
+class Bound(NamedTuple):
+    """What a pass over n examples calls, one after the other, and the buffers of its loss."""
+
+    forward: list[Call]
+    backward: list[Call]
+    loss: LossBuffers
+
+
+class Passes:
+    """Forward and backward passes of layers, over static buffers.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Built, with their arrays in place.
+    n_outputs : int
+        Number of the last one's outputs.
+    loss : Loss
+        What is computed from the last one's output.
+    backend : Backend
+        Where it is computed.
+    leading_shape : tuple of int
+        (k,) for k networks at once, else ().
+    dtype : dtype
+        The type of all buffers.
+
+    Attributes
+    ----------
+    generation : int
+        How often the buffers for training were made anew: a captured step is bound to those that
+        it was captured with.
+    """
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        n_outputs: int,
+        loss: Loss,
+        backend: Backend,
+        leading_shape: tuple[int, ...],
+        dtype: DType,
+    ) -> None:
+        self._layers, self._n_outputs, self.loss, self._backend = layers, n_outputs, loss, backend
+        self._leading_shape, self._dtype = leading_shape, dtype
+        self.plan = self._fuse()
+        self._first_trained = next(layer.index for layer in layers if layer.parameters)
+        self._workspaces: dict[bool, Workspace] = {}
+        self._bound: dict[tuple[int, bool], Bound] = {}
+        self._trained: Bound | None = None
+        self.generation = 0
+
+    # -- which layers are fused ----
+
+    def _fuse(self) -> list[tuple[Layer, ActivationSpec]]:
+        """Return the layers, but for those that the one before computes as well."""
+        plan: list[tuple[Layer, ActivationSpec]] = []
+        for layer in self._layers:
+            fused = self._fused(*plan[-1], layer) if plan else None
+            if fused is None:
+                plan.append((layer, IDENTITY))
+            else:
+                plan[-1] = plan[-1][0], fused
+        return plan
+
+    def _fused(
+        self, before: Layer, activation: ActivationSpec, layer: Layer
+    ) -> ActivationSpec | None:
+        """Return what a layer, with its activation so far, computes along with the next one."""
+        kernels = self._backend.kernels
+        # Several networks at once run on the reference, which gains nothing by it.
+        if self._leading_shape or not before.fuses_activation:
+            return None
+        if activation is IDENTITY:
+            spec = layer.activation
+            return spec if spec is not None and spec.name in kernels.fusible else None
+        mask = layer.mask
+        fuses = kernels.fuses_dropout and activation.row.fuses_dropout
+        if mask is None or activation.mask or not fuses:
+            return None
+        return replace(activation, mask=mask)
+
+    # -- buffers ----
+
+    def reserve(self, n: int, training: bool) -> Workspace:
+        """Make the workspace large enough for batches of n examples, if it is not; return it."""
+        workspace = self._workspaces.get(training)
+        if workspace is None or workspace.capacity < n:
+            workspace = Workspace(self._backend, self._leading_shape, self._dtype, n)
+            self._workspaces[training] = workspace
+            self._bound = {key: b for key, b in self._bound.items() if key[1] != training}
+            if training:
+                self._trained = None  # it would keep the smaller one in memory
+                self.generation += 1
+        return workspace
+
+    def let_go(self) -> None:
+        """Free the buffers for batches; the next batch makes them anew."""
+        self._workspaces.clear()
+        self._bound.clear()
+        self._trained = None
+        self.generation += 1
+
+    def bind(self, n: int, training: bool) -> Bound:
+        """Return what a pass over n examples calls."""
+        found = self._bound.get((n, training))
+        if found is None:
+            if len(self._bound) > MOST_SIZES:
+                self._bound.clear()
+            found = self._bound[n, training] = self._bind(n, training)
+        return found
+
+    def _bind(self, n: int, training: bool) -> Bound:
+        workspace = self.reserve(n, training)
+        steps: list[tuple[Layer, LayerBuffers]] = []
+        x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
+        for layer, activation in self.plan:
+            new = workspace.allocator(str(layer.index), n)
+            if training:
+                b = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
+            else:
+                b = layer.inference_buffers(new, x, overwrite)
+            dropped = activation.mask is not None and not training
+            b.activation = replace(activation, mask=None) if dropped else activation
+            wants_input = training and activation.row.derivative_from == "input"
+            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
+            b.kept = b.z if wants_input else b.y
+            steps.append((layer, b))
+            fused = activation is not IDENTITY
+            kept = training and (layer.keeps_output or (fused and not wants_input))
+            # What passes its input on does not make it free.
+            overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
+            x = b.y
+        forward = [Call(s, s.forward if training else s.infer, b) for s, b in steps]
+        trained = [(s, b) for s, b in reversed(steps) if s.index >= self._first_trained]
+        backward = [Call(s, s.backward, b) for s, b in trained]
+        loss = self.loss.buffers(workspace.allocator("loss", n), self._n_outputs)
+        return Bound(forward, backward, loss)
+
+    # -- the way of a mini-batch ----
+
+    def holds(self, x: Data, y: Data) -> bool:
+        """Return whether a batch is on the device, in the types and shapes of prepared data."""
+        owns = self._backend.owns
+        return (
+            owns(x)
+            and owns(y)
+            and x.dtype == self._dtype
+            and x.ndim == 2
+            and x.shape[0] > 0
+            and x.shape[1] == self._layers[0].n_inputs
+            and x.flags.c_contiguous
+            and y.shape == self.loss.target_shape(x.shape[0], self._n_outputs)
+            and y.dtype == self.loss.target_dtype(self._dtype)
+            and y.flags.c_contiguous
+        )
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the logits of a batch; see `Network.forward`."""
+        bound = self._bound.get((x.shape[-2], training)) or self.bind(x.shape[-2], training)
+        if training:
+            self._trained = bound
+        if self._leading_shape:
+            x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
+        for _, function, buffers in bound.forward:
+            x = function(x, buffers)
+        return x
+
+    def backward(self, dz: Array) -> None:
+        """Write the gradients of all parameters, from that of the logits; it is used up."""
+        if self._trained is None:
+            raise RuntimeError("backward without a forward pass: call forward(x, training=True)")
+        for _, function, buffers in self._trained.backward:
+            dz = function(dz, buffers)
+
+    def loss_and_gradient(self, x: Array, y: Array, example_weight: Array | None = None) -> Array:
+        """Run a batch forward and backward: write `gradients`, return the loss.
+
+        Parameters
+        ----------
+        x, y : array
+            As `forward` and the loss take them, on the device.
+        example_weight : array, shape (n, 1), or None
+            The examples' weights, which add up to 1; None: each has 1/n.
+
+        Returns
+        -------
+        array, shape (…)
+            The mean loss over the batch, in a static buffer; no L2 term.
+        """
+        n = x.shape[-2]
+        bound = self._trained = self._bound.get((n, True)) or self.bind(n, True)
+        if self._leading_shape:
+            x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
+        for _, function, buffers in bound.forward:
+            x = function(x, buffers)
+        share = 1.0 / n if example_weight is None else example_weight
+        self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
+        dz = bound.loss.dz
+        for _, function, buffers in bound.backward:
+            dz = function(dz, buffers)
+        return bound.loss.loss
+
+    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return a batch's mean loss, and what it adds to the error, as in prediction."""
+        z = self.forward(x)
+        buffers = self.bind(x.shape[-2], training=False).loss
+        self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
+        return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
+
+    def places(self, layers: Sequence[int] | None) -> Sequence[int]:
+        """Return the places of layers, counted from the first one."""
+        places = range(len(self._layers))
+        try:
+            return places if layers is None else [places[i] for i in layers]
+        except (IndexError, TypeError) as error:
+            raise ValueError(
+                f"layers is {layers!r}: give a list of whole numbers from 0 to {len(places) - 1}, "
+                "or from -1 down for the last ones"
+            ) from error
+
+    def one_by_one(self, x: Array, layers: Sequence[int]) -> list[Array]:
+        """Return the outputs of layers, none fused with another, as in prediction."""
+        a = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
+        workspace = Workspace(self._backend, self._leading_shape, self._dtype, x.shape[-2])
+        found = []
+        for layer in self._layers:
+            new = workspace.allocator(str(layer.index), x.shape[-2])
+            b = layer.inference_buffers(new, None, overwrite=False)
+            b.activation, b.z = IDENTITY, None
+            a = layer.infer(a, b)
+            found.append(a)
+        return [found[i] for i in layers]

@@ -1,0 +1,122 @@
+"""Prediction: a network's outputs for as many examples as there are, brought to where they live."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._typing import Array, Data, DType
+from ..backends.arrays import backend_of, from_dlpack
+from ..backends.memory import explain
+from ..backends.protocol import Backend
+from ..data.arrays import check_features
+from .loss import Loss
+from .passes import Passes
+
+
+class Predictor:
+    """Computes what a network says of examples, so many at a time.
+
+    Parameters
+    ----------
+    passes : Passes
+        The way through the network.
+    loss : Loss
+        What goes with its outputs.
+    backend : Backend
+        Where it is computed.
+    widths : sequence of int
+        How many features go into each layer, and how many come out of the last one.
+    leading_shape : tuple of int
+        (k,) for k networks at once, else ().
+    dtype : dtype
+        The network's.
+
+    Attributes
+    ----------
+    chunk : int
+        How many examples are computed at once: some 16 MB in the widest layer.
+    """
+
+    def __init__(
+        self,
+        passes: Passes,
+        loss: Loss,
+        backend: Backend,
+        widths: Sequence[int],
+        leading_shape: tuple[int, ...],
+        dtype: DType,
+    ) -> None:
+        self._passes, self._loss, self._backend = passes, loss, backend
+        self._n_features, self._n_outputs = widths[0], widths[-1]
+        self._leading_shape, self._dtype = leading_shape, dtype
+        self.chunk = max(1, min(8192, 2**22 // max(widths[:-1])))
+        #: Predictions in several threads take turns: they write into the same static buffers.
+        self._turn = threading.RLock()
+
+    def logits(self, X: Data) -> Array:
+        """Return the network's outputs for examples, shape (…, n, n_outputs)."""
+        try:
+            return self._logits(self._checked(X))
+        except Exception as error:
+            what, advice = "prediction", "Try fewer examples at a time"
+            explain(self._backend, error, what, advice, self._passes.let_go)
+            raise
+
+    def _checked(self, X: Data) -> Array:
+        return check_features(X, self._backend, self._n_features, self._dtype)
+
+    def _logits(self, x: Array) -> Array:
+        xp, chunk = self._backend.xp, self.chunk
+        z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
+        for start in range(0, x.shape[0], chunk):
+            part = x[start : start + chunk]
+            with self._turn:
+                xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
+        return z
+
+    def decide(self, X: Data) -> Array:
+        """Return the predictions, where X lives."""
+        return self._give_back(self._loss.decide(self._backend.xp, self.logits(X)), X)
+
+    def probabilities(self, X: Data) -> Array:
+        """Return the probabilities of the classes, where X lives."""
+        z = self.logits(X)
+        return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
+
+    def outputs(self, X: Data, layers: Sequence[int] | None) -> list[Array]:
+        """Return the outputs of layers, where X lives; of all for None."""
+        x, chunk, wanted = self._checked(X), self.chunk, self._passes.places(layers)
+        pieces = [
+            self._passes.one_by_one(x[start : start + chunk], wanted)
+            for start in range(0, x.shape[0], chunk)
+        ]
+        join = self._backend.xp.concatenate
+        return [self._bring(join(found, axis=-2), X) for found in zip(*pieces, strict=True)]
+
+    def evaluate(self, x: Array, y: Array) -> dict[str, float]:
+        """Return loss and error on a prepared data set: the host waits at the end alone."""
+        xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
+        sums = xp.zeros(2, np.float64)
+        for start in range(0, n, chunk):
+            rows, labels = x[start : start + chunk], y[start : start + chunk]
+            with self._turn:
+                loss, errors = self._passes.evaluate(rows, labels)
+                sums[0] += loss * float(rows.shape[0])
+                sums[1] += errors
+        total, errors = self._backend.to_host(sums)
+        error = float(errors) / self._loss.error_count(xp, y)
+        return {"loss": float(total) / n, "error": error}
+
+    def _give_back(self, result: Array, X: Data) -> Array:
+        """Return a result where X lives; a single output loses its axis."""
+        if result.shape[-1] == 1 and result.ndim == 2 + len(self._leading_shape):
+            result = result[..., 0]
+        return self._bring(result, X)
+
+    def _bring(self, result: Array, X: Data) -> Array:
+        """Return a result where X lives."""
+        target = backend_of(from_dlpack(X), self._backend)
+        return result if target is self._backend else target.asarray(self._backend.to_host(result))

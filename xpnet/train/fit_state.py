@@ -1,0 +1,99 @@
+"""Where a fit stands, and the tree of a checkpoint from which another one goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from .._typing import Tree
+from ..checks import all_finite, check_count
+
+if TYPE_CHECKING:
+    from .fit import Fit
+
+
+@dataclass
+class FitState:
+    """Where a fit stands.
+
+    Attributes
+    ----------
+    first : int
+        Epochs that had been made when it began.
+    first_step : int
+        Steps that had been made when the running epoch began.
+    batch : int
+        Batches that were made of the running epoch; 0 between epochs.
+    other_examples : int
+        Examples that were trained on within the running epoch by a callback's own steps.
+    seconds, began : float
+        How long the running epoch has taken before this process, and when it then began.
+    stopped : str
+        Why it was stopped, if it was.
+    cut : bool
+        Whether that was in the middle of an epoch.
+    cut_off : bool
+        Whether an interruption has cut the epoch short: no checkpoint is made of it.
+    """
+
+    first: int
+    first_step: int
+    batch: int = 0
+    other_examples: int = 0
+    seconds: float = 0.0
+    began: float = 0.0
+    stopped: str = ""
+    cut: bool = False
+    cut_off: bool = False
+
+    def tree(self) -> Tree:
+        """Return this for a checkpoint, from which another process is to go on."""
+        seconds = time.perf_counter() - self.began if self.batch else 0.0
+        return asdict(replace(self, seconds=seconds, began=0.0))
+
+
+def tree(fit: Fit) -> Tree:
+    """Return all that the further training depends on: see `load_tree`."""
+    step, trainer = fit.step, fit.trainer
+    trainer.backend.synchronize()
+    step.note_changes()
+    rate = step.optimizer.learning_rate
+    return {
+        "weights": step.rollback.tree(),
+        "steps": step.count,
+        "epochs": trainer.epochs,
+        "unchanged_since": step.unchanged_since,
+        "learning_rate": None if callable(rate) else rate,
+        "epoch_so_far": step.meter.read(),
+        "fit": fit.state.tree(),
+        "rows": trainer.history.rows,
+    }
+
+
+def load_tree(fit: Fit, tree: Tree) -> None:
+    """Set weights, moments, counters and where the fit stands to what `tree` returned.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is not the state of such a fit; nothing is changed then.
+    """
+    step, trainer = fit.step, fit.trainer
+    state, rows, rate = FitState(**tree["fit"]), list(tree["rows"]), tree["learning_rate"]
+    names = "steps", "epochs", "unchanged_since"
+    steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
+    for name in ("first", "first_step", "batch", "other_examples"):
+        check_count(getattr(state, name), name, 0)
+    if state.first > epochs or state.first_step + state.batch > steps:
+        raise ValueError("its counters contradict each other")
+    total, finite_steps = tree["epoch_so_far"]
+    for array in tree["weights"]["now"][:2]:
+        if not all_finite(array, trainer.backend.xp):
+            raise ValueError("its weights are NaN or infinite")
+    step.rollback.load_tree(tree["weights"])
+    step.meter.resume(total, finite_steps)
+    fit.state, trainer.history.rows, step.count, trainer.epochs = state, rows, steps, epochs
+    if rate is not None and rate != step.optimizer.learning_rate:
+        trainer.learning_rate = rate
+    step.forget_changes(unchanged_since)
