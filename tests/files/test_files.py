@@ -32,6 +32,10 @@ LAYERS = [
     xn.Sigmoid(),
     xn.Linear(5),
     xn.Softmax(),
+    xn.Linear(4),
+    xn.GELU(approximate="tanh"),
+    xn.Linear(4),
+    xn.ELU(0.5),
     xn.Linear(3, init="zeros"),
 ]
 
@@ -176,8 +180,12 @@ def test_arrays_have_pytorch_s_names(backend, path):
         "10.running_var": (5,),
         "12.weight": (5, 5),
         "12.bias": (5,),
-        "14.weight": (3, 5),
-        "14.bias": (3,),
+        "14.weight": (4, 5),
+        "14.bias": (4,),
+        "16.weight": (4, 4),
+        "16.bias": (4,),
+        "18.weight": (3, 4),
+        "18.bias": (3,),
     }
 
 
@@ -409,6 +417,9 @@ def in_network(**changes):
         (in_layer(1, bias=None), "an option is missing, or stands there as no file has it"),
         (in_layer(1, init="he"), "an option is missing"),
         (in_layer(3, p=0.5), "p is 0.5, which no ReLU takes"),
+        (in_layer(15, approximate="erf"), "approximate is 'erf': give 'none' or 'tanh'"),
+        (in_layer(15, approximate=True), "approximate is True, which no GELU takes"),
+        (in_layer(17, alpha=0.0), "alpha is 0.0: give a finite number above 0"),
         (in_network(layers=[{"type": "ReLU"}] * 10_001), "no list of at most 10,000"),
         (in_network(dtype="f4,("), "dtype is 'f4,('"),
         (in_network(dtype=">f4"), "dtype is '>f4'"),
