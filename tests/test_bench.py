@@ -456,4 +456,9 @@ def test_a_mini_batch_takes_few_calls_in_few_files():
     assert len(calls) <= 45
     assert len({file for file, _ in calls}) <= 8
     assert ("train/step.py", "Step._compute") in calls
-    assert path.show(calls).endswith(f"{len(calls)} calls, 8 files, 28 changes")
+
+
+@pytest.mark.skipif(why_not_compiled() is not None, reason=f"Numba: {why_not_compiled()}")
+def test_the_readme_shows_the_path_as_it_is():
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert f"```text\n{path.show(path.path())}\n```" in readme

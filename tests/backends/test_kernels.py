@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from emulator import overriding
 from parity import ACTIVATION_SPECS, CASES, Draw, compare, on_device, replaced
+from scipy import special
 
 import xpnet as xn
 from xpnet.backends.activations import specify
@@ -83,6 +84,21 @@ def test_what_is_no_number_stays_none(backend, activation, name):
     assert np.isfinite(out[[0, 2, 3]]).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(50, 40), (2, 25, 40), (2000,)], ids=str)
+@each_backend
+def test_erf_is_the_error_function(backend, shape, dtype):
+    x = np.linspace(-6, 6, 2000).reshape(shape).astype(dtype)
+    x.flat[:6] = 0.0, -0.0, 1e4, -1e4, 1e-30, np.nan
+    given = backend.asarray(x)
+    with backend.active():
+        out = backend.xp.empty_like(given)
+        backend.kernels.erf(given, out=out)
+    expected = special.erf(x.astype("float64"))
+    limit = np.finfo(dtype).eps
+    np.testing.assert_allclose(backend.to_host(out), expected, rtol=2 * limit, atol=0)
+
+
 # -- which layers are joined ----
 
 
@@ -138,6 +154,8 @@ class Heir(Mixed):
         ([xn.Linear(3), xn.Tanh(), xn.Sigmoid()], ["tanh", "identity"]),
         ([xn.Linear(3), xn.Dropout(0.5), xn.ReLU()], ["identity"] * 3),
         ([xn.Linear(3), xn.Softmax()], ["identity"] * 2),
+        ([xn.Linear(3), xn.GELU(), xn.BatchNorm(), xn.GELU("tanh")], ["gelu", "gelu_tanh"]),
+        ([xn.Linear(3), xn.SiLU(), xn.Dropout(0.3)], ["silu", "identity"]),
         ([xn.ReLU(), xn.Linear(3), Renamed()], ["identity", "relu"]),
         ([xn.Linear(3, bias=False), xn.ReLU()], ["identity"] * 2),
         ([xn.Linear(3), Doubled()], ["identity"] * 2),

@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 import numba
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Namespace
 from . import numba_loops as loops
 from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_rows import for_activation
 from .numpy_backend import NumpyKernels, host
 from .output_losses import OutputLoss
+from .reference_sums import host_erf
 from .updates import Update
 from .work import DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
@@ -47,6 +48,10 @@ class NumbaKernels(NumpyKernels):
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
+
+    def __init__(self, xp: Namespace) -> None:
+        super().__init__(xp)
+        self.erf = _erf
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""
@@ -298,3 +303,11 @@ class NumbaKernels(NumpyKernels):
             loops.observe(loss, n, work.total, work.steps, work.finite)
         else:
             super().observe(loss, n, work)
+
+
+def _erf(x: Array, out: Array) -> None:
+    """Write the error function."""
+    if x.ndim == 2 and x.dtype.char == out.dtype.char == "f":
+        loops.erf(x, out)
+    else:
+        host_erf(x, out)

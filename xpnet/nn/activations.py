@@ -323,9 +323,13 @@ class Softmax(Activation[SoftmaxBuffers]):
         return dy
 
 
-#: What makes the activations, by the names that the command line and model files use.
-ACTIVATIONS: dict[str, Callable[[], Activation]] = {
+_MADE: dict[str, Callable[[], Activation]] = {
     **{kind.row_name: kind for kind in Elementwise.__subclasses__()},
     "gelu_tanh": partial(GELU, approximate="tanh"),
+}
+
+#: What makes the activations, by the names that the command line and model files use.
+ACTIVATIONS: dict[str, Callable[[], Activation]] = {
+    **{name: _MADE[name] for name in ROWS if name in _MADE},
     "softmax": Softmax,
 }

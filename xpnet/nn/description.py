@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
-from .._typing import Tree
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .._typing import DType, Tree
 from ..checks import check_count
 from .initializers import resolve
 from .layer import Layer
@@ -64,3 +69,38 @@ def _check_init(layer: Linear) -> None:
     init = resolve(layer.init)
     if not math.isfinite(init.standard_deviation(layer.n_inputs, layer.n_outputs)):
         raise ValueError(f"init is {init!r}: its weights are not finite")
+
+
+def check_dtype(dtype: DTypeLike) -> DType:
+    """Return the precision of a network, or raise a ValueError."""
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
+    return np.dtype(name)  # by its name, so in this machine's byte order
+
+
+def check_seed(seed: int | None) -> int:
+    """Return a seed; one that is drawn for None."""
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
+    return check_count(seed, "random_state", least=0)
+
+
+def check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
+    """Return copies of layers, or raise an error if no network can be made of them."""
+    if not hasattr(layers, "__iter__"):
+        raise TypeError(f"layers is {layers!r}: give a list such as [Linear(9), ReLU(), Linear(1)]")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            is_class = isinstance(layer, type)
+            hint = "did you mean to call it?" if is_class else "give one such as ReLU()"
+            raise TypeError(f"{layer!r} is not a layer: {hint}")
+    if layers and type(layers[-1]).__name__ == loss.output_activation:
+        raise ValueError(
+            f"the last layer is {loss.output_activation} and {loss.name} applies it too: "
+            f"leave the last {loss.output_activation} out (predict_proba gives its values)"
+        )
+    return [replace(layer) for layer in layers]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._typing import Array, Data, DType, HostArray, Tree
+from .._typing import Array, Data, HostArray, Tree
 from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
@@ -21,7 +21,7 @@ from ..files.safetensors_files import ModelFileError
 from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
-from .description import DTYPES, described, shapes_of
+from .description import check_dtype, check_layers, check_seed, described, shapes_of
 from .layer import Layer
 from .loss import Loss
 from .passes import Passes
@@ -68,10 +68,8 @@ class Network:
         How many elements of `parameters` are weights, which L2 applies to.
     layers : list of Layer
         The network's own layers, whose arrays are views of the flat buffers.
-    passes : Passes
-        The way through them, over static buffers.
-    predictor : Predictor
-        What computes predictions by way of it.
+    passes, predictor : Passes, Predictor
+        The way through them, over static buffers, and predictions by way of it.
 
     Raises
     ------
@@ -126,11 +124,11 @@ class Network:
         members: int | None = None,
     ) -> None:
         self.n_features = check_count(n_features, "n_features")
-        self.dtype = _check_dtype(dtype)
-        self.random_state = _check_seed(random_state)
+        self.dtype = check_dtype(dtype)
+        self.random_state = check_seed(random_state)
         self.leading_shape = () if members is None else (check_count(members, "members"),)
         self.loss = losses.resolve(loss)
-        self.layers = _check_layers(layers, self.loss)
+        self.layers = check_layers(layers, self.loss)
         self.backend = backend
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
@@ -253,17 +251,6 @@ class Network:
         with self.backend.active():
             return self.predictor.probabilities(X)
 
-    def _places(self, layers: Sequence[int] | None) -> Sequence[int]:
-        """Return the places of layers, counted from the first one."""
-        places = range(len(self.layers))
-        try:
-            return places if layers is None else [places[i] for i in layers]
-        except (IndexError, TypeError) as error:
-            raise ValueError(
-                f"layers is {layers!r}: give a list of whole numbers from 0 to {len(places) - 1}, "
-                "or from -1 down for the last ones"
-            ) from error
-
     def activations(self, X: Data, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
 
@@ -285,7 +272,7 @@ class Network:
             As for `predict`, and if there is no such layer.
         """
         with self.backend.active():
-            return self.predictor.outputs(X, self._places(layers))
+            return self.predictor.outputs(X, layers)
 
     def prepare(self, X: Data, y: Data, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
@@ -302,22 +289,6 @@ class Network:
             host = np.asarray(backend_of(y, self.backend).to_host(y))
             targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
             return x, self.backend.asarray(targets)
-
-    def holds(self, x: Data, y: Data) -> bool:
-        """Return whether a batch is on the device in the types and shapes that `prepare` gives."""
-        owns = self.backend.owns
-        return (
-            owns(x)
-            and owns(y)
-            and x.dtype == self.dtype
-            and x.ndim == 2
-            and x.shape[0] > 0
-            and x.shape[1] == self.n_features
-            and x.flags.c_contiguous
-            and y.shape == self.loss.target_shape(x.shape[0], self.n_outputs)
-            and y.dtype == self.loss.target_dtype(self.dtype)
-            and y.flags.c_contiguous
-        )
 
     def evaluate(self, X: Data, y: Data) -> dict[str, float]:
         """Return the loss and the error on a data set, as in prediction.
@@ -519,35 +490,3 @@ def check_network(network: object) -> Network:
     if not isinstance(network, Network):
         raise TypeError(f"network is {network!r}: give a Network")
     return network
-
-
-def _check_dtype(dtype: DTypeLike) -> DType:
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = ""
-    if name not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
-    return np.dtype(name)  # by its name, so in this machine's byte order
-
-
-def _check_seed(seed: int | None) -> int:
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    return check_count(seed, "random_state", least=0)
-
-
-def _check_layers(layers: Sequence[Layer], loss: Loss) -> list[Layer]:
-    if not hasattr(layers, "__iter__"):
-        raise TypeError(f"layers is {layers!r}: give a list such as [Linear(9), ReLU(), Linear(1)]")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            is_class = isinstance(layer, type)
-            hint = "did you mean to call it?" if is_class else "give one such as ReLU()"
-            raise TypeError(f"{layer!r} is not a layer: {hint}")
-    if layers and type(layers[-1]).__name__ == loss.output_activation:
-        raise ValueError(
-            f"the last layer is {loss.output_activation} and {loss.name} applies it too: "
-            f"leave the last {loss.output_activation} out (predict_proba gives its values)"
-        )
-    return [replace(layer) for layer in layers]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from .._typing import Array, DType
+from .._typing import Array, Data, DType
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
 from ..backends.work import LossBuffers
@@ -166,6 +166,22 @@ class Passes:
 
     # -- the way of a mini-batch ----
 
+    def holds(self, x: Data, y: Data) -> bool:
+        """Return whether a batch is on the device, in the types and shapes of prepared data."""
+        owns = self._backend.owns
+        return (
+            owns(x)
+            and owns(y)
+            and x.dtype == self._dtype
+            and x.ndim == 2
+            and x.shape[0] > 0
+            and x.shape[1] == self._layers[0].n_inputs
+            and x.flags.c_contiguous
+            and y.shape == self.loss.target_shape(x.shape[0], self._n_outputs)
+            and y.dtype == self.loss.target_dtype(self._dtype)
+            and y.flags.c_contiguous
+        )
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the logits of a batch; see `Network.forward`."""
         bound = self._bound.get((x.shape[-2], training)) or self.bind(x.shape[-2], training)
@@ -218,6 +234,17 @@ class Passes:
         buffers = self.bind(x.shape[-2], training=False).loss
         self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
+
+    def places(self, layers: Sequence[int] | None) -> Sequence[int]:
+        """Return the places of layers, counted from the first one."""
+        places = range(len(self._layers))
+        try:
+            return places if layers is None else [places[i] for i in layers]
+        except (IndexError, TypeError) as error:
+            raise ValueError(
+                f"layers is {layers!r}: give a list of whole numbers from 0 to {len(places) - 1}, "
+                "or from -1 down for the last ones"
+            ) from error
 
     def one_by_one(self, x: Array, layers: Sequence[int]) -> list[Array]:
         """Return the outputs of layers, none fused with another, as in prediction."""

@@ -86,11 +86,11 @@ class Predictor:
         z = self.logits(X)
         return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
 
-    def outputs(self, X: Data, layers: Sequence[int]) -> list[Array]:
-        """Return the outputs of layers, where X lives."""
-        x, chunk = self._checked(X), self.chunk
+    def outputs(self, X: Data, layers: Sequence[int] | None) -> list[Array]:
+        """Return the outputs of layers, where X lives; of all for None."""
+        x, chunk, wanted = self._checked(X), self.chunk, self._passes.places(layers)
         pieces = [
-            self._passes.one_by_one(x[start : start + chunk], layers)
+            self._passes.one_by_one(x[start : start + chunk], wanted)
             for start in range(0, x.shape[0], chunk)
         ]
         join = self._backend.xp.concatenate

@@ -12,8 +12,8 @@ from ..data.batches import Batches
 from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
 from .callback import Callback
-from .checkpoints import describe
 from .history import DivergedError, History
+from .run_description import describe
 from .trainer import Trainer
 
 

@@ -23,10 +23,11 @@ from ..data.batches import USUAL, Batches, take_rows
 from ..randomness import Purpose, generator
 from . import fit_state
 from .callback import Callback, as_callback
-from .checkpoints import Checkpoints, describe, make_manager
+from .checkpoints import Checkpoints, make_manager
 from .divergence import locate
 from .fit_state import FitState
 from .history import DivergedError, History
+from .run_description import describe
 
 if TYPE_CHECKING:
     from .trainer import Trainer

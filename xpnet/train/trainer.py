@@ -156,7 +156,7 @@ class Trainer:
 
     def _prepare(self, x: Data, y: Data) -> tuple[Array, Array]:
         net = self.network
-        if not net.holds(x, y):
+        if not net.passes.holds(x, y):
             x, y = net.prepare(x, y)
             x = x[:]  # of what is streamed, all: it is one batch
         if x.shape[0] < net.min_batch:

@@ -35,7 +35,8 @@ from .cublas import (
     check,
     layout,
 )
-from .kernels import CudaKernels, is_matrix
+from .kernels import CudaKernels
+from .run_kernels import is_matrix
 
 _log = logging.getLogger(__name__)
 
