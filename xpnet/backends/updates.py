@@ -56,6 +56,10 @@ class Update:
             raise SyntaxError(f"the update {self.name!r} has to write p and all moments, no masks")
 
     @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return *self.code.arrays, *self.scalars
+
+    @cached_property
     def n_registers(self) -> int:
         """How many arrays of scratch the update takes as operations over whole arrays."""
         return self.program((0.5,) * len(self.options)).n_registers
@@ -69,8 +73,7 @@ class Update:
         self, p: Array, g: Array, moments: Sequence[Array], scalars: Sequence[Array]
     ) -> dict[str, Array]:
         """Return the arrays and scalars by the names that the lines have for them."""
-        names = (*self.code.arrays, *self.scalars)
-        return dict(zip(names, (p, g, *moments, *scalars), strict=True))
+        return dict(zip(self._names, (p, g, *moments, *scalars), strict=True))
 
 
 UPDATES = {
