@@ -26,7 +26,7 @@ from xpnet.backends.reference import Kernels
 from xpnet.backends.select import why_not_compiled
 from xpnet.nn import activations
 from xpnet.nn.activations import ACTIVATIONS, Elementwise
-from xpnet.nn.initializers import INITIALIZERS
+from xpnet.nn.initializers import Initializer, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,7 +162,7 @@ def test_every_row_is_a_layer_with_its_option():
         assert layer.row is ROWS[name]
         assert layer.activation == specify(name)
         assert layer.keeps_output == (layer.row.derivative_from == "output")
-        assert layer.row.initializer in INITIALIZERS
+        assert isinstance(resolve(layer.row.initializer), Initializer)
         assert getattr(xn, type(layer).__name__) is type(layer)
         if layer.row.option is not NO_OPTION:
             assert getattr(layer, layer.row.option.name) == layer.row.option.default
@@ -221,11 +221,10 @@ def test_a_warm_step_allocates_nothing(name, fused):
 # -- machine code on disk ----
 
 KEPT = """
-import sys
-from xpnet.backends import activations, numba_loops
+from xpnet.backends import numba_loops, numba_rows
 import numpy as np
 from xpnet.backends.select import select
-loop = numba_loops.for_activation(numba_loops.bias_activation_backward, "relu")
+loop = numba_rows.for_activation(numba_loops.bias_activation_backward, "relu")
 total = np.zeros((1, 2))
 loop(np.ones((3, 2)), np.ones((3, 2)), 0.0, 1.0, total)
 print(*total[0], sum(loop.stats.cache_hits.values()), sum(loop.stats.cache_misses.values()))

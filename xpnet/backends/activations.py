@@ -55,7 +55,7 @@ class Row:
     option : Option
         The number that the code takes, if it takes one.
     initializer : str
-        The initial weights that suit the layer before it: a name of `INITIALIZERS`.
+        The initial weights that suit the layer before it, by name.
     fuses_dropout : bool
         Whether f' is 0 where y is: then the output says what dropout behind it has dropped.
     """
