@@ -235,5 +235,5 @@ class Loss(Registered):
         """Return what a batch adds to the error, before `error_count` divides it: a scalar."""
 
     def error_count(self, xp: Namespace, y: Array) -> float:
-        """Return what the sum of mistakes is divided by: the number of examples."""
+        """Return what the sum of errors is divided by: the number of examples."""
         return float(y.shape[0])

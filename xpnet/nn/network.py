@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -107,10 +106,18 @@ class Network:
         self.initialize()
 
     @classmethod
-    def _blank(cls, layers: Sequence[Layer], backend: Backend, **config: Any) -> Network:
+    def _blank(
+        cls,
+        layers: Sequence[Layer],
+        backend: Backend,
+        loss: Loss,
+        n_features: int,
+        dtype: DTypeLike,
+        random_state: int,
+    ) -> Network:
         """Return a network of a description as `config` gives it, with zeros for arrays."""
         network = cls.__new__(cls)
-        network._build(layers, backend, **config)
+        network._build(layers, backend, loss, n_features, dtype, random_state)
         return network
 
     def _build(

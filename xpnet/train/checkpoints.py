@@ -211,7 +211,9 @@ def make_manager(
         checkpoints = Checkpoints(checkpoints)
     if not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoint is {checkpoints!r}: give a folder, or Checkpoints")
-    return CheckpointManager(checkpoints, resume, backend)
+    manager = CheckpointManager(checkpoints, backend)
+    manager.find(resume)
+    return manager
 
 
 class CheckpointManager(NullCheckpointManager):
@@ -221,8 +223,6 @@ class CheckpointManager(NullCheckpointManager):
     ----------
     checkpoints : Checkpoints
         Where and how often.
-    resume : bool or "auto"
-        Whether to go on from the newest one; "auto": if there is one.
     backend : Backend
         Where the fit's arrays live.
 
@@ -230,20 +230,11 @@ class CheckpointManager(NullCheckpointManager):
     ----------
     tree : dict or None
         The checkpoint that the fit goes on from.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is to go on, and there is none.
-    ValueError
-        If it is to begin, and there are some of another run.
-    ModelFileError
-        If it is to go on, and none is whole.
     """
 
     watches = True
 
-    def __init__(self, checkpoints: Checkpoints, resume: bool | str, backend: Backend) -> None:
+    def __init__(self, checkpoints: Checkpoints, backend: Backend) -> None:
         super().__init__()
         self._options, self._backend = checkpoints, backend
         self._path = Path(checkpoints.path)
@@ -252,10 +243,24 @@ class CheckpointManager(NullCheckpointManager):
         self._last: Path | None = None
         self._best: Tree | None = None
         self._failing, self._looked_at = False, 0
-        self._find(resume)
 
-    def _find(self, resume: bool | str) -> None:
-        """Read the checkpoint to go on from, or see that there is none."""
+    def find(self, resume: bool | str) -> None:
+        """Read the checkpoint to go on from, or see that there is none.
+
+        Parameters
+        ----------
+        resume : bool or "auto"
+            Whether to go on from the newest one; "auto": if there is one.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the fit shall go on, and there is none.
+        ValueError
+            If it shall begin, and there are some of another run.
+        ModelFileError
+            If it shall go on, and none is whole.
+        """
         if not resume:
             if files := self._folder.files():
                 raise ValueError(
