@@ -9,7 +9,7 @@ from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, spe
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import SoftmaxBuffers
+from xpnet.backends.work import DropoutWork, SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -262,6 +262,9 @@ def observe(d):
     return {"loss": np.array(0.5, d.dtype), "n": d.n, "work": work}
 
 
+#: What holds arrays that a kernel works in.
+WORK = (SimpleNamespace, SoftmaxBuffers, DropoutWork)
+
 #: For each kernel that something replaces: its arguments, in each way there is to call it.
 CASES = {
     "sum_examples": [lambda d: {"x": d(d.n, d.m), "out": d.empty(1, d.m)}],
@@ -388,7 +391,7 @@ def results(kernels, name, arguments):
     found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
     for key, names in WRITTEN.items():
         work = arguments.get(key)
-        if isinstance(work, SimpleNamespace):
+        if isinstance(work, SimpleNamespace | DropoutWork):
             found |= {k: v for k, v in vars(work).items() if k in names}
     found |= {f"out {i}": out for i, (_, out) in enumerate(arguments.get("pairs", ()))}
     found |= {f"moment {i}": moment for i, moment in enumerate(arguments.get("moments", ()))}
@@ -412,7 +415,7 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
-    if isinstance(value, SimpleNamespace | SoftmaxBuffers):
+    if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
         mask = value.mask._replace(key=backend.asarray(value.mask.key))

@@ -420,6 +420,7 @@ SAMPLES = {
     "min": ((MATRIX,), {}),
     "ones": (((2, 3),), {"dtype": np.bool_}),
     "ones_like": ((MATRIX,), {"dtype": np.int32}),
+    "sort": ((MATRIX[::-1],), {"axis": 0}),
     "stack": (([MATRIX, MATRIX],), {"axis": -1}),
     "sum": ((MATRIX,), {"axis": -2, "dtype": np.float32}),
     "take": ((MATRIX, np.array([1, 0])), {"axis": 0}),

@@ -14,7 +14,7 @@ DType: TypeAlias = np.dtype[Any]
 HostArray: TypeAlias = np.ndarray[Any, Any]
 
 #: What users give for data: arrays of any library, lists, sparse matrices, data frames, files.
-Data: TypeAlias = Any
+ArrayLike: TypeAlias = Any
 
 #: What JSON and checkpoints hold: numbers, strings, arrays, lists and dicts of them, by name.
 Tree: TypeAlias = dict[str, Any]

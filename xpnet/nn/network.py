@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._typing import Array, Data, HostArray, Tree
+from .._typing import Array, ArrayLike, HostArray, Tree
 from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
@@ -215,7 +215,7 @@ class Network:
 
     # -- prediction ----
 
-    def predict(self, X: Data) -> Array:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the predictions for examples.
 
         Parameters
@@ -237,7 +237,7 @@ class Network:
         with self.backend.active():
             return self.predictor.decide(X)
 
-    def predict_proba(self, X: Data) -> Array:
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probabilities of the classes for examples.
 
         Parameters
@@ -258,7 +258,7 @@ class Network:
         with self.backend.active():
             return self.predictor.probabilities(X)
 
-    def activations(self, X: Data, layers: Sequence[int] | None = None) -> list[Array]:
+    def activations(self, X: ArrayLike, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
 
         Parameters
@@ -281,7 +281,7 @@ class Network:
         with self.backend.active():
             return self.predictor.outputs(X, layers)
 
-    def prepare(self, X: Data, y: Data, name: str = "") -> tuple[Array, Array]:
+    def prepare(self, X: ArrayLike, y: ArrayLike, name: str = "") -> tuple[Array, Array]:
         """Check a data set and bring it to the device.
 
         Raises
@@ -297,7 +297,7 @@ class Network:
             targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
             return x, self.backend.asarray(targets)
 
-    def evaluate(self, X: Data, y: Data) -> dict[str, float]:
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Return the loss and the error on a data set, as in prediction.
 
         Parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from .._typing import Array, Data, DType
+from .._typing import Array, ArrayLike, DType
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
 from ..backends.work import LossBuffers
@@ -166,7 +166,7 @@ class Passes:
 
     # -- the way of a mini-batch ----
 
-    def holds(self, x: Data, y: Data) -> bool:
+    def holds(self, x: ArrayLike, y: ArrayLike) -> bool:
         """Return whether a batch is on the device, in the types and shapes of prepared data."""
         owns = self._backend.owns
         return (

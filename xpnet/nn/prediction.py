@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._typing import Array, Data, DType
+from .._typing import Array, ArrayLike, DType
 from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
 from ..backends.protocol import Backend
@@ -56,7 +56,7 @@ class Predictor:
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = threading.RLock()
 
-    def logits(self, X: Data) -> Array:
+    def logits(self, X: ArrayLike) -> Array:
         """Return the network's outputs for examples, shape (…, n, n_outputs)."""
         try:
             return self._logits(self._checked(X))
@@ -65,7 +65,7 @@ class Predictor:
             explain(self._backend, error, what, advice, self._passes.let_go)
             raise
 
-    def _checked(self, X: Data) -> Array:
+    def _checked(self, X: ArrayLike) -> Array:
         return check_features(X, self._backend, self._n_features, self._dtype)
 
     def _logits(self, x: Array) -> Array:
@@ -77,16 +77,16 @@ class Predictor:
                 xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
         return z
 
-    def decide(self, X: Data) -> Array:
+    def decide(self, X: ArrayLike) -> Array:
         """Return the predictions, where X lives."""
         return self._give_back(self._loss.decide(self._backend.xp, self.logits(X)), X)
 
-    def probabilities(self, X: Data) -> Array:
+    def probabilities(self, X: ArrayLike) -> Array:
         """Return the probabilities of the classes, where X lives."""
         z = self.logits(X)
         return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
 
-    def outputs(self, X: Data, layers: Sequence[int] | None) -> list[Array]:
+    def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
         x, chunk, wanted = self._checked(X), self.chunk, self._passes.places(layers)
         pieces = [
@@ -110,13 +110,13 @@ class Predictor:
         error = float(errors) / self._loss.error_count(xp, y)
         return {"loss": float(total) / n, "error": error}
 
-    def _give_back(self, result: Array, X: Data) -> Array:
+    def _give_back(self, result: Array, X: ArrayLike) -> Array:
         """Return a result where X lives; a single output loses its axis."""
         if result.shape[-1] == 1 and result.ndim == 2 + len(self._leading_shape):
             result = result[..., 0]
         return self._bring(result, X)
 
-    def _bring(self, result: Array, X: Data) -> Array:
+    def _bring(self, result: Array, X: ArrayLike) -> Array:
         """Return a result where X lives."""
         target = backend_of(from_dlpack(X), self._backend)
         return result if target is self._backend else target.asarray(self._backend.to_host(result))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._typing import NO_ARRAY, Array, Data, Tree
+from .._typing import NO_ARRAY, Array, ArrayLike, Tree
 from ..checks import check_count, check_fields
 
 
@@ -27,7 +27,7 @@ class MovingAverage:
     count: int = field(init=False, default=0)
     _shape: tuple[int, ...] = field(init=False, repr=False, default=())
 
-    def update(self, x: Data) -> None:
+    def update(self, x: ArrayLike) -> None:
         """Take a value in: a number, or an array of the same shape each time.
 
         Raises

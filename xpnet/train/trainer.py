@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._typing import Array, Data, HostArray
+from .._typing import Array, ArrayLike, HostArray
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
@@ -107,7 +107,7 @@ class Trainer:
 
     # -- the step ----
 
-    def step(self, x: Data, y: Data, sample_weight: Data = None) -> Array:
+    def step(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike = None) -> Array:
         """Make one update on a batch.
 
         A callback may do so in the midst of a fit. Such a step counts in `steps` and in the mean
@@ -154,7 +154,7 @@ class Trainer:
                 self._fit.state.other_examples += n
             return loss
 
-    def _prepare(self, x: Data, y: Data) -> tuple[Array, Array]:
+    def _prepare(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         net = self.network
         if not net.passes.holds(x, y):
             x, y = net.prepare(x, y)
@@ -237,17 +237,17 @@ class Trainer:
 
     def fit(
         self,
-        X: Data,
-        y: Data,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
         batch_size: int | str = USUAL,
         epochs: int = 20,
-        validation_data: tuple[Data, Data] | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = (),
         shuffle: bool = True,
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
-        sample_weight: Data = None,
+        sample_weight: ArrayLike = None,
         micro_batches: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
@@ -355,7 +355,7 @@ class Trainer:
             finally:
                 self._fit = outer
 
-    def choose_batch_size(self, X: Data, y: Data, *, epochs: int = 20) -> BatchSize:
+    def choose_batch_size(self, X: ArrayLike, y: ArrayLike, *, epochs: int = 20) -> BatchSize:
         """Measure which batch size to train with, as ``fit(batch_size="auto")`` does.
 
         It is the smallest with at least 90 % of the best samples/s, among powers of two from 8 to
