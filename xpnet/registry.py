@@ -184,7 +184,10 @@ def _place(cls: type[Any]) -> str:
 
 
 def _is_own(cls: type[Any]) -> bool:
-    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Return whether a class is the library's, and not that of an example in its docstrings."""
+    inside = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    module = sys.modules.get(cls.__module__)
+    return inside and getattr(module, cls.__name__, None) is cls
 
 
 def _is_local(cls: type[Any]) -> bool:

@@ -112,7 +112,7 @@ def _hidden(activation: Any) -> list[Any]:
 
 
 #: What is trained captured and eager: layers, loss, optimiser, and options of fit.
-STEPS: dict[str, tuple[list[Any], str, Any, dict[str, Any]]] = {
+STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
     "sigmoid, SGD": (_hidden(xn.Sigmoid()), CROSS_ENTROPY, xn.SGD(0.1), {}),
     "tanh, Nesterov": (_hidden(xn.Tanh()), CROSS_ENTROPY, xn.SGD(0.1, 0.9, nesterov=True), {}),
     "ReLU, Momentum": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Momentum(0.1), {}),
@@ -137,7 +137,23 @@ STEPS: dict[str, tuple[list[Any], str, Any, dict[str, Any]]] = {
         xn.Adam(1e-2),
         {"augmentation": xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])},
     ),
+    "GELU and SiLU, AdamW": (
+        [xn.Linear(16), xn.GELU(), xn.Linear(8), xn.SiLU(), xn.Linear(4)],
+        xn.SoftmaxCrossEntropy(label_smoothing=0.1),
+        xn.AdamW(1e-2),
+        {},
+    ),
+    "Mish behind batch norm, Lion": (
+        [xn.Linear(16), xn.BatchNorm(), xn.Mish(), xn.Linear(4)],
+        CROSS_ENTROPY,
+        xn.Lion(1e-3, weight_decay=0.1),
+        {},
+    ),
+    "ELU, NAdam": (_hidden(xn.ELU()), CROSS_ENTROPY, xn.NAdam(1e-2), {}),
+    "softplus, Adagrad": (_hidden(xn.Softplus()), CROSS_ENTROPY, xn.Adagrad(1e-1), {}),
     "sigmoid cross-entropy": (_hidden(xn.ReLU()), "sigmoid_cross_entropy", xn.Adam(1e-2), {}),
+    "Huber": (_hidden(xn.ReLU()), xn.Huber(0.5), xn.Adam(1e-2), {}),
+    "quantile": (_hidden(xn.ReLU()), xn.Quantile(0.9), xn.Adam(1e-2), {}),
     "squared error": (_hidden(xn.ReLU()), "mean_squared_error", xn.Adam(1e-2), {}),
     "Poisson deviance": (_hidden(xn.ReLU()), "poisson_deviance", xn.Adam(1e-3), {}),
 }
@@ -145,11 +161,11 @@ STEPS: dict[str, tuple[list[Any], str, Any, dict[str, Any]]] = {
 N = 203
 
 
-def _examples(loss: str) -> tuple[Any, Any]:
+def _examples(loss: str | xn.Loss) -> tuple[Any, Any]:
     draw = np.random.default_rng(0)
     X = draw.standard_normal((N, 12)).astype(np.float32)
     classes = (X[:, 0] * X[:, 1] > 0) + 2 * (X[:, 2] > 0)
-    if loss == CROSS_ENTROPY:
+    if loss == CROSS_ENTROPY or isinstance(loss, xn.SoftmaxCrossEntropy):
         return X, classes
     columns = np.stack([classes, classes % 2, classes > 1, classes < 1], axis=1)
     return X, columns % 2 if loss == "sigmoid_cross_entropy" else columns.astype(np.float32)

@@ -59,7 +59,7 @@ def install() -> None:
     for name, value in functions.items():
         setattr(module, name, value)
     sys.modules[module.__name__] = module
-    backend._cupy.cache_clear()
+    backend.cupy.cache_clear()
     backend.why_no_cuda.cache_clear()
 
 

@@ -54,9 +54,9 @@ class Replays:
 
     def reserve(self, n: int) -> None:
         """Make room for batches of n examples, before a step is added."""
+        self._passes.reserve(n, training=True)
         if self._generation != self._passes.generation or len(self._found) > MOST_REPLAYS:
             self.clear()
-        self._passes.reserve(n, training=True)
         self._generation = self._passes.generation
 
     def add(self, key: Hashable, update: Update) -> Update:
