@@ -1,7 +1,7 @@
 """Loops over arrays that Numba compiles: one pass over memory where NumPy makes several.
 
 How they are written decides whether LLVM makes vectors of them: over whole rows, from 0 up, each
-writing one array, and all numbers of the arrays' own type. Sums over examples are taken in blocks
+writing few arrays, and all numbers of the arrays' own type. Sums over examples are taken in blocks
 of rows, so that float32 keeps its digits over long batches; those along a row in any order. Arrays
 are contiguous and have two axes, examples and features, or one; parameters and statistics of a
 layer have shape (1, m).
@@ -218,11 +218,10 @@ def normalise_back(
         products[...] = 0
         for i in range(start, min(start + rows, n)):
             for j in range(m):
-                dx[i, j] = up * backward(dy[i, j], kept[i, j], option)
-            for j in range(m):
-                sums[j] += dx[i, j]
-            for j in range(m):
-                products[j] += dx[i, j] * x_hat[i, j]
+                v = up * backward(dy[i, j], kept[i, j], option)
+                dx[i, j] = v
+                sums[j] += v
+                products[j] += v * x_hat[i, j]
         for j in range(m):
             d_beta[0, j] += sums[j]
         for j in range(m):
