@@ -34,9 +34,12 @@ def path(fused: bool = True) -> list[tuple[str, str]]:
     calls: list[tuple[str, str]] = []
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
-        file = Path(frame.f_code.co_filename)
-        if event == "call" and file.is_relative_to(PACKAGE):
-            calls.append((str(file.relative_to(PACKAGE)), frame.f_code.co_qualname))
+        file, name = Path(frame.f_code.co_filename), frame.f_code.co_qualname
+        # Before 3.12 comprehensions, and what Numba has compiled, are told as calls too.
+        if event != "call" or name.endswith("comp>") or file.name == "numba_loops.py":
+            return
+        if file.is_relative_to(PACKAGE):
+            calls.append((str(file.relative_to(PACKAGE)), name))
 
     sys.setprofile(watch)
     trainer.fit(X, y, batch_size=64, epochs=1, monitor=0)
