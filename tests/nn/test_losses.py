@@ -476,7 +476,7 @@ def test_a_quantile_s_error_is_its_share_of_the_best_constant_s_loss(backend, n,
     loss = Quantile(q)
     targets = backend.asarray(loss.targets(y, 1, y.dtype))
     total = float(on_host(backend, loss.error_sum(backend.xp, backend.asarray(z), targets)))
-    # A constant that is one of the values is the best; scikit-learn's D² took others before 1.8.
+    # One of the values is the best constant; D² of scikit-learn 1.7 compares with another one.
     constants = (mean_pinball_loss(y, np.full_like(y, c), alpha=q) for c in y[:, 0])
     expected = mean_pinball_loss(y, z, alpha=q) / min(constants)
     assert total / loss.error_count(backend.xp, targets) == pytest.approx(expected, rel=1e-12)
