@@ -153,6 +153,9 @@ class StrictBackend:
     def describe(self) -> str:
         return f"{self.device} (a strict stand-in) with NumPy {np.__version__}"
 
+    def arithmetic(self) -> str:
+        return self.describe()
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make the device current; NumPy's warnings are off, as CuPy has none."""

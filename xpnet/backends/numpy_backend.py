@@ -150,6 +150,10 @@ class NumpyBackend:
         compiler = self.kernels.compiler
         return f"the CPU with NumPy {np.__version__}" + (f" and {compiler}" if compiler else "")
 
+    def arithmetic(self) -> str:
+        """Return what else than the data decides how results are rounded, in words."""
+        return f"{self.describe()}, {_describe_blas()}"
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device.
 
@@ -229,3 +233,19 @@ class NumpyStage:
         rows = self._rows[:n]
         fill(rows)
         return rows
+
+
+def _describe_blas() -> str:
+    """Return which BLAS NumPy uses, what processor for and on how many threads, as far as known."""
+    import threadpoolctl
+
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    # SciPy may bring another copy, which is loaded sooner or later.
+    own = [pool for pool in pools if "numpy" in pool["filepath"]] or pools
+    told = []
+    for pool in own:
+        name = " ".join(str(pool[k]) for k in ("internal_api", "version") if pool.get(k))
+        kind = f" for {pool['architecture']}" if pool.get("architecture") else ""
+        threads = pool["num_threads"]
+        told.append(f"{name}{kind} on {threads} thread{'s' * (threads != 1)}")
+    return " and ".join(told) or "a BLAS that does not tell its threads"

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def describe(self) -> str:
         """Return a few words for people: where it computes, and with what."""
 
+    def arithmetic(self) -> str:
+        """Return what else than the data decides how results are rounded, in words."""
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device."""
 

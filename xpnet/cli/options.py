@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..files import atomic
 from ..nn.activations import ACTIVATIONS
 from ..tabular.model import Model
 
@@ -86,9 +86,9 @@ def require_writable(path: Path, *sources: str) -> None:
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path}: can't be written to")
     try:
-        tempfile.TemporaryFile(dir=path.parent).close()
+        atomic.try_to_write(path)
     except OSError as error:
-        raise PermissionError(f"{path}: its folder can't be written to ({error})") from error
+        raise type(error)(f"{path}: can't be written ({error.strerror or error})") from error
 
 
 #: What a model file must not be called: it would pass for data, or for the picture beside it.

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-#: What a file that is being written is called: hidden, and with this ending.
-UNFINISHED = ".unfinished"
+from .file_lock import FileLock
+
+#: What a file is called that is being written: hidden, with what `_stem` says of its name to be.
+_UNFINISHED = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{8}\.unfinished", re.DOTALL)
+
+#: How many characters of that name it has: all could be more than a name may have.
+_SHOWN = 40
 
 
 class Disk:
@@ -24,9 +33,15 @@ class Disk:
     that fails, or ends the process, at any of the operations.
     """
 
-    def create(self, path: Path) -> BinaryIO:
-        """Open a new file."""
-        return path.open("xb")
+    def create(self, path: Path, mode: int = 0o666) -> BinaryIO:
+        """Open a new file; its permissions are those of ``mode`` that the umask leaves."""
+        return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+
+    def reopen(self, path: Path, place: int) -> BinaryIO:
+        """Open a file, to write on from a place; it is made if it is missing."""
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        file.seek(place)
+        return file
 
     def write(self, file: BinaryIO, data: bytes) -> None:
         """Write to a file."""
@@ -62,7 +77,8 @@ DISK = Disk()
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file: whatever happens, under its name stands the old one or the new one, whole.
 
-    When it returns, the new one is on the disk.
+    When it returns, the new one is on the disk. It has the old one's permissions, and where the
+    name is a symbolic link, it stays one. What killed writers of this name have left is removed.
 
     Parameters
     ----------
@@ -74,7 +90,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises
     ------
     OSError
-        If it can't be written; it names ``path``.
+        If it can't be written, or something else than a plain file is there; it names ``path``.
 
     Examples
     --------
@@ -84,34 +100,128 @@ def write_whole(path: Path, data: bytes) -> None:
     >>> [path.read_bytes() for path in folder.iterdir()]
     [b'whole']
     """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    with _named(path):
+        old, target = _find(path)
+        remove_abandoned(target.parent, re.compile(re.escape(_stem(target.name))))
+        with _begun(target, old) as (file, beside):
+            DISK.write(file, data)
+            DISK.sync(file)
+            file.close()
+            DISK.rename(beside, target)
+        DISK.sync_folder(target.parent)
+
+
+def try_to_write(path: Path) -> None:
+    """Write an empty file beside where one shall be written, and remove it again.
+
+    Raises
+    ------
+    OSError
+        If `write_whole` can't write there; it names ``path``.
+    """
+    with _named(path):
+        old, target = _find(path)
+        with _begun(target, old) as (file, beside):
+            file.close()
+            DISK.remove(beside)
+
+
+def remove_abandoned(folder: Path, stems: re.Pattern[str]) -> None:
+    r"""Remove what writers have left that were killed: who still writes a file holds its lock.
+
+    Parameters
+    ----------
+    folder : path
+        Where.
+    stems : pattern
+        Of which files, as ``r"m\.safetensors\.\w{8}"`` for m.safetensors.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _UNFINISHED.fullmatch(entry.name)
+            if found and stems.fullmatch(found["stem"]):
+                _remove_if_abandoned(folder / entry.name)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("rb") as file, FileLock(file.fileno()) as lock:
+        if lock.is_exclusive:
+            DISK.remove(path)
+
+
+def _find(path: Path) -> tuple[os.stat_result | None, Path]:
+    """Return what is known of the file that a name stands for, if there is one, and its own name.
+
+    Raises
+    ------
+    OSError
+        If there is something else than a plain file, or no file can have that name.
+    """
     try:
-        try:
-            with DISK.create(beside) as file:
-                DISK.write(file, data)
-                DISK.sync(file)
-            DISK.rename(beside, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                DISK.remove(beside)
-            raise
-        DISK.sync_folder(path.parent)
+        old = os.stat(path)
+    except FileNotFoundError:
+        return None, Path(os.path.realpath(path))
+    if stat.S_ISDIR(old.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "is no plain file")
+    return old, Path(os.path.realpath(path))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Return a context in which errors of the system name a file, whatever they came of."""
+    try:
+        yield
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder.
+@contextlib.contextmanager
+def _begun(path: Path, old: os.stat_result | None) -> Iterator[tuple[BinaryIO, Path]]:
+    """Return a context with a new file beside another, which is locked, and gone after an error."""
+    beside = path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}.unfinished")
+    try:
+        # Nobody may read it who could not read the old one.
+        file, lock = _created(beside, 0o666 if old is None else 0o600)
+        with file, lock:
+            if old is not None:
+                _take_after(old, file)
+            yield file, beside
+    except BaseException:
+        with contextlib.suppress(OSError):
+            DISK.remove(beside)
+        raise
 
-    Raises
-    ------
-    OSError
-        If the folder can't be read, or a file not be removed.
+
+def _created(path: Path, mode: int) -> tuple[BinaryIO, FileLock]:
+    """Return a new file, and the lock by which others see that somebody is at it."""
+    while True:
+        file = DISK.create(path, mode)
+        lock = FileLock(file.fileno(), wait=True)
+        if lock.is_of(path):
+            return file, lock
+        lock.release()  # one who clears away has come between
+        file.close()
+
+
+def _take_after(old: os.stat_result, file: BinaryIO) -> None:
+    """Give a file the owner, as far as that is allowed, and the permissions of an older one."""
+    if hasattr(os, "fchown"):
+        with contextlib.suppress(OSError):
+            os.fchown(file.fileno(), old.st_uid, old.st_gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+
+
+def _stem(name: str) -> str:
+    """Return what a file's unfinished ones have of its name: those of no other name have the same.
+
+    Examples
+    --------
+    >>> _stem("m.safetensors")
+    'm.safetensors.4beff32a'
     """
-    for path in folder.iterdir():
-        if path.name.startswith(".") and path.name.endswith(UNFINISHED):
-            DISK.remove(path)
+    key = hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
+    return f"{name[:_SHOWN]}.{key}"

@@ -20,12 +20,20 @@ import numpy as np
 from .._typing import Array
 from ..backends.protocol import Backend
 from . import atomic, json_tree, safetensors_files
+from .append_log import AppendLog
+from .file_lock import NamedLock
 from .safetensors_files import ModelFileError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 #: What a checkpoint is called: `Folder.name`.
 _NAMED = re.compile(r"step-\d{9,}\.safetensors")
+
+#: What `atomic` calls one that is not finished, in short.
+_UNFINISHED = re.compile(rf"{_NAMED.pattern}\.[0-9a-f]{{8}}")
+
+#: The file by which a process keeps others out, and that of the history.
+LOCK, HISTORY = ".lock", "history.jsonl"
 
 #: The first version of model files in which a checksum is a must: no checkpoint is older.
 WITH_CHECKSUM = 2
@@ -121,11 +129,18 @@ class Folder:
         The folder.
     keep : int
         How many of the newest stay.
+
+    Attributes
+    ----------
+    history : AppendLog
+        A row for each epoch, of all checkpoints.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self._keep = path, keep
+        self.history = AppendLog(path / HISTORY)
         self._damaged: list[Path] = []
+        self._lock: NamedLock | None = None
 
     def name(self, step: int) -> str:
         """Return what the checkpoint after so many steps is called."""
@@ -146,19 +161,69 @@ class Folder:
         found = [path for path in self.path.iterdir() if _NAMED.fullmatch(path.name)]
         return sorted(found, key=_step, reverse=True)
 
-    def prepare(self) -> None:
-        """Make the folder if need be, and clear away what killed writers left.
+    def lock(self) -> None:
+        """Keep other trainings out, in this process as well, until `unlock`.
 
         Raises
         ------
+        BlockingIOError
+            If one is at it.
+        OSError
+            If there is no such folder, or nothing can be written there.
+
+        Warns
+        -----
+        UserWarning
+            If the disk has no locks.
+        """
+        if self._lock is not None:
+            return
+        try:
+            self._lock = NamedLock(self.path / LOCK)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"{self.path}: another training writes its checkpoints there ({error.strerror}): "
+                "wait until it has ended, or give another folder"
+            ) from None
+        if not self._lock.is_exclusive:
+            message = f"{self.path}: no file can be locked there: let no other training write to it"
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def unlock(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def prepare(self) -> None:
+        """Make the folder if need be, see that it can be written to, and keep others out of it.
+
+        What killed writers of checkpoints have left there is cleared away.
+
+        Raises
+        ------
+        BlockingIOError
+            If another training is at it.
         OSError
             If it can't be made, or nothing can be written there.
         """
         self.path.mkdir(exist_ok=True)
-        atomic.remove_unfinished(self.path)
-        probe = self.path / f".probe{atomic.UNFINISHED}"
-        atomic.write_whole(probe, b"")
-        atomic.DISK.remove(probe)
+        self.lock()
+        atomic.remove_abandoned(self.path, _UNFINISHED)
+        atomic.try_to_write(self.path / self.name(0))
+
+    def require_unused(self) -> None:
+        """Raise a ValueError if it holds what a run that begins would meet."""
+        if files := self.files():
+            raise ValueError(
+                f"{self.path}: holds checkpoints of a run, the newest {files[0].name}; give "
+                "another folder, or resume=True to go on with it"
+            )
+        if self.history.path.exists():
+            raise ValueError(
+                f"{self.history.path}: is there without a checkpoint that it goes with: move it, "
+                "or give another folder"
+            )
 
     def newest(self, tell: bool = True) -> tuple[Path, Arrays, Any] | None:
         """Return the newest whole checkpoint, and its file; None if there is no file at all.

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, cast
 from .._typing import Tree
 from ..backends.protocol import Backend
 from ..checks import check_count
+from ..files import json_tree
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
 from ..files.safetensors_files import ModelFileError
 from .run_description import describe, differences
@@ -119,7 +120,7 @@ def newest(path: str | os.PathLike[str]) -> Newest:
         raise FileNotFoundError(_nothing(Path(path)))
     file, _, document = found
     try:
-        counters, told = document["trainer"], document["written"]
+        counters, told = document["trainer"], json_tree.decode(document["written"], {})
         newest = Newest(file, counters["steps"], counters["epochs"], **told)
         for name in ("step", "epoch", "keep"):
             check_count(getattr(newest, name), name, least=0)
@@ -141,11 +142,15 @@ class Run(Protocol):
     def trainer(self) -> object:
         """Whose fit it is."""
 
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """The history of its epochs."""
+
     def tree(self) -> Tree:
         """Return all that its further training depends on."""
 
-    def load_tree(self, tree: Tree) -> None:
-        """Take it back."""
+    def load_tree(self, tree: Tree, rows: list[dict[str, float]]) -> None:
+        """Take it back, and the history."""
 
     def is_sound(self) -> bool:
         """Return whether what there is is finite."""
@@ -196,6 +201,9 @@ class NullCheckpointManager:
     def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
         """Do something after an epoch."""
 
+    def close(self) -> None:
+        """Do something when the fit has ended, however that came."""
+
 
 def make_manager(
     checkpoints: Checkpoints | str | os.PathLike[str] | None, resume: bool | str, backend: Backend
@@ -212,7 +220,11 @@ def make_manager(
     if not isinstance(checkpoints, Checkpoints):
         raise TypeError(f"checkpoint is {checkpoints!r}: give a folder, or Checkpoints")
     manager = CheckpointManager(checkpoints, backend)
-    manager.find(resume)
+    try:
+        manager.find(resume)
+    except BaseException:
+        manager.close()
+        raise
     return manager
 
 
@@ -240,6 +252,7 @@ class CheckpointManager(NullCheckpointManager):
         self._path = Path(checkpoints.path)
         self._folder = Folder(self._path, checkpoints.keep)
         self.tree: Tree | None = None
+        self._rows: list[dict[str, float]] = []
         self._last: Path | None = None
         self._best: Tree | None = None
         self._failing, self._looked_at = False, 0
@@ -260,14 +273,14 @@ class CheckpointManager(NullCheckpointManager):
             If it shall begin, and there are some of another run.
         ModelFileError
             If it shall go on, and none is whole.
+        BlockingIOError
+            If another training writes to the folder.
         """
         if not resume:
-            if files := self._folder.files():
-                raise ValueError(
-                    f"{self._path}: holds checkpoints of a run, the newest {files[0].name}; give "
-                    "another folder, or resume=True to go on with it"
-                )
+            self._folder.require_unused()
             return
+        if self._folder.files():
+            self._lock_to_read()
         found = self._folder.newest()
         if found is None:
             if resume is True:
@@ -279,8 +292,28 @@ class CheckpointManager(NullCheckpointManager):
             if (best := self.tree["best"]) is not None:
                 self._best = {"figure": float(best["figure"]), "file": str(best["file"])}
             self.run, self._machine = self.tree["run"], self.tree["machine"]
+            self._read_history(self.tree["history"])
         except (*NOT_A_STATE, RecursionError) as error:
             raise _unreadable(self._last, error) from error
+
+    def _lock_to_read(self) -> None:
+        """Keep others out; where nothing can be written there is nobody to keep out."""
+        try:
+            self._folder.lock()
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # `validate_run` says so
+
+    def _read_history(self, mark: Tree) -> None:
+        log = self._folder.history
+        self._rows, whole = log.read(mark)
+        if not whole:
+            message = (
+                f"{log.path}: altered or damaged since it was written: of {mark['lines']} epochs "
+                f"{len(self._rows)} are in the history, and the training goes on"
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def validate_run(
         self,
@@ -306,14 +339,15 @@ class CheckpointManager(NullCheckpointManager):
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
         OSError
-            If nothing can be written to the folder.
+            If it begins and nothing can be written to the folder, or another training does.
 
         Warns
         -----
         UserWarning
-            If something else computed before: the bits may then differ.
+            If something else computed before: the bits may then differ. Or if it goes on, and
+            nothing can be written.
         """
-        self._callbacks, machine = callbacks, self._backend.describe()
+        self._callbacks, machine = callbacks, self._backend.arithmetic()
         told = [
             {"kind": type(c).__name__, "settings": c.state().get("settings")} for c in callbacks
         ]
@@ -335,10 +369,20 @@ class CheckpointManager(NullCheckpointManager):
                 )
                 warnings.warn(message, UserWarning, stacklevel=2)
         self.run, self._machine = run, machine
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the folder ready; one who goes on has something to lose, and does without."""
         try:
             self._folder.prepare()
+        except BlockingIOError:
+            raise
         except OSError as error:
-            raise _refused(self._path, error) from error
+            if self.tree is None:
+                raise _refused(self._path, error) from error
+            self._warn(error)
+        if self.tree is None:
+            self._folder.require_unused()  # another one may have begun since
 
     def restore(self, fit: Run, epochs: int) -> None:
         """Bring a fit to where the checkpoint was made, if there is one to go on from.
@@ -356,7 +400,7 @@ class CheckpointManager(NullCheckpointManager):
             state = self.tree["trainer"]
             made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
             if made <= epochs:
-                fit.load_tree(state)
+                fit.load_tree(state, self._rows)
         except NOT_A_STATE as error:
             raise _unreadable(self._last, error) from error
         if made > epochs:
@@ -422,20 +466,30 @@ class CheckpointManager(NullCheckpointManager):
             self._write(fit)
             self._failing = False
         except (OSError, MemoryError) as error:
-            if not self._failing:
-                message = (
-                    f"no checkpoint can be written to {self._path} ({_reason(error)}): the "
-                    f"training goes on; the last good one is {self._last}"
-                )
-                warnings.warn(message, UserWarning, stacklevel=2)
-            self._failing = True
+            self._warn(error)
+
+    def _warn(self, error: BaseException) -> None:
+        """Warn that nothing can be written: once, until something can be again."""
+        if not self._failing:
+            message = (
+                f"no checkpoint can be written to {self._path} ({_reason(error)}): the "
+                f"training goes on; the last good one is {self._last}"
+            )
+            warnings.warn(message, UserWarning, stacklevel=3)
+        self._failing = True
+
+    def close(self) -> None:
+        """Let other trainings write to the folder."""
+        self._folder.unlock()
 
     def _write(self, fit: Run) -> None:
-        options = self._options
+        options, log = self._options, self._folder.history
+        log.extend_to(fit.rows, self._number)
         tree = {
             "run": self.run,
             "machine": self._machine,
             "best": self._best,
+            "history": log.mark(),
             "written": {"every": options.every, "keep": options.keep, "about": options.about},
             "trainer": fit.tree(),
             "callbacks": [callback.state() for callback in self._callbacks],
@@ -443,6 +497,11 @@ class CheckpointManager(NullCheckpointManager):
         arrays, document = pack(tree, self._backend)
         best = None if self._best is None else self._best["file"]
         self._last = self._folder.write(fit.steps, arrays, document, best)
+
+    def _number(self, value: Any, name: str) -> Any:
+        """Return what stands for an array in a row of the history: its numbers."""
+        owned = self._backend.owns(value)
+        return self._backend.to_host(value).tolist() if owned else None
 
 
 def _nothing(path: Path) -> str:

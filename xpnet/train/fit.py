@@ -114,6 +114,11 @@ class Fit:
         """Updates made so far."""
         return self.step.count
 
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """The history of its epochs."""
+        return self.trainer.history.rows
+
     def run(self) -> History:
         """Train, and return the history.
 
@@ -124,15 +129,18 @@ class Fit:
         """
         options, backend = self.options, self.trainer.backend
         self._manager = make_manager(options.checkpoint, options.resume, backend)
-        with self.step.accumulation.using(options.micro_batches):
-            batch_size = options.batch_size
-            if isinstance(batch_size, str):  # "auto"
-                batch_size = self._manager.run.get("batch_size") or self._choose_batch_size()
-            try:
-                return self._train(batch_size)
-            except Exception as error:
-                self.step.explain(error, batch_size)
-                raise
+        try:
+            with self.step.accumulation.using(options.micro_batches):
+                batch_size = options.batch_size
+                if isinstance(batch_size, str):  # "auto"
+                    batch_size = self._manager.run.get("batch_size") or self._choose_batch_size()
+                try:
+                    return self._train(batch_size)
+                except Exception as error:
+                    self.step.explain(error, batch_size)
+                    raise
+        finally:
+            self._manager.close()
 
     def _choose_batch_size(self) -> int:
         chosen = self.trainer.measure_batch_sizes(self._x, self._labels, self.options.epochs)
@@ -340,9 +348,9 @@ class Fit:
         """Return all that the further training depends on; see `fit_state.tree`."""
         return fit_state.tree(self)
 
-    def load_tree(self, tree: Tree) -> None:
-        """Go on from what `tree` returned; see `fit_state.load_tree`."""
-        fit_state.load_tree(self, tree)
+    def load_tree(self, tree: Tree, rows: list[dict[str, float]]) -> None:
+        """Go on from what `tree` returned, with a history; see `fit_state.load_tree`."""
+        fit_state.load_tree(self, tree, rows)
 
 
 def _columns(parts: Iterable[str]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class FitState:
 
 
 def tree(fit: Fit) -> Tree:
-    """Return all that the further training depends on: see `load_tree`."""
+    """Return all that the further training depends on: see `load_tree`. The history is apart."""
     step, trainer = fit.step, fit.trainer
     trainer.backend.synchronize()
     step.note_changes()
@@ -67,12 +67,13 @@ def tree(fit: Fit) -> Tree:
         "learning_rate": None if callable(rate) else rate,
         "epoch_so_far": step.meter.read(),
         "fit": fit.state.tree(),
-        "rows": trainer.history.rows,
     }
 
 
-def load_tree(fit: Fit, tree: Tree) -> None:
+def load_tree(fit: Fit, tree: Tree, rows: list[dict[str, float]]) -> None:
     """Set weights, moments, counters and where the fit stands to what `tree` returned.
+
+    The history is then ``rows``.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def load_tree(fit: Fit, tree: Tree) -> None:
         If it is not the state of such a fit; nothing is changed then.
     """
     step, trainer = fit.step, fit.trainer
-    state, rows, rate = FitState(**tree["fit"]), list(tree["rows"]), tree["learning_rate"]
+    state, rate = FitState(**tree["fit"]), tree["learning_rate"]
     names = "steps", "epochs", "unchanged_since"
     steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
     for name in ("first", "first_step", "batch", "other_examples"):

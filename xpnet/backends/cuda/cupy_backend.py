@@ -53,6 +53,10 @@ class CupyBackend:
         name = cupy.cuda.runtime.getDeviceProperties(self._device.id)["name"].decode()
         return f"{self.device} ({name}) with CuPy {cupy.__version__}"
 
+    def arithmetic(self) -> str:
+        """Return what else than the data decides how results are rounded, in words."""
+        return self.describe()
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device."""
         return cupy.cuda.Device(self._device.id)  # type: ignore[no-any-return]

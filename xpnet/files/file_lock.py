@@ -1,0 +1,163 @@
+"""Locks on files, which the system releases when their process ends, however that comes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import re
+import weakref
+from pathlib import Path
+from typing import Self
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - where the system has no such locks, nobody is kept out
+    fcntl = None  # type: ignore[assignment]
+
+
+#: What a system says where files can't be locked.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+class FileLock:
+    """The lock on an open file, which one holder has at a time; a forked child does not hold it.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open file; it may be closed while the lock is held.
+    wait : bool
+        Whether to wait for another holder to let go.
+
+    Attributes
+    ----------
+    is_exclusive : bool
+        Whether others are kept out. They are not where the system or the disk has no such locks.
+
+    Raises
+    ------
+    BlockingIOError
+        If another holds it, and ``wait`` is False.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as one, open(one.name, "rb") as other:
+    ...     with FileLock(one.fileno()):
+    ...         try:
+    ...             FileLock(other.fileno())
+    ...         except BlockingIOError:
+    ...             print("it is held")
+    it is held
+    """
+
+    def __init__(self, descriptor: int, wait: bool = False) -> None:
+        self._descriptor = os.dup(descriptor)
+        self.is_exclusive = fcntl is not None
+        _held.add(self)
+        try:
+            if self.is_exclusive:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            self.is_exclusive = False
+            if error.errno not in _NO_LOCKS:
+                self.release()
+                raise
+
+    def __enter__(self) -> Self:
+        """Return itself; it is released in the end."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release it."""
+        self.release()
+
+    def release(self) -> None:
+        """Let another have it; once it is released, nothing comes of that."""
+        if self in _held:
+            _held.remove(self)
+            os.close(self._descriptor)
+
+    def is_of(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether it is held, and its file still has this name."""
+        try:
+            return self in _held and os.path.samestat(os.fstat(self._descriptor), os.lstat(path))
+        except FileNotFoundError:
+            return False
+
+
+class NamedLock:
+    """The lock on a file that is there for that alone, made when it is taken and then removed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process, or this one, has it: the message says which.
+    OSError
+        If the file can't be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / ".lock"
+    >>> lock = NamedLock(path)
+    >>> NamedLock(path)     # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    BlockingIOError: [Errno 11] process ... has it
+    >>> lock.release()
+    >>> path.exists()
+    False
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, _take(path)
+        self.is_exclusive = self._lock.is_exclusive
+
+    def release(self) -> None:
+        """Let another have it."""
+        with contextlib.suppress(OSError):
+            if self._lock.is_of(self._path):
+                self._path.unlink()
+        self._lock.release()
+
+
+def _take(path: Path) -> FileLock:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            lock = FileLock(descriptor)
+            if lock.is_of(path):
+                with contextlib.suppress(OSError):  # a full disk: then nobody can say whose it is
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+                return lock
+            lock.release()  # its holder has let go just now, and removed it
+        except BlockingIOError as error:
+            told = os.read(descriptor, 100).decode("utf-8", "replace")
+            holder = told if _HOLDER.fullmatch(told) else "another process"
+            raise BlockingIOError(error.errno, f"{holder} has it") from None
+        finally:
+            os.close(descriptor)
+
+
+#: What a holder writes into the file.
+_HOLDER = re.compile(r"process \d+ on [\w.-]*", re.ASCII)
+
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """Close what a forked child has got of its parent's locks, which stay the parent's."""
+    for lock in list(_held):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
