@@ -1,5 +1,6 @@
 """Checkpoints: nothing is lost, and a run that goes on ends with the bits of an undisturbed one."""
 
+import contextlib
 import errno
 import json
 import math
@@ -1170,6 +1171,212 @@ def test_a_folder_that_vanishes(folder):
         kept(more=[Vanish()], checkpoint=xn.Checkpoints(folder, every=2))
     assert len(caught) == 1
     assert kept.bits() == whole.bits()
+
+
+# -- one folder, one training ----
+
+
+class Meanwhile(xn.Callback):
+    """Calls a function after a step, or at the fit's end."""
+
+    def __init__(self, function, step=None):
+        self.function, self.step = function, step
+
+    def on_step_end(self, trainer, n):
+        if trainer.steps == self.step:
+            self.function()
+
+    def on_fit_end(self, trainer, history):
+        if self.step is None:
+            self.function()
+
+
+@pytest.mark.parametrize("resume", [True, "auto", False])
+@pytest.mark.parametrize("step", [1, 9, None])
+def test_a_second_training_is_refused_while_the_first_one_runs(folder, resume, step):
+    refused = []
+
+    def another():
+        error = ValueError if resume is False else BlockingIOError
+        with pytest.raises(error) as caught:
+            Fit()(checkpoint=folder, resume=resume)
+        refused.append(str(caught.value))
+
+    whole, kept = Fit(), Fit()
+    whole()
+    kept(more=[Meanwhile(another, step)], checkpoint=xn.Checkpoints(folder, every=2))
+    assert kept.bits() == whole.bits()
+    assert len(refused) == 1
+    if resume is False:
+        assert "holds checkpoints of a run" in refused[0]
+    else:
+        assert refused[0].startswith(
+            f"{folder}: another training writes its checkpoints there (process {os.getpid()} on "
+        )
+        assert refused[0].endswith("): wait until it has ended, or give another folder")
+    # Once it has ended another one may come.
+    assert checkpoint_folder.LOCK not in names(folder)
+    Fit()(epochs=6, checkpoint=folder, resume=True)
+
+
+def test_two_that_begin_at_once(folder, monkeypatch):
+    """Neither sees a checkpoint, and both go on to make the folder."""
+    prepare = checkpoint_folder.Folder.prepare
+
+    def both(self):
+        monkeypatch.undo()
+        with pytest.raises(BlockingIOError, match="another training writes its checkpoints there"):
+            Fit()(more=[Meanwhile(lambda: prepare(self), 1)], checkpoint=folder)
+        prepare(self)
+
+    monkeypatch.setattr(checkpoint_folder.Folder, "prepare", both)
+    with pytest.raises(ValueError, match=r"holds checkpoints of a run, the newest step-000000000"):
+        Fit()(checkpoint=folder)
+    assert steps(folder) == [0]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Crash(9),
+        Interrupt(9),
+        Meanwhile(lambda: (_ for _ in ()).throw(KeyboardInterrupt), 9),
+        Meanwhile(lambda: 1 / 0),
+    ],
+    ids=["error", "interruption", "Ctrl-C", "error at the end"],
+)
+def test_however_it_ends_another_one_may_come(folder, end):
+    with contextlib.suppress(Crash.Error, KeyboardInterrupt, ZeroDivisionError):
+        Fit()(more=[end], checkpoint=folder)
+    assert checkpoint_folder.LOCK not in names(folder)
+    Fit()(checkpoint=folder, resume=True)
+
+
+def test_a_training_that_is_refused_leaves_no_lock(folder):
+    Fit()(epochs=1, checkpoint=folder)
+    for more, message in (
+        ({"l2": 0.2}, "l2 is 0.2 here"),
+        ({"layers": (3, 1)}, "is of another run"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Fit(**more)(checkpoint=folder, resume=True)
+        assert checkpoint_folder.LOCK not in names(folder)
+
+
+def test_a_lock_that_a_kill_has_left_keeps_nobody_out(folder):
+    folder.mkdir()
+    (folder / checkpoint_folder.LOCK).write_text("process 1 on another")
+    Fit()(epochs=1, checkpoint=folder)
+    assert checkpoint_folder.LOCK not in names(folder)
+
+
+def test_what_another_one_wrote_into_the_lock_is_not_shown(folder):
+    def another():
+        (folder / checkpoint_folder.LOCK).write_text("process 1 on \x1b[2J")
+        with pytest.raises(BlockingIOError, match=r"there \(another process has it\): wait"):
+            Fit()(checkpoint=folder, resume=True)
+
+    Fit()(epochs=1, more=[Meanwhile(another, 1)], checkpoint=folder)
+
+
+def test_a_disk_without_locks_is_told_of(folder, monkeypatch):
+    monkeypatch.setattr("xpnet.files.file_lock.fcntl", None)
+    with pytest.warns(UserWarning, match="no file can be locked there: let no other training"):
+        Fit()(epochs=1, checkpoint=folder)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_one_can_go_on_from_where_nothing_can_be_written(folder, disk, monkeypatch, code):
+    """A full disk, or one that is read alone: what is there is not lost."""
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    whole, resumed, finished = Fit(), Fit(), Fit()
+    whole()
+    crash(Fit(), 16, checkpoint=xn.Checkpoints(folder, every=4))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    disk(lambda n, name: True, code)
+    monkeypatch.setattr(checkpoint_folder, "NamedLock", fail)
+    with pytest.warns(UserWarning, match="no checkpoint can be written to .* the training goes on"):
+        resumed(checkpoint=folder, resume=True)
+    assert resumed.bits() == whole.bits()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    # Likewise a run that is at its end, of which the model alone is wanted.
+    monkeypatch.undo()
+    Fit()(checkpoint=folder, resume=True)
+    disk(lambda n, name: True, code)
+    with pytest.warns(UserWarning, match="no checkpoint can be written"):
+        finished(checkpoint=folder, resume=True)
+    assert finished.bits() == whole.bits()
+
+
+# -- the history ----
+
+
+def test_a_checkpoint_s_size_does_not_depend_on_the_epoch(folder):
+    net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=1, device="cpu")
+    X = np.arange(4.0)[:, None]
+    where = xn.Checkpoints(folder, keep=999)
+    xn.Trainer(net, xn.SGD(0.01)).fit(X, X[:, 0], epochs=300, checkpoint=where)
+    sizes = [path.stat().st_size for path in where.files()]
+    assert len(sizes) > 200
+    assert max(sizes[:50]) < min(sizes[-50:-10]) + 100  # digits of numbers
+
+
+def test_a_history_that_was_damaged_costs_no_run(folder):
+    whole, resumed = Fit(), Fit()
+    whole()
+    crash(Fit(), 26, checkpoint=folder)
+    lines = (folder / HISTORY).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 4
+    (folder / HISTORY).write_bytes(b"".join(lines[:2]))
+    message = r"history.jsonl: altered or damaged .*: of 4 epochs 2 are in the history, and the tr"
+    with pytest.warns(UserWarning, match=message):
+        resumed(checkpoint=folder, resume=True)
+    assert [row["epoch"] for row in resumed.trainer.history.rows] == [1, 2, 5]
+    assert resumed.bits()["arrays"] == whole.bits()["arrays"]
+    # And from then on it is as it is told.
+    Fit()(epochs=6, checkpoint=folder, resume=True)
+
+
+def test_rows_with_figures_of_one_s_own_come_back(device, folder):
+    class Own(xn.Callback):
+        def on_epoch_end(self, trainer, row):
+            weights = trainer.network.parameters
+            row["norm"] = (weights * weights).sum()
+            row["both"] = weights[:2]
+            row["nothing"] = math.nan
+
+    fit = Fit(device)
+    with fit.trainer.backend.active():
+        fit(epochs=2, more=[Own()], checkpoint=folder)
+    resumed = Fit(device)
+    rows = resumed(epochs=2, checkpoint=folder, resume=True).rows
+    assert [type(row["norm"]) for row in rows] == [float, float]
+    assert [len(row["both"]) for row in rows] == [2, 2]
+    assert all(math.isnan(row["nothing"]) for row in rows)
+
+
+def test_a_history_of_others_is_not_written_over(folder):
+    folder.mkdir()
+    (folder / HISTORY).write_text("mine")
+    with pytest.raises(ValueError, match=r"history\.jsonl: is there without a checkpoint"):
+        Fit()(checkpoint=folder)
+    assert (folder / HISTORY).read_text() == "mine"
+    assert names(folder) == [HISTORY]
+
+
+def test_another_number_of_threads_is_told(folder):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        Fit()(epochs=1, checkpoint=folder)
+        Fit()(epochs=2, checkpoint=folder, resume=True)
+    with (
+        threadpoolctl.threadpool_limits(2, "blas"),
+        pytest.warns(UserWarning, match=r"on 1 thread, and this is .* on 2 threads: the result m"),
+    ):
+        Fit()(epochs=3, checkpoint=folder, resume=True)
 
 
 # -- costs on a device ----

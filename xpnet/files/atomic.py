@@ -39,7 +39,8 @@ class Disk:
 
     def reopen(self, path: Path, place: int) -> BinaryIO:
         """Open a file, to write on from a place; it is made if it is missing."""
-        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file: BinaryIO = os.fdopen(descriptor, "r+b")
         file.seek(place)
         return file
 

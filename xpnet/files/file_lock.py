@@ -63,7 +63,7 @@ class FileLock:
         except OSError as error:
             self.is_exclusive = False
             if error.errno not in _NO_LOCKS:
-                self.release()
+                self.forget()
                 raise
 
     def __enter__(self) -> Self:
@@ -76,6 +76,12 @@ class FileLock:
 
     def release(self) -> None:
         """Let another have it; once it is released, nothing comes of that."""
+        if self in _held and self.is_exclusive:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the file, as a forked child does; who else has it open keeps the lock."""
         if self in _held:
             _held.remove(self)
             os.close(self._descriptor)
@@ -156,7 +162,7 @@ _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 def _let_go() -> None:
     """Close what a forked child has got of its parent's locks, which stay the parent's."""
     for lock in list(_held):
-        lock.release()
+        lock.forget()
 
 
 if hasattr(os, "register_at_fork"):
