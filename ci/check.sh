@@ -83,8 +83,8 @@ time python -m pytest -q -m "" -n auto --maxprocesses 4
 say "scikit-learn's own tests of its MLP, on ours"
 python ci/sklearn_mlp.py
 
-say "a training that is killed fifty times"
-python ci/kills.py --kills 50
+say "a training that is killed fifty times, and two in one folder fifty times"
+python ci/kills.py --kills 50 --rivals 50
 
 say "the benchmarks run (hardly measured)"
 python bench/run.py --quick -o "$work/bench"

@@ -5,7 +5,10 @@ operation on its files (also in the middle of a write), and started again, until
 After each kill every checkpoint must be whole, and at the end all bits must be those of a run that
 wrote no checkpoints and that nobody disturbed.
 
-    python ci/kills.py --kills 50
+In rounds with rivals two processes are started with one folder at the same time, and one of them
+is killed: the other one trains, or is told that the folder is taken.
+
+    python ci/kills.py --kills 50 --rivals 50
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ from xpnet.files import atomic, checkpoint_folder, safetensors_files
 EVERY, EPOCHS = 3, 24
 
 #: The operations of `atomic.Disk`, in the order in which a checkpoint takes them.
-OPERATIONS = ("create", "write", "sync", "rename", "sync_folder", "remove")
+OPERATIONS = ("create", "write", "sync", "rename", "sync_folder", "reopen", "remove")
+
+#: How a training ends that finds its folder taken.
+REFUSED = 3
 
 
 # -- the process that is killed ----
@@ -118,12 +124,14 @@ class Killer:
         How many, by where they hit: "any moment", or an operation on files.
     rounds : int
         Trainings that were taken to their end, with the right bits.
+    refused : int
+        Processes that found the folder taken by a rival.
     """
 
     def __init__(self, home: Path, seed: int) -> None:
         self._home, self._random = home, random.Random(seed)
         self.kills: Counter[str] = Counter()
-        self.rounds = 0
+        self.rounds = self.refused = 0
         self._folder, self._result = home / "run", home / "result"
         began = time.monotonic()
         process = self._start("--result", home / "undisturbed")
@@ -155,15 +163,30 @@ class Killer:
 
     def _look(self, process: subprocess.Popen[str], where: str = "") -> None:
         """Count the kill, if it came before the end, and see that no checkpoint is broken."""
-        said = process.communicate()[0].split()
-        if process.returncode == -signal.SIGKILL:
-            self.kills[where or said[-1]] += 1
-        elif process.returncode:
-            raise RuntimeError(f"the training ended with exit code {process.returncode}")
+        self._count(process, where)
         for file in checkpoint_folder.Folder(self._folder, 1).files():
             checkpoint_folder.read(file)
         if self._result.exists():
             self._end()
+
+    def _count(self, process: subprocess.Popen[str], where: str) -> None:
+        said = process.communicate()[0].split()
+        if process.returncode == -signal.SIGKILL:
+            self.kills[where or said[-1]] += 1
+        elif process.returncode == REFUSED:
+            self.refused += 1
+        elif process.returncode:
+            raise RuntimeError(f"the training ended with exit code {process.returncode}")
+
+    def start_rivals(self) -> None:
+        """Start two at once, kill one of them at some moment, and let the other one go on."""
+        rivals = [self._go_on(), self._go_on()]
+        for process in rivals:
+            next(iter(process.stdout or ()))
+        time.sleep(self._random.uniform(0, 0.2 * self._seconds))
+        self._random.choice(rivals).kill()
+        self._count(rivals[0], "one of two")
+        self._look(rivals[1], "one of two")
 
     def finish(self) -> None:
         """Let it train to its end, unless it is there."""
@@ -184,18 +207,23 @@ class Killer:
         self._folder.rmdir()
         self.rounds += 1
 
-    def run(self, kills: int) -> str:
-        """Kill so often, half of it at an operation on files; return in words what was seen."""
+    def run(self, kills: int, rivals: int = 0) -> str:
+        """Kill so often, half of it at an operation on files; return in words what was seen.
+
+        Then do so for so many rounds with rivals.
+        """
         while self.kills.total() < kills:
             if 2 * self.kills["any moment"] <= self.kills.total():
                 self.kill_at_a_moment()
             else:
                 self.kill_at_an_operation()
+        for _ in range(rivals):
+            self.start_rivals()
         self.finish()
         told = ", ".join(f"{n} at {where}" for where, n in self.kills.items())
         return (
             f"{self.kills.total()} kills ({told}): no checkpoint broken; {self.rounds} trainings "
-            "ended with the bits of an undisturbed one"
+            f"ended with the bits of an undisturbed one; {self.refused} rivals were refused"
         )
 
 
@@ -203,6 +231,7 @@ def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="how many (50)")
+    parser.add_argument("--rivals", type=int, default=0, help="rounds with two processes (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
@@ -211,10 +240,13 @@ def main() -> None:
     if given.result is not None:
         if given.die_at is not None:
             atomic.DISK = Deadly(given.die_at)
-        train(given.folder, given.result)
+        try:
+            train(given.folder, given.result)
+        except BlockingIOError:
+            sys.exit(REFUSED)
         return
     with tempfile.TemporaryDirectory() as home:
-        print(Killer(Path(home), given.seed).run(given.kills))
+        print(Killer(Path(home), given.seed).run(given.kills, given.rivals))
 
 
 if __name__ == "__main__":

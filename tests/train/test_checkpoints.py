@@ -1197,8 +1197,7 @@ def test_a_second_training_is_refused_while_the_first_one_runs(folder, resume, s
     refused = []
 
     def another():
-        error = ValueError if resume is False else BlockingIOError
-        with pytest.raises(error) as caught:
+        with pytest.raises(BlockingIOError) as caught:
             Fit()(checkpoint=folder, resume=resume)
         refused.append(str(caught.value))
 
@@ -1206,33 +1205,46 @@ def test_a_second_training_is_refused_while_the_first_one_runs(folder, resume, s
     whole()
     kept(more=[Meanwhile(another, step)], checkpoint=xn.Checkpoints(folder, every=2))
     assert kept.bits() == whole.bits()
-    assert len(refused) == 1
-    if resume is False:
-        assert "holds checkpoints of a run" in refused[0]
-    else:
-        assert refused[0].startswith(
-            f"{folder}: another training writes its checkpoints there (process {os.getpid()} on "
-        )
-        assert refused[0].endswith("): wait until it has ended, or give another folder")
+    (told,) = refused
+    there = f"{folder}: another training writes its checkpoints there (process {os.getpid()} on "
+    assert told.startswith(there)
+    assert told.endswith("): wait until it has ended, or give another folder")
     # Once it has ended another one may come.
     assert checkpoint_folder.LOCK not in names(folder)
     Fit()(epochs=6, checkpoint=folder, resume=True)
 
 
-def test_two_that_begin_at_once(folder, monkeypatch):
-    """Neither sees a checkpoint, and both go on to make the folder."""
-    prepare = checkpoint_folder.Folder.prepare
+@pytest.mark.parametrize("resume", ["auto", False])
+def test_another_one_begins_and_ends_just_before(folder, monkeypatch, resume):
+    """What there is to go on from is looked for once others are kept out, and not before."""
+    enter = checkpoint_folder.Folder.enter
 
-    def both(self):
+    def later(self, make):
         monkeypatch.undo()
-        with pytest.raises(BlockingIOError, match="another training writes its checkpoints there"):
-            Fit()(more=[Meanwhile(lambda: prepare(self), 1)], checkpoint=folder)
-        prepare(self)
+        crash(Fit(), 9, checkpoint=folder)
+        enter(self, make)
 
-    monkeypatch.setattr(checkpoint_folder.Folder, "prepare", both)
-    with pytest.raises(ValueError, match=r"holds checkpoints of a run, the newest step-000000000"):
-        Fit()(checkpoint=folder)
-    assert steps(folder) == [0]
+    monkeypatch.setattr(checkpoint_folder.Folder, "enter", later)
+    whole, fit = Fit(), Fit()
+    if resume is False:
+        with pytest.raises(ValueError, match=r"holds checkpoints .* step-000000006\.safetensors"):
+            fit(checkpoint=folder)
+        return
+    whole()
+    fit(checkpoint=folder, resume=resume)
+    assert fit.bits() == whole.bits()
+
+
+@pytest.mark.parametrize("resume", ["auto", False])
+def test_a_fit_that_is_refused_leaves_no_folder(folder, resume):
+    fit = Fit()
+    with pytest.raises(TypeError, match="micro_batches"):
+        fit(checkpoint=folder, resume=resume, micro_batches=1.5)
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(TypeError, match="micro_batches"):
+        fit(checkpoint=folder, resume=resume, micro_batches=1.5)
+    assert names(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -1415,6 +1427,7 @@ def test_steps_without_a_checkpoint_copy_nothing_to_the_host(folder):
 def test_kills_lose_nothing(tmp_path):
     """A handful; ``python ci/kills.py`` makes 50 of them."""
     killer = Killer(tmp_path, seed=int.from_bytes(os.urandom(2)))
-    killer.run(6)
+    killer.run(6, rivals=3)
     assert killer.kills.total() >= 6
+    assert killer.refused >= 1
     assert killer.rounds >= 1

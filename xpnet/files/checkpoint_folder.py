@@ -141,6 +141,7 @@ class Folder:
         self.history = AppendLog(path / HISTORY)
         self._damaged: list[Path] = []
         self._lock: NamedLock | None = None
+        self._made = False
 
     def name(self, step: int) -> str:
         """Return what the checkpoint after so many steps is called."""
@@ -161,8 +162,13 @@ class Folder:
         found = [path for path in self.path.iterdir() if _NAMED.fullmatch(path.name)]
         return sorted(found, key=_step, reverse=True)
 
-    def lock(self) -> None:
-        """Keep other trainings out, in this process as well, until `unlock`.
+    def enter(self, make: bool) -> None:
+        """Keep other trainings out, in this process as well, until `leave`.
+
+        Parameters
+        ----------
+        make : bool
+            Whether to make the folder if it is missing.
 
         Raises
         ------
@@ -176,8 +182,9 @@ class Folder:
         UserWarning
             If the disk has no locks.
         """
-        if self._lock is not None:
-            return
+        if make and not self.path.is_dir():
+            self.path.mkdir(exist_ok=True)
+            self._made = True
         try:
             self._lock = NamedLock(self.path / LOCK)
         except BlockingIOError as error:
@@ -189,26 +196,23 @@ class Folder:
             message = f"{self.path}: no file can be locked there: let no other training write to it"
             warnings.warn(message, UserWarning, stacklevel=2)
 
-    def unlock(self) -> None:
-        """Let others in."""
+    def leave(self) -> None:
+        """Let others in; a folder that was made for nothing goes."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._made:
+            with contextlib.suppress(OSError):  # it is not empty
+                self.path.rmdir()
 
     def prepare(self) -> None:
-        """Make the folder if need be, see that it can be written to, and keep others out of it.
-
-        What killed writers of checkpoints have left there is cleared away.
+        """See that the folder can be written to; clear away what killed writers have left there.
 
         Raises
         ------
-        BlockingIOError
-            If another training is at it.
         OSError
-            If it can't be made, or nothing can be written there.
+            If nothing can be written there.
         """
-        self.path.mkdir(exist_ok=True)
-        self.lock()
         atomic.remove_abandoned(self.path, _UNFINISHED)
         atomic.try_to_write(self.path / self.name(0))
 

@@ -275,16 +275,24 @@ class CheckpointManager(NullCheckpointManager):
             If it shall go on, and none is whole.
         BlockingIOError
             If another training writes to the folder.
+        OSError
+            If it shall begin, and the folder can't be made or written to.
         """
+        if resume is True and not self._folder.files():
+            raise FileNotFoundError(_nothing(self._path))
+        try:
+            self._folder.enter(make=resume is not True)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if not (resume and self._folder.files()):
+                raise _refused(self._path, error) from error
+            # Where nothing can be written there is nobody to keep out; `validate_run` says so.
         if not resume:
             self._folder.require_unused()
             return
-        if self._folder.files():
-            self._lock_to_read()
         found = self._folder.newest()
         if found is None:
-            if resume is True:
-                raise FileNotFoundError(_nothing(self._path))
             return
         self._last, arrays, document = found
         try:
@@ -295,15 +303,6 @@ class CheckpointManager(NullCheckpointManager):
             self._read_history(self.tree["history"])
         except (*NOT_A_STATE, RecursionError) as error:
             raise _unreadable(self._last, error) from error
-
-    def _lock_to_read(self) -> None:
-        """Keep others out; where nothing can be written there is nobody to keep out."""
-        try:
-            self._folder.lock()
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # `validate_run` says so
 
     def _read_history(self, mark: Tree) -> None:
         log = self._folder.history
@@ -339,7 +338,7 @@ class CheckpointManager(NullCheckpointManager):
         ValueError
             If the run differs from that of the checkpoint: in what, and both values.
         OSError
-            If it begins and nothing can be written to the folder, or another training does.
+            If it begins and nothing can be written to the folder.
 
         Warns
         -----
@@ -375,14 +374,10 @@ class CheckpointManager(NullCheckpointManager):
         """Make the folder ready; one who goes on has something to lose, and does without."""
         try:
             self._folder.prepare()
-        except BlockingIOError:
-            raise
         except OSError as error:
             if self.tree is None:
                 raise _refused(self._path, error) from error
             self._warn(error)
-        if self.tree is None:
-            self._folder.require_unused()  # another one may have begun since
 
     def restore(self, fit: Run, epochs: int) -> None:
         """Bring a fit to where the checkpoint was made, if there is one to go on from.
@@ -480,7 +475,7 @@ class CheckpointManager(NullCheckpointManager):
 
     def close(self) -> None:
         """Let other trainings write to the folder."""
-        self._folder.unlock()
+        self._folder.leave()
 
     def _write(self, fit: Run) -> None:
         options, log = self._options, self._folder.history
