@@ -16,7 +16,7 @@ from test_cli import full, interrupted, needs_signals, run  # noqa: F401 - fixtu
 import xpnet as xn
 from xpnet.cli.resume import going_on
 from xpnet.tabular.settings import Settings
-from xpnet.train import checkpoints
+from xpnet.train import checkpoint_manager
 
 #: iris in batches of 20: 5 steps an epoch, the last one of 10.
 QUICK = ["iris", "--hidden", "8", "--epochs", "4", "--batch-size", "20", "--device", "cpu"]
@@ -24,7 +24,7 @@ QUICK = ["iris", "--hidden", "8", "--epochs", "4", "--batch-size", "20", "--devi
 
 def leave(newest, folder="run"):
     """Make a folder as if the training had been killed after a step."""
-    for path in Path(folder).iterdir():
+    for path in Path(folder).glob("step-*"):
         if int(path.name[5:14]) > newest:
             path.unlink()
 
@@ -118,12 +118,12 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, more):
         script = (
             "import signal, sys\n"
             "from xpnet.cli import app\n"
-            "from xpnet.train import checkpoints\n"
-            "begin = checkpoints.CheckpointManager.begin\n"
+            "from xpnet.train import checkpoint_manager as manager\n"
+            "begin = manager.CheckpointManager.begin\n"
             "def press(self, trainer):\n"
             "    begin(self, trainer)\n"
             "    signal.raise_signal(signal.SIGINT)\n"
-            "checkpoints.CheckpointManager.begin = press\n"
+            "manager.CheckpointManager.begin = press\n"
             "app.main()\n"
         )
         done = subprocess.run(
@@ -166,7 +166,7 @@ def test_batch_size_auto_is_measured_once(run, monkeypatch):  # noqa: F811
     first = json.loads(run("train", *options, "--checkpoint", "run", "--keep", "9")[1])
     chosen = first["settings"]["batch_size"]
     expected = Path("digits.safetensors").read_bytes()
-    newest = sorted(Path("run").iterdir())[1]
+    newest = sorted(Path("run").glob("step-*"))[1]
     leave(int(newest.name[5:14]))
     monkeypatch.setattr(xn.Trainer, "choose_batch_size", lambda *_, **__: 1 / 0)
     second = json.loads(run("train", "--resume", "run", "--json")[1])
@@ -265,7 +265,7 @@ def test_of_a_finished_run_nothing_is_left_to_make(run, schedule):  # noqa: F811
 
 def forge(change):
     """Change all checkpoints in "run", and give them the checksums that go with them."""
-    for path in Path("run").iterdir():
+    for path in Path("run").glob("step-*"):
         arrays, document = xn.files.checkpoint_folder.read(path)
         change(document)
         path.write_bytes(xn.files.checkpoint_folder.encode(arrays, document))
@@ -307,8 +307,8 @@ def test_ctrl_c_at_once_says_how_to_go_on(run, monkeypatch):  # noqa: F811
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    begin = checkpoints.CheckpointManager.begin
-    monkeypatch.setattr(checkpoints.CheckpointManager, "begin", press)
+    begin = checkpoint_manager.CheckpointManager.begin
+    monkeypatch.setattr(checkpoint_manager.CheckpointManager, "begin", press)
     code, _, err = run("train", *QUICK, "--checkpoint", "run")
     assert (code, err) == (
         130,

@@ -7,5 +7,5 @@
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
 - `rollback`, `divergence`: what happens when the loss is not finite
-- `checkpoints`, `run_description`: how a fit goes on after its process has ended
+- `checkpoints`, `checkpoint_manager`, `run_description`: how a fit goes on in another process
 """

@@ -23,7 +23,8 @@ from ..data.batches import USUAL, Batches, take_rows
 from ..randomness import Purpose, generator
 from . import fit_state
 from .callback import Callback, as_callback
-from .checkpoints import Checkpoints, make_manager
+from .checkpoint_manager import make_manager
+from .checkpoints import Checkpoints
 from .divergence import locate
 from .fit_state import FitState
 from .history import DivergedError, History
