@@ -1206,9 +1206,10 @@ def test_a_second_training_is_refused_while_the_first_one_runs(folder, resume, s
     kept(more=[Meanwhile(another, step)], checkpoint=xn.Checkpoints(folder, every=2))
     assert kept.bits() == whole.bits()
     (told,) = refused
-    there = f"{folder}: another training writes its checkpoints there (process {os.getpid()} on "
-    assert told.startswith(there)
-    assert told.endswith("): wait until it has ended, or give another folder")
+    assert told.startswith(f"{folder}: process {os.getpid()} on ")
+    assert told.endswith(
+        " writes checkpoints there: wait until it has ended, or give another folder"
+    )
     # Once it has ended another one may come.
     assert checkpoint_folder.LOCK not in names(folder)
     Fit()(epochs=6, checkpoint=folder, resume=True)
@@ -1285,7 +1286,9 @@ def test_a_lock_that_a_kill_has_left_keeps_nobody_out(folder):
 def test_what_another_one_wrote_into_the_lock_is_not_shown(folder):
     def another():
         (folder / checkpoint_folder.LOCK).write_text("process 1 on \x1b[2J")
-        with pytest.raises(BlockingIOError, match=r"there \(another process has it\): wait"):
+        with pytest.raises(
+            BlockingIOError, match="run: another process writes checkpoints there: wait"
+        ):
             Fit()(checkpoint=folder, resume=True)
 
     Fit()(epochs=1, more=[Meanwhile(another, 1)], checkpoint=folder)

@@ -33,7 +33,7 @@ _NAMED = re.compile(r"step-\d{9,}\.safetensors")
 _UNFINISHED = re.compile(rf"{_NAMED.pattern}\.[0-9a-f]{{8}}")
 
 #: The file by which a process keeps others out, and that of the history.
-LOCK, HISTORY = ".lock", "history.jsonl"
+LOCK, HISTORY = ".xpnet.lock", "history.jsonl"
 
 #: The first version of model files in which a checksum is a must: no checkpoint is older.
 WITH_CHECKSUM = 2
@@ -189,8 +189,8 @@ class Folder:
             self._lock = NamedLock(self.path / LOCK)
         except BlockingIOError as error:
             raise BlockingIOError(
-                f"{self.path}: another training writes its checkpoints there ({error.strerror}): "
-                "wait until it has ended, or give another folder"
+                f"{self.path}: {error.strerror} writes checkpoints there: wait until it has "
+                "ended, or give another folder"
             ) from None
         if not self._lock.is_exclusive:
             message = f"{self.path}: no file can be locked there: let no other training write to it"

@@ -105,7 +105,7 @@ class NamedLock:
     Raises
     ------
     BlockingIOError
-        If another process, or this one, has it: the message says which.
+        If it is taken, in this process or another: ``strerror`` says by which.
     OSError
         If the file can't be made.
 
@@ -116,7 +116,7 @@ class NamedLock:
     >>> lock = NamedLock(path)
     >>> NamedLock(path)     # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    BlockingIOError: [Errno 11] process ... has it
+    BlockingIOError: [Errno 11] process ...
     >>> lock.release()
     >>> path.exists()
     False
@@ -148,7 +148,7 @@ def _take(path: Path) -> FileLock:
         except BlockingIOError as error:
             told = os.read(descriptor, 100).decode("utf-8", "replace")
             holder = told if _HOLDER.fullmatch(told) else "another process"
-            raise BlockingIOError(error.errno, f"{holder} has it") from None
+            raise BlockingIOError(error.errno, holder) from None
         finally:
             os.close(descriptor)
 
