@@ -146,7 +146,7 @@ def _plain(network: Network) -> Target:
     """Return a target for a network that was saved without one: its labels stay as they are."""
     m = network.n_outputs
     if not network.loss.of_classes:
-        return Target("regression", None, [0.0] * m, [1.0] * m, m)
+        return Target("regression", n_outputs=m)
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
     task = tasks.get(network.loss.name)
     if task is None:
