@@ -1018,6 +1018,59 @@ def test_a_file_holds_labels_of_any_kind(tmp_path):
     assert xn.load(tmp_path / "m.safetensors", device="cpu").n_outputs == 3
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        np.array([0.0, 1.0], np.longdouble),
+        np.array([0.0, 1.0], np.float16),
+        np.array([2**63, 2**64 - 1], np.uint64),
+        np.array([2**53, 2**53 + 1]),
+        np.array([5, 6], ">i4"),
+        np.array([False, True]),
+        np.array(["a", "\ud800"]),
+        np.array(["a", "b"], "T"),
+    ],
+    ids=lambda pair: str(pair.dtype),
+)
+def test_labels_of_every_type_come_back_from_a_file_as_they_were(pair, tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = MLPClassifier((8,), max_iter=100, learning_rate_init=0.05, random_state=0)
+    y = pair[(X[:, 0] > 0).astype(int)]
+    model.fit(X, y).save(tmp_path / "m")
+    again = MLPClassifier.load(tmp_path / "m")
+    before, after = model.predict(X), again.predict(X)
+    assert (before.dtype, before.tolist()) == (after.dtype, after.tolist())
+    assert {*after.tolist()} == {*pair.tolist()}
+    classes = np.array(pair.tolist()) if pair.dtype.kind == "T" else pair
+    first = MLPClassifier((8,)).partial_fit(X, y, classes=classes)
+    first.save(tmp_path / "m")
+    assert MLPClassifier.load(tmp_path / "m").classes_.tolist() == model.classes_.tolist()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "message"),
+    [
+        ("M8[D]", ValueError, "y has dtype datetime64.D.: give labels that are numbers or strings"),
+        ("m8[s]", ValueError, "y has dtype timedelta64.s.: give labels that are numbers or str"),
+        (complex, ValueError, "Complex data not supported"),
+        ("S1", TypeError, "bytes is not supported"),
+        (object, ValueError, "Unknown label type"),
+    ],
+)
+def test_labels_that_no_file_holds_are_refused_before_the_fit(dtype, error, message):
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    with pytest.raises(error, match=message):
+        MLPClassifier().fit(X, y.astype(dtype))
+
+
+def test_long_doubles_are_fitted_as_float64(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.longdouble)
+    model = MLPRegressor(max_iter=3).fit(X, X[:, 0])
+    assert model.network_.dtype == np.float64
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(MLPRegressor.load(tmp_path / "m").predict(X), model.predict(X))
+
+
 def test_a_file_holds_the_columns_names(tmp_path):
     pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
     X, y = datasets.load_iris(return_X_y=True, as_frame=True)

@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 import xpnet as xn
 from xpnet.tabular.features import Features
+from xpnet.tabular.scaling import Scales
 from xpnet.tabular.target import Target
 
 try:
@@ -56,7 +57,7 @@ def _network(*layers, loss="softmax_cross_entropy", dtype="float32") -> xn.Netwo
 
 def _table() -> xn.Model:
     categories = {"port": ["C", "Q", None], "deck": ["1", "2"]}
-    features = Features(["age", "fare"], [40.0, 30.5], [9.5, 20.0], [0], categories)
+    features = Features(["age", "fare"], Scales([40.0, 30.5], [9.5, 20.0]), [0], categories)
     target = Target("multiclass", ["no", "maybe", "yes"])
     told = {"data": "t", "target": "y", "fingerprint": "0123456789abcdef", "settings": {"seed": 3}}
     net = xn.Network(
@@ -69,8 +70,8 @@ def _table() -> xn.Model:
 
 
 def _array() -> xn.Model:
-    features = Features(None, [0.5] * 4, [2.0] * 4, [], {})
-    target = Target("regression", None, [100.0, 5.0], [3.0, 2.0], 2)
+    features = Features(None, Scales([0.5] * 4, [2.0] * 4), [], {})
+    target = Target("regression", None, Scales([100.0, 5.0], [3.0, 2.0]), 2)
     return xn.Model(_network(xn.Linear(2), loss="mean_squared_error"), features, target, {})
 
 

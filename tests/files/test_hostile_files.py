@@ -18,16 +18,18 @@ from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
 from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
 from xpnet.tabular.features import Features
+from xpnet.tabular.scaling import Scales
 from xpnet.tabular.target import Target
 
 
 def model(task="multiclass"):
     """Return a model with the preprocessing of a table."""
-    features = Features(["age", "fare"], [40.0, 30.5], [9.5, 20.0], [0], {"port": ["C", "Q", None]})
+    scales = Scales([40.0, 30.5], [9.5, 20.0])
+    features = Features(["age", "fare"], scales, [0], {"port": ["C", "Q", None]})
     target = {
         "multiclass": lambda: Target("multiclass", ["no", "maybe", "yes"]),
         "binary": lambda: Target("binary", ["no", "yes"]),
-        "regression": lambda: Target("regression", None, [1.0, 2.0], [3.0, 4.0], 2),
+        "regression": lambda: Target("regression", None, Scales([1.0, 2.0], [3.0, 4.0]), 2),
     }[task]()
     layers = [xn.Linear(4), xn.BatchNorm(), xn.ReLU(), xn.Linear(target.n_outputs)]
     net = xn.Network(layers, loss=target.loss, n_features=features.n_features, device="cpu")

@@ -29,6 +29,14 @@ def test_what_json_has_no_word_for():
     assert encode((np.float32(0.5), np.bool_(True), -math.inf)) == [0.5, True, {"$float": "-inf"}]
 
 
+@pytest.mark.parametrize("text", ["caf\udce9.npz", "\ud800", "\ud83d\ude00", "é\0\udfff"])
+def test_a_text_that_utf8_has_no_bytes_for_comes_back(text):
+    tree = {"data": text, "names": ["é", text]}
+    told = encode(tree)
+    assert told["names"][0] == "é"
+    assert decode(parse(json.dumps(told)), {}) == tree
+
+
 def test_a_rule_stands_before_all_and_its_tag_is_made_a_value_again():
     def rule(value, name):
         return {"$set": [encode(v, rule) for v in sorted(value)]} if type(value) is set else None
@@ -41,7 +49,13 @@ def test_a_rule_stands_before_all_and_its_tag_is_made_a_value_again():
 
 @pytest.mark.parametrize(
     ("tree", "place"),
-    [({"a": [0, {1, 2}]}, "a.1"), ({1: 2}, "the tree"), ([{"x": 1j}], "0.x"), (b"", "the tree")],
+    [
+        ({"a": [0, {1, 2}]}, "a.1"),
+        ({1: 2}, "the tree"),
+        ({"a": {"\ud800": 2}}, "a"),
+        ([{"x": 1j}], "0.x"),
+        (b"", "the tree"),
+    ],
     ids=str,
 )
 def test_what_is_no_tree_is_refused_with_its_place(tree, place):

@@ -6,6 +6,7 @@ import pytest
 import xpnet as xn
 from xpnet.tabular.evaluation import measure
 from xpnet.tabular.model import Model
+from xpnet.tabular.scaling import Scales
 from xpnet.tabular.target import Target
 
 
@@ -32,13 +33,26 @@ def test_classes():
 
 
 def test_values():
-    model = Model(passes_on(1, "mean_squared_error"), None, Target("regression", None, [10], [2]))
+    model = Model(
+        passes_on(1, "mean_squared_error"), None, Target("regression", None, Scales([10], [2]))
+    )
     # Predicted are 10, 12, 14, 16.
     measured = measure(model, np.arange(4.0)[:, None], np.array([10.0, 12.0, 14.0, 12.0]))
     assert measured["unexplained_variance"] == pytest.approx(16 / 8)
     assert measured["r2"] == pytest.approx(-1.0)
     assert measured["root_mean_squared_error"] == pytest.approx(2.0)
     assert measured["mean_absolute_error"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0, 1e200), (0, 1e-200), (17 * 10**17, 10**5)])
+def test_values_whose_squares_are_no_numbers(mean, scale):
+    target = Target("regression", None, Scales([mean], [scale]))
+    model = Model(passes_on(1, "mean_squared_error"), None, target)
+    y = mean + scale * np.array([0, 1, 2, 1])
+    measured = measure(model, np.arange(4.0)[:, None], y)
+    assert measured["unexplained_variance"] == pytest.approx(4 / 2)
+    assert measured["root_mean_squared_error"] == pytest.approx(1.0 * scale)
+    assert measured["mean_absolute_error"] == pytest.approx(0.5 * scale)
 
 
 def test_values_that_are_all_the_same_have_no_r2():

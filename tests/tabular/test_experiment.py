@@ -23,9 +23,9 @@ def dataset():
 def test_scales_are_learnt_from_the_training_part_alone(dataset):
     experiment = make(dataset)
     train = experiment.parts["train"]
-    np.testing.assert_allclose(experiment.model.features.mean, train.rows.mean(axis=0))
-    np.testing.assert_allclose(experiment.model.target.mean, train.target.mean())
-    np.testing.assert_allclose(experiment.model.target.scale, train.target.std())
+    np.testing.assert_allclose(experiment.model.features.scales.mean, train.rows.mean(axis=0))
+    np.testing.assert_allclose(experiment.model.target.scales.mean, train.target.mean())
+    np.testing.assert_allclose(experiment.model.target.scales.scale, train.target.std())
     assert abs(train.features.mean()) < 1e-6
     assert abs(train.labels.mean()) < 1e-12
     # The other parts lie where they lie.
@@ -86,7 +86,7 @@ def test_the_loss_that_is_asked_for_is_trained_saved_and_loaded(
     predicted = again.predict(dataset.rows)
     np.testing.assert_array_equal(predicted, experiment.model.predict(dataset.rows))
     if loss == "poisson_deviance":  # of counts as they are: standardised some were below 0
-        assert (experiment.model.target.mean, experiment.model.target.scale) == ([0.0], [1.0])
+        assert (experiment.model.target.scales.mean, experiment.model.target.scales.scale) == (0, 1)
         assert predicted.min() > 0
     if loss.endswith("cross_entropy"):
         assert {*predicted} <= {*y}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from xpnet.tabular import readers
+from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.readers import BUNDLED, DataError, read
+from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 Y = np.arange(12) % 3
@@ -55,6 +57,59 @@ def test_images_are_flattened_and_column_labels_too(folder):
     found = read("d.npz")
     assert found.rows.shape == (5, 12)
     assert found.target.shape == (5,)
+
+
+TRAIN = {"X_train": X, "y_train": Y}
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            {"X_test": X[:4], "y_test": Y[:4].astype(str)},
+            r"y_train holds numbers of shape \(n,\) and y_test holds text of shape \(n,\): give",
+        ),
+        (
+            {"X_test": X[:4].astype(str), "y_test": Y[:4]},
+            r"X_train holds numbers of shape \(n, 3\) and X_test holds text of shape \(n, 3\):",
+        ),
+        (
+            {"X_test": X[:4, :2], "y_test": Y[:4]},
+            r"X_train holds numbers of shape \(n, 3\) and X_test .* \(n, 2\): .* as many columns",
+        ),
+        (
+            {"X_test": X[:4], "y_test": np.eye(4)},
+            r"y_train holds numbers of shape \(n,\) and y_test holds numbers of shape \(n, 4\)",
+        ),
+        ({"X_test": X[:4], "y_test": Y}, "X_test has 4 rows and y_test 12"),
+        ({"X_test": X[:4], "y_test": np.zeros((4, 1, 2))}, r"y_test has shape \(4, 1, 2\)"),
+        ({"X_test": X[0], "y_test": Y[:1]}, r"X_test has shape \(3,\)"),
+    ],
+)
+def test_a_test_set_that_does_not_go_with_the_training_set(folder, test, message):
+    np.savez("d.npz", **TRAIN, **test)
+    with pytest.raises(DataError, match=rf"^d\.npz: {message}"):
+        read("d.npz")
+
+
+def test_columns_of_labels_are_flattened_in_the_test_set_too(folder):
+    np.savez("d.npz", **TRAIN, X_test=X[:4], y_test=Y[:4, None])
+    assert read("d.npz").test_target.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((X, Y, X, Y.astype(str)), r"target holds numbers .* and test_target holds text"),
+        ((X, Y.astype(object), X, Y.astype(str).astype(object)), "test_target holds text"),
+        ((X, Y, X[:, :1], Y), r"rows holds .* \(n, 3\) and test_rows holds .* \(n, 1\)"),
+        ((X, Y, X), "there is test_rows and no test_target: give both, or neither"),
+        ((X, Y, None, Y), "there is test_target and no test_rows"),
+    ],
+)
+def test_parts_from_python_that_do_not_go_together(parts, message):
+    with pytest.raises(DataError, match=message):
+        Experiment.prepare(readers.Dataset("d", *parts), Settings(), "cpu")
 
 
 def test_npz_without_labels_to_predict(folder):
@@ -166,7 +221,7 @@ def _long_header(folder):
         (*_content("d.npz", {"X": X.astype(object), "y": Y}), "Python objects"),
         (
             *_content("d.npz", {"X_train": X, "y_train": Y, "X_test": X, "y_test": Y[:3]}),
-            "test X has 12 rows",
+            "X_test has 12 rows and y_test 3",
         ),
         (*_content("d.txt", b"1,2"), "give one of digits"),
         (*_content("d", b"1,2"), "give one of digits"),
@@ -262,17 +317,3 @@ def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     )
     with pytest.raises(DataError, match="--target COLUMN"):
         read("openml:some")
-
-
-def test_fingerprint_knows_a_data_set_again():
-    first, again, other = (readers.Dataset("d", x, Y) for x in (X, X.copy(), X + 1e-12))
-    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
-    assert first.fingerprint() != readers.Dataset("d", X, Y[::-1]).fingerprint()
-
-
-def test_fingerprint_of_a_frame(pd):
-    frame = pd.DataFrame({"a": X[:, 0], "b": ["u", "v"] * 6})
-    labels = np.array(["x", "y"] * 6, dtype=object)
-    first = readers.Dataset("d", frame, labels).fingerprint()
-    assert first == readers.Dataset("d", frame.copy(), labels.copy()).fingerprint()
-    assert first != readers.Dataset("d", frame.assign(b="u"), labels).fingerprint()

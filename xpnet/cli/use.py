@@ -104,7 +104,7 @@ def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple
     """Return the rows and labels to evaluate on, and what they are."""
     if wanted not in (None, "all", *PARTS):
         raise ValueError(f"--part is {wanted!r}: give train, dev, test or all")
-    known = model.training.get("fingerprint") == dataset.fingerprint()
+    known = wanted != "all" and dataset.is_known_by(model.training.get("fingerprint"))
     if wanted in ("train", "dev") and not known:
         raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
     if wanted == "all":

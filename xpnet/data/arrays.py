@@ -98,7 +98,7 @@ def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
         columns = [X.column(i) for i in range(X.num_columns)]
         return _stack(columns, X.column_names, X.num_rows, name)
     if hasattr(X, "dtype") and not isinstance(X, np.ndarray):  # a column of a frame
-        return _values(X)
+        return column_values(X)
     array = as_host_array(X, name)
     if array.ndim == 0 and array.dtype.kind in "OUS":
         raise TypeError(f"{name} is a {type(X).__name__}: give an array, a table, or a list")
@@ -122,7 +122,7 @@ def is_frame(X: Any) -> bool:
 
 def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarray[Any, Any]:
     """Return a table's columns side by side, or raise a TypeError if some hold no numbers."""
-    arrays = [_values(column) for column in columns]
+    arrays = [column_values(column) for column in columns]
     bad = [
         f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
         for i, array in enumerate(arrays)
@@ -137,7 +137,7 @@ def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarra
     return np.stack(arrays, axis=1) if arrays else np.empty((n, 0))
 
 
-def _values(column: Any) -> np.ndarray[Any, Any]:
+def column_values(column: Any) -> np.ndarray[Any, Any]:
     """Return a column's values as a NumPy array; numbers with gaps as floats, with NaN there."""
     kind = getattr(getattr(column, "dtype", None), "kind", "")  # Arrow's columns have no dtype
     if kind and kind in "fiub" and not isinstance(column.dtype, np.dtype):

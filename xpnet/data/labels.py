@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 Labels = np.ndarray[Any, Any]
+
+#: What objects may stand for, by the kinds of NumPy's types; a truth value is an int too.
+_KINDS: dict[str, Any] = {
+    "b": bool | np.bool_,
+    "i": int | np.integer,
+    "f": float | np.floating,
+    "U": str,
+    "S": bytes,
+}
 
 
 def is_numeric(array: Any) -> bool:
@@ -50,10 +60,137 @@ def class_codes(y: Labels, classes: Labels) -> tuple[Labels, Labels]:
     """
     if is_numeric(y) != is_numeric(classes):
         return np.zeros(len(y), np.intp), np.ones(len(y), np.bool_)
+    held, changed = _as_type(y, classes.dtype)
     order = np.argsort(classes)
-    place = np.searchsorted(classes, y, sorter=order)
+    place = np.searchsorted(classes, held, sorter=order)
     codes = order[np.minimum(place, len(classes) - 1)]
-    return codes, classes[codes] != y
+    return codes, (classes[codes] != held) | changed
+
+
+def _as_type(y: Labels, dtype: np.dtype[Any]) -> tuple[Labels, Labels | bool]:
+    """Return labels as another type of numbers, and which are not the same there."""
+    if y.dtype == dtype or not is_numeric(y):
+        return y, False
+    # Compared as they are, 2⁵³ + 1 and 2⁵³ would be the same float64.
+    with np.errstate(invalid="ignore", over="ignore"):
+        held = y.astype(dtype)
+        return held, (held.astype(y.dtype) != y) | ((held < 0) != (y < 0))
+
+
+def class_array(classes: list[Any]) -> Labels:
+    """Return classes, as a list has them, as an array: whole numbers never as floats.
+
+    Examples
+    --------
+    >>> class_array([1, 2**63 + 1])
+    array([                  1, 9223372036854775809], dtype=uint64)
+    """
+    large = type(classes[-1]) is int and 2**63 <= max(classes) < 2**64
+    return np.array(classes, np.uint64 if large else None)
+
+
+def as_labels(y: Any, what: str) -> Labels:
+    """Return labels as an array of truth values, whole numbers, float64 or smaller, or strings.
+
+    Python's objects and bytes become what they stand for, and long doubles the nearest float64.
+
+    Raises
+    ------
+    ValueError
+        If some are missing, NaN or infinite, or nothing of these.
+
+    Examples
+    --------
+    >>> as_labels(np.array([1, 2], object), "y"), as_labels(np.array([b"a"]), "y")
+    (array([1, 2]), array(['a'], dtype='<U1'))
+    """
+    labels: Labels = np.asarray(y)
+    if labels.dtype.kind in "OST":
+        labels = _of_objects(labels, what)
+    if not (is_numeric(labels) or labels.dtype.kind == "U"):
+        raise ValueError(f"{what} has dtype {labels.dtype}: give numbers or strings")
+    if labels.dtype.kind == "f":
+        if bad := int((~np.isfinite(labels)).sum()):
+            raise ValueError(f"{what} has {these_values(bad)}: remove those rows")
+        return as_float64(labels, what) if labels.dtype.itemsize > 8 else labels
+    return labels
+
+
+def as_float64(y: Labels, what: str) -> Labels:
+    """Return floating-point numbers in float64, or raise a ValueError if some are too large."""
+    with np.errstate(over="ignore"):
+        found = y.astype(np.float64)
+    if (bad := np.isinf(found) & np.isfinite(y)).any():
+        raise ValueError(
+            f"{what} has {these_values(int(bad.sum()), 'too large for float64')}: scale them"
+        )
+    return found
+
+
+def _of_objects(y: Labels, what: str) -> Labels:
+    """Return Python's objects, or bytes, as an array of what they are."""
+    flat = y.ravel().tolist()
+    if bad := sum(map(is_missing, flat)):
+        raise ValueError(f"{what} has {these_values(bad, 'missing')}: remove those rows")
+    types = {*map(type, flat)}
+    kinds = {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
+    if "" in kinds or ("b" in kinds and kinds & {"i", "f"} and "U" not in kinds):
+        named = " and ".join(sorted(t.__name__ for t in types))
+        raise ValueError(f"{what} holds {named}: give numbers or strings, all of one kind")
+    if kinds & {"U", "S"}:  # and numbers: a table's reader took some of the text for these
+        found = np.array([_text(value, what) for value in flat], np.str_)
+    else:
+        found = _numbers(flat, kinds, what)
+    return found.reshape(y.shape)
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN, or what pandas has for it."""
+    if isinstance(label, float | np.floating):
+        return bool(label != label)
+    return label is None or type(label).__name__ in ("NAType", "NaTType")
+
+
+def _numbers(values: list[Any], kinds: set[str], what: str) -> Labels:
+    """Return Python's numbers as an array of the type that holds them."""
+    dtype: Any = np.bool_ if kinds == {"b"} else np.float64 if "f" in kinds else np.int64
+    if kinds == {"i"}:
+        values = [int(value) for value in values]
+        dtype = np.uint64 if min(values) >= 0 and max(values) >= 2**63 else dtype
+    try:
+        return np.array(values, dtype)
+    except OverflowError as error:
+        raise ValueError(
+            f"{what} has whole numbers of more than 64 bits: give them as text, or scale them"
+        ) from error
+
+
+def _text(label: Any, what: str) -> str:
+    """Return a label as a string that an array of strings can hold."""
+    try:
+        text = label.decode() if isinstance(label, bytes) else str(label)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} has the label {label!r}, no text in UTF-8: rename it") from error
+    if text.endswith("\0"):
+        raise ValueError(f"{what} has the label {text!r}: leave out the zero characters at its end")
+    return text
+
+
+def require_utf8(texts: Iterable[Any], what: str) -> None:
+    r"""Raise a ValueError if a text has characters that UTF-8 has no bytes for, as files need it.
+
+    Examples
+    --------
+    >>> require_utf8(["é", "\ud800"], "there is a column named")
+    Traceback (most recent call last):
+    ValueError: there is a column named '\ud800', which UTF-8 has no bytes for: rename it
+    """
+    for text in texts:
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            message = f"{what} {text!r}, which UTF-8 has no bytes for: rename it"
+            raise ValueError(message) from error
 
 
 def these_values(n: int, what: str = "NaN or infinite") -> str:

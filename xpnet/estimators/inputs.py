@@ -52,6 +52,8 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
     X, y = from_dlpack(X), to_host(y)
+    if getattr(getattr(y, "dtype", None), "kind", "") == "T":  # which scikit-learn does not know
+        y = np.array(y.tolist())
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)

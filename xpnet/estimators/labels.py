@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..backends.arrays import NUMPY, backend_of
-from ..data.labels import class_codes, is_numeric
+from ..data.labels import as_float64, class_codes, is_numeric
 
 Labels = np.ndarray[Any, Any]
 
@@ -32,7 +32,7 @@ class Classes(NamedTuple):
         """Take the classes from labels, or as they are given."""
         if is_multilabel(y):
             return cls(np.arange(y.shape[1]), True)
-        return cls(np.unique(y) if classes is None else unique_labels(classes), False)
+        return cls(_plain(np.unique(y) if classes is None else unique_labels(classes)), False)
 
     def require_all(self, y: Labels) -> None:
         """Raise a ValueError if labels are not of all classes, each of them."""
@@ -112,6 +112,18 @@ class Values(NamedTuple):
     def decode(self, predictions: Any) -> Any:
         """Return predictions as they are."""
         return predictions
+
+
+def _plain(classes: Labels) -> Labels:
+    """Return classes in a type that files hold, or raise a ValueError before anything is fitted."""
+    if not (is_numeric(classes) or classes.dtype.kind in "UO"):
+        raise ValueError(f"y has dtype {classes.dtype}: give labels that are numbers or strings")
+    if classes.dtype.kind != "f" or classes.dtype.itemsize <= 8:
+        return classes
+    held = as_float64(classes, "y")
+    if (held != classes).any():
+        raise ValueError(f"y has dtype {classes.dtype}, and labels that float64 does not hold")
+    return held
 
 
 def is_multilabel(y: Labels) -> bool:

@@ -17,8 +17,9 @@ import numpy as np
 #: Values in a document, levels of one inside another: at most.
 MOST_VALUES, MOST_LEVELS = 4_000_000, 64
 
-#: The tag of a number that is NaN or infinite.
-FLOAT = "$float"
+#: The tags of a number that is NaN or infinite, and of a text that UTF-8 has no bytes for, as the
+#: name of a file may be one: in hexadecimal, with bytes of their own for halves of surrogate pairs.
+FLOAT, TEXT = "$float", "$text"
 
 #: Returns what stands for a value at a place in the tree, or None: that it is nothing special.
 Rule = Callable[[Any, str], Any]
@@ -51,18 +52,29 @@ def encode(value: Any, rule: Rule | None = None, name: str = "") -> Any:
     found = None if rule is None else rule(value, name)
     if found is not None:
         return found
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+    if isinstance(value, dict) and all(isinstance(key, str) and _is_utf8(key) for key in value):
         return {k: encode(inner, rule, f"{name}.{k}".lstrip(".")) for k, inner in value.items()}
     if isinstance(value, list | tuple):
         return [encode(inner, rule, f"{name}.{i}".lstrip(".")) for i, inner in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         return {FLOAT: str(value)}
+    if isinstance(value, str) and not _is_utf8(value):
+        return {TEXT: value.encode("utf-8", "surrogatepass").hex()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(
         f"{name or 'the tree'} is {value!r}: it takes arrays, numbers, strings, booleans, None, "
-        "lists, and dicts with strings for keys"
+        "lists, and dicts with strings in UTF-8 for keys"
     )
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether UTF-8 has bytes for a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(value: Any, tags: Mapping[str, Callable[[dict[str, Any]], Any]]) -> Any:
@@ -87,6 +99,8 @@ def decode(value: Any, tags: Mapping[str, Callable[[dict[str, Any]], Any]]) -> A
     told = {key: decode(inner, tags) for key, inner in value.items()}
     if FLOAT in told:
         return float(told[FLOAT])
+    if TEXT in told:
+        return bytes.fromhex(told[TEXT]).decode("utf-8", "surrogatepass")
     for tag, make in tags.items():
         if tag in told:
             return make(told)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     **{f"{k.upper()}{8 * n}": np.dtype(f"{k}{n}") for k in "iu" for n in (1, 2, 4, 8)},
 }
 
-#: Bytes of a file's header, at most.
-MOST_BYTES = 2**26
+#: Bytes of a file's header, at most, and of what it says of an array beside its name.
+MOST_BYTES, _ENTRY = 2**26, 256
 
 #: Where the checksum stands, which safetensors keeps first in the header, and its digits.
 _BEFORE = b'{"__metadata__":{"xpnet":"{\\"sha256\\": \\"'
@@ -141,14 +141,26 @@ def encode(arrays: dict[str, np.ndarray[Any, Any]], description: dict[str, Any])
         if array.dtype.newbyteorder("=") not in DTYPES.values():
             raise ValueError(f"{name} holds {array.dtype}, which model files do not")
     # One entry: safetensors writes several in any order, and equal models should be equal bytes.
-    text = json.dumps({"sha256": _BLANK, **description, "version": VERSION}, allow_nan=False)
-    _parse(text, "the model")
-    data = save(rows, {FORMAT: text})
-    _check_length(int.from_bytes(data[:8], "little"), len(data), "the model")
+    data = save(rows, {FORMAT: document(rows, description)})
     # The checksum is that of the file with zeros in its place.
     place = 8 + len(_BEFORE)
     digits = hashlib.sha256(data).hexdigest().encode()
     return data[:place] + digits + data[place + _DIGITS :]
+
+
+def document(names: Iterable[str], description: dict[str, Any]) -> str:
+    """Return the JSON document of a file with arrays of some names, once `read` will take it.
+
+    Raises
+    ------
+    ValueError
+        If the description is larger than that, or no JSON.
+    """
+    text = json.dumps({"sha256": _BLANK, **description, "version": VERSION}, allow_nan=False)
+    _parse(text, "the model")
+    quoted = len(text) + text.count('"') + text.count("\\")
+    _check_bytes(quoted + sum(len(name) + _ENTRY for name in names), "the model")
+    return text
 
 
 def read(
@@ -250,6 +262,11 @@ def _check_length(length: int, size: int, source: str) -> None:
     """Raise an error if the length of a header can't be true, in a file of a size."""
     if size < 8 or length > size - 8:
         raise _NotWhole(f"its header would have {length:,} bytes, of {size:,}")
+    _check_bytes(length, source)
+
+
+def _check_bytes(length: int, source: str) -> None:
+    """Raise an error if a header is longer than anything is read."""
     if length > MOST_BYTES:
         raise ModelFileError(
             f"{source}: its description has {length:,} bytes, more than {MOST_BYTES:,}"

@@ -1,6 +1,7 @@
 """From a table to a model file.
 
 - `readers`: files of many formats
+- `fingerprints`, `leaks`: to know data again, and what stands twice in it
 - `features`, `scaling`, `target`: from columns to numbers and back
 - `settings`, `specs`, `experiment`: a training run by its settings, and how they are written
 - `model`: a network with all that it needs for raw columns

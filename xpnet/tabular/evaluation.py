@@ -38,20 +38,24 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
     right = model.target.encode(labels)
     predicted = np.asarray(model.network.predict(model.prepare(rows)))
     if model.target.classes is None:
-        return _regression(*map(model.target.decode, (right, predicted)))
+        return _regression(right, predicted, model.target.scales.scale)
     return _classification(right, predicted, model.target.classes)
 
 
-def _regression(right: Any, predicted: Any) -> dict[str, Any]:
+def _regression(right: Any, predicted: Any, scale: Any) -> dict[str, Any]:
+    """Return the figures of standardised values: of their differences, means have no part in it."""
     from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
+    # In units of the largest scale: squares of 1e200 are no numbers.
+    unit = scale.max()
+    right, predicted = (y.astype(np.float64) * (scale / unit) for y in (right, predicted))
     varied = bool((right != right[0]).any())
     unexplained = unexplained_variance(right, predicted) if varied else None
     return {
         "unexplained_variance": unexplained,
         "r2": None if unexplained is None else 1.0 - unexplained,
-        "root_mean_squared_error": float(root_mean_squared_error(right, predicted)),
-        "mean_absolute_error": float(mean_absolute_error(right, predicted)),
+        "root_mean_squared_error": float(root_mean_squared_error(right, predicted) * unit),
+        "mean_absolute_error": float(mean_absolute_error(right, predicted) * unit),
     }
 
 

@@ -36,6 +36,7 @@ from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.trainer import Trainer
 from .features import Features, check_rows
+from .leaks import require_different
 from .model import Model
 from .readers import Dataset
 from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
@@ -134,7 +135,10 @@ class Experiment:
             dtype=settings.dtype,
             random_state=settings.seed,
         )
+        model = Model(network, features, target, _about(dataset, settings))
+        model.require_writable()
         settings, reason = _choose_batch_size(network, parts["train"], settings)
+        model.training["settings"] = asdict(settings)
         batch_size = settings.batch_size
         if batch_size is None:
             batch_size = min(BATCH_SIZE, len(parts["train"].labels))
@@ -145,17 +149,11 @@ class Experiment:
             epochs = max(EPOCHS, math.ceil(ENOUGH / batches))
         epochs = check_count(epochs, "epochs")
         optimizer = settings.make_optimizer(epochs, batches)
-        training = {
-            "data": dataset.name,
-            "target": dataset.target_name,
-            "fingerprint": dataset.fingerprint(),
-            "settings": asdict(settings),
-        }
         return cls(
             dataset,
             settings,
             parts,
-            Model(network, features, target, training),
+            model,
             Trainer(network, optimizer, settings.l2, settings.clip_norm),
             batch_size,
             epochs,
@@ -277,10 +275,23 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     """Learn the task and the classes, of data that have labels and rows as they must be."""
     if dataset.target is None:
         raise ValueError(f"{dataset.name}: there are no labels to train on")
+    dataset.require_alike(dataset.name)
     for rows in (dataset.rows, dataset.test_rows):
         if rows is not None:
             check_rows(rows)
-    return Target.learn(dataset.everything()[1], settings.task)
+    target = Target.learn(dataset.everything()[1], settings.task)
+    require_different(dataset)
+    return target
+
+
+def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
+    """Return what a model is to remember of its training."""
+    return {
+        "data": dataset.name,
+        "target": dataset.target_name,
+        "fingerprint": dataset.fingerprint(),
+        "settings": asdict(settings),
+    }
 
 
 def _prepare_parts(

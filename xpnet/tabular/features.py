@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from ..backends.arrays import NUMPY
-from ..data.arrays import CHUNK, as_array, check_finite, describe_columns, is_frame
-from ..data.labels import is_numeric
+from ..data.arrays import as_array, check_finite, column_values, describe_columns, is_frame
+from ..data.labels import is_numeric, require_utf8
 from .scaling import (
+    DoubleDouble,
+    Scales,
     called,
-    check_scales,
-    deviation,
-    mean_and_deviation,
+    noise_of,
     require_list,
-    require_standardisable,
+    row_chunks,
     share_a_unit,
+    split,
 )
 
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
@@ -41,8 +42,8 @@ class Features:
     ----------
     names : list of str or None
         A frame's numeric columns; None for an array.
-    mean, scale : numpy.ndarray
-        Of the numeric columns, from the training rows; a constant column has scale 1.
+    scales : Scales
+        Of the numeric columns, from the training rows.
     gaps : list of int
         Which numeric columns had gaps.
     categories : dict of str to list
@@ -52,13 +53,11 @@ class Features:
     def __init__(
         self,
         names: list[str] | None,
-        mean: Any,
-        scale: Any,
+        scales: Scales,
         gaps: list[int],
         categories: dict[str, list[str | None]],
     ) -> None:
-        self.names = names
-        self.mean, self.scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+        self.names, self.scales = names, scales
         self.gaps, self.categories = gaps, categories
 
     @classmethod
@@ -76,29 +75,23 @@ class Features:
         if not is_frame(rows):
             _require_finite(rows)
             if share_a_unit(rows):
-                whole = np.ones(rows.shape[1])
-                mean, scale = float(rows.mean()), float(rows.std()) or 1.0
-                return cls(None, mean * whole, scale * whole, [], {})
-            return cls(None, *mean_and_deviation(rows, "X"), [], {})
+                one, whole = Scales.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
+                return cls(None, Scales(one.mean * whole, one.scale * whole), [], {})
+            return cls(None, Scales.learn(rows, "X"), [], {})
         rows = _with_names(rows)
         names = [c for c in rows.columns if _is_number(rows[c])]
         numbers = _numbers(rows, names)
-        known = np.where(np.isnan(numbers), 0.0, numbers)
-        counts = np.maximum((~np.isnan(numbers)).sum(axis=0), 1)
-        with np.errstate(over="ignore"):
-            mean = known.sum(axis=0) / counts
-        filled = np.where(np.isnan(numbers), mean, numbers)
-        gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers).any(axis=0))]
-        others = [c for c in rows.columns if not _is_number(rows[c])]
-        categories = {c: _categories(rows[c]) for c in others}
-        spread = deviation(filled)
-        require_standardisable(filled, mean, spread, "the data", names)
-        return cls(names, mean, spread, gaps, categories)
+        known = set(names)
+        noise = np.array([noise_of(dtype) for dtype in rows[names].dtypes])
+        scales = Scales.learn_parts(numbers.chunks, noise, "the data", names)
+        gaps = [int(i) for i in np.flatnonzero(np.isnan(numbers.high).any(axis=0))]
+        categories = {c: _categories(rows[c]) for c in rows.columns if c not in known}
+        return cls(names, scales, gaps, categories)
 
     @property
     def n_features(self) -> int:
         """Number of features that the network gets."""
-        return len(self.mean) + len(self.gaps) + sum(map(len, self.categories.values()))
+        return len(self.scales.mean) + len(self.gaps) + sum(map(len, self.categories.values()))
 
     def transform(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
         """Return features, shape (n, n_features), of raw rows.
@@ -127,28 +120,28 @@ class Features:
             if not _is_number(rows[name]):
                 rows[name] = _as_numbers(rows[name])
         numbers = _numbers(rows, self.names)
-        absent = np.isnan(numbers)
-        blocks = [(np.where(absent, self.mean, numbers) - self.mean) / self.scale]
+        absent = np.isnan(numbers.high)
+        with np.errstate(over="ignore"):
+            blocks = [np.where(absent, 0.0, self.scales.standardise(numbers))]
         blocks.append(absent[:, self.gaps].astype(np.float64))
         blocks += [_one_hot(rows[c], c, known) for c, known in self.categories.items()]
         with np.errstate(over="ignore"):
             features = np.concatenate(blocks, axis=1).astype(dtype)
-        self._require_no_overflow(features, numbers)
+        self._require_no_overflow(features, numbers.high)
         return features
 
     def _transform_array(self, rows: Any, dtype: Any) -> np.ndarray[Any, Any]:
         rows = as_array(rows, "the data")
         _require_finite(rows)
-        if rows.shape[1] != len(self.mean):
+        if rows.shape[1] != len(self.scales.mean):
             raise ValueError(
-                f"the data has {rows.shape[1]} features and the model takes {len(self.mean)}"
+                f"the data has {rows.shape[1]} features and the model takes {self.n_features}"
             )
         features = np.empty(rows.shape, dtype)
         # In float64, if only by parts: a mean may dwarf what varies round it.
-        for start in range(0, len(rows), CHUNK):
-            part = slice(start, start + CHUNK)
-            with np.errstate(over="ignore"):
-                features[part] = (rows[part] - self.mean) / self.scale
+        for part in row_chunks(rows):
+            with np.errstate(over="ignore", invalid="ignore"):
+                features[part] = self.scales.standardise(split(rows[part]))
             self._require_no_overflow(features[part], rows[part])
         return features
 
@@ -182,8 +175,9 @@ class Features:
         TypeError, ValueError
             If it does not fit together.
         """
-        count = check_scales(config["mean"], config["scale"])
-        found = cls(**config)
+        others = {k: v for k, v in config.items() if k not in ("mean", "scale", "remainder")}
+        found = cls(scales=Scales.from_config(config), **others)
+        count = len(found.scales.mean)
         names, gaps, categories = found.names, found.gaps, found.categories
         require_list(gaps, (int,), "gaps")
         if any(not 0 <= place < count for place in gaps):
@@ -204,8 +198,7 @@ class Features:
         """Return all of it for a model file, JSON-ready."""
         return {
             "names": self.names,
-            "mean": self.mean.tolist(),
-            "scale": self.scale.tolist(),
+            **self.scales.config(),
             "gaps": self.gaps,
             "categories": self.categories,
         }
@@ -230,7 +223,9 @@ def check_rows(rows: Any) -> None:
 
 def _with_names(rows: Any) -> Any:
     """Return a frame whose columns' names are strings, all different."""
-    rows = rows.set_axis([str(c) for c in rows.columns], axis=1)
+    names = [str(c) for c in rows.columns]
+    require_utf8(names, "the data has a column named")
+    rows = rows.set_axis(names, axis=1)
     if not rows.columns.is_unique:
         raise ValueError("the data has two columns of the same name: rename one")
     return rows
@@ -241,20 +236,25 @@ def _is_number(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "fiub":
         return True
-    if kind in "Mm":
-        raise TypeError(
-            f"column {column.name!r} holds dates or times: turn them into numbers first"
-        )
+    if kind in "Mmc":
+        what = "complex numbers" if kind == "c" else "dates or times"
+        raise TypeError(f"column {column.name!r} holds {what}: turn them into numbers first")
     return False
 
 
-def _numbers(rows: Any, names: list[str]) -> np.ndarray[Any, Any]:
-    """Return a frame's numeric columns as one float64 array, with NaN where a value is missing."""
-    numbers = rows[names].to_numpy(dtype=np.float64, na_value=np.nan)
-    infinite = np.isinf(numbers).sum(axis=0)
+def _numbers(rows: Any, names: list[str]) -> DoubleDouble:
+    """Return a frame's numeric columns, with NaN where a value is missing."""
+    high = rows[names].to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = np.isinf(high).sum(axis=0)
     if infinite.any():
         raise ValueError(f"the data has {describe_columns(infinite, names)}: replace them")
-    return numbers  # type: ignore[no-any-return]
+    low = None
+    for i, dtype in enumerate(rows[names].dtypes):
+        if dtype.kind in "iu" and np.fmax.reduce(np.abs(high[:, i])) >= 2.0**53:
+            there = ~np.isnan(high[:, i])
+            low = np.zeros(high.shape) if low is None else low
+            low[there, i] = split(column_values(rows[names[i]][there])).low
+    return DoubleDouble(high, low)
 
 
 def _require_finite(rows: Any) -> None:
@@ -281,9 +281,13 @@ def _as_numbers(column: Any) -> Any:
 
 
 def reject_mistyped_numbers(column: Any) -> None:
-    """Raise a TypeError if a column of strings is mostly numbers: then the others are slips."""
+    """Raise a TypeError if a column of strings is mostly numbers: then the others are slips.
+
+    Half a character, which pandas can't make a string of, is a ValueError.
+    """
     import pandas as pd
 
+    require_utf8(column.dropna().unique(), f"column {column.name!r} holds")
     numbers = pd.to_numeric(column.dropna().astype(str), errors="coerce")
     if 0.5 < numbers.notna().mean() < 1.0:
         _as_numbers(column)
@@ -303,6 +307,7 @@ def _text(column: Any) -> np.ndarray[Any, Any]:
 def _categories(column: Any) -> list[str | None]:
     values = set(_text(column))
     found: list[str | None] = sorted(v for v in values if v is not None)
+    require_utf8(found, f"column {column.name!r} holds")
     if len(found) > MOST_CATEGORIES:
         raise ValueError(
             f"column {column.name!r} has {len(found)} different strings, more than "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,13 @@ from ..backends.arrays import to_host
 from ..backends.protocol import Backend
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
+from ..nn.description import shapes_of
 from ..nn.network import Network, from_description
 from .features import Features
 from .target import Target
+
+#: What comes of a description that does not fit together.
+MISMADE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 class Model:
@@ -70,6 +76,29 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a safetensors file, which `load_model` and `xpnet.load` read."""
+        arrays = self.network.state()
+        safetensors_files.require_finite(arrays, str(path))
+        safetensors_files.write(path, arrays, self._description())
+
+    def require_writable(self) -> None:
+        """Raise a ValueError if `save` would refuse the model, or `load_model` what it wrote.
+
+        Call it before a training, when nothing is lost yet.
+        """
+        network = self.network
+        names = shapes_of([replace(layer) for layer in network.layers], network.n_features)
+        try:
+            text = safetensors_files.document(names, self._description())
+            _parts_of(json.loads(text), network)
+        except MISMADE as error:
+            raise ValueError(
+                f"the model could not be saved: {safetensors_files.short(error)}; it has "
+                f"{network.n_features:,} features and {network.n_outputs:,} outputs: if these are "
+                "too many leave some out"
+            ) from error
+
+    def _description(self) -> dict[str, Any]:
+        """Return what stands in a file beside the network's arrays, JSON-ready."""
         description = {
             "network": self.network.config(),
             "target": self.target.config(),
@@ -77,9 +106,7 @@ class Model:
         }
         if self.features is not None:
             description["features"] = self.features.config()
-        arrays = self.network.state()
-        safetensors_files.require_finite(arrays, str(path))
-        safetensors_files.write(path, arrays, description)
+        return description
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:
@@ -101,16 +128,21 @@ def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> 
     """
     arrays, description = safetensors_files.look(path)
     network = from_description(arrays, description, device, str(path))
-    told = description
     try:
-        features = Features.from_config(told["features"]) if "features" in told else None
-        target = Target.from_config(told["target"]) if "target" in told else _plain(network)
-        _require_fit(network, features, target)
-        training = _checked(told.get("training", {}))
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        return Model(network, *_parts_of(description, network))
+    except MISMADE as error:
         why = safetensors_files.short(error)
         raise ModelFileError(f"{path}: no model can be built from it ({why})") from error
-    return Model(network, features, target, training)
+
+
+def _parts_of(
+    told: dict[str, Any], network: Network
+) -> tuple[Features | None, Target, dict[str, Any]]:
+    """Return what is round a network, as a file tells of it: the features, target and training."""
+    features = Features.from_config(told["features"]) if "features" in told else None
+    target = Target.from_config(told["target"]) if "target" in told else _plain(network)
+    _require_fit(network, features, target)
+    return features, target, _checked(told.get("training", {}))
 
 
 def _require_fit(network: Network, features: Features | None, target: Target) -> None:
@@ -146,7 +178,7 @@ def _plain(network: Network) -> Target:
     """Return a target for a network that was saved without one: its labels stay as they are."""
     m = network.n_outputs
     if not network.loss.of_classes:
-        return Target("regression", None, [0.0] * m, [1.0] * m, m)
+        return Target("regression", n_outputs=m)
     tasks = {loss: task for task, loss in Target.LOSSES.items()}
     task = tasks.get(network.loss.name)
     if task is None:

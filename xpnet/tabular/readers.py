@@ -6,23 +6,28 @@ they are. What becomes of them is `preprocessing`'s business.
 
 from __future__ import annotations
 
-import hashlib
+import os
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.arrays import is_frame
+from .fingerprints import KIND, fingerprint
 
 #: scikit-learn's bundled data sets, by the name of the function that loads them.
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 
 FILES = (".npz", ".npy", ".csv", ".parquet")
+
+#: What a data set's parts are called where the source has no names for them.
+FIELDS = ("rows", "target", "test_rows", "test_target")
 
 #: What NumPy raises of a damaged file: its headers are read as Python's own words are.
 DAMAGED = (
@@ -47,12 +52,13 @@ class DataError(ValueError):
 
 @dataclass
 class Dataset:
-    """Rows and labels, as they were found.
+    r"""Rows and labels, as they were found.
 
     Attributes
     ----------
     name : str
-        What to call it: a bundled set's name or a file's stem.
+        What to call it: a bundled set's name or a file's stem, as text that can be shown and
+        written: bytes of a file's name that are no UTF-8 stand there as ``\xe9``.
     rows : numpy.ndarray or pandas.DataFrame
         The features, (n, m).
     target : numpy.ndarray or None
@@ -61,6 +67,8 @@ class Dataset:
         A test set that the source keeps apart, if it does.
     target_name : str or None
         The column that the labels come from, in a table.
+    renamed : dict of str to str
+        What a table's file calls columns of a name that stands there twice, by the names they have.
     """
 
     name: str
@@ -69,6 +77,14 @@ class Dataset:
     test_rows: Any = None
     test_target: np.ndarray[Any, Any] | None = None
     target_name: str | None = None
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            name = os.fsencode(self.name)
+        except UnicodeEncodeError:
+            name = self.name.encode("utf-8", "backslashreplace")
+        self.name = name.decode("utf-8", "backslashreplace")
 
     def everything(self) -> tuple[Any, Any]:
         """Return all rows and labels, a test set that is kept apart among them."""
@@ -77,21 +93,69 @@ class Dataset:
         labels = None if self.target is None else np.concatenate([self.target, self.test_target])
         return np.concatenate([self.rows, self.test_rows]), labels
 
-    def fingerprint(self) -> str:
-        """Return a hash of rows and labels, to know the data set again; columns in any order."""
-        digest = hashlib.sha256()
-        part: Any
-        for part in (self.rows, self.target):
-            if is_frame(part):
-                import pandas as pd
+    def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
+        """Raise a DataError if training and test set don't go together.
 
-                ordered = part[sorted(part.columns)]
-                digest.update(pd.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
-            elif part is not None:
-                text = part.dtype.kind in "OU"
-                data = "\0".join(map(str, part.ravel())).encode() if text else part.tobytes()
-                digest.update(data)
-        return digest.hexdigest()[:16]
+        Parameters
+        ----------
+        source : str
+            What the data set is called in the message.
+        names : sequence of str
+            What rows, labels, rows and labels for the test are called there.
+        """
+        if (self.test_rows is None) != (self.test_target is None):
+            there, lacking = names[2:] if self.test_target is None else names[:1:-1]
+            raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
+        for i, first, second in (
+            (0, self.rows, self.test_rows),
+            (1, self.target, self.test_target),
+        ):
+            if second is None:
+                continue
+            told = [f"{names[j]} {_told(part)}" for j, part in ((i, first), (i + 2, second))]
+            if first is None or _told(first) != _told(second):
+                raise DataError(
+                    f"{source}: {' and '.join(told)}: give both of one kind, with as many columns"
+                )
+
+    def fingerprint(self) -> str:
+        """Return a hash of all rows and labels, to know the data set again; columns in any order.
+
+        The name of the target's column has no part in it: the labels have.
+        """
+        return fingerprint(
+            rows=self.rows,
+            target=self.target,
+            test_rows=self.test_rows,
+            test_target=self.test_target,
+        )
+
+    def is_known_by(self, told: str | None) -> bool:
+        """Return whether a fingerprint is that of this data set.
+
+        Raises
+        ------
+        ValueError
+            If it is of an older kind, which tells too little to say so.
+        """
+        if told is not None and not told.startswith(KIND):
+            raise ValueError(
+                f"the model has a fingerprint of an older kind, {told}, which does not say whether "
+                f"{self.name} is what it was trained on: measure on all of it by --part all, or "
+                "train anew"
+            )
+        return told == self.fingerprint()
+
+
+def _told(part: Any) -> str:
+    """Return in words what must be the same of a training set and a test set."""
+    if is_frame(part):
+        return f"has the columns {', '.join(map(str, part.columns))}"
+    kind = part.dtype.kind
+    if kind == "O" and part.size:
+        kind = "U" if isinstance(part.flat[0], str | bytes) else "f"
+    what = "text" if kind in "OSTU" else "numbers" if kind in "fiub" else str(part.dtype)
+    return f"holds {what} of shape {('n', *part.shape[1:])}".replace("'n'", "n")
 
 
 def read(
@@ -141,7 +205,8 @@ def read(
     if suffix in (".npz", ".npy"):
         found = _npz(path, labels) if suffix == ".npz" else _npy(path, labels)
         return _only_arrays(found, target, drop)
-    return _table(path.stem, _read_table(path), target, drop, labels, str(path))
+    frame, header = _read_table(path)
+    return _table(path.stem, frame, target, drop, labels, str(path), header)
 
 
 def has_columns(source: str) -> bool:
@@ -194,20 +259,16 @@ def _npz(path: Path, labels: bool) -> Dataset:
     arrays = _load(path)
     if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
-    if "X_test" in arrays and not labels:  # what there is to predict
-        found = Dataset(path.stem, arrays["X_test"])
-    elif "X" in arrays:
-        found = Dataset(path.stem, arrays["X"], arrays.get("y"))
-    elif "X_train" in arrays:
-        found = Dataset(path.stem, arrays["X_train"], arrays.get("y_train"))
-        if "X_test" in arrays and "y_test" in arrays:
-            found.test_rows, found.test_target = arrays["X_test"], arrays["y_test"]
-    elif "X_test" in arrays:
-        found = Dataset(path.stem, arrays["X_test"], arrays.get("y_test"))
-    else:
+    whole, train, test = (("X", "y"), ("X_train", "y_train"), ("X_test", "y_test"))
+    pairs = [test, whole, train] if not labels else [whole, train, test]  # or what to predict
+    names = next((pair for pair in pairs if pair[0] in arrays), None)
+    if names is None:
         held = ", ".join(arrays) or "nothing"
         raise DataError(f"{path}: holds {held}; give X and y, or X_train, y_train, X_test, y_test")
-    return _checked(found, labels, str(path))
+    found = Dataset(path.stem, arrays[names[0]], arrays.get(names[1]))
+    if labels and names == train and "X_test" in arrays and "y_test" in arrays:
+        found.test_rows, found.test_target = arrays["X_test"], arrays["y_test"]
+    return _checked(found, labels, str(path), (*names, *test))
 
 
 def _npy(path: Path, labels: bool) -> Dataset:
@@ -223,34 +284,40 @@ def _npy(path: Path, labels: bool) -> Dataset:
     return _checked(Dataset(name, rows, target), labels, str(path))
 
 
-def _checked(found: Dataset, labels: bool, source: str) -> Dataset:
-    """Check shapes and lengths; images (n, h, w) are flattened."""
-    for rows, target, what in (
-        (found.rows, found.target, ""),
-        (found.test_rows, found.test_target, "test "),
-    ):
-        if rows is None:
-            continue
-        if rows.ndim < 2:
-            raise DataError(f"{source}: {what}X has shape {rows.shape}: give (examples, features)")
-        if rows.shape[0] == 0:
-            raise DataError(f"{source}: {what}X has no rows")
-        if target is not None and len(np.atleast_1d(target)) != len(rows):
-            raise DataError(
-                f"{source}: {what}X has {len(rows)} rows and {what}y "
-                f"{len(np.atleast_1d(target))}: give one label for each row"
-            )
+def _checked(
+    found: Dataset, labels: bool, source: str, names: Sequence[str] = ("X", "y")
+) -> Dataset:
+    """Check shapes and lengths; images (n, h, w) are flattened, and columns of labels (n, 1)."""
+    found.rows, found.target = _pair(found.rows, found.target, source, *names[:2])
     if labels and found.target is None:
         raise DataError(f"{source}: there are no labels (y)")
-    found.rows = found.rows.reshape(len(found.rows), -1)
     if found.test_rows is not None:
-        found.test_rows = found.test_rows.reshape(len(found.test_rows), -1)
-    if found.target is not None and found.target.ndim == 2 and found.target.shape[1] == 1:
-        found.target = found.target[:, 0]
+        test = _pair(found.test_rows, found.test_target, source, *names[2:])
+        found.test_rows, found.test_target = test
+        found.require_alike(source, names)
     return found
 
 
-def _read_table(path: Path) -> Any:
+def _pair(rows: Any, target: Any, source: str, X: str, y: str) -> tuple[Any, Any]:
+    """Return rows and labels, once they are found to go together."""
+    if rows.ndim < 2:
+        raise DataError(f"{source}: {X} has shape {rows.shape}: give (examples, features)")
+    if rows.shape[0] == 0:
+        raise DataError(f"{source}: {X} has no rows")
+    rows = rows.reshape(len(rows), -1)
+    if target is None:
+        return rows, None
+    if target.ndim not in (1, 2):
+        raise DataError(f"{source}: {y} has shape {target.shape}: give one label for each row")
+    if len(target) != len(rows):
+        raise DataError(
+            f"{source}: {X} has {len(rows)} rows and {y} {len(target)}: give one label for each row"
+        )
+    return rows, target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target
+
+
+def _read_table(path: Path) -> tuple[Any, Sequence[str]]:
+    """Return a table, and its columns' names as they stand in the file."""
     try:
         import pandas as pd
     except ImportError as error:
@@ -259,7 +326,11 @@ def _read_table(path: Path) -> Any:
     try:
         if csv:
             _require_text(path)
-        return pd.read_csv(path) if csv else pd.read_parquet(path)
+        if not csv:
+            return (frame := pd.read_parquet(path)), frame.columns
+        # pandas gives the second of two columns "a" the name "a.1": what stands there is asked for.
+        first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+        return pd.read_csv(path), first.iloc[0].tolist()
     except ImportError as error:
         raise ImportError(f"{path}: Parquet needs pyarrow: pip install 'xpnet[files]'") from error
     except UnicodeDecodeError as error:
@@ -278,9 +349,15 @@ def _require_text(path: Path) -> None:
 
 
 def _table(
-    name: str, frame: Any, target: str | None, drop: Sequence[str], labels: bool, source: str
+    name: str,
+    frame: Any,
+    target: str | None,
+    drop: Sequence[str],
+    labels: bool,
+    source: str,
+    header: Sequence[str],
 ) -> Dataset:
-    """Part a frame into rows and labels."""
+    """Part a frame into rows and labels; ``header`` has the names in the file."""
     frame.columns = [str(c) for c in frame.columns]
     if not frame.columns.is_unique:
         twice = sorted(frame.columns[frame.columns.duplicated()])
@@ -300,7 +377,28 @@ def _table(
     rows = frame.drop(columns=gone)
     if rows.shape[1] == 0:
         raise DataError(f"{source}: no columns are left to predict from")
-    return Dataset(name, rows, y, target_name=target)
+    written = dict(zip(frame.columns, map(str, header), strict=True))
+    if y is not None:
+        _require_one(str(target), rows.columns, written, source)
+    counts = Counter(written[c] for c in rows.columns)
+    renamed = {c: written[c] for c in rows.columns if written[c] and counts[written[c]] > 1}
+    return Dataset(name, rows, y, target_name=target, renamed=renamed)
+
+
+def _require_one(target: str, columns: Any, written: dict[str, str], source: str) -> None:
+    """Raise a DataError if another column has the name of the one that is to be predicted."""
+    for column in columns:
+        if written[column].strip() == written[target].strip():
+            same = written[column] == written[target]
+            twice = (
+                f"two columns named {written[target]!r}"
+                if same
+                else (f"columns named {written[target]!r} and {written[column]!r}")
+            )
+            raise DataError(
+                f"{source}: there are {twice}, and {target!r} is to be predicted: leave the other "
+                f"out by --drop {column!r}, or rename it"
+            )
 
 
 def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) -> Dataset:
@@ -316,4 +414,4 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
         raise DataError(f"{source}: can't be fetched ({error})") from error
     frame = bunch.frame
     own = getattr(bunch.target, "name", None)  # several targets are a frame, and have none
-    return _table(name, frame, target or own, drop, labels, source)
+    return _table(name, frame, target or own, drop, labels, source, frame.columns)

@@ -1,17 +1,269 @@
-"""Means and deviations that columns are standardised by, and what of them a file may say."""
+"""Means and deviations that columns are standardised by, and what of them a file may say.
+
+Numbers of any type are held as `DoubleDouble`: a float64, and what it leaves over of whole numbers
+beyond 2⁵³ and of long doubles. So what is subtracted and what varies round it keep all their
+digits, be they 1.7e18 ± 10, and columns are brought to a size near 1 before anything is squared, be
+they near 1e-200 or 1e300.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.arrays import CHUNK, ELEMENTS
 from ..data.labels import is_whole
 
+Array = np.ndarray[Any, Any]
 
-def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
+#: What a float64 leaves over of a mean is kept from this share of the deviation on: what is less
+#: would not show in a float32.
+NEGLIGIBLE = 1e-6
+
+
+class DoubleDouble(NamedTuple):
+    """Numbers as the sum of two float64 each, the first of which is the nearest one.
+
+    Attributes
+    ----------
+    high : array
+        The numbers, rounded.
+    low : array or None
+        What that left over; None: nothing.
+    """
+
+    high: Array
+    low: Array | None
+
+    def chunks(self) -> Iterator[DoubleDouble]:
+        """Go through the rows, some of them at a time."""
+        for chunk in row_chunks(self.high):
+            yield DoubleDouble(self.high[chunk], None if self.low is None else self.low[chunk])
+
+    def minus(self, mean: Array, remainder: Array | None = None) -> Array:
+        """Return the numbers less a mean, and a remainder of it, in float64."""
+        found = self.high - mean
+        if self.low is not None:
+            found += self.low
+        if remainder is not None:
+            found -= remainder
+        return found
+
+
+def split(values: Array) -> DoubleDouble:
+    """Return numbers of any type as `DoubleDouble`.
+
+    Examples
+    --------
+    >>> high, low = split(np.array([2**60 + 1, 7]))
+    >>> high == 2.0**60, low
+    (array([ True, False]), array([1., 0.]))
+    """
+    with np.errstate(over="ignore"):  # long doubles may be larger: that is refused where it matters
+        high = values.astype(np.float64, copy=False)
+    if values.dtype.itemsize <= (4 if values.dtype.kind in "iu" else 8):
+        return DoubleDouble(high, None)
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            return DoubleDouble(high, (values - high).astype(np.float64))
+    if not np.size(high) or np.abs(high).max() < 2.0**53:
+        return DoubleDouble(high, None)
+    low = (values >> 32).astype(np.float64) * 2.0**32 - high
+    return DoubleDouble(high, low + (values & 0xFFFFFFFF))
+
+
+def noise_of(dtype: Any) -> float:
+    """Return how far apart, as a share of the largest, values of a constant column may lie.
+
+    In floating point that is four times the distance from 1 to the next number of the type, or of
+    float64 for a smaller one: so much may come of the order in which a few numbers are added.
+    """
+    if dtype.kind != "f":
+        return 0.0
+    return 4 * float(np.finfo(dtype if dtype.itemsize > 8 else np.float64).eps)
+
+
+def row_chunks(rows: Array) -> Iterator[slice]:
+    """Return slices of an array's rows that need little memory each."""
+    step = max(1, min(CHUNK, ELEMENTS // max(1, rows.shape[1])))
+    return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
+class Scales:
+    """Each column's mean and standard deviation.
+
+    Attributes
+    ----------
+    mean, scale : array of float64, shape (m,)
+        Means, and deviations: 1 of a constant column.
+    remainder : array of float64, shape (m,), or None
+        What the means lack of the true ones, where it shows.
+    """
+
+    def __init__(self, mean: Any, scale: Any, remainder: Any = None) -> None:
+        self.mean, self.scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+        self.remainder = None if remainder is None else np.asarray(remainder, np.float64)
+        # Where differences might be infinite on the way: all is made smaller, and then larger.
+        huge = self.scale > 2.0**1000
+        self._less = np.where(huge, 2.0**-4, 1.0) if huge.any() else None
+
+    @classmethod
+    def learn(cls, rows: Array, what: str) -> Scales:
+        """Learn from an array (n, m) of numbers, which are finite.
+
+        Raises
+        ------
+        ValueError
+            If numbers are too large for float64.
+
+        Examples
+        --------
+        >>> scales = Scales.learn(np.array([[1e-200], [3e-200]]), "X")
+        >>> scales.mean, scales.scale
+        (array([2.e-200]), array([1.e-200]))
+        """
+        return cls.learn_parts(
+            lambda: (split(rows[chunk]) for chunk in row_chunks(rows)), noise_of(rows.dtype), what
+        )
+
+    @classmethod
+    def learn_parts(
+        cls,
+        chunks: Callable[[], Iterable[DoubleDouble]],
+        noise: Any,
+        what: str,
+        names: Sequence[str] | None = None,
+    ) -> Scales:
+        """Learn from rows, chunk by chunk; NaN stands for a gap, which is filled with the mean.
+
+        Parameters
+        ----------
+        chunks : function
+            Returns the chunks, as often as it is called.
+        noise : float or array, shape (m,)
+            From `noise_of`, of each column.
+        what, names
+            What the rows and their columns are called in messages.
+
+        Raises
+        ------
+        ValueError
+            If numbers are too large for float64.
+        """
+        least, most = _bounds(chunk.high for chunk in chunks())
+        _require_finite(least, most, what, names)
+        centre = np.nan_to_num(least / 2 + most / 2)
+        largest = np.nan_to_num(np.maximum(np.abs(least), np.abs(most)))
+        eps = np.finfo(np.float64).eps
+        reach = np.nan_to_num(np.maximum(most - centre, centre - least)) + eps * largest
+        # A power of two, so that no digit is lost; where it is cut off, squares are still fine.
+        unit = np.ldexp(1.0, -np.clip(np.frexp(reach)[1], -1000, 1000))
+        mean, apart, scale = _moments(lambda: (c.minus(centre) * unit for c in chunks()))
+        constant = ~(apart > noise * largest * unit)
+        scale = np.where(constant, 1.0, np.maximum(scale / unit, np.nextafter(0.0, 1.0)))
+        mean, remainder = _two_sum(centre, mean / unit)
+        remainder[np.abs(remainder) <= NEGLIGIBLE * scale] = 0.0
+        return cls(mean, scale, remainder if remainder.any() else None)
+
+    def standardise(self, numbers: DoubleDouble) -> Array:
+        """Return numbers less the mean, over the deviation, in float64."""
+        mean, scale = self.mean, self.scale
+        if (less := self._less) is not None:
+            mean, scale = mean * less, scale * less
+            low = None if numbers.low is None else numbers.low * less
+            numbers = DoubleDouble(numbers.high * less, low)
+        found = numbers.minus(mean, self.remainder)
+        found /= scale
+        return found
+
+    def restore(self, standardised: Array) -> Array:
+        """Return the numbers that were standardised, in float64: the mean may dwarf the others."""
+        mean, scale, less = self.mean, self.scale, self._less
+        if less is not None:
+            mean, scale = mean * less, scale * less
+        found = standardised.astype(np.float64) * scale
+        if self.remainder is not None:
+            found += self.remainder
+        found += mean
+        return found if less is None else found / less
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Scales:
+        """Return what `config` was called of, from a file that anybody may have written.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it does not fit together.
+        """
+        mean, scale, remainder = config["mean"], config["scale"], config.get("remainder")
+        for values in (mean, scale, *([] if remainder is None else [remainder])):
+            numbers = type(values) is list and all(type(v) in (int, float) for v in values)
+            if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
+                raise TypeError(f"means and scales are {values!r:.100}")
+            if len(values) != len(mean):
+                raise ValueError(f"{len(mean)} means have {len(values)} scales")
+        if any(v <= 0 for v in scale):
+            raise ValueError("a scale is not positive")
+        return cls(mean, scale, remainder)
+
+    def config(self) -> dict[str, Any]:
+        """Return all of it for a model file, JSON-ready."""
+        found = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        return found if self.remainder is None else found | {"remainder": self.remainder.tolist()}
+
+
+def _bounds(chunks: Iterable[Array]) -> tuple[Array, Array]:
+    """Return the least and the largest number of each column; NaN where there is none."""
+    bounds = [(np.fmin.reduce(chunk), np.fmax.reduce(chunk)) for chunk in chunks]
+    lows, highs = zip(*bounds, strict=True)
+    return np.fmin.reduce(lows), np.fmax.reduce(highs)
+
+
+def _moments(chunks: Callable[[], Iterable[Array]]) -> tuple[Array, Array, Array]:
+    """Return each column's mean, the distance of its least from its largest, and its deviation.
+
+    Gaps count as the mean.
+    """
+    lows, highs, n = [], [], 0
+    total: Any = 0.0
+    known: Any = 0
+    for values in chunks():
+        lows.append(np.fmin.reduce(values))
+        highs.append(np.fmax.reduce(values))
+        gaps = np.isnan(values)
+        values[gaps] = 0.0
+        total, known, n = total + values.sum(axis=0), known + (~gaps).sum(axis=0), n + len(values)
+    mean = total / np.maximum(known, 1)
+    squares: Any = 0.0
+    for values in chunks():
+        values -= mean
+        values[np.isnan(values)] = 0.0
+        squares = squares + np.einsum("ij,ij->j", values, values)
+    return mean, np.fmax.reduce(highs) - np.fmin.reduce(lows), np.sqrt(squares / n)
+
+
+def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return the sum of two float64, and what its rounding left over."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
+
+
+def _require_finite(least: Array, most: Array, what: str, names: Sequence[str] | None) -> None:
+    """Raise a ValueError if a column's numbers are infinite as float64."""
+    bad = np.flatnonzero(np.isinf(least) | np.isinf(most))
+    if len(bad):
+        raise ValueError(
+            f"column {called(bad[0], names)} of {what} has values beyond "
+            f"{np.finfo(np.float64).max:.3g}, too large for float64: scale it, or leave it out"
+        )
+
+
+def share_a_unit(rows: Array) -> bool:
     """Return whether an array looks like pixels or counts, whose columns share a unit.
 
     So do 16 columns or more of whole numbers from 0 to 255, where at least half of the columns
@@ -32,56 +284,9 @@ def share_a_unit(rows: np.ndarray[Any, Any]) -> bool:
     return bool(np.mean(largest >= 0.5 * largest.max()) >= 0.5)
 
 
-def mean_and_deviation(
-    rows: np.ndarray[Any, Any], what: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return each column's mean and standard deviation, once they are found to be finite."""
-    with np.errstate(over="ignore"):
-        mean, scale = rows.mean(axis=0, dtype=np.float64), deviation(rows)
-    require_standardisable(rows, mean, scale, what)
-    return mean, scale
-
-
-def deviation(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return each column's standard deviation, and 1 for a constant one."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = rows.std(axis=0, dtype=np.float64)
-    # A constant column's deviation need not come out as 0: its mean is rounded.
-    size = np.abs(rows).max(axis=0) if len(rows) else scale
-    return np.where(scale <= 1e-12 * size, 1.0, scale)
-
-
-def require_standardisable(
-    rows: np.ndarray[Any, Any],
-    mean: np.ndarray[Any, Any],
-    scale: np.ndarray[Any, Any],
-    what: str,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Raise a ValueError if a column's values are so large that its mean or scale is not finite."""
-    bad = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)))
-    if len(bad):
-        column, largest = bad[0], float(np.abs(rows[:, bad[0]]).max())
-        raise ValueError(
-            f"column {called(column, names)} of {what} has values up to {largest:.3g}, too large "
-            "to standardise: scale it, or leave it out"
-        )
-
-
 def called(column: int, names: Sequence[str] | None) -> str:
     """Return what a column is called, by its name where it has one."""
     return str(column) if names is None else repr(names[column])
-
-
-def check_scales(mean: Any, scale: Any) -> int:
-    """Return how many means and deviations a file gives, or raise a TypeError or ValueError."""
-    for values in (mean, scale):
-        numbers = type(values) is list and all(type(v) in (int, float) for v in values)
-        if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
-            raise TypeError(f"means and scales are {values!r:.100}")
-    if len(mean) != len(scale) or any(v <= 0 for v in scale):
-        raise ValueError(f"{len(mean)} means have {len(scale)} scales, or one that is not positive")
-    return len(mean)
 
 
 def require_list(values: Any, kinds: tuple[type, ...], what: str) -> None:

@@ -5,15 +5,21 @@ It is learnt from the training part alone, and travels in the model file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..data.labels import class_codes, is_numeric, is_whole, these_values
+from ..data.labels import (
+    as_labels,
+    class_array,
+    class_codes,
+    is_numeric,
+    is_whole,
+    require_utf8,
+)
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
-from .scaling import check_scales, mean_and_deviation, require_list
+from .scaling import Scales, require_list, split
 
 
 class Target:
@@ -25,8 +31,8 @@ class Target:
         What to predict.
     classes : list or None
         The labels in order, for classification.
-    mean, scale : list of float
-        For regression: of each column of the training labels, which are standardised by them.
+    scales : Scales
+        For regression: of the training labels' columns, which are standardised by them.
     """
 
     TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
@@ -40,12 +46,11 @@ class Target:
         self,
         task: str,
         classes: list[Any] | None = None,
-        mean: Sequence[float] = (0.0,),
-        scale: Sequence[float] = (1.0,),
+        scales: Scales | None = None,
         n_outputs: int = 1,
     ) -> None:
         self.task, self.classes = task, classes
-        self.mean, self.scale = list(mean), list(scale)
+        self.scales = Scales(np.zeros(n_outputs), np.ones(n_outputs)) if scales is None else scales
         self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
 
     @classmethod
@@ -57,7 +62,7 @@ class Target:
         ValueError
             If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
         """
-        y = _labels(y)
+        given, y = y, as_labels(y, "the target")
         task = task or infer_task(y)
         if task not in cls.TASKS:
             raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
@@ -69,7 +74,13 @@ class Target:
             return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
+        if is_numeric(y) and np.any(np.asarray(given) != y):
+            raise ValueError(
+                f"the target has dtype {given.dtype}, and labels that float64 does not hold: give "
+                "classes as text or whole numbers, as numpy.unique(y, return_inverse=True)[1]"
+            )
         classes = _plain(np.unique(y))
+        require_utf8(classes if y.dtype.kind == "U" else (), "the target has the label")
         if len(classes) == 1:
             raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
         if task == "binary" and len(classes) != 2:
@@ -84,8 +95,8 @@ class Target:
         ValueError
             If they are too large for that.
         """
-        mean, scale = mean_and_deviation(y.reshape(len(y), -1), "the target")
-        self.mean, self.scale = mean.tolist(), scale.tolist()
+        y = as_labels(y, "the target")
+        self.scales = Scales.learn(y.reshape(len(y), -1), "the target")
 
     @property
     def loss(self) -> str:
@@ -109,7 +120,7 @@ class Target:
         ValueError
             If y has labels that training did not know.
         """
-        y = _labels(y)
+        y = as_labels(y, "the target")
         if self.classes is None:
             if not is_numeric(y):
                 raise ValueError("the target holds text: the model predicts numbers")
@@ -119,9 +130,8 @@ class Target:
                     f"the target has {rows.shape[1]} columns and the model predicts "
                     f"{self.n_outputs}: give as many"
                 )
-            rows = (rows - np.array(self.mean)) / np.array(self.scale)
-            return np.asarray(rows.reshape(y.shape))
-        codes, unknown = class_codes(y.reshape(len(y)), np.array(self.classes))
+            return self.scales.standardise(split(rows)).reshape(y.shape)
+        codes, unknown = class_codes(y.reshape(len(y)), class_array(self.classes))
         if unknown.any():
             strange = sorted({str(label) for label in _plain(y[unknown])})
             raise ValueError(
@@ -133,11 +143,9 @@ class Target:
     def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return predictions of the network as labels."""
         if self.classes is None:
-            # In float64: the mean may dwarf what varies round it.
-            rows = predictions.reshape(len(predictions), -1).astype(np.float64)
-            rows = rows * np.array(self.scale) + np.array(self.mean)
-            return np.asarray(rows.reshape(predictions.shape))
-        return np.asarray(np.array(self.classes)[predictions])
+            rows = self.scales.restore(predictions.reshape(len(predictions), -1))
+            return rows.reshape(predictions.shape)
+        return np.asarray(class_array(self.classes)[predictions])
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Target:
@@ -148,8 +156,9 @@ class Target:
         TypeError, ValueError
             If it does not fit together.
         """
-        count = check_scales(config["mean"], config["scale"])
-        found = cls(**config)
+        others = {k: v for k, v in config.items() if k not in ("mean", "scale", "remainder")}
+        found = cls(scales=Scales.from_config(config), **others)
+        count = len(found.scales.mean)
         classes, task, n_outputs = found.classes, found.task, found.n_outputs
         if type(task) is not str or task not in cls.TASKS:
             raise ValueError(f"its task is {task!r:.100}")
@@ -163,7 +172,7 @@ class Target:
         if classes is None or len(classes) < 2 or (task == "binary" and len(classes) > 2):
             raise ValueError(f"there are {len(classes or [])} classes for a {task} task")
         # What becomes other values in an array would be predicted as these.
-        array = np.array(classes)
+        array = class_array(classes)
         if array.dtype.kind not in "biufU" or [*map(type, _plain(array))] != [*map(type, classes)]:
             raise TypeError(f"classes are {classes!r:.100}: give all of one kind")
         if _plain(array) != classes:
@@ -175,8 +184,7 @@ class Target:
         return {
             "task": self.task,
             "classes": self.classes,
-            "mean": self.mean,
-            "scale": self.scale,
+            **self.scales.config(),
             "n_outputs": self.n_outputs,
         }
 
@@ -205,31 +213,6 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     if not is_class:
         return "regression"
     return "binary" if n_classes <= 2 else "multiclass"
-
-
-def _labels(y: Any) -> np.ndarray[Any, Any]:
-    """Return labels as an array of numbers, booleans or strings, with none missing."""
-    y = np.asarray(y)
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8", "replace")
-    if y.dtype.kind not in "fiubUO":
-        raise ValueError(f"the target has dtype {y.dtype}: give numbers or strings")
-    _require_complete(y)
-    return np.asarray(y.astype(str) if y.dtype.kind == "O" else y)
-
-
-def _require_complete(y: np.ndarray[Any, Any]) -> None:
-    """Raise a ValueError if labels are missing, NaN or infinite."""
-    if y.dtype.kind == "f":
-        bad = int((~np.isfinite(y)).sum())
-        what = "NaN or infinite"
-    elif y.dtype.kind == "O":
-        bad = sum(label is None or label != label for label in y.ravel())
-        what = "missing"
-    else:
-        return
-    if bad:
-        raise ValueError(f"the target has {these_values(bad, what)}: remove those rows")
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:

@@ -1,0 +1,121 @@
+"""What stands twice in a data set: columns of one name, and the target among the features."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.readers import DataError, Dataset, read
+from xpnet.tabular.settings import Settings
+
+SPECIES = ["u", "v", "w"] * 10
+NUMBERS = np.random.default_rng(0).normal(size=(30, 2)).round(3).tolist()
+
+
+@pytest.fixture
+def pd():
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+
+
+@pytest.fixture
+def write(tmp_path, pd):
+    """Return what writes a table with two columns of numbers, and further ones, for a header."""
+
+    def write(header, *columns, start=""):
+        rows = zip(NUMBERS, *columns, strict=True)
+        lines = [",".join(map(str, [*numbers, *others])) for numbers, *others in rows]
+        (tmp_path / "d.csv").write_text("\n".join([start + header, *lines]) + "\n", "utf-8")
+        return str(tmp_path / "d.csv")
+
+    return write
+
+
+def prepare(dataset):
+    return Experiment.prepare(dataset, Settings(hidden=(2,)), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "message"),
+    [
+        ("a,b,y,y", "", "two columns named 'y', and 'y' is to be predicted: .* by --drop 'y.1'"),
+        ('a,b,"y","y"', "", "two columns named 'y'"),
+        ('"a",b,y,"y"', "\ufeff", "two columns named 'y'"),
+        ("a,b,y,y", "\n\n", "two columns named 'y'"),
+        ("a,b,y,y ", "", "columns named 'y' and 'y ', and 'y' is .* by --drop 'y '"),
+        ("a,b, y,y", "", "columns named 'y' and ' y'"),
+        ("y,b,y,c", "", "two columns named 'y'"),
+    ],
+)
+def test_a_target_that_stands_twice_is_refused(write, header, start, message):
+    path = write(header, SPECIES, SPECIES, start=start)
+    with pytest.raises(DataError, match=message):
+        read(path, target="y")
+    assert read(path, labels=False).rows.shape == (30, 4)
+
+
+def test_a_name_with_a_line_break_in_it_stands_twice_too(write):
+    path = write('a,b,"y\nz","y\nz"', SPECIES, SPECIES)
+    with pytest.raises(DataError, match=re.escape(r"two columns named 'y\nz'")):
+        read(path, target="y\nz")
+
+
+def test_the_other_column_may_be_left_out(write):
+    path = write("a,b,y,y", SPECIES, SPECIES)
+    assert [*read(path, target="y", drop=["y.1"]).rows.columns] == ["a", "b"]
+    assert [*read(path, target="y.1", drop=["y"]).rows.columns] == ["a", "b"]
+
+
+def test_a_name_that_only_looks_as_if_pandas_had_made_it_is_fine(write):
+    found = read(write("a,b,y,y.1", SPECIES, SPECIES[::-1]), target="y")
+    assert [*found.rows.columns] == ["a", "b", "y.1"]
+    assert found.renamed == {}
+
+
+def test_features_of_one_name_are_refused_where_they_are_equal(write):
+    path = write("a,b,y,a", SPECIES, [row[0] for row in NUMBERS])
+    with pytest.raises(DataError, match=r"two columns named 'a', which hold the same: .*'a\.1'"):
+        prepare(read(path, target="y"))
+    prepare(read(path, target="y", drop=["a.1"]))
+
+
+def test_features_of_one_name_that_differ_go_on_as_pandas_names_them(write):
+    found = read(write("a,b,y,a", SPECIES, range(30)), target="y")
+    assert [*found.rows.columns] == ["a", "b", "a.1"]
+    prepare(found)
+
+
+def test_equal_text_with_gaps_under_one_name(write):
+    text = ["p", "", "q"] * 10
+    path = write("a,b,y,c,c", [0, 1] * 15, text, text)
+    with pytest.raises(DataError, match="two columns named 'c'"):
+        prepare(read(path, target="y"))
+
+
+@pytest.mark.parametrize("values", [SPECIES, [7, 3] * 15, [0.5, 2.25, 1] * 10])
+def test_the_target_under_another_name_is_said(write, values):
+    path = write("a,b,y,kind", values, values)
+    with pytest.warns(UserWarning, match="'kind' holds the same as the target .* --drop 'kind'"):
+        prepare(read(path, target="y"))
+
+
+def test_the_target_in_an_array_is_said():
+    X, y = np.random.default_rng(0).normal(size=(600, 3)), np.arange(600) % 3
+    X[:, 1] = y
+    with pytest.warns(UserWarning, match="column 1 of the data holds the same as the target"):
+        prepare(Dataset("d", X, y))
+    X[599, 1] += 1  # one row is enough to tell them
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(Dataset("d", X, y))
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, pd):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    from pyarrow import parquet
+
+    table = pa.table([[1, 2], [3, 4], ["u", "v"], ["u", "v"]], names=["a", "b", "y", "y"])
+    parquet.write_table(table, tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="y"):
+        read(str(tmp_path / "d.parquet"), target="y")
