@@ -778,12 +778,24 @@ def test_predictions_that_can_t_be_written_leave_the_old_ones(run, full):
 
 def test_read_only_folder_is_found_before_training(run, monkeypatch):
     def refuse(*_, **__):
-        raise OSError("read-only")
+        raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    code, _, err = run("train", "iris", *QUICK)
-    assert code == 2
-    assert "can't be written to (read-only)" in err
+    monkeypatch.setattr(atomic.DISK, "create", refuse)
+    code, out, err = run("train", "iris", *QUICK)
+    why = "error: iris.safetensors: can't be written (Read-only file system)\n"
+    assert (code, out, err) == (2, "", why)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are as long as POSIX's disks take them")
+@pytest.mark.parametrize("what", ["model", "picture"])
+def test_a_name_that_is_too_long_is_found_before_training(run, what):
+    most = os.pathconf(".", "PC_NAME_MAX")
+    name = "n" * (most + 1 if what == "model" else most)  # the picture's is longer
+    code, out, err = run("train", "iris", *QUICK, "-o", name)
+    assert (code, out) == (2, "")
+    assert "File name too long" in err
+    code, _, err = run("train", "iris", *QUICK, "-o", f"{'n' * (most - 12)}.safetensors")
+    assert (code, err) == (0, "")
 
 
 def test_batch_larger_than_the_set_trains_on_one(run):
