@@ -967,6 +967,16 @@ def test_a_target_of_another_width(run):
     assert "the target has 1 columns and the model predicts 2" in err
 
 
+def test_a_batch_size_is_measured_whatever_the_schedule(run):
+    """However long its warm-up is: how many steps there will be is not known yet."""
+    for schedule in ("cosine:warm_up=3", "cosine:warm_up=40,per=step"):
+        options = ["--epochs", "5", "--batch-size", "auto", "--schedule", schedule, "--json"]
+        code, out, err = run("train", "iris", "--hidden", "8", "--device", "cpu", *options)
+        assert (code, err) == (0, "")
+        rates = [row["learning_rate"] for row in json.loads(out)["history"]]
+        assert max(rates) > 0.0008 > rates[0]
+
+
 # -- profile, and the batch size that is measured ----
 
 #: Of a small network, with little time: what matters is what is said, not what is measured.

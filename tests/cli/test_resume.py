@@ -183,10 +183,14 @@ def test_more_epochs(run):  # noqa: F811
     assert Path("longer.safetensors").read_bytes() == expected
 
 
+#: Longer than the shortest run would be.
+SCHEDULE = "cosine:warm_up=2"
+
+
 @pytest.fixture
 def begun(run):  # noqa: F811
     """Begin a training with checkpoints in the folder "run"; return the fixture `run`."""
-    assert run("train", *QUICK, "--schedule", "cosine", "--checkpoint", "run")[0] == 0
+    assert run("train", *QUICK, "--schedule", SCHEDULE, "--checkpoint", "run")[0] == 0
     return run
 
 
@@ -197,8 +201,8 @@ def begun(run):  # noqa: F811
         (["--resume", "run", "--seed", "0", "--l2", "1"], "--l2, --seed can't be given with"),
         (["--resume", "run", "--checkpoint", "run"], "--checkpoint can't be given with --res"),
         (["--resume", "run", "--learning-curve"], "--learning-curve can't be given"),
-        (["--resume", "run", "--epochs", "9"], "--epochs can't be changed: the schedule, cosine, "),
-        (["--resume", "run", "--epochs", "2"], "--epochs can't be changed: the schedule, cosine, "),
+        (["--resume", "run", "--epochs", "9"], "--epochs can't be changed: the schedule, cosine:w"),
+        (["--resume", "run", "--epochs", "2"], "--epochs can't be changed: the schedule, cosine:w"),
         (["--resume", ""], "--resume is '': give a folder's name"),
         ([*QUICK, "--checkpoint", ""], "--checkpoint is '': give a folder's name"),
         (["wine", "--resume", "run"], "0020.safetensors: is of other data: the fingerprint of"),
@@ -249,12 +253,15 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     assert run("train", "moved.npz", "--resume", "run")[0] == 0
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "exponential:decay=0.9"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["cosine", "cosine:warm_up=2", "cosine:warm_up=8,per=step", "exponential:decay=0.9"],
+)
 def test_of_a_finished_run_nothing_is_left_to_make(run, schedule):  # noqa: F811
     run("train", *QUICK, "--schedule", schedule, "--checkpoint", "run")
     code, out, err = run("train", "--resume", "run")
     assert (code, err) == (0, "")
-    more = "" if schedule == "cosine" else "; --epochs may be larger"
+    more = "" if schedule.startswith("cosine") else "; --epochs may be larger"
     assert f"all 4 epochs are made{more}\n" in out
     assert "samples/s" not in out
     if more:
@@ -286,10 +293,11 @@ def test_a_checkpoint_that_says_nothing_of_itself(begun):
     assert "no run can go on from it (TypeError('about is None'))\n" in err
 
 
-def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full):  # noqa: F811
-    expected = undisturbed(run, *QUICK)
+@pytest.mark.parametrize("options", [[], ["--schedule", "cosine:warm_up=2"]])
+def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full, options):  # noqa: F811
+    expected = undisturbed(run, *QUICK, *options)
     full(".safetensors", but="step-")
-    code, out, err = run("train", *QUICK, "--checkpoint", "run")
+    code, out, err = run("train", *QUICK, *options, "--checkpoint", "run")
     assert code == 2
     assert "verdict:" in out
     assert err == (
@@ -381,7 +389,7 @@ def test_checkpoints_of_another_program(run):  # noqa: F811
 
 def test_the_settings_come_back_as_they_were(begun):
     found = going_on(Path("run"), ["output"], {"output": Path("other")})
-    expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule="cosine")
+    expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule=SCHEDULE)
     assert found.settings == expected
     assert (found.data, found.target, found.drop, found.device) == ("iris", None, [], "cpu")
     assert (found.output, found.keep, found.every, found.begun.step) == (Path("other"), 3, None, 20)

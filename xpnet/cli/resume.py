@@ -175,23 +175,12 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     except (AttributeError, KeyError, TypeError) as error:
         raise ModelFileError(f"{begun.file}: no run can go on from it ({error!r})") from error
     if "epochs" in given:
-        if options["epochs"] != settings.epochs and schedule_ends_with_the_run(settings):
+        if options["epochs"] != settings.epochs and settings.depends_on_epochs():
             raise ValueError(
                 f"--epochs can't be changed: the schedule, {settings.schedule}, depends on it"
             )
         run = replace(run, settings=replace(settings, epochs=options["epochs"]))
     return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
-
-
-def schedule_ends_with_the_run(settings: Settings) -> bool:
-    """Return whether the rates depend on how many epochs there are.
-
-    Examples
-    --------
-    >>> [schedule_ends_with_the_run(Settings(schedule=s)) for s in ("cosine", "inverse-time")]
-    [True, False]
-    """
-    return settings.make_optimizer(1, 1) != settings.make_optimizer(2, 1)
 
 
 def _tuple(value: Any) -> Any:

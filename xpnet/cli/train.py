@@ -23,7 +23,7 @@ from ..train.trainer import Trainer
 from . import console, options
 from .options import ACTIVATION_HELP, DATA_HELP, Device, Drop, Json, Target
 from .outputs import Files, draw, draw_history, files_of, save_model
-from .resume import Run, going_on, schedule_ends_with_the_run
+from .resume import Run, going_on
 
 _defaults = Settings()
 
@@ -327,7 +327,7 @@ def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
     if run.begun is not None:
         out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
         if run.begun.epoch == experiment.epochs:
-            fixed = schedule_ends_with_the_run(experiment.settings)
+            fixed = experiment.settings.depends_on_epochs()
             more = "" if fixed else "; --epochs may be larger"
             out.print(f"all {experiment.epochs} epochs are made{more}")
     out.print()
