@@ -206,7 +206,7 @@ def begun(run):  # noqa: F811
         (["--resume", ""], "--resume is '': give a folder's name"),
         ([*QUICK, "--checkpoint", ""], "--checkpoint is '': give a folder's name"),
         (["wine", "--resume", "run"], "0020.safetensors: is of other data: the fingerprint of"),
-        (["--resume", "nowhere"], "nowhere: there is no checkpoint to go on from"),
+        (["--resume", "nowhere"], "--resume is nowhere: there is no such folder; give"),
         (["--resume", "iris.png"], "iris.png: is no folder; give one for checkpoints"),
         ([*QUICK, "--checkpoint", "run"], "run: holds checkpoints of a run; go on with xpnet train "
                                           "--resume run, or give another folder"),
@@ -400,3 +400,41 @@ def test_an_answer_in_json(begun):
     assert result["interrupted"] is False
     assert "resume" not in result
     assert len(result["history"]) == 4
+
+
+@pytest.fixture
+def nowhere(begun, tmp_path, monkeypatch):
+    """Begin a training in "run", and go to a folder that is deleted; return the fixture `run`."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    yield begun
+    monkeypatch.undo()
+
+
+@needs_signals
+def test_from_a_folder_that_was_deleted_a_whole_name_is_found(nowhere, tmp_path):
+    code, out, err = nowhere("train", "--resume", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert f"saved {tmp_path / 'iris.safetensors'} and" in out
+
+
+@needs_signals
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--resume", "run"], "--resume is run: there is no such folder; give the one"),
+        (["train", "iris"], "iris.safetensors: its folder can't be written to"),
+        (["train", "d.npz"], "d.npz: no such file"),
+        (["evaluate", "iris.safetensors", "iris"], "iris.safetensors: no such file"),
+        (["info", "--schedules", "--picture", "p.png"], "p.png: its folder can't be written to"),
+    ],
+)
+def test_in_a_folder_that_was_deleted_it_says_so(nowhere, arguments, message):
+    code, _, err = nowhere(*arguments)
+    assert code == 2
+    assert err.startswith(f"error: {message}")
+    assert err.endswith(
+        "; the current directory was deleted: change to another one, or give names that begin "
+        "with /\n"
+    )

@@ -344,12 +344,14 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     if experiment.best_epoch is not None:
         out.print(f"the weights are those of epoch {experiment.best_epoch}")
     if choice is not None:
-        out.print(f"\nchosen on the development set: λ = {choice.l2:g}")
+        out.print()
+        out.print(f"chosen on the development set: λ = {choice.l2:g}")
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
     out.print()
     out.print(console.results_table(errors, name, sizes))
     found = verdict.verdict.replace("neither", "neither high bias nor high variance")
-    out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
+    out.print()
+    out.print(f"verdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
     return {
@@ -389,7 +391,8 @@ def _learn_on_parts(
         return {"learning_curve": []}
     drawn = draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
     if drawn:
-        out.print(f"\nsaved {picture}")
+        out.print()
+        out.print(f"saved {picture}")
     return {"learning_curve": curve.rows, "curve_picture": str(picture) if drawn else None}
 
 

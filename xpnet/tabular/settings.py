@@ -221,7 +221,8 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Sch
     """
     kind, options = _read_schedule(text)
     if kind is schedules.Cosine:
-        options.setdefault("total", float(epochs * (batches if options.get("per") == "step" else 1)))
+        steps = options.get("per") == "step"
+        options.setdefault("total", float(epochs * batches if steps else epochs))
     try:
         schedule: Schedule = kind(rate, **options)
         schedule(0, 0.0)
