@@ -74,7 +74,7 @@ def package_of(module):
 def imported(tree, module):
     """Yield the library's modules that a module imports, wherever in it: also in functions."""
     place = ["xpnet", *filter(None, module.split("."))]
-    if module in WHOLE or (PACKAGE / module.replace(".", "/")).is_dir():
+    if (PACKAGE / module.replace(".", "/")).is_dir():
         place.append("__init__")
     for node in ast.walk(tree):
         match node:

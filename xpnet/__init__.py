@@ -1,5 +1,6 @@
 """Neural networks that train where your arrays live: NumPy on the CPU, CuPy on CUDA GPUs."""
 
+from . import _command as _command
 from ._version import __version__ as __version__
 from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose

@@ -1,19 +1,23 @@
 """``python -m xpnet`` is ``xpnet``."""
 
-import sys
-
-from .interrupts import defer_sigint
+from . import _command
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while that is imported is told in a line, not in a traceback."""
+    """Run the command line; Ctrl-C before its own part begins, or after it, shows no traceback."""
+    _command.watch()
+    import signal
+
+    from .cli.app import main as run
+
     try:
-        with defer_sigint():
-            from .cli.app import main as run
+        if signal.getsignal(signal.SIGINT) is _command.end:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        run()
     except KeyboardInterrupt:
-        print("stopped at once by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
-    run()
+        _command.end()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Python's own end is left
 
 
 if __name__ == "__main__":

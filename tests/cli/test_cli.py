@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 import xpnet as xn
+from xpnet.analysis import plots
 from xpnet.backends.select import why_no_cuda
 from xpnet.cli import app, console
 from xpnet.files import atomic
@@ -268,18 +269,6 @@ class Pressed:
     def __format__(self, how):
         signal.raise_signal(signal.SIGINT)
         return ""
-
-
-@pytest.mark.slow
-def test_ctrl_c_while_the_command_line_is_imported(tmp_path):
-    (tmp_path / "typer.py").write_text(
-        "import signal; signal.raise_signal(signal.SIGINT); raise ImportError"
-    )
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
-    command = [sys.executable, "-m", "xpnet", "info"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "stopped at once by Ctrl-C\n"
 
 
 def test_the_bar_moves_in_epochs_that_are_shorter_than_a_glance(monkeypatch):
@@ -767,6 +756,57 @@ def test_without_a_picture_there_is_a_note(run, full):
     assert (result["picture"], result["curve_picture"]) == (None, None)
 
 
+@pytest.fixture
+def failing_pictures(monkeypatch):
+    """Have every picture fail."""
+
+    def fail(*_, **__):
+        raise ZeroDivisionError("no\x1b[2J ink")
+
+    for name in ("training_history", "learning_curve", "schedules", "propagation", "throughput"):
+        monkeypatch.setattr(plots, name, fail)
+
+
+def test_a_picture_that_fails_takes_nothing_with_it(run, failing_pictures):
+    reason = r"can't be drawn (no\x1b[2J ink): there is none"
+    notes = [f"note: the picture wine.{name} {reason}" for name in ("png", "curve.png")]
+    code, out, err = run("train", "wine", *QUICK, "--learning-curve")
+    assert (code, err.splitlines()) == (0, notes)
+    assert "saved wine.safetensors\n" in out
+    code, out, err = run("train", "wine", *QUICK, "--learning-curve", "--json")
+    assert (code, err.splitlines()) == (0, notes)
+    result = json.loads(out)
+    assert (result["picture"], result["curve_picture"]) == (None, None)
+    assert len(result["learning_curve"]) > 1
+    assert os.listdir() == ["wine.safetensors"]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_the_picture_of_schedules_may_fail(run, failing_pictures, more):
+    code, out, err = run("info", "--schedules", "--picture", "p.png", *more)
+    assert code == 0
+    assert "inverse-time" in out
+    assert "saved" not in out
+    assert err == "note: the picture p.png can't be drawn (no\\x1b[2J ink): there is none\n"
+
+
+@pytest.mark.slow
+def test_the_picture_of_a_profile_may_fail(run, failing_pictures):
+    files = ["--json", "p.json", "--picture", "p.png"]
+    code, out, err = run(*PROFILE, "--layers", "4-3", "--max-batch", "2", *files)
+    assert (code, err.count("note: the picture p.png can't be drawn")) == (0, 1)
+    assert out.endswith("\n\nsaved p.json\n")
+    assert os.listdir() == ["p.json"]
+
+
+def test_a_name_like_a_broken_formula_is_drawn(run):
+    np.savez("cost_$x_{$.npz", X=GOOD[0], y=GOOD[1])
+    code, out, err = run("train", "cost_$x_{$.npz", *QUICK, "--learning-curve")
+    assert (code, err) == (0, "")
+    assert "saved cost_$x_{$.safetensors and cost_$x_{$.png\n" in out
+    assert out.endswith("\nsaved cost_$x_{$.curve.png\n")
+
+
 def test_predictions_that_can_t_be_written_leave_the_old_ones(run, full):
     run("train", "iris", *QUICK, "-q")
     Path("o.csv").write_text("old")
@@ -988,6 +1028,16 @@ def test_a_target_of_another_width(run):
     code, _, err = run("evaluate", "d.safetensors", "one.npz")
     assert code == 2
     assert "the target has 1 columns and the model predicts 2" in err
+
+
+def test_a_batch_size_is_measured_whatever_the_schedule(run):
+    """However long its warm-up is: how many steps there will be is not known yet."""
+    for schedule in ("cosine:warm_up=3", "cosine:warm_up=40,per=step"):
+        options = ["--epochs", "5", "--batch-size", "auto", "--schedule", schedule, "--json"]
+        code, out, err = run("train", "iris", "--hidden", "8", "--device", "cpu", *options)
+        assert (code, err) == (0, "")
+        rates = [row["learning_rate"] for row in json.loads(out)["history"]]
+        assert max(rates) > 0.0008 > rates[0]
 
 
 # -- profile, and the batch size that is measured ----

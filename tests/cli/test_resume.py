@@ -183,10 +183,14 @@ def test_more_epochs(run):  # noqa: F811
     assert Path("longer.safetensors").read_bytes() == expected
 
 
+#: Longer than the shortest run would be.
+SCHEDULE = "cosine:warm_up=2"
+
+
 @pytest.fixture
 def begun(run):  # noqa: F811
     """Begin a training with checkpoints in the folder "run"; return the fixture `run`."""
-    assert run("train", *QUICK, "--schedule", "cosine", "--checkpoint", "run")[0] == 0
+    assert run("train", *QUICK, "--schedule", SCHEDULE, "--checkpoint", "run")[0] == 0
     return run
 
 
@@ -197,12 +201,12 @@ def begun(run):  # noqa: F811
         (["--resume", "run", "--seed", "0", "--l2", "1"], "--l2, --seed can't be given with"),
         (["--resume", "run", "--checkpoint", "run"], "--checkpoint can't be given with --res"),
         (["--resume", "run", "--learning-curve"], "--learning-curve can't be given"),
-        (["--resume", "run", "--epochs", "9"], "--epochs can't be changed: the schedule, cosine, "),
-        (["--resume", "run", "--epochs", "2"], "--epochs can't be changed: the schedule, cosine, "),
+        (["--resume", "run", "--epochs", "9"], "--epochs can't be changed: the schedule, cosine:w"),
+        (["--resume", "run", "--epochs", "2"], "--epochs can't be changed: the schedule, cosine:w"),
         (["--resume", ""], "--resume is '': give a folder's name"),
         ([*QUICK, "--checkpoint", ""], "--checkpoint is '': give a folder's name"),
         (["wine", "--resume", "run"], "0020.safetensors: is of other data: the fingerprint of"),
-        (["--resume", "nowhere"], "nowhere: there is no checkpoint to go on from"),
+        (["--resume", "nowhere"], "--resume is nowhere: there is no such folder; give"),
         (["--resume", "iris.png"], "iris.png: is no folder; give one for checkpoints"),
         ([*QUICK, "--checkpoint", "run"], "run: holds checkpoints of a run; go on with xpnet train "
                                           "--resume run, or give another folder"),
@@ -249,12 +253,15 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     assert run("train", "moved.npz", "--resume", "run")[0] == 0
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "exponential:decay=0.9"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["cosine", "cosine:warm_up=2", "cosine:warm_up=8,per=step", "exponential:decay=0.9"],
+)
 def test_of_a_finished_run_nothing_is_left_to_make(run, schedule):  # noqa: F811
     run("train", *QUICK, "--schedule", schedule, "--checkpoint", "run")
     code, out, err = run("train", "--resume", "run")
     assert (code, err) == (0, "")
-    more = "" if schedule == "cosine" else "; --epochs may be larger"
+    more = "" if schedule.startswith("cosine") else "; --epochs may be larger"
     assert f"all 4 epochs are made{more}\n" in out
     assert "samples/s" not in out
     if more:
@@ -286,10 +293,11 @@ def test_a_checkpoint_that_says_nothing_of_itself(begun):
     assert "no run can go on from it (TypeError('about is None'))\n" in err
 
 
-def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full):  # noqa: F811
-    expected = undisturbed(run, *QUICK)
+@pytest.mark.parametrize("options", [[], ["--schedule", "cosine:warm_up=2"]])
+def test_a_model_that_can_t_be_saved_may_be_saved_elsewhere(run, full, options):  # noqa: F811
+    expected = undisturbed(run, *QUICK, *options)
     full(".safetensors", but="step-")
-    code, out, err = run("train", *QUICK, "--checkpoint", "run")
+    code, out, err = run("train", *QUICK, *options, "--checkpoint", "run")
     assert code == 2
     assert "verdict:" in out
     assert err == (
@@ -381,7 +389,7 @@ def test_checkpoints_of_another_program(run):  # noqa: F811
 
 def test_the_settings_come_back_as_they_were(begun):
     found = going_on(Path("run"), ["output"], {"output": Path("other")})
-    expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule="cosine")
+    expected = Settings(hidden=(8,), epochs=4, batch_size=20, schedule=SCHEDULE)
     assert found.settings == expected
     assert (found.data, found.target, found.drop, found.device) == ("iris", None, [], "cpu")
     assert (found.output, found.keep, found.every, found.begun.step) == (Path("other"), 3, None, 20)
@@ -392,3 +400,41 @@ def test_an_answer_in_json(begun):
     assert result["interrupted"] is False
     assert "resume" not in result
     assert len(result["history"]) == 4
+
+
+@pytest.fixture
+def nowhere(begun, tmp_path, monkeypatch):
+    """Begin a training in "run", and go to a folder that is deleted; return the fixture `run`."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    yield begun
+    monkeypatch.undo()
+
+
+@needs_signals
+def test_from_a_folder_that_was_deleted_a_whole_name_is_found(nowhere, tmp_path):
+    code, out, err = nowhere("train", "--resume", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert f"saved {tmp_path / 'iris.safetensors'} and" in out
+
+
+@needs_signals
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--resume", "run"], "--resume is run: there is no such folder; give the one"),
+        (["train", "iris"], "iris.safetensors: its folder can't be written to"),
+        (["train", "d.npz"], "d.npz: no such file"),
+        (["evaluate", "iris.safetensors", "iris"], "iris.safetensors: no such file"),
+        (["info", "--schedules", "--picture", "p.png"], "p.png: its folder can't be written to"),
+    ],
+)
+def test_in_a_folder_that_was_deleted_it_says_so(nowhere, arguments, message):
+    code, _, err = nowhere(*arguments)
+    assert code == 2
+    assert err.startswith(f"error: {message}")
+    assert err.endswith(
+        "; the current directory was deleted: change to another one, or give names that begin "
+        "with /\n"
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import atomic
+from ..plain_text import printable
 from ..train.history import History
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d1601f", "#444444"
@@ -17,6 +21,24 @@ def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Write a picture, whole or not at all."""
+    path, content = Path(path), io.BytesIO()
+    figure.savefig(content, dpi=120, format=path.suffix.removeprefix(".") or "png")
+    atomic.write_whole(path, content.getvalue())
+
+
+def _plain(text: str) -> str:
+    r"""Return a text that is drawn as it stands: a dollar sign begins no formula.
+
+    Examples
+    --------
+    >>> print(_plain("cost_$x_{$\x1b"))
+    cost_\$x_{\$\x1b
+    """
+    return printable(text).replace("$", r"\$")
 
 
 def _tidy(axes: Any) -> None:
@@ -41,7 +63,7 @@ def training_history(
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
-        Above the picture.
+        Above the picture, as it stands.
     error_name : str
         What the error is called.
     test_error : float or None
@@ -69,7 +91,7 @@ def training_history(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         _tidy(axes)
-        axes.set_ylabel(error_name if what == "error" else "loss")
+        axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
         if best_epoch is not None:
             axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
     if test_error is not None:
@@ -79,8 +101,8 @@ def training_history(
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in figure.axes:
         axes.legend(frameon=False)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    figure.suptitle(_plain(title))
+    _save(figure, path)
 
 
 def learning_curve(
@@ -98,7 +120,7 @@ def learning_curve(
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
-        Above the picture.
+        Above the picture, as it stands.
     error_name : str
         What the error is called.
     """
@@ -111,15 +133,15 @@ def learning_curve(
         errors = [row[f"{part}_error"] for row in rows]
         axes.plot(examples, errors, label=name, color=colour, marker="o", clip_on=False)
     axes.set_xlabel("training examples")
-    axes.set_ylabel(error_name)
+    axes.set_ylabel(_plain(error_name))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _tidy(axes)
     axes.legend(frameon=False)
-    axes.set_title(title)
-    figure.savefig(path, dpi=120)
+    axes.set_title(_plain(title))
+    _save(figure, path)
 
 
 def schedules(
@@ -146,12 +168,12 @@ def schedules(
     panels = figure.subplots(-(-len(named) // columns), columns, sharey=True, sharex=True).flat
     for axes, (name, formula, rates) in zip(panels, named, strict=False):
         axes.plot(np.linspace(0, last, len(rates)), rates, color=BLUE)
-        axes.set_title(f"{name}\n{formula}", fontsize=10)
+        axes.set_title(f"{_plain(name)}\n{_plain(formula)}", fontsize=10)
         axes.set_ylim(bottom=0)
         _tidy(axes)
-    figure.supxlabel(unit)
+    figure.supxlabel(_plain(unit))
     figure.supylabel("learning rate")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def throughput(
@@ -189,7 +211,7 @@ def throughput(
             [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
             for q in ("seconds_q3", "seconds_q1")
         )
-        label = f"{s['device']}, {s['mode']}\n○ knee: {s['knee']:,}"
+        label = f"{_plain(s['device'])}, {s['mode']}\n○ knee: {s['knee']:,}"
         style = {"color": colour, "linestyle": modes[s["mode"]]}
         axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
         axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -198,7 +220,7 @@ def throughput(
         )
     for mode, crossover in crossovers.items():
         if crossover is not None:
-            label = f"{mode}: {devices[-1]}\nquicker from {crossover:,} on"
+            label = f"{mode}: {_plain(devices[-1])}\nquicker from {crossover:,} on"
             axes.axvline(crossover, color=GREY, linewidth=1, linestyle=modes[mode], label=label)
     every = sorted({row["batch_size"] for s in series for row in s["rows"]})
     axes.set_xticks(every[:: max(1, -(-len(every) // 9))], minor=False)
@@ -212,9 +234,9 @@ def throughput(
     axes.set_xlabel("batch size, examples")
     axes.set_ylabel("samples per second")
     _tidy(axes)
-    axes.set_title(title)
+    axes.set_title(_plain(title))
     figure.legend(loc="outside right center", frameon=False, labelspacing=1.0)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -236,11 +258,12 @@ def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
             layers, colour = range(1, len(row["expected"]) + 1), f"C{number}"
             style = {"color": colour, "marker": "o", "markersize": 4}
             top, bottom = panels[:, column]
-            top.plot(layers, row["activations"], linestyle="", label=str(row["init"]), **style)
+            name = _plain(str(row["init"]))
+            top.plot(layers, row["activations"], linestyle="", label=name, **style)
             top.plot(layers, row["expected"], color=colour, linewidth=1)
             bottom.plot(layers, row["gradients"], linewidth=1, **style)
-        panels[0, column].set_title(f"{kind}: activations (lines: theory)")
-        panels[1, column].set_title(f"{kind}: gradients of the weights")
+        panels[0, column].set_title(f"{_plain(kind)}: activations (lines: theory)")
+        panels[1, column].set_title(f"{_plain(kind)}: gradients of the weights")
     for axes in panels.flat:
         axes.set_yscale("log")
         axes.set_ylabel("root mean square")
@@ -249,4 +272,4 @@ def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
         axes.set_xlabel("layer")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)

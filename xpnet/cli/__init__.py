@@ -6,5 +6,6 @@
 - `resume`, `outputs`: training that goes on, and what it leaves
 - `options`: what the commands have in common
 - `console`: what is printed, and Ctrl-C
+- `streams`: standard output that fails
 - `system`: what is known of the machine
 """

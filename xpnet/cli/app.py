@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
-from io import TextIOWrapper
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +17,7 @@ from .._version import __version__
 from . import console
 from .info import info
 from .profile import profile
+from .streams import guarded
 from .train import train
 from .use import evaluate, predict
 
@@ -47,7 +48,7 @@ def _heard(command: Callable[..., None]) -> Callable[..., None]:
 def _stop_at_once(stop: KeyboardInterrupt) -> NoReturn:
     """Say that what was going on was broken off, and how to go on, if the error says so."""
     told = ("stopped at once by Ctrl-C: what was not saved is lost", *map(str, stop.args))
-    print("; ".join(told), file=sys.stderr)
+    console.tell("; ".join(told))
     sys.exit(console.CtrlC.exit_code)
 
 
@@ -71,40 +72,53 @@ def _options(
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    console.make_console(stderr=True).print(f"note: {console.printable(str(message))}")
+    console.tell(f"note: {message}")
 
 
 def main() -> None:
     """Run the command line: what is wrong with the input is told in one line, with exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # where there is no λ, there is a ?
+    given = sys.argv[1:] or ["--help"]
+    with guarded(GOES_ON.get(given[0])) as output:
+        try:
+            code = _run(given)
+        except SystemExit as stop:
+            code = stop.code
+    sys.exit(code or output.exit_code)
+
+
+def _run(given: list[str]) -> Any:
+    """Run a command; return its exit code."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _note  # type: ignore[assignment]
-            code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+            code = app(args=given, standalone_mode=False)
         if code == console.CtrlC.exit_code:  # the commands' own end otherwise: it came before them
             raise KeyboardInterrupt
-        sys.exit(code)
+        return code
     except KeyboardInterrupt as stop:
         _stop_at_once(stop)
     except Exception as error:
-        told = getattr(error, "format_message", None)  # a wrong use of the command's options
-        if told is None and not isinstance(error, EXPECTED):
-            raise
-        if os.environ.get("XPNET_DEBUG"):
-            raise
-        line = " ".join((_of_usage(error) if told else _reason(error)).split())
-        print(f"error: {console.printable(line)}", file=sys.stderr)
-        sys.exit(2)
+        usage = hasattr(error, "format_message")  # a wrong use of the command's options
+        if os.environ.get("XPNET_DEBUG") or not (usage or isinstance(error, EXPECTED)):
+            for line in traceback.format_exc().rstrip().split("\n"):
+                console.tell(line)
+            return 1
+        console.tell(f"error: {(_of_usage(error) if usage else _reason(error)).strip()}")
+        return 2
 
 
 def _reason(error: Exception) -> str:
     """Return what an error says, as "NAME: why" where the system refuses a file."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    told = str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        if error.strerror and error.filename:
+            told = f"{error.filename}: {error.strerror}"
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            told += f"; {NO_DIRECTORY}"
+    return told
 
 
 def _of_usage(error: Any) -> str:
@@ -117,6 +131,14 @@ def _of_usage(error: Any) -> str:
             return f"{option} is {values[0]!r}: {str(error.message).partition(',')[0]}"
     return message
 
+
+#: What may be the matter where a file is not found or can't be written.
+NO_DIRECTORY = (
+    "the current directory was deleted: change to another one, or give names that begin with /"
+)
+
+#: Commands that go on where nothing can be shown, for what they save; in which words.
+GOES_ON = {"train": "the training goes on"}
 
 #: What wrong input raises.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)

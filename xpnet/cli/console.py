@@ -11,15 +11,42 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..analysis.profile_result import Profile, Series
 from ..data.batches import Batches
+from ..plain_text import printable
 from ..train.callback import Callback
 from ..train.history import History
 from ..train.trainer import Trainer
 
+#: What comes when the terminal is closed, on systems that have it.
+HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+
+#: What a signal does when it comes again; the others end the process. A shell that is closed, and
+#: the system, both send SIGHUP.
+AGAIN: dict[int | None, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    HANG_UP: signal.SIG_IGN,
+}
+
 #: Seconds between two looks of the progress bar: it must not slow small steps down.
 GLANCE = 0.1
+
+
+class Terminal(Console):
+    """A console on which every text is shown as it stands, whoever wrote it.
+
+    No markup, no emoji, no colours for numbers; what could steer the terminal is escaped, before
+    the widths of a table are measured. A line is what one `print` writes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as Rich's `Console` prints and measures it."""
+        return super().render_str(printable(text), **options)
 
 
 def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0) -> Console:
@@ -28,26 +55,16 @@ def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0
     Tables are made for ``least_width`` columns at least: in a narrower terminal their lines are
     wrapped, not cut.
     """
-    console = Console(
-        stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
-    )
+    console = Terminal(stderr=stderr, quiet=quiet)
     if not console.is_terminal:
         console.width = 10_000  # tables are not cut where there is no edge
     console.width = max(console.width, least_width)
     return console
 
 
-def printable(text: str) -> str:
-    r"""Return a text in which nothing can steer a terminal: a file may have brought it along.
-
-    Examples
-    --------
-    >>> print(printable("λ = 1\x1b[2J"))
-    λ = 1\x1b[2J
-    """
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
+def tell(line: str) -> None:
+    """Write a line to standard error."""
+    make_console(stderr=True).print(line)
 
 
 class Reporter(Callback):
@@ -66,9 +83,9 @@ class Reporter(Callback):
     def __init__(self, console: Console, error_name: str, rows: bool = True) -> None:
         self._console, self._error_name, self._rows = console, error_name, rows
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[speed]:>12,.0f} samples/s"),
+            TextColumn("{task.fields[speed]:>12,.0f} samples/s", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -125,15 +142,16 @@ class Reporter(Callback):
 class CtrlC(Callback):
     """Makes the first Ctrl-C end the fit after its present step; a second one quits at once.
 
-    What was learnt is then evaluated and saved as usual; no further training begins. SIGTERM, by
-    which a batch system or a service manager ends a process, may do the same.
+    What was learnt is then evaluated and saved as usual; no further training begins. The same does
+    SIGHUP, which comes when the terminal is closed, any number of times; and SIGTERM, by which a
+    batch system or a service manager ends a process, if that is wanted.
 
     Attributes
     ----------
     pressed : bool
         Whether it was pressed.
     reason : str
-        Which of the two it was, in words.
+        Which of them it was, in words.
     exit_code : int
         What a shell expects of a command that was ended so: 128 and the signal's number.
     """
@@ -147,8 +165,11 @@ class CtrlC(Callback):
 
     @contextmanager
     def watched(self, terminated: bool = False) -> Iterator[None]:
-        """Return a context in which Ctrl-C does so, and SIGTERM if ``terminated``."""
-        numbers = (signal.SIGINT, signal.SIGTERM) if terminated else (signal.SIGINT,)
+        """Return a context in which Ctrl-C and SIGHUP do so, and SIGTERM if ``terminated``."""
+        numbers = [signal.SIGINT, *([signal.SIGTERM] if terminated else [])]
+        # A command that `nohup` has started ignores it.
+        if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+            numbers.append(HANG_UP)
         before = {number: signal.signal(number, self._press) for number in numbers}
         try:
             yield
@@ -157,13 +178,14 @@ class CtrlC(Callback):
                 signal.signal(number, handler)
 
     def _press(self, number: int, frame: Any) -> None:
-        terminated = number == signal.SIGTERM
-        signal.signal(number, signal.SIG_DFL if terminated else signal.default_int_handler)
-        if self.pressed:  # the other one came before
-            signal.raise_signal(number)
+        signal.signal(number, AGAIN.get(number, signal.SIG_DFL))
+        if self.pressed:  # another one came before
+            if number != HANG_UP:
+                signal.raise_signal(number)
+            return
         self.pressed = True
-        if terminated:
-            self.reason, self.exit_code = "SIGTERM came", 128 + signal.SIGTERM
+        if number != signal.SIGINT:
+            self.reason, self.exit_code = f"{signal.Signals(number).name} came", 128 + number
         if self._trainer is not None:
             self._trainer.interrupt(self.reason)
 
@@ -185,7 +207,7 @@ def status(console: Console) -> Iterator[Callable[[str], object]]:
         yield lambda text: None
         return
     with console.status("") as line:
-        yield line.update
+        yield lambda text: line.update(console.render_str(text))
 
 
 class SweepTable:
@@ -343,6 +365,7 @@ def print_profile(console: Console, profile: Profile) -> None:
         end = ENDS.get(series.ended, f"there is no memory for {series.refused or 0:,}")
         held = "taken by the memory pool" if series.memory_of == "pool" else "of the arrays held"
         peak = f"{series.product_rate / 1e9:,.0f} GFLOP/s in large products"
-        console.print(f"(no larger batch: {end}; peak: {peak}; MB: {held})\n")
+        console.print(f"(no larger batch: {end}; peak: {peak}; MB: {held})")
+        console.print()
     for sentence in profile.advice:
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")

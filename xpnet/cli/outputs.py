@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from ..analysis import plots
-from ..files import atomic
 from ..tabular.experiment import Experiment
 from ..tabular.readers import Dataset
 from . import options
@@ -64,18 +62,19 @@ def draw_history(
         ),
     )
     saved = [str(files.model), *([str(files.picture)] if drawn else [])]
-    out.print(f"\nsaved {' and '.join(saved)}")
+    out.print()
+    out.print(f"saved {' and '.join(saved)}")
     return {"model": str(files.model), "picture": str(files.picture) if drawn else None}
 
 
-def draw(picture: Path, draw: Callable[[Any], None]) -> bool:
-    """Write a picture, whole or not at all; return whether it could be: what matters is safe."""
-    content = io.BytesIO()
-    draw(content)
+def draw(picture: Path, draw: Callable[[Path], object]) -> bool:
+    """Draw a picture; return whether it could be: a picture that fails takes nothing with it."""
     try:
-        atomic.write_whole(picture, content.getvalue())
-    except OSError as error:
-        why = f"the picture {picture} can't be written ({error.strerror or error})"
-        warnings.warn(f"{why}: there is none", UserWarning, stacklevel=2)
+        draw(picture)
+    except Exception as error:
+        failed = "written" if isinstance(error, OSError) else "drawn"
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        message = f"the picture {picture} can't be {failed} ({why}): there is none"
+        warnings.warn(message, UserWarning, stacklevel=2)
         return False
     return True

@@ -16,6 +16,7 @@ from ..backends.select import every, why_no_cuda
 from ..files import atomic
 from . import console, options, profile_subject, system
 from .options import ACTIVATION_HELP, Drop, Target
+from .outputs import draw
 
 
 def profile(
@@ -85,8 +86,9 @@ def profile(
     with ctrl_c.watched(), console.status(out) as watch:
         out.print(
             f"{subject.name}: {subject.network.n_parameters:,} parameters, "
-            f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}\n"
+            f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}"
         )
+        out.print()
         found = measure_profile(
             subject.network,
             subject.X,
@@ -115,7 +117,8 @@ def _show_profile(
     """Show a profile, draw it and write it, as asked for."""
     console.print_profile(out, found)
     if ctrl_c.pressed:
-        out.print(f"\n{ctrl_c.reason}: the rest was left out")
+        out.print()
+        out.print(f"{ctrl_c.reason}: the rest was left out")
     saved = []
     document = found.as_dict() | {
         "subject": name,
@@ -129,10 +132,11 @@ def _show_profile(
         atomic.write_whole(Path(json_file), text.encode())
         saved.append(json_file)
     if picture is not None and any(series.rows for series in found.series):
-        found.plot(picture, name)
-        saved.append(str(picture))
+        drawn = draw(picture, lambda file: found.plot(file, name))
+        saved += [str(picture)] if drawn else []
     if saved:
-        out.print(f"\nsaved {' and '.join(saved)}")
+        out.print()
+        out.print(f"saved {' and '.join(saved)}")
 
 
 def _check_outputs(picture: Path | None, json_file: str | None, sources: list[str]) -> None:

@@ -124,7 +124,7 @@ class Run:
 
     def quoted_folder(self) -> str:
         """Return the folder of checkpoints as one types it."""
-        return shlex.quote(str(self.folder))
+        return quoted(str(self.folder))
 
     def has_checkpoints(self) -> bool:
         """Return whether there is something to go on from, if this process ends now."""
@@ -156,6 +156,10 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     if others := sorted(given - set(FREE)):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise ValueError(f"{named} can't be given with --resume: the checkpoint has all settings")
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"--resume is {folder}: there is no such folder; give the one that --checkpoint named"
+        )
     begun = checkpoints.newest(folder)
     if "settings" not in begun.about:
         raise ModelFileError(f"{begun.file}: xpnet train did not write it; go on with it in Python")
@@ -175,7 +179,7 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     except (AttributeError, KeyError, TypeError) as error:
         raise ModelFileError(f"{begun.file}: no run can go on from it ({error!r})") from error
     if "epochs" in given:
-        if options["epochs"] != settings.epochs and schedule_ends_with_the_run(settings):
+        if options["epochs"] != settings.epochs and settings.depends_on_epochs():
             raise ValueError(
                 f"--epochs can't be changed: the schedule, {settings.schedule}, depends on it"
             )
@@ -183,15 +187,24 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
 
 
-def schedule_ends_with_the_run(settings: Settings) -> bool:
-    """Return whether the rates depend on how many epochs there are.
+def quoted(name: str) -> str:
+    r"""Return a file's name as one types it in a shell, in printable characters.
 
     Examples
     --------
-    >>> [schedule_ends_with_the_run(Settings(schedule=s)) for s in ("cosine", "inverse-time")]
-    [True, False]
+    >>> print(quoted("run"), quoted("my run"), quoted("my\nrun"))
+    run 'my run' $'my\x0arun'
     """
-    return settings.make_optimizer(1, 1) != settings.make_optimizer(2, 1)
+    if name.isprintable():
+        return shlex.quote(name)
+    return "$'" + "".join(map(_typed, name)) + "'"
+
+
+def _typed(character: str) -> str:
+    """Return a character as the shell reads it between $' and '."""
+    if character.isprintable():
+        return f"\\{character}" if character in "\\'" else character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _tuple(value: Any) -> Any:
@@ -201,4 +214,8 @@ def _tuple(value: Any) -> Any:
 
 def _near(path: Path) -> Path:
     """Return a path as one would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the folder that one is in was deleted
+        return path
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -23,7 +23,7 @@ from ..train.trainer import Trainer
 from . import console, options
 from .options import ACTIVATION_HELP, DATA_HELP, Device, Drop, Json, Target
 from .outputs import Files, draw, draw_history, files_of, save_model
-from .resume import Run, going_on, schedule_ends_with_the_run
+from .resume import Run, going_on
 
 _defaults = Settings()
 
@@ -327,7 +327,7 @@ def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
     if run.begun is not None:
         out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
         if run.begun.epoch == experiment.epochs:
-            fixed = schedule_ends_with_the_run(experiment.settings)
+            fixed = experiment.settings.depends_on_epochs()
             more = "" if fixed else "; --epochs may be larger"
             out.print(f"all {experiment.epochs} epochs are made{more}")
     out.print()
@@ -344,12 +344,14 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     if experiment.best_epoch is not None:
         out.print(f"the weights are those of epoch {experiment.best_epoch}")
     if choice is not None:
-        out.print(f"\nchosen on the development set: λ = {choice.l2:g}")
+        out.print()
+        out.print(f"chosen on the development set: λ = {choice.l2:g}")
     sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
     out.print()
     out.print(console.results_table(errors, name, sizes))
     found = verdict.verdict.replace("neither", "neither high bias nor high variance")
-    out.print(f"\nverdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
+    out.print()
+    out.print(f"verdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
     return {
@@ -389,7 +391,8 @@ def _learn_on_parts(
         return {"learning_curve": []}
     drawn = draw(picture, lambda file: curve.plot(file, experiment.dataset.name, name))
     if drawn:
-        out.print(f"\nsaved {picture}")
+        out.print()
+        out.print(f"saved {picture}")
     return {"learning_curve": curve.rows, "curve_picture": str(picture) if drawn else None}
 
 

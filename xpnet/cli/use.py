@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from rich.console import Console
 
 from ..data.arrays import is_frame
 from ..files import atomic
+from ..plain_text import printable
 from ..tabular import readers
 from ..tabular.experiment import PARTS, part_dataset
 from ..tabular.model import Model, load_model
@@ -76,7 +79,8 @@ def evaluate(
     dataset = _read_again(found, data, target, options.names(drop))
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
-    out.print(f"{which}: {len(labels):,} examples\n")
+    out.print(f"{which}: {len(labels):,} examples")
+    out.print()
     if as_json:
         options.write_json(
             {"data": dataset.name, "part": which, "examples": len(labels), **measured}
@@ -141,6 +145,9 @@ def _number(key: str, value: float) -> str:
 
 
 def _write_csv(file: Any, columns: dict[str, Any]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+    """Write columns as they are; to a terminal, as `ls` writes names, as they may be shown."""
+    rows: Iterable[Iterable[Any]] = zip(*(c.tolist() for c in columns.values()), strict=True)
+    rows = itertools.chain([columns], rows)
+    if file.isatty():
+        rows = ([printable(v) if isinstance(v, str) else v for v in row] for row in rows)
+    csv.writer(file, lineterminator="\n").writerows(rows)

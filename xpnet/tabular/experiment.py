@@ -313,7 +313,8 @@ def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tup
     """Return the settings with a batch size that was measured, and why it, if that is asked for."""
     if settings.batch_size != "auto":
         return settings, ""
-    optimizer = settings.make_optimizer(epochs=1, batches=1)
+    # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
+    optimizer = settings.make_constant_optimizer()
     trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason

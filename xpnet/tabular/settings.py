@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..checks import check_name
@@ -119,14 +119,40 @@ class Settings:
         ValueError
             If a name or option is not known or a number out of range.
         """
+        constant = self.make_constant_optimizer()
+        schedule = parse_schedule(self.schedule, constant.rate(0, 0.0), epochs, batches)
+        return replace(constant, learning_rate=schedule)
+
+    def make_constant_optimizer(self) -> Optimizer:
+        """Return the optimiser at the rate that a schedule begins with, however long the run is.
+
+        Raises
+        ------
+        ValueError
+            If a name or option is not known or a number out of range.
+        """
         known = Optimizer.registry
         name, rate = self.optimizer.partition(":")[0], self.learning_rate
         if rate is None:
             rate = check_name(name, known, "optimizer")().rate(0, 0.0)
-        # Refuses a rate that no schedule could mend.
-        specs.make(self.optimizer, known, "optimizer", learning_rate=rate)
-        schedule = parse_schedule(self.schedule, rate, epochs, batches)
-        return specs.make(self.optimizer, known, "optimizer", learning_rate=schedule)
+        return specs.make(self.optimizer, known, "optimizer", learning_rate=rate)
+
+    def depends_on_epochs(self) -> bool:
+        """Return whether the rates depend on how many epochs the run has.
+
+        Raises
+        ------
+        ValueError
+            If the schedule can't be understood.
+
+        Examples
+        --------
+        >>> texts = "cosine:warm_up=5", "cosine:total=20", "inverse-time"
+        >>> [Settings(schedule=text).depends_on_epochs() for text in texts]
+        [True, False, False]
+        """
+        kind, options = _read_schedule(self.schedule)
+        return kind is schedules.Cosine and "total" not in options
 
     def make_loss(self, target: Target) -> Loss:
         """Return the loss that is asked for, or that fits the target.
@@ -193,22 +219,30 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Sch
     >>> parse_schedule("exponential:decay=0.5", rate=0.1, epochs=10)
     Exponential(initial=0.1, decay=0.5, per='epoch')
     """
-    name, _, rest = text.partition(":")
-    kind: Any = check_name(name, SCHEDULES, "schedule")
+    kind, options = _read_schedule(text)
+    if kind is schedules.Cosine:
+        steps = options.get("per") == "step"
+        options.setdefault("total", float(epochs * batches if steps else epochs))
     try:
-        if kind is schedules.Piecewise:
-            pairs = [option.partition("=") for option in rest.split(",") if option]
-            boundaries = tuple(int(key) for key, _, _ in pairs)
-            return schedules.Piecewise(rate, boundaries, tuple(float(v) for _, _, v in pairs))
-        options = specs.read_options(rest, kind, {"initial": rate})
-        if kind is schedules.Cosine:
-            steps = options.get("per") == "step"
-            options.setdefault("total", float(epochs * batches if steps else epochs))
         schedule: Schedule = kind(rate, **options)
         schedule(0, 0.0)
     except (TypeError, ValueError) as error:
         raise ValueError(f"schedule is {text!r}: {error}") from error
     return schedule
+
+
+def _read_schedule(text: str) -> tuple[Any, dict[str, Any]]:
+    """Return the class of the schedule that a text describes, and the options that it gives."""
+    name, _, rest = text.partition(":")
+    kind = check_name(name, SCHEDULES, "schedule")
+    try:
+        if kind is schedules.Piecewise:
+            pairs = [option.partition("=") for option in rest.split(",") if option]
+            boundaries = tuple(int(key) for key, _, _ in pairs)
+            return kind, {"boundaries": boundaries, "rates": tuple(float(v) for _, _, v in pairs)}
+        return kind, specs.read_options(rest, kind, {"initial": None})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"schedule is {text!r}: {error}") from error
 
 
 def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmentation | None:
