@@ -1,4 +1,4 @@
-"""Compiled loops on disk: whatever has become of the files, they are right, and one line says so."""
+"""Compiled loops on disk: whatever becomes of the files they are right, and one line says so."""
 
 import errno
 import shutil
@@ -19,7 +19,7 @@ from xpnet.backends.numba_loops import compiled
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A cache of one's own, in a process that has not warned yet."""
+    """Use an empty cache, in a process that has not warned yet."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(numba_cache, "_warned", set())
     return tmp_path

@@ -26,7 +26,7 @@ def keep_on_disk(dispatcher: Any) -> None:
         _warn("kept on disk", "set NUMBA_CACHE_DIR to a folder that can be written to", error)
 
 
-class KernelCache(FunctionCache):  # type: ignore[misc]
+class KernelCache(FunctionCache):
     """Numba's cache of a function, without which all goes on if it can't be read or written."""
 
     def __init__(self, function: Any) -> None:
@@ -64,7 +64,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         _warn(f"{what} {self.cache_path}", advice, error)
 
 
-class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+class _CheckedFile(IndexDataCacheFile):
     """Numba's files of a function; they say whose code they hold, and end with a checksum."""
 
     def save(self, key: Any, data: Any) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .._typing import Array
 from ..interrupts import defer_sigint
+from ..locks import defer_fork
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 from .numba_cache import keep_on_disk
 
@@ -32,7 +33,7 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
     if loop is not function:  # as it is with NUMBA_DISABLE_JIT
         keep_on_disk(loop)
         # What Numba calls when it meets arguments of new types, which costs no later call anything.
-        loop._compile_for_args = defer_sigint()(loop._compile_for_args)
+        loop._compile_for_args = defer_fork()(defer_sigint()(loop._compile_for_args))
     return loop  # type: ignore[no-any-return]
 
 
