@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -149,35 +148,33 @@ class Trainer:
             claim.refuse()
         try:
             with self.backend.active():
-                return self._step(x, y, sample_weight)
+                x, y, weights = self._prepare(x, y, sample_weight)
+                n = x.shape[0]
+                loss = self.update_step.make(n, _as_it_is, x, y, weights).copy()
+                self.update_step.forget_changes()  # what came before it can't be made again
+                if self._fit is not None:
+                    self._fit.state.other_examples += n
+                return loss
         finally:
             claim.lock.release()
 
-    def _step(self, x: Any, y: Any, sample_weight: ArrayLike) -> Array:
-        weights = None
+    def _prepare(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike
+    ) -> tuple[Array, Array, Array | None]:
+        net, weights = self.network, None
         try:
-            x, y = self._prepare(x, y)
+            if not net.passes.holds(x, y):
+                x, y = net.prepare(x, y)
+                x = x[:]  # of what is streamed, all: it is one batch
+            if x.shape[0] < net.min_batch:
+                raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
             if sample_weight is not None:
-                self.network.require_single("sample_weight")
+                net.require_single("sample_weight")
                 weights = prepare_weights(sample_weight, x.shape[0], self.backend, x.dtype)
         except MemoryError as error:
             self.update_step.explain(error, len(x))
             raise
-        n = x.shape[0]
-        loss = self.update_step.make(n, _as_it_is, x, y, weights).copy()
-        self.update_step.forget_changes()  # what came before it can't be made again
-        if self._fit is not None:
-            self._fit.state.other_examples += n
-        return loss
-
-    def _prepare(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        net = self.network
-        if not net.passes.holds(x, y):
-            x, y = net.prepare(x, y)
-            x = x[:]  # of what is streamed, all: it is one batch
-        if x.shape[0] < net.min_batch:
-            raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
-        return x, y
+        return x, y, weights
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
