@@ -156,7 +156,7 @@ def _check_function(function: Any, X: Any, y: Any, epsilon: float) -> GradientCh
 def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> GradientCheck:
     _require_double(net.dtype, "the network")
     net.require_single("check_gradients")
-    with net.backend.active():
+    with net.claim, net.backend.active():
         x, labels = net.prepare(X, y)
         x = x[:]  # all at once, also of what is streamed
         n: int = x.shape[0]

@@ -74,7 +74,7 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
     TypeError, ValueError
         If X or y is not as the network needs it.
     """
-    with check_network(network).backend.active():
+    with check_network(network).claim, network.backend.active():
         statistics = network.statistics.copy()
         network.passes.loss_and_gradient(*network.prepare(X, y))
         network.statistics[...] = statistics  # to look at it must not train it

@@ -18,7 +18,9 @@ import numpy as np
 
 from .._typing import Array
 from ..interrupts import defer_sigint
+from ..locks import defer_fork
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
+from .numba_cache import keep_on_disk
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
@@ -27,16 +29,12 @@ BLOCK = 128
 def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """Compile at the first call; keep the machine code on disk if there is a folder for it."""
     options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
-    try:
-        kept: Callable[..., Any] = numba.njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        kept = numba.njit(function, **options)
-    # What Numba calls when it meets arguments of new types, which costs no later call anything.
-    # There is none with NUMBA_DISABLE_JIT: the function is the plain one.
-    compile_for = getattr(kept, "_compile_for_args", None)
-    if compile_for is not None:
-        kept._compile_for_args = defer_sigint()(compile_for)  # type: ignore[attr-defined]
-    return kept
+    loop = numba.njit(function, **options)
+    if loop is not function:  # as it is with NUMBA_DISABLE_JIT
+        keep_on_disk(loop)
+        # What Numba calls when it meets arguments of new types, which costs no later call anything.
+        loop._compile_for_args = defer_fork()(defer_sigint()(loop._compile_for_args))
+    return loop  # type: ignore[no-any-return]
 
 
 def summing(function: Callable[..., Any]) -> Callable[..., Any]:

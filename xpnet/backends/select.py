@@ -16,6 +16,7 @@ import numpy as np
 
 from ..checks import check_flag
 from ..interrupts import defer_sigint
+from ..locks import defer_fork
 from .numpy_backend import NumpyBackend, NumpyKernels
 from .protocol import Backend
 from .reference import Kernels
@@ -112,7 +113,7 @@ def _cpu_kernels() -> Kernels:
 
 @lru_cache
 def _numba() -> Any:
-    with defer_sigint():
+    with defer_fork(), defer_sigint():
         return importlib.import_module("xpnet.backends.numba_kernels")
 
 
@@ -129,7 +130,7 @@ def why_not_compiled() -> str | None:
 @lru_cache
 def cupy() -> Any:
     """Return the module of CuPy's backend, or raise what importing it raises."""
-    with defer_sigint():
+    with defer_fork(), defer_sigint():
         return importlib.import_module("xpnet.backends.cuda.cupy_backend")
 
 

@@ -79,7 +79,7 @@ def fit_lbfgs(
         gradient[decayed] += l2 / total * p[decayed]
         return value, gradient
 
-    with backend.active():
+    with network.claim, backend.active():
         start = backend.to_host(network.parameters).astype(float)
         options = {"maxiter": max_iter, "maxfun": max_fun, "gtol": tol}
         found = OptimizeResult(x=start.copy(), fun=math.nan, nit=0, status=1, message=INTERRUPTED)

@@ -8,5 +8,6 @@
 - `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network
+- `claim`: which thread trains it
 - `network`: all of it together
 """

@@ -20,6 +20,7 @@ from ..files.safetensors_files import ModelFileError
 from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
+from .claim import Claim
 from .description import check_dtype, check_layers, check_seed, described, shapes_of
 from .layer import Layer
 from .loss import Loss
@@ -69,6 +70,8 @@ class Network:
         The network's own layers, whose arrays are views of the flat buffers.
     passes, predictor : Passes, Predictor
         The way through them, over static buffers, and predictions by way of it.
+    claim : Claim
+        Held by the thread that trains it.
 
     Raises
     ------
@@ -136,7 +139,7 @@ class Network:
         self.leading_shape = () if members is None else (check_count(members, "members"),)
         self.loss = losses.resolve(loss)
         self.layers = check_layers(layers, self.loss)
-        self.backend = backend
+        self.backend, self.claim = backend, Claim()
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
             self.n_outputs = layer.build(index, self.n_outputs, self.layers[index + 1 :])
@@ -163,7 +166,7 @@ class Network:
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
-        with self.backend.active():
+        with self.claim, self.backend.active():
             self.buffers.initialize(self.random_state)
 
     def clone(self, where: str | Backend | None = None) -> Network:
@@ -375,7 +378,7 @@ class Network:
         for name, array in arrays.items():
             if name.endswith("running_var") and (array < 0).any():
                 raise ModelFileError(f"{source}: {name} holds negative variances")
-        with self.backend.active():
+        with self.claim, self.backend.active():
             for name, held in named.items():
                 held[...] = self.backend.asarray(arrays[name])
 
@@ -440,10 +443,7 @@ def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Networ
 
 
 def from_description(
-    arrays: Mapping[str, HostArray],
-    description: Tree,
-    device: str | Backend,
-    source: str,
+    arrays: Mapping[str, HostArray], description: Tree, device: str | Backend, source: str
 ) -> Network:
     """Build a network from a model file's arrays and description."""
     backend = select(device)

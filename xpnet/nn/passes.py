@@ -115,7 +115,8 @@ class Passes:
         if workspace is None or workspace.capacity < n:
             workspace = Workspace(self._backend, self._leading_shape, self._dtype, n)
             self._workspaces[training] = workspace
-            self._bound = {key: b for key, b in self._bound.items() if key[1] != training}
+            kept = list(self._bound.items())  # at once: another thread may be predicting
+            self._bound = {key: b for key, b in kept if key[1] != training}
             if training:
                 self._trained = None  # it would keep the smaller one in memory
                 self.generation += 1

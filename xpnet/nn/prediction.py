@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
 from ..backends.protocol import Backend
 from ..data.arrays import check_features
+from ..locks import PATIENCE, ForkSafeLock
 from .loss import Loss
 from .passes import Passes
 
@@ -54,7 +54,7 @@ class Predictor:
         self._leading_shape, self._dtype = leading_shape, dtype
         self.chunk = max(1, min(8192, 2**22 // max(widths[:-1])))
         #: Predictions in several threads take turns: they write into the same static buffers.
-        self._turn = threading.RLock()
+        self._turn = ForkSafeLock(PATIENCE)
 
     def logits(self, X: ArrayLike) -> Array:
         """Return the network's outputs for examples, shape (…, n, n_outputs)."""
@@ -73,7 +73,7 @@ class Predictor:
         z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
-            with self._turn:
+            with self._turn.lock:
                 xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
         return z
 
@@ -102,7 +102,7 @@ class Predictor:
         sums = xp.zeros(2, np.float64)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
-            with self._turn:
+            with self._turn.lock:
                 loss, errors = self._passes.evaluate(rows, labels)
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors

@@ -14,6 +14,7 @@ from .._typing import Array
 from ..backends.memory import explain, free
 from ..backends.work import Weighing
 from ..checks import check_not_negative
+from ..locks import PATIENCE, ForkSafeLock
 from ..nn.network import Network
 from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
@@ -128,6 +129,8 @@ class Step:
         self._example_weights: dict[int, Array] = {}
         self._statistics_before = xp.empty_like(network.statistics)
         self._has_changed = False
+        #: A fork waits for an update: its child finds none that is half-made.
+        self._turn = ForkSafeLock(PATIENCE)
 
     def make(self, n: int, batch: Batch, *arrays: Array | None) -> Array:
         """Make an update with n examples; return the mean loss before it, in a static buffer.
@@ -151,7 +154,8 @@ class Step:
             key = batch, n, snapshots, arrays[-1] is None, self.accumulation.count
             update = self._replays.get(key) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
-            loss = update(*arrays)
+            with self._turn.lock:
+                loss = update(*arrays)
         except Exception as error:
             if self._split(error, n):
                 return self.make(n, batch, *arrays)

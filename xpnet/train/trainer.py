@@ -41,7 +41,11 @@ class Requests:
 
 
 class Trainer:
-    """Trains a network: `step` for one update, `fit` for epochs. It is for one thread at a time.
+    """Trains a network: `step` for one update, `fit` for epochs.
+
+    A network is trained by one thread at a time, whatever the number of its trainers: another one
+    that tries is refused. Predictions that other threads make meanwhile are those of weights in the
+    midst of an update.
 
     Parameters
     ----------
@@ -134,34 +138,43 @@ class Trainer:
         ------
         TypeError, ValueError
             If x or y is not as the network needs it.
+        RuntimeError
+            If another thread is training the network.
         OutOfMemoryError
             If the device's memory does not suffice; no parameter has been updated then.
         """
-        with self.backend.active():
-            weights = None
-            try:
-                x, y = self._prepare(x, y)
-                if sample_weight is not None:
-                    self.network.require_single("sample_weight")
-                    weights = prepare_weights(sample_weight, x.shape[0], self.backend, x.dtype)
-            except MemoryError as error:
-                self.update_step.explain(error, len(x))
-                raise
-            n = x.shape[0]
-            loss = self.update_step.make(n, _as_it_is, x, y, weights).copy()
-            self.update_step.forget_changes()  # what came before it can't be made again
-            if self._fit is not None:
-                self._fit.state.other_examples += n
-            return loss
+        claim = self.network.claim
+        if not claim.lock.acquire(False):  # what `with claim` does, in half of its time
+            claim.refuse()
+        try:
+            with self.backend.active():
+                x, y, weights = self._prepare(x, y, sample_weight)
+                n = x.shape[0]
+                loss = self.update_step.make(n, _as_it_is, x, y, weights).copy()
+                self.update_step.forget_changes()  # what came before it can't be made again
+                if self._fit is not None:
+                    self._fit.state.other_examples += n
+                return loss
+        finally:
+            claim.lock.release()
 
-    def _prepare(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        net = self.network
-        if not net.passes.holds(x, y):
-            x, y = net.prepare(x, y)
-            x = x[:]  # of what is streamed, all: it is one batch
-        if x.shape[0] < net.min_batch:
-            raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
-        return x, y
+    def _prepare(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike
+    ) -> tuple[Array, Array, Array | None]:
+        net, weights = self.network, None
+        try:
+            if not net.passes.holds(x, y):
+                x, y = net.prepare(x, y)
+                x = x[:]  # of what is streamed, all: it is one batch
+            if x.shape[0] < net.min_batch:
+                raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
+            if sample_weight is not None:
+                net.require_single("sample_weight")
+                weights = prepare_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+        except MemoryError as error:
+            self.update_step.explain(error, len(x))
+            raise
+        return x, y, weights
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
@@ -305,6 +318,8 @@ class Trainer:
         TypeError, ValueError
             If X, y or an option is not as it must be, or y has one class only; if the folder holds
             checkpoints and ``resume`` is False, or they are of another run.
+        RuntimeError
+            If another thread is training the network.
         OSError
             If the folder can't be written to, or has no checkpoint to go on from.
         ModelFileError
@@ -348,8 +363,8 @@ class Trainer:
         options: FitOptions,
     ) -> History:
         """Train on what `Network.prepare` and `prepare_weights` returned; see `fit`."""
-        outer, self._fit = self._fit, Fit(self, x, labels, weights, dev, options)
-        with self.backend.active():
+        with self.network.claim, self.backend.active():
+            outer, self._fit = self._fit, Fit(self, x, labels, weights, dev, options)
             try:
                 return self._fit.run()
             finally:
