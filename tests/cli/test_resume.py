@@ -424,10 +424,10 @@ def test_from_a_folder_that_was_deleted_a_whole_name_is_found(nowhere, tmp_path)
     ("arguments", "message"),
     [
         (["train", "--resume", "run"], "--resume is run: there is no such folder; give the one"),
-        (["train", "iris"], "iris.safetensors: its folder can't be written to"),
+        (["train", "iris"], "iris.safetensors: can't be written (No such file or directory)"),
         (["train", "d.npz"], "d.npz: no such file"),
         (["evaluate", "iris.safetensors", "iris"], "iris.safetensors: no such file"),
-        (["info", "--schedules", "--picture", "p.png"], "p.png: its folder can't be written to"),
+        (["info", "--schedules", "--picture", "p.png"], "p.png: can't be written (No such file or directory)"),
     ],
 )
 def test_in_a_folder_that_was_deleted_it_says_so(nowhere, arguments, message):

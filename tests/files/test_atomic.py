@@ -124,13 +124,13 @@ atomic.write_whole(Path(sys.argv[1]), b"new")
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", ["write", "sync", "rename"])
 def test_the_next_write_of_a_name_clears_away_what_a_kill_has_left(tmp_path, operation):
-    path, other = tmp_path / ("m" * 50), tmp_path / ("m" * 51)
+    path, other = tmp_path / ("m" * 50), tmp_path / "another"
     for each in (path, other):
         process = subprocess.run([sys.executable, "-c", KILLED, each, operation], check=False)
         assert process.returncode == -signal.SIGKILL
     assert len(os.listdir(tmp_path)) == 2
     atomic.write_whole(path, b"new")
-    # Of another name, which begins likewise, it stays until that is written.
+    # Of another name it stays until that is written.
     (left,) = {*os.listdir(tmp_path)} - {path.name}
     assert left.endswith(".unfinished")
     atomic.write_whole(other, b"new")
@@ -179,7 +179,7 @@ def test_one_who_clears_away_may_come_right_after_the_file_is_made(tmp_path, mon
 
 
 def test_where_files_can_t_be_locked_nothing_is_cleared_away(tmp_path, monkeypatch):
-    left = tmp_path / f".{atomic._stem('m')}.12345678.unfinished"
+    left = tmp_path / ".m.12345678.unfinished"
     left.write_bytes(b"who knows")
     monkeypatch.setattr("xpnet.files.file_lock.fcntl", None)
     atomic.write_whole(tmp_path / "m", b"whole")
@@ -198,7 +198,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path):
     """Else a child that lives on would keep others out when the parent is killed."""
     path = tmp_path / "a"
     with path.open("wb") as file:
-        lock = FileLock(file.fileno())
+        lock = FileLock(os.dup(file.fileno()))
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -207,7 +207,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path):
         os._exit(0 if not lock.is_of(path) else 1)
     os.close(read)
     lock.release()
-    with path.open("rb") as file, FileLock(file.fileno()) as again:
+    with FileLock(os.open(path, os.O_RDONLY)) as again:
         assert again.is_of(path)
     os.close(write)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

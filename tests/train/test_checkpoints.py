@@ -632,13 +632,13 @@ def test_what_killed_writers_of_checkpoints_left_is_cleared_away(folder):
     """And nothing else: neither what a user has there, nor what another process writes."""
     folder.mkdir()
     left = [
-        folder / f".{atomic._stem(f'step-{step:09d}.safetensors')}.12345678.unfinished"
+        folder / f".step-{step:09d}.safetensors.12345678.unfinished"
         for step in (6, 7)  # this run will write the first one, and never the second
     ]
     others = {
         "notes.txt": "mine",
         ".x.unfinished": "mine as well",
-        f".{atomic._stem('model.safetensors')}.12345678.unfinished": "another one's",
+        ".model.safetensors.12345678.unfinished": "another one's",
     }
     for name, text in others.items():
         (folder / name).write_text(text)

@@ -167,9 +167,9 @@ class CtrlC(Callback):
     def watched(self, terminated: bool = False) -> Iterator[None]:
         """Return a context in which Ctrl-C and SIGHUP do so, and SIGTERM if ``terminated``."""
         numbers = [signal.SIGINT, *([signal.SIGTERM] if terminated else [])]
-        # A command that `nohup` has started ignores it.
-        if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
-            numbers.append(HANG_UP)
+        numbers += [] if HANG_UP is None else [HANG_UP]
+        # What who started the command has it ignore stays so, as with `nohup`, or `&` in a script.
+        numbers = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._press) for number in numbers}
         try:
             yield

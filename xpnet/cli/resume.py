@@ -128,7 +128,10 @@ class Run:
 
     def has_checkpoints(self) -> bool:
         """Return whether there is something to go on from, if this process ends now."""
-        return self.folder is not None and bool(Checkpoints(self.folder).files())
+        try:
+            return self.folder is not None and bool(Checkpoints(self.folder).files())
+        except OSError:
+            return False
 
 
 def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run:

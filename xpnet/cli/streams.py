@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select
+import selectors
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +67,9 @@ class Outlet(io.RawIOBase):
             while rest and self.error is None:
                 written = self._raw.write(rest)
                 if written is None:  # a pipe that is full, of the kind that doesn't wait
-                    select.select([], [self._raw], [])
+                    with selectors.DefaultSelector() as selector:
+                        selector.register(self._raw, selectors.EVENT_WRITE)
+                        selector.select()
                 rest = rest[written or 0 :]
         except OSError as error:
             self.error = error

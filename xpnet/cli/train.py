@@ -340,7 +340,7 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     verdict = experiment.diagnose(errors)
     name = options.error_name(model)
     if history.stopped:
-        out.print(f"stopped in epoch {history.rows[-1]['epoch']:.0f}: {history.reason}")
+        out.print(f"stopped in epoch {experiment.trainer.epochs}: {history.reason}")
     if experiment.best_epoch is not None:
         out.print(f"the weights are those of epoch {experiment.best_epoch}")
     if choice is not None:
@@ -401,5 +401,8 @@ def _saved_what_was_good(
 ) -> ValueError:
     if error.good_step == 0 and not experiment.best_epoch:
         return ValueError(f"{prefix}{error} (nothing was learnt by then, and nothing is saved)")
-    save_model(experiment, run, model_file)
+    try:
+        save_model(experiment, run, model_file)
+    except OSError as failure:
+        return ValueError(f"{prefix}{error}. They are not saved: {failure}")
     return ValueError(f"{prefix}{error}. They are saved in {model_file}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import secrets
@@ -19,8 +18,8 @@ from typing import BinaryIO
 
 from .file_lock import FileLock
 
-#: What a file is called that is being written: hidden, with what `_stem` says of its name to be.
-_UNFINISHED = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{8}\.unfinished", re.DOTALL)
+#: What a file is called that is being written: hidden, with its name to be, or how that begins.
+_UNFINISHED = re.compile(r"\.(?P<name>.*)\.[0-9a-f]{8}\.unfinished", re.DOTALL)
 
 #: How many characters of that name it has: all could be more than a name may have.
 _SHOWN = 40
@@ -103,7 +102,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with _named(path):
         old, target = _find(path)
-        remove_abandoned(target.parent, re.compile(re.escape(_stem(target.name))))
+        remove_abandoned(target.parent, re.compile(re.escape(target.name[:_SHOWN])))
         with _begun(target, old) as (file, beside):
             DISK.write(file, data)
             DISK.sync(file)
@@ -127,25 +126,26 @@ def try_to_write(path: Path) -> None:
             DISK.remove(beside)
 
 
-def remove_abandoned(folder: Path, stems: re.Pattern[str]) -> None:
-    r"""Remove what writers have left that were killed: who still writes a file holds its lock.
+def remove_abandoned(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what writers have left that were killed: who still writes a file holds its lock.
 
     Parameters
     ----------
     folder : path
         Where.
-    stems : pattern
-        Of which files, as ``r"m\.safetensors\.\w{8}"`` for m.safetensors.
+    names : pattern
+        What the first 40 characters of the files' names fit.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _UNFINISHED.fullmatch(entry.name)
-            if found and stems.fullmatch(found["stem"]):
+            fits = found and names.fullmatch(found["name"])
+            if fits and entry.is_file(follow_symlinks=False):
                 _remove_if_abandoned(folder / entry.name)
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    with contextlib.suppress(OSError), path.open("rb") as file, FileLock(file.fileno()) as lock:
+    with contextlib.suppress(OSError), FileLock(os.open(path, os.O_RDONLY)) as lock:
         if lock.is_exclusive:
             DISK.remove(path)
 
@@ -183,7 +183,7 @@ def _named(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _begun(path: Path, old: os.stat_result | None) -> Iterator[tuple[BinaryIO, Path]]:
     """Return a context with a new file beside another, which is locked, and gone after an error."""
-    beside = path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}.unfinished")
+    beside = path.with_name(f".{path.name[:_SHOWN]}.{secrets.token_hex(4)}.unfinished")
     try:
         # Nobody may read it who could not read the old one.
         file, lock = _created(beside, 0o666 if old is None else 0o600)
@@ -201,7 +201,7 @@ def _created(path: Path, mode: int) -> tuple[BinaryIO, FileLock]:
     """Return a new file, and the lock by which others see that somebody is at it."""
     while True:
         file = DISK.create(path, mode)
-        lock = FileLock(file.fileno(), wait=True)
+        lock = FileLock(os.dup(file.fileno()), wait=True)
         if lock.is_of(path):
             return file, lock
         lock.release()  # one who clears away has come between
@@ -209,20 +209,14 @@ def _created(path: Path, mode: int) -> tuple[BinaryIO, FileLock]:
 
 
 def _take_after(old: os.stat_result, file: BinaryIO) -> None:
-    """Give a file the owner, as far as that is allowed, and the permissions of an older one."""
-    if hasattr(os, "fchown"):
-        with contextlib.suppress(OSError):
-            os.fchown(file.fileno(), old.st_uid, old.st_gid)
-        os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-
-
-def _stem(name: str) -> str:
-    """Return what a file's unfinished ones have of its name: those of no other name have the same.
-
-    Examples
-    --------
-    >>> _stem("m.safetensors")
-    'm.safetensors.4beff32a'
-    """
-    key = hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
-    return f"{name[:_SHOWN]}.{key}"
+    """Give a file the permissions of an older one, and its owner and group as far as allowed."""
+    if not hasattr(os, "fchown"):
+        return
+    descriptor, mode = file.fileno(), stat.S_IMODE(old.st_mode) & 0o777
+    with contextlib.suppress(OSError):
+        os.fchown(descriptor, old.st_uid, -1)
+    try:
+        os.fchown(descriptor, -1, old.st_gid)
+    except OSError:  # then the group is another one, which may no more than all others may
+        mode &= ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
+    os.fchmod(descriptor, mode)

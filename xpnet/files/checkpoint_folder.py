@@ -8,8 +8,10 @@ both, as in model files. What the tree means is `checkpoints`' business.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
+import os
 import re
 import warnings
 from pathlib import Path
@@ -22,15 +24,12 @@ from ..backends.protocol import Backend
 from . import atomic, json_tree, safetensors_files
 from .append_log import AppendLog
 from .file_lock import NamedLock
-from .safetensors_files import ModelFileError
+from .safetensors_files import DamagedFileError, ModelFileError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 #: What a checkpoint is called: `Folder.name`.
 _NAMED = re.compile(r"step-\d{9,}\.safetensors")
-
-#: What `atomic` calls one that is not finished, in short.
-_UNFINISHED = re.compile(rf"{_NAMED.pattern}\.[0-9a-f]{{8}}")
 
 #: The file by which a process keeps others out, and that of the history.
 LOCK, HISTORY = ".xpnet.lock", "history.jsonl"
@@ -116,7 +115,7 @@ def read(path: Path) -> tuple[Arrays, Any]:
     """
     arrays, description = safetensors_files.read(path, oldest=WITH_CHECKSUM)
     if "checkpoint" not in description:
-        raise ModelFileError(f"{path}: a model file, and no checkpoint")
+        raise DamagedFileError(f"{path}: a model file, and no checkpoint")
     return arrays, description["checkpoint"]
 
 
@@ -129,6 +128,8 @@ class Folder:
         The folder.
     keep : int
         How many of the newest stay.
+    rule : function or None
+        What stands for the history's values that are none of JSON's.
 
     Attributes
     ----------
@@ -136,12 +137,13 @@ class Folder:
         A row for each epoch, of all checkpoints.
     """
 
-    def __init__(self, path: Path, keep: int) -> None:
+    def __init__(self, path: Path, keep: int, rule: json_tree.Rule | None = None) -> None:
         self.path, self._keep = path, keep
-        self.history = AppendLog(path / HISTORY)
+        self.history = AppendLog(path / HISTORY, rule)
         self._damaged: list[Path] = []
         self._lock: NamedLock | None = None
         self._made = False
+        self._last: tuple[int, int] | None = None
 
     def name(self, step: int) -> str:
         """Return what the checkpoint after so many steps is called."""
@@ -196,11 +198,34 @@ class Folder:
             message = f"{self.path}: no file can be locked there: let no other training write to it"
             warnings.warn(message, UserWarning, stacklevel=2)
 
-    def leave(self) -> None:
-        """Let others in; a folder that was made for nothing goes."""
+    def require_own(self) -> None:
+        """See that others are still kept out, or keep them out again if no other one has begun.
+
+        Raises
+        ------
+        BlockingIOError
+            If another training is at it.
+        OSError
+            If another one was, or nothing can be written there.
+        """
+        if self._lock is not None and self._lock.is_held():
+            self._lock.touch()
+            return
+        self._unlock()
+        self.enter(make=False)
+        files = [path for path in self.files() if path not in self._damaged]
+        if files and _identity(files[0]) != self._last:
+            self._unlock()
+            raise OSError(errno.EBUSY, "another training has begun there")
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def leave(self) -> None:
+        """Let others in; a folder that was made for nothing goes."""
+        self._unlock()
         if self._made:
             with contextlib.suppress(OSError):  # it is not empty
                 self.path.rmdir()
@@ -213,7 +238,8 @@ class Folder:
         OSError
             If nothing can be written there.
         """
-        atomic.remove_abandoned(self.path, _UNFINISHED)
+        self.require_own()
+        atomic.remove_abandoned(self.path, _NAMED)
         atomic.try_to_write(self.path / self.name(0))
 
     def require_unused(self) -> None:
@@ -223,7 +249,7 @@ class Folder:
                 f"{self.path}: holds checkpoints of a run, the newest {files[0].name}; give "
                 "another folder, or resume=True to go on with it"
             )
-        if self.history.path.exists():
+        if os.path.lexists(self.history.path):
             raise ValueError(
                 f"{self.history.path}: is there without a checkpoint that it goes with: move it, "
                 "or give another folder"
@@ -240,14 +266,18 @@ class Folder:
         Raises
         ------
         ModelFileError
-            If there are files, and none is whole.
+            If there are files, and none is whole; or the newest one may well be, and can't be read
+            by this version, or with this memory.
+        OSError
+            If it can't be read now.
         """
         self._damaged = []
         reasons = []
         for path in self.files():
             try:
                 arrays, document = read(path)
-            except (ModelFileError, FileNotFoundError) as error:
+                self._last = _identity(path)
+            except (DamagedFileError, FileNotFoundError) as error:
                 self._damaged.append(path)
                 reasons.append(str(error))
                 continue
@@ -278,6 +308,7 @@ class Folder:
         """
         path = self.path / self.name(step)
         atomic.write_whole(path, encode(arrays, document))
+        self._last = _identity(path)
         self._clear(path, best)
         return path
 
@@ -291,6 +322,12 @@ class Folder:
             for path in (*damaged, *older[self._keep :]):
                 if path.name != best:
                     atomic.DISK.remove(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another one of its name."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _step(path: Path) -> int:

@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import re
+import stat
 import weakref
 from pathlib import Path
 from typing import Self
@@ -27,7 +28,7 @@ class FileLock:
     Parameters
     ----------
     descriptor : int
-        Of the open file; it may be closed while the lock is held.
+        Of the open file, which belongs to the lock from now on: it is closed with it.
     wait : bool
         Whether to wait for another holder to let go.
 
@@ -44,17 +45,17 @@ class FileLock:
     Examples
     --------
     >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile() as one, open(one.name, "rb") as other:
-    ...     with FileLock(one.fileno()):
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     with FileLock(os.open(file.name, os.O_RDWR)):
     ...         try:
-    ...             FileLock(other.fileno())
+    ...             FileLock(os.open(file.name, os.O_RDWR))
     ...         except BlockingIOError:
     ...             print("it is held")
     it is held
     """
 
     def __init__(self, descriptor: int, wait: bool = False) -> None:
-        self._descriptor = os.dup(descriptor)
+        self._descriptor = descriptor
         self.is_exclusive = fcntl is not None
         _held.add(self)
         try:
@@ -85,6 +86,12 @@ class FileLock:
         if self in _held:
             _held.remove(self)
             os.close(self._descriptor)
+
+    def label(self, text: str) -> None:
+        """Write into the file whose it is, if that can be."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, text.encode())
 
     def is_of(self, path: str | os.PathLike[str]) -> bool:
         """Return whether it is held, and its file still has this name."""
@@ -126,31 +133,55 @@ class NamedLock:
         self._path, self._lock = path, _take(path)
         self.is_exclusive = self._lock.is_exclusive
 
+    def is_held(self) -> bool:
+        """Return whether it is still what keeps others out, and was not removed or replaced."""
+        return self._lock.is_of(self._path)
+
+    def touch(self) -> None:
+        """Show that it is in use to whoever clears old files away."""
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
+
     def release(self) -> None:
         """Let another have it."""
         with contextlib.suppress(OSError):
-            if self._lock.is_of(self._path):
+            if self.is_held():
                 self._path.unlink()
         self._lock.release()
 
 
 def _take(path: Path) -> FileLock:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            lock = FileLock(descriptor)
-            if lock.is_of(path):
-                with contextlib.suppress(OSError):  # a full disk: then nobody can say whose it is
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-                return lock
-            lock.release()  # its holder has let go just now, and removed it
+            lock = FileLock(_open(path))
         except BlockingIOError as error:
-            told = os.read(descriptor, 100).decode("utf-8", "replace")
-            holder = told if _HOLDER.fullmatch(told) else "another process"
-            raise BlockingIOError(error.errno, holder) from None
-        finally:
-            os.close(descriptor)
+            raise BlockingIOError(error.errno, _holder(path)) from None
+        if lock.is_of(path):
+            lock.label(f"process {os.getpid()} on {platform.node()}")
+            return lock
+        lock.release()  # its holder has let go just now, and removed it
+
+
+def _holder(path: Path) -> str:
+    """Return who has a lock, as far as that is told by one who may."""
+    with contextlib.suppress(OSError), os.fdopen(_open(path), "rb") as file:
+        told = file.read(100).decode("utf-8", "replace")
+        if _HOLDER.fullmatch(told):
+            return told
+    return "another process"
+
+
+def _open(path: Path) -> int:
+    """Open a plain file, which is made if it is missing; one of another user as far as allowed."""
+    options = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, os.O_RDWR | options, 0o666)
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY | options)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return descriptor
 
 
 #: What a holder writes into the file.

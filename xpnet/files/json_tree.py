@@ -52,7 +52,7 @@ def encode(value: Any, rule: Rule | None = None, name: str = "") -> Any:
     found = None if rule is None else rule(value, name)
     if found is not None:
         return found
-    if isinstance(value, dict) and all(isinstance(key, str) and _is_utf8(key) for key in value):
+    if isinstance(value, dict) and all(map(_is_key, value)):
         return {k: encode(inner, rule, f"{name}.{k}".lstrip(".")) for k, inner in value.items()}
     if isinstance(value, list | tuple):
         return [encode(inner, rule, f"{name}.{i}".lstrip(".")) for i, inner in enumerate(value)]
@@ -64,8 +64,13 @@ def encode(value: Any, rule: Rule | None = None, name: str = "") -> Any:
         return value
     raise TypeError(
         f"{name or 'the tree'} is {value!r}: it takes arrays, numbers, strings, booleans, None, "
-        "lists, and dicts with strings in UTF-8 for keys"
+        "lists, and dicts with strings in UTF-8 for keys, which don't begin with $"
     )
+
+
+def _is_key(value: Any) -> bool:
+    """Return whether a value can be a key; with $ begin those that are tags."""
+    return isinstance(value, str) and not value.startswith("$") and _is_utf8(value)
 
 
 def _is_utf8(text: str) -> bool:

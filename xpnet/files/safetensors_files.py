@@ -51,6 +51,10 @@ class ModelFileError(ValueError):
     """A model file can't be read: the message says which and why."""
 
 
+class DamagedFileError(ModelFileError):
+    """It is not what was written, and never will be."""
+
+
 def short(value: object) -> str:
     """Return a value as text for a message, cut where it is long: a file may hold anything.
 
@@ -94,7 +98,7 @@ class Stored(Mapping[str, "np.ndarray[Any, Any]"]):
                 f"{entry.shape}"
             ) from error
         if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():
-            raise ModelFileError(f"{self._source}: {name} holds what is neither true nor false")
+            raise DamagedFileError(f"{self._source}: {name} holds what is neither true nor false")
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -209,23 +213,25 @@ def look(path: str | os.PathLike[str], oldest: int = READABLE[0]) -> tuple[Store
     try:
         stored, metadata = _look(path)
     except _NotWhole as error:
-        raise ModelFileError(f"{path}: not a whole safetensors file ({short(error)})") from error
+        why = f"not a whole safetensors file ({short(error)})"
+        raise DamagedFileError(f"{path}: {why}") from error
     if FORMAT not in metadata:
-        raise ModelFileError(f"{path}: a safetensors file, but not one that xpnet wrote")
+        raise DamagedFileError(f"{path}: a safetensors file, but not one that xpnet wrote")
     description = _parse(metadata[FORMAT], str(path))
-    version = description.pop("version", None)
+    version, digits = (description.pop(name, None) for name in ("version", "sha256"))
+    fits = digits is not None and digits == _checksum(path)
     if type(version) is not int or version not in READABLE:
-        raise ModelFileError(
+        kind = ModelFileError if fits else DamagedFileError
+        raise kind(
             f"{path}: format version {short(version)}, and this xpnet reads {VERSION} and before: "
             "use the xpnet that wrote it, or a newer one"
         )
     if version < oldest:
-        raise ModelFileError(
+        raise DamagedFileError(
             f"{path}: format version {version}, and files of its kind have {oldest} at least"
         )
-    digits = description.pop("sha256", None)
-    if (version > 1 or digits is not None) and (digits is None or digits != _checksum(path)):
-        raise ModelFileError(
+    if not fits and (version > 1 or digits is not None):
+        raise DamagedFileError(
             f"{path}: altered or damaged since it was written, for its checksum does not fit: "
             "get the file anew"
         )
@@ -253,7 +259,7 @@ def _look(path: Path) -> tuple[Stored, dict[str, str]]:
         opened: Any = safe_open(path, framework="numpy")
         metadata = opened.metadata() or {}
         header = {name: _entry(opened.get_slice(name), name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, OverflowError) as error:
+    except (SafetensorError, OverflowError) as error:
         raise _NotWhole(str(error)) from error
     return Stored(opened, header, str(path)), metadata
 
@@ -301,9 +307,10 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         document = json_tree.parse(text)
     except ValueError as error:
-        raise ModelFileError(f"{source}: its description is not JSON ({short(error)})") from error
+        why = f"its description is not JSON ({short(error)})"
+        raise DamagedFileError(f"{source}: {why}") from error
     if not isinstance(document, dict):
-        raise ModelFileError(f"{source}: its description is not a JSON object")
+        raise DamagedFileError(f"{source}: its description is not a JSON object")
     return document
 
 

@@ -13,6 +13,7 @@ from .._typing import Tree
 from ..backends.protocol import Backend
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
 from .checkpoints import NOT_A_STATE, Checkpoints, nothing, unreadable
+from .history import is_row
 from .run_description import describe, differences
 
 
@@ -135,7 +136,7 @@ class CheckpointManager(NullCheckpointManager):
         super().__init__()
         self._options, self._backend = checkpoints, backend
         self._path = Path(checkpoints.path)
-        self._folder = Folder(self._path, checkpoints.keep)
+        self._folder = Folder(self._path, checkpoints.keep, self._numbers)
         self.tree: Tree | None = None
         self._rows: list[dict[str, float]] = []
         self._last: Path | None = None
@@ -172,7 +173,7 @@ class CheckpointManager(NullCheckpointManager):
         except OSError as error:
             if not (resume and self._folder.files()):
                 raise _refused(self._path, error) from error
-            # Where nothing can be written there is nobody to keep out; `validate_run` says so.
+            # It is read alone, then: before anything is written others must be kept out.
         if not resume:
             self._folder.require_unused()
             return
@@ -191,7 +192,7 @@ class CheckpointManager(NullCheckpointManager):
 
     def _read_history(self, mark: Tree) -> None:
         log = self._folder.history
-        self._rows, whole = log.read(mark)
+        self._rows, whole = log.read(mark, is_row)
         if not whole:
             message = (
                 f"{log.path}: altered or damaged since it was written: of {mark['lines']} epochs "
@@ -296,6 +297,8 @@ class CheckpointManager(NullCheckpointManager):
         ------
         ModelFileError
             If a callback can't take its state.
+        TypeError
+            If what callbacks keep, or the run tells about itself, can't be written.
         OSError
             If it can't be written: better now than when there is something to lose.
         """
@@ -307,6 +310,7 @@ class CheckpointManager(NullCheckpointManager):
             except NOT_A_STATE as error:
                 raise unreadable(self._last, error) from error
             self.tree = None  # its arrays were copied
+            self._pack(fit)  # refuses now what can't be written
             return
         try:
             self._write(fit)
@@ -320,7 +324,14 @@ class CheckpointManager(NullCheckpointManager):
             self._try_to_write(fit)
 
     def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
-        """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last."""
+        """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the history's row can't be written: now, not when the next checkpoint is due.
+        """
+        self._check_row(row)
         figure = row.get("dev_loss", row["train_loss"])
         is_due = self._is_due(fit.steps)
         better = self._best is None or figure < self._best["figure"]
@@ -345,8 +356,17 @@ class CheckpointManager(NullCheckpointManager):
         try:
             self._write(fit)
             self._failing = False
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, TypeError, ValueError) as error:
             self._warn(error)
+
+    def _check_row(self, row: dict[str, float]) -> None:
+        try:
+            self._folder.history.line(row)
+            if not is_row(row):
+                raise ValueError("its own figures should be as they were, and numbers")
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"the history's row of epoch {row.get('epoch')}: {error}") from error
 
     def _warn(self, error: BaseException) -> None:
         """Warn that nothing can be written: once, until something can be again."""
@@ -363,22 +383,26 @@ class CheckpointManager(NullCheckpointManager):
         self._folder.leave()
 
     def _write(self, fit: Run) -> None:
-        options, log = self._options, self._folder.history
-        log.extend_to(fit.rows, self._number)
+        self._folder.require_own()
+        self._folder.history.extend_to(fit.rows)
+        arrays, document = self._pack(fit)
+        best = None if self._best is None else self._best["file"]
+        self._last = self._folder.write(fit.steps, arrays, document, best)
+
+    def _pack(self, fit: Run) -> tuple[dict[str, Any], Any]:
+        options = self._options
         tree = {
             "run": self.run,
             "machine": self._machine,
             "best": self._best,
-            "history": log.mark(),
+            "history": self._folder.history.mark(),
             "written": {"every": options.every, "keep": options.keep, "about": options.about},
             "trainer": fit.tree(),
             "callbacks": [callback.state() for callback in self._callbacks],
         }
-        arrays, document = pack(tree, self._backend)
-        best = None if self._best is None else self._best["file"]
-        self._last = self._folder.write(fit.steps, arrays, document, best)
+        return pack(tree, self._backend)
 
-    def _number(self, value: Any, name: str) -> Any:
+    def _numbers(self, value: Any, name: str) -> Any:
         """Return what stands for an array in a row of the history: its numbers."""
         owned = self._backend.owns(value)
         return self._backend.to_host(value).tolist() if owned else None

@@ -27,7 +27,7 @@ from .checkpoint_manager import make_manager
 from .checkpoints import Checkpoints
 from .divergence import locate
 from .fit_state import FitState
-from .history import DivergedError, History
+from .history import OWN, DivergedError, History
 from .run_description import describe
 
 if TYPE_CHECKING:
@@ -356,6 +356,5 @@ class Fit:
 
 def _columns(parts: Iterable[str]) -> tuple[str, ...]:
     """Return the keys of a row of the history, where errors on some parts are measured."""
-    own = ("epoch", "step", "learning_rate", "train_loss", "seconds", "samples_per_second")
     more = (f"{name}_{what}" for name in parts for what in ("error", "loss"))
-    return tuple(dict.fromkeys((*own, *more)))
+    return tuple(dict.fromkeys((*OWN, *more)))

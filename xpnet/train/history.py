@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
 from .._typing import Array
 from ..backends.protocol import Backend
 from ..backends.work import RunningLoss
+
+#: The columns that every row has.
+OWN = ("epoch", "step", "learning_rate", "train_loss", "seconds", "samples_per_second")
 
 
 class DivergedError(FloatingPointError):
@@ -69,6 +73,17 @@ class History:
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.rows)
+
+
+def is_row(value: object) -> bool:
+    """Return whether a value is a row of a history: what is always measured are numbers.
+
+    Examples
+    --------
+    >>> is_row({"epoch": 1})
+    False
+    """
+    return isinstance(value, dict) and all(isinstance(value.get(c), Real) for c in OWN)
 
 
 class Meter:
