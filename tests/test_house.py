@@ -100,7 +100,7 @@ def test_there_are_modules_and_each_has_its_package():
 
 
 def test_few_modules_stand_outside_the_packages():
-    assert len([module for module in MODULES if package_of(module) in ("ground", "whole")]) <= 10
+    assert len([module for module in MODULES if package_of(module) in ("ground", "whole")]) <= 11
 
 
 @each_module

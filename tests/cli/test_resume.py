@@ -427,7 +427,10 @@ def test_from_a_folder_that_was_deleted_a_whole_name_is_found(nowhere, tmp_path)
         (["train", "iris"], "iris.safetensors: can't be written (No such file or directory)"),
         (["train", "d.npz"], "d.npz: no such file"),
         (["evaluate", "iris.safetensors", "iris"], "iris.safetensors: no such file"),
-        (["info", "--schedules", "--picture", "p.png"], "p.png: can't be written (No such file or directory)"),
+        (
+            ["info", "--schedules", "--picture", "p.png"],
+            "p.png: can't be written (No such file or directory)",
+        ),
     ],
 )
 def test_in_a_folder_that_was_deleted_it_says_so(nowhere, arguments, message):

@@ -65,7 +65,7 @@ def test_what_is_added_costs_nothing_of_what_is_there(path, monkeypatch):
 @pytest.mark.parametrize("operation", ["reopen", "write", "sync"])
 def test_after_an_error_it_is_as_before(path, marks, monkeypatch, operation):
     log = AppendLog(path)
-    log.read(marks[-1])
+    rows, _ = log.read(marks[-1])
 
     def fail(*arguments):
         if operation == "write":
@@ -75,10 +75,10 @@ def test_after_an_error_it_is_as_before(path, marks, monkeypatch, operation):
     with monkeypatch.context() as patch:
         patch.setattr(atomic.DISK, operation, fail)
         with pytest.raises(OSError, match="No space left"):
-            log.extend_to([*ROWS, {"more": 1}])
+            log.extend_to([*rows, {"more": 1}])
     assert log.mark() == marks[-1]
     assert AppendLog(path).read(marks[-1])[1]
-    log.extend_to([*ROWS, {"more": 2}])
+    log.extend_to([*rows, {"more": 2}])
     assert same(AppendLog(path).read(log.mark()), [[*ROWS, {"more": 2}], True])
 
 
@@ -119,6 +119,34 @@ def test_what_is_cut_meanwhile_is_written_anew(path, harm):
     harm(path)
     log.extend_to(ROWS)
     assert same(AppendLog(path).read(log.mark()), [ROWS, True])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[3].update(later=1.0),
+        lambda rows: rows.pop(0),
+        lambda rows: rows.insert(0, {"first": 1}),
+        lambda rows: rows.clear(),
+        lambda rows: rows.__setitem__(slice(None), [{"new": i} for i in range(4)]),
+    ],
+    ids=["filled in", "shifted", "inserted", "cleared", "others"],
+)
+def test_records_that_were_changed(path, change):
+    log, rows = AppendLog(path), [dict(row) for row in ROWS[:4]]
+    log.extend_to(rows)
+    change(rows)
+    rows.append({"more": 1})
+    log.extend_to(rows)
+    assert same(AppendLog(path).read(log.mark()), [rows, True])
+
+
+def test_a_line_has_the_bounds_that_reading_has(path, monkeypatch):
+    monkeypatch.setattr("xpnet.files.append_log.MOST_BYTES", 100)
+    log = AppendLog(path)
+    with pytest.raises(ValueError, match="it has 113 bytes, more than 100"):
+        log.extend_to([{"text": "x" * 100}])
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("mark", [{}, {"lines": -1}, {"lines": "3"}, {"lines": 1.0}])

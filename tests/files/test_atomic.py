@@ -79,6 +79,41 @@ def test_a_model_that_is_saved_again_keeps_mode_and_link(tmp_path, umask):
     assert xn.load(link, device="cpu").n_features == 2
 
 
+def test_a_group_that_can_t_be_kept_gets_no_rights_of_the_old_one(tmp_path, monkeypatch):
+    chown = os.fchown
+
+    def refuse(descriptor, uid, gid):
+        if gid != -1:
+            raise PermissionError
+        chown(descriptor, uid, gid)
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    for before, after in ((0o660, 0o600), (0o664, 0o644), (0o750, 0o700), (0o755, 0o755)):
+        path = tmp_path / f"{before:o}"
+        path.write_bytes(b"old")
+        path.chmod(before)
+        atomic.write_whole(path, b"new")
+        assert mode(path) == after
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="root alone gives files away")
+def test_owner_and_group_stay(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    os.chown(path, 1234, 5678)
+    path.chmod(0o4660)
+    atomic.write_whole(path, b"new")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, mode(path)) == (1234, 5678, 0o660)
+
+
+def test_a_pipe_that_is_called_like_an_unfinished_file_is_let_be(tmp_path):
+    pipe = tmp_path / ".m.12345678.unfinished"
+    os.mkfifo(pipe)
+    atomic.write_whole(tmp_path / "m", b"whole")
+    assert pipe.exists()
+
+
 @pytest.mark.parametrize("function", [lambda p: atomic.write_whole(p, b"x"), atomic.try_to_write])
 def test_what_is_no_plain_file_is_not_replaced(tmp_path, function):
     pipe, loop = tmp_path / "pipe", tmp_path / "loop"

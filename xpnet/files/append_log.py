@@ -55,6 +55,7 @@ class AppendLog:
     def _begin(self) -> None:
         self.lines, self._bytes, self._digest = 0, 0, hashlib.sha256()
         self._newest, self._before = b"", self._digest
+        self._record: Any = None
         self._seen: tuple[int, ...] | None = None
 
     def mark(self) -> Tree:
@@ -77,7 +78,7 @@ class AppendLog:
         ----------
         records : sequence of tree
             All that it shall hold. Of those that it holds the last one alone is looked at again:
-            the others should be as they were.
+            the others should be as they were, or it another object.
 
         Raises
         ------
@@ -99,6 +100,7 @@ class AppendLog:
             atomic.write_whole(self.path, b"".join(new))
         for line in new:
             self._count(line)
+        self._record = records[-1]
         self._seen = self._look()
 
     def _append(self, data: bytes) -> None:
@@ -110,7 +112,9 @@ class AppendLog:
 
     def _goes_on(self, records: Sequence[Any]) -> bool:
         """Return whether the file is as it was left, and can be added to where it stands."""
-        if len(records) < self.lines or not os.access(self.path, os.W_OK):
+        if len(records) < self.lines or records[self.lines - 1] is not self._record:
+            return False
+        if not os.access(self.path, os.W_OK):
             return False
         seen = self._look()
         return seen is not None and (seen == self._seen or self._seen is None)
@@ -168,6 +172,7 @@ class AppendLog:
                     break
                 records.append(record)
                 self._count(line)
+                self._record = record
         return records, self.mark() == mark
 
 

@@ -141,7 +141,7 @@ class CheckpointManager(NullCheckpointManager):
         self._rows: list[dict[str, float]] = []
         self._last: Path | None = None
         self._best: Tree | None = None
-        self._failing, self._looked_at = False, 0
+        self._why_not, self._looked_at = "", 0
 
     def find(self, resume: bool | str) -> None:
         """Read the checkpoint to go on from, or see that there is none.
@@ -355,7 +355,7 @@ class CheckpointManager(NullCheckpointManager):
             return
         try:
             self._write(fit)
-            self._failing = False
+            self._why_not = ""
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._warn(error)
 
@@ -369,14 +369,15 @@ class CheckpointManager(NullCheckpointManager):
             raise kind(f"the history's row of epoch {row.get('epoch')}: {error}") from error
 
     def _warn(self, error: BaseException) -> None:
-        """Warn that nothing can be written: once, until something can be again."""
-        if not self._failing:
+        """Warn that nothing can be written: once for a reason, until something can be again."""
+        why_not = _reason(error)
+        if why_not != self._why_not:
             message = (
-                f"no checkpoint can be written to {self._path} ({_reason(error)}): the "
-                f"training goes on; the last good one is {self._last}"
+                f"no checkpoint can be written to {self._path} ({why_not}): the training goes on; "
+                f"the last good one is {self._last}"
             )
             warnings.warn(message, UserWarning, stacklevel=3)
-        self._failing = True
+        self._why_not = why_not
 
     def close(self) -> None:
         """Let other trainings write to the folder."""
