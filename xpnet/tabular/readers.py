@@ -1,7 +1,7 @@
 """Reading data sets: scikit-learn's bundled ones, files, and OpenML's.
 
 `read` takes what the command line takes as DATA and returns a `Dataset`: raw rows and labels, as
-they are. What becomes of them is `preprocessing`'s business.
+they are. What becomes of them is the business of `features` and `target`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -322,15 +322,18 @@ def _read_table(path: Path) -> tuple[Any, Sequence[str]]:
         import pandas as pd
     except ImportError as error:
         raise ImportError(f"{path}: tables need pandas: pip install 'xpnet[files]'") from error
-    csv = path.suffix.lower() == ".csv"
     try:
-        if csv:
-            _require_text(path)
-        if not csv:
+        if path.suffix.lower() == ".parquet":
+            from pyarrow import parquet
+
+            _require_unique(parquet.read_schema(path).names, str(path))
             return (frame := pd.read_parquet(path)), frame.columns
+        _require_text(path)
         # pandas gives the second of two columns "a" the name "a.1": what stands there is asked for.
         first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
         return pd.read_csv(path), first.iloc[0].tolist()
+    except DataError:
+        raise
     except ImportError as error:
         raise ImportError(f"{path}: Parquet needs pyarrow: pip install 'xpnet[files]'") from error
     except UnicodeDecodeError as error:
@@ -359,9 +362,7 @@ def _table(
 ) -> Dataset:
     """Part a frame into rows and labels; ``header`` has the names in the file."""
     frame.columns = [str(c) for c in frame.columns]
-    if not frame.columns.is_unique:
-        twice = sorted(frame.columns[frame.columns.duplicated()])
-        raise DataError(f"{source}: there are two columns named {twice[0]!r}: rename one")
+    _require_unique(frame.columns, source)
     known = ", ".join(frame.columns[:20])
     if len(frame) == 0:
         raise DataError(f"{source}: there are no rows")
@@ -383,6 +384,13 @@ def _table(
     counts = Counter(written[c] for c in rows.columns)
     renamed = {c: written[c] for c in rows.columns if written[c] and counts[written[c]] > 1}
     return Dataset(name, rows, y, target_name=target, renamed=renamed)
+
+
+def _require_unique(columns: Iterable[str], source: str) -> None:
+    """Raise a DataError if two columns of a table have the same name."""
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise DataError(f"{source}: there are two columns named {twice[0]!r}: rename one")
 
 
 def _require_one(target: str, columns: Any, written: dict[str, str], source: str) -> None:
