@@ -105,11 +105,22 @@ def test_columns_of_labels_are_flattened_in_the_test_set_too(folder):
         ((X, Y, X[:, :1], Y), r"rows holds .* \(n, 3\) and test_rows holds .* \(n, 1\)"),
         ((X, Y, X), "there is test_rows and no test_target: give both, or neither"),
         ((X, Y, None, Y), "there is test_target and no test_rows"),
+        ((X, Y.astype(bool), X, Y), "target holds truth values .* test_target holds numbers"),
     ],
 )
 def test_parts_from_python_that_do_not_go_together(parts, message):
     with pytest.raises(DataError, match=message):
         Experiment.prepare(readers.Dataset("d", *parts), Settings(), "cpu")
+
+
+def test_all_the_rows_of_parts_of_several_types_are_what_they_were(pd):
+    whole = np.array([[2**53 + 1], [2]])
+    found, _ = readers.Dataset("d", whole, Y[:2], whole.astype(np.uint64), Y[:2]).everything()
+    if np.finfo(np.longdouble).nmant > 60:
+        assert [*map(int, found[:, 0])] == [2**53 + 1, 2] * 2
+    first, second = (pd.DataFrame({"a": values, "b": ["u", "v"]}) for values in ([1, 2], [3, 4]))
+    found, _ = readers.Dataset("d", first, Y[:2], second, Y[:2]).everything()
+    assert found.to_dict("list") == {"a": [1, 2, 3, 4], "b": ["u", "v"] * 2}
 
 
 def test_npz_without_labels_to_predict(folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,30 @@ def as_labels(y: Any, what: str) -> Labels:
     return labels
 
 
+def unite(parts: Sequence[Any], what: str) -> Labels:
+    """Return the labels of several parts as one array for `as_labels`, each as it is.
+
+    Of different types of numbers NumPy would make floats, which may be others.
+
+    Raises
+    ------
+    ValueError
+        If `as_labels` refuses a part.
+
+    Examples
+    --------
+    >>> as_labels(unite([np.array([2**53 + 1]), np.array([7], np.uint64)], "y"), "y")
+    array([9007199254740993,                7])
+    """
+    held = [as_labels(part, what) for part in parts]
+    if all(part.dtype.kind == "U" for part in held):
+        return np.concatenate(held)
+    arrays = [np.asarray(part) for part in parts]
+    if len({array.dtype for array in arrays}) > 1:
+        arrays = [array.astype(object) for array in arrays]
+    return np.concatenate(arrays)
+
+
 def as_float64(y: Labels, what: str) -> Labels:
     """Return floating-point numbers in float64, or raise a ValueError if some are too large."""
     with np.errstate(over="ignore"):
@@ -167,13 +191,31 @@ def _numbers(values: list[Any], kinds: set[str], what: str) -> Labels:
 
 def _text(label: Any, what: str) -> str:
     """Return a label as a string that an array of strings can hold."""
-    try:
-        text = label.decode() if isinstance(label, bytes) else str(label)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{what} has the label {label!r}, no text in UTF-8: rename it") from error
-    if text.endswith("\0"):
+    if (text := text_of(label, what)).endswith("\0"):
         raise ValueError(f"{what} has the label {text!r}: leave out the zero characters at its end")
     return text
+
+
+def text_of(value: Any, what: str) -> str:
+    """Return text as it is, bytes as the text they are in UTF-8, all else in Python's words.
+
+    Raises
+    ------
+    ValueError
+        If bytes are no text.
+
+    Examples
+    --------
+    >>> [text_of(value, "y") for value in (np.str_("é"), "é".encode(), 1)]
+    ['é', 'é', '1']
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{what} has {value!r}, no text in UTF-8: rename it") from error
+    # An Enum may be a string, and what str() says of it is then its name.
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def require_utf8(texts: Iterable[Any], what: str) -> None:

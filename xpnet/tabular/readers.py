@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..data.arrays import is_frame
+from ..data.labels import as_labels, is_numeric, unite
 from .fingerprints import KIND, fingerprint
 
 #: scikit-learn's bundled data sets, by the name of the function that loads them.
@@ -90,8 +91,9 @@ class Dataset:
         """Return all rows and labels, a test set that is kept apart among them."""
         if self.test_rows is None:
             return self.rows, self.target
-        labels = None if self.target is None else np.concatenate([self.target, self.test_target])
-        return np.concatenate([self.rows, self.test_rows]), labels
+        labels = [part for part in (self.target, self.test_target) if part is not None]
+        rows = _united(self.rows, self.test_rows)
+        return rows, unite(labels, "the target") if labels else None
 
     def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
         """Raise a DataError if training and test set don't go together.
@@ -106,16 +108,17 @@ class Dataset:
         if (self.test_rows is None) != (self.test_target is None):
             there, lacking = names[2:] if self.test_target is None else names[:1:-1]
             raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
-        for i, first, second in (
-            (0, self.rows, self.test_rows),
-            (1, self.target, self.test_target),
-        ):
-            if second is None:
-                continue
-            told = [f"{names[j]} {_told(part)}" for j, part in ((i, first), (i + 2, second))]
-            if first is None or _told(first) != _told(second):
+        if self.test_rows is None:
+            return
+        if self.target is None:
+            raise DataError(f"{source}: there is {names[3]} and no {names[1]}: give both")
+        parts = (self.rows, self.target, self.test_rows, self.test_target)
+        told = [*map(_told, parts, (f"{source}: {name}" for name in names), (False, True) * 2)]
+        for i in range(2):
+            if told[i] != told[i + 2]:
                 raise DataError(
-                    f"{source}: {' and '.join(told)}: give both of one kind, with as many columns"
+                    f"{source}: {names[i]} {told[i]} and {names[i + 2]} {told[i + 2]}: give both "
+                    "of one kind, with as many columns"
                 )
 
     def fingerprint(self) -> str:
@@ -147,14 +150,31 @@ class Dataset:
         return told == self.fingerprint()
 
 
-def _told(part: Any) -> str:
+def _united(rows: Any, others: Any) -> Any:
+    """Return the rows of two parts that go together."""
+    if is_frame(rows):
+        import pandas as pd
+
+        return pd.concat([rows, others], ignore_index=True)
+    if rows.dtype != others.dtype and is_numeric(rows) and is_numeric(others):
+        # The type that holds whole numbers of 64 bits and floats, where there is one.
+        return np.concatenate([rows, others], dtype=np.longdouble)
+    return np.concatenate([rows, others])
+
+
+def _told(part: Any, called: str, of_labels: bool) -> str:
     """Return in words what must be the same of a training set and a test set."""
+    if of_labels:
+        part = as_labels(part, called)
     if is_frame(part):
         return f"has the columns {', '.join(map(str, part.columns))}"
     kind = part.dtype.kind
-    if kind == "O" and part.size:
-        kind = "U" if isinstance(part.flat[0], str | bytes) else "f"
-    what = "text" if kind in "OSTU" else "numbers" if kind in "fiub" else str(part.dtype)
+    if kind in "OSTU":
+        what = "text"
+    elif kind == "b" and of_labels:  # features may be: they are numbers then
+        what = "truth values"
+    else:
+        what = "numbers" if is_numeric(part) else str(part.dtype)
     return f"holds {what} of shape {('n', *part.shape[1:])}".replace("'n'", "n")
 
 

@@ -62,7 +62,7 @@ class Target:
         ValueError
             If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
         """
-        given, y = y, as_labels(y, "the target")
+        given, y = np.asarray(y), as_labels(y, "the target")
         task = task or infer_task(y)
         if task not in cls.TASKS:
             raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
@@ -74,11 +74,7 @@ class Target:
             return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
-        if is_numeric(y) and np.any(np.asarray(given) != y):
-            raise ValueError(
-                f"the target has dtype {given.dtype}, and labels that float64 does not hold: give "
-                "classes as text or whole numbers, as numpy.unique(y, return_inverse=True)[1]"
-            )
+        _require_exact(y, given)
         classes = _plain(np.unique(y))
         require_utf8(classes if y.dtype.kind == "U" else (), "the target has the label")
         if len(classes) == 1:
@@ -120,7 +116,7 @@ class Target:
         ValueError
             If y has labels that training did not know.
         """
-        y = as_labels(y, "the target")
+        given, y = np.asarray(y), as_labels(y, "the target")
         if self.classes is None:
             if not is_numeric(y):
                 raise ValueError("the target holds text: the model predicts numbers")
@@ -131,6 +127,7 @@ class Target:
                     f"{self.n_outputs}: give as many"
                 )
             return self.scales.standardise(split(rows)).reshape(y.shape)
+        _require_exact(y, given)
         codes, unknown = class_codes(y.reshape(len(y)), class_array(self.classes))
         if unknown.any():
             strange = sorted({str(label) for label in _plain(y[unknown])})
@@ -213,6 +210,16 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     if not is_class:
         return "regression"
     return "binary" if n_classes <= 2 else "multiclass"
+
+
+def _require_exact(y: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> None:
+    """Raise a ValueError if labels are others than those that were given."""
+    if is_numeric(y) and y.dtype != given.dtype and np.any(given != y):
+        kind = f"dtype {given.dtype}" if given.dtype != object else "numbers of several types"
+        raise ValueError(
+            f"the target has {kind}, and labels that float64 does not hold: give "
+            "classes as text or whole numbers, as numpy.unique(y, return_inverse=True)[1]"
+        )
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
