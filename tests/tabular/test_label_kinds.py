@@ -97,7 +97,6 @@ def test_what_no_file_holds_is_refused_before_the_training(y, message):
         (two(0, 1), two(0.0, 1.0, np.float32), [0.0, 1.0]),
         (two(1, "b", object), two("1", "b"), ["1", "b"]),
     ],
-    ids=str,
 )
 def test_labels_of_a_test_set_of_another_type(train, test, classes):
     dataset = Dataset("d", X, train, X[:20], test[:20])

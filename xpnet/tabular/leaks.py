@@ -46,9 +46,9 @@ def require_different(dataset: Dataset) -> None:
 def _twin(columns: dict[str, Any]) -> str | None:
     """Return a column that holds the same as one before it, if there is one."""
     groups = [[*columns]]
-    for rows in (slice(FIRST), slice(None)):
-        parted = [_grouped(group, lambda c: _hash(columns[c][rows])) for group in groups]
-        groups = [alike for group in parted for _, alike in group if len(alike) > 1]
+    for key in (lambda c: _hash(columns[c][:FIRST]), lambda c: _hash(columns[c])):
+        parted = (alike for group in groups for _, alike in _grouped(group, key))
+        groups = [alike for alike in parted if len(alike) > 1]
     pairs = (pair for group in groups for pair in combinations(group, 2))
     return next((b for a, b in pairs if _same(columns[a], columns[b])), None)
 
