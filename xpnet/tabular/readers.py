@@ -30,6 +30,9 @@ FILES = (".npz", ".npy", ".csv", ".parquet")
 #: What a data set's parts are called where the source has no names for them.
 FIELDS = ("rows", "target", "test_rows", "test_target")
 
+#: What rows and labels are called in an .npz archive.
+WHOLE, TRAIN, TEST = ("X", "y"), ("X_train", "y_train"), ("X_test", "y_test")
+
 #: What NumPy raises of a damaged file: its headers are read as Python's own words are.
 DAMAGED = (
     ValueError,
@@ -279,16 +282,33 @@ def _npz(path: Path, labels: bool) -> Dataset:
     arrays = _load(path)
     if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
-    whole, train, test = (("X", "y"), ("X_train", "y_train"), ("X_test", "y_test"))
-    pairs = [test, whole, train] if not labels else [whole, train, test]  # or what to predict
-    names = next((pair for pair in pairs if pair[0] in arrays), None)
-    if names is None:
-        held = ", ".join(arrays) or "nothing"
-        raise DataError(f"{path}: holds {held}; give X and y, or X_train, y_train, X_test, y_test")
-    found = Dataset(path.stem, arrays[names[0]], arrays.get(names[1]))
-    if labels and names == train and "X_test" in arrays and "y_test" in arrays:
-        found.test_rows, found.test_target = arrays["X_test"], arrays["y_test"]
-    return _checked(found, labels, str(path), (*names, *test))
+    names = _names(arrays, labels, str(path))
+    parts = [arrays.get(name) for name in names]
+    return _checked(Dataset(path.stem, *parts), str(path), names)
+
+
+def _names(arrays: Iterable[str], labels: bool, source: str) -> tuple[str, ...]:
+    """Return the names of rows and labels in an archive, and those for the test if they are there.
+
+    Without labels, these are what to predict: what is there for the test comes first.
+    """
+    held = [name for name in (*WHOLE, *TRAIN, *TEST) if name in arrays]
+    if labels:
+        known: Any = [WHOLE, TRAIN, (*TRAIN, *TEST), TEST]
+        found = next((names for names in known if {*names} == {*held}), None)
+        wanted = "X and y, or X_train and y_train, and with these X_test and y_test for the test"
+    else:
+        several = WHOLE[0] in held and {TRAIN[0], TEST[0]} & {*held}
+        known = [] if several else [TEST, WHOLE, TRAIN]
+        found = next((names for names in known if names[0] in held), None)
+        wanted = "what is to be predicted as X, or as X_test"
+    if found is None:
+        there = ", ".join(arrays) or "nothing"
+        lone = [pair for pair in (WHOLE, TRAIN, TEST) if len({*pair} & {*held}) == 1 and labels]
+        lacking = [name for pair in lone for name in pair if name not in held]
+        there += f" and no {' and '.join(lacking)}" if lacking else ""
+        raise DataError(f"{source}: holds {there}; give {wanted}")
+    return found  # type: ignore[no-any-return]
 
 
 def _npy(path: Path, labels: bool) -> Dataset:
@@ -301,20 +321,18 @@ def _npy(path: Path, labels: bool) -> Dataset:
         wanted = f"no {partner.name} is beside it" if partner else "its name must end in X.npy"
         raise DataError(f"{path}: labels are looked for in a second file: {wanted}")
     name = stem.removesuffix("X").rstrip("_-") or path.resolve().parent.name
-    return _checked(Dataset(name, rows, target), labels, str(path))
+    return _checked(Dataset(name, rows, target), str(path), WHOLE)
 
 
-def _checked(
-    found: Dataset, labels: bool, source: str, names: Sequence[str] = ("X", "y")
-) -> Dataset:
+def _checked(found: Dataset, source: str, names: Sequence[str]) -> Dataset:
     """Check shapes and lengths; images (n, h, w) are flattened, and columns of labels (n, 1)."""
     found.rows, found.target = _pair(found.rows, found.target, source, *names[:2])
-    if labels and found.target is None:
-        raise DataError(f"{source}: there are no labels (y)")
     if found.test_rows is not None:
         test = _pair(found.test_rows, found.test_target, source, *names[2:])
         found.test_rows, found.test_target = test
         found.require_alike(source, names)
+        found.test_rows = found.test_rows.reshape(len(found.test_rows), -1)
+    found.rows = found.rows.reshape(len(found.rows), -1)
     return found
 
 
@@ -324,7 +342,6 @@ def _pair(rows: Any, target: Any, source: str, X: str, y: str) -> tuple[Any, Any
         raise DataError(f"{source}: {X} has shape {rows.shape}: give (examples, features)")
     if rows.shape[0] == 0:
         raise DataError(f"{source}: {X} has no rows")
-    rows = rows.reshape(len(rows), -1)
     if target is None:
         return rows, None
     if target.ndim not in (1, 2):
