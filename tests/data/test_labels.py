@@ -149,3 +149,9 @@ def test_a_string_that_is_also_something_else_is_its_value():
     assert as_labels(np.array([red, "b"], object), "y").tolist() == ["red", "b"]
     assert as_labels(np.array([Number.ONE, "b"], object), "y").tolist() == ["1", "b"]
     assert as_labels(np.array([Number.ONE, 2], object), "y").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_a_gap_in_a_list_of_strings_is_no_string(gap):
+    with pytest.raises(ValueError, match="y has 1 value that is missing: remove"):
+        as_labels(["a", gap], "y")

@@ -97,13 +97,14 @@ def as_labels(y: Any, what: str) -> Labels:
     Raises
     ------
     ValueError
-        If some are missing, NaN or infinite, or nothing of these.
+        If some are missing, NaN, infinite or masked, or nothing of these.
 
     Examples
     --------
     >>> as_labels(np.array([1, 2], object), "y"), as_labels(np.array([b"a"]), "y")
     (array([1, 2]), array(['a'], dtype='<U1'))
     """
+    require_present(y, what)
     labels: Labels = np.asarray(y)
     if labels.dtype.kind in "OST":
         labels = _of_objects(labels, what)
@@ -154,8 +155,6 @@ def as_float64(y: Labels, what: str) -> Labels:
 def _of_objects(y: Labels, what: str) -> Labels:
     """Return Python's objects, or bytes, as an array of what they are."""
     flat = y.ravel().tolist()
-    if bad := sum(map(is_missing, flat)):
-        raise ValueError(f"{what} has {these_values(bad, 'missing')}: remove those rows")
     types = {*map(type, flat)}
     kinds = {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
     if "" in kinds or ("b" in kinds and kinds & {"i", "f"} and "U" not in kinds):
@@ -166,6 +165,27 @@ def _of_objects(y: Labels, what: str) -> Labels:
     else:
         found = _numbers(flat, kinds, what)
     return found.reshape(y.shape)
+
+
+def require_present(y: Any, what: str) -> None:
+    """Raise a ValueError if labels are missing or masked; NaN is for `as_labels` to refuse.
+
+    Examples
+    --------
+    >>> require_present(np.ma.array([1, 2], mask=[True, False]), "y")
+    Traceback (most recent call last):
+    ValueError: y has 1 value that is masked: remove those rows
+    """
+    if isinstance(y, np.ma.MaskedArray):
+        bad, why = int(np.ma.getmaskarray(y).sum()), "masked"
+    elif not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # a column of pandas'
+        bad, why = int(y.isna().sum()), "missing"
+    else:
+        y = np.asarray(y, object if isinstance(y, list | tuple) else None)  # NaN is no "nan"
+        objects = y.ravel().tolist() if y.dtype.kind in "OT" else []
+        bad, why = sum(map(is_missing, objects)), "missing"
+    if bad:
+        raise ValueError(f"{what} has {these_values(bad, why)}: remove those rows")
 
 
 def is_missing(label: Any) -> bool:
