@@ -178,8 +178,8 @@ def require_present(y: Any, what: str) -> None:
     """
     if isinstance(y, np.ma.MaskedArray):
         bad, why = int(np.ma.getmaskarray(y).sum()), "masked"
-    elif not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # a column of pandas'
-        bad, why = int(y.isna().sum()), "missing"
+    elif hasattr(y, "isna") and not isinstance(getattr(y, "dtype", None), np.dtype):
+        bad, why = int(np.asarray(y.isna()).sum()), "missing"  # of pandas' own types
     else:
         y = np.asarray(y, object if isinstance(y, list | tuple) else None)  # NaN is no "nan"
         objects = y.ravel().tolist() if y.dtype.kind in "OT" else []
