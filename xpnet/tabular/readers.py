@@ -283,8 +283,8 @@ def _npz(path: Path, labels: bool) -> Dataset:
     if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
     names = _names(arrays, labels, str(path))
-    parts = {field: arrays.get(name) for field, name in zip(FIELDS, names, strict=False)}
-    return _checked(Dataset(path.stem, **parts), str(path), names)
+    parts: Any = [arrays.get(name) for name in names]
+    return _checked(Dataset(path.stem, *parts), str(path), names)
 
 
 def _names(arrays: Iterable[str], labels: bool, source: str) -> tuple[str, ...]:
