@@ -16,6 +16,7 @@ from ..data.labels import (
     is_numeric,
     is_whole,
     require_utf8,
+    these_values,
 )
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
@@ -114,7 +115,7 @@ class Target:
         Raises
         ------
         ValueError
-            If y has labels that training did not know.
+            If y has labels that training did not know, or too far from those that it did.
         """
         given, y = np.asarray(y), as_labels(y, "the target")
         if self.classes is None:
@@ -126,7 +127,14 @@ class Target:
                     f"the target has {rows.shape[1]} columns and the model predicts "
                     f"{self.n_outputs}: give as many"
                 )
-            return self.scales.standardise(split(rows)).reshape(y.shape)
+            with np.errstate(over="ignore"):
+                found = self.scales.standardise(split(rows)).reshape(y.shape)
+            if bad := int(np.isinf(found).sum()):
+                raise ValueError(
+                    f"the target has {these_values(bad, 'too far from those of the training')}: "
+                    "correct them, or leave those rows out"
+                )
+            return found
         _require_exact(y, given)
         codes, unknown = class_codes(y.reshape(len(y)), class_array(self.classes))
         if unknown.any():
