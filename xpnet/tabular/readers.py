@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,11 @@ def _told(part: Any, called: str, of_labels: bool) -> str:
 
 
 def read(
-    source: str, target: str | None = None, drop: Sequence[str] = (), labels: bool = True
+    source: str,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    labels: bool = True,
+    only: Collection[str] | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -199,6 +203,9 @@ def read(
         Columns of a table to leave out.
     labels : bool
         Whether labels are needed. Without, a table need not have the target column.
+    only : names or None
+        The columns of a table that become features, if not all do: what others are called, and
+        hold, is no matter.
 
     Raises
     ------
@@ -212,7 +219,7 @@ def read(
     if source in BUNDLED:
         return _only_arrays(_bundled(source), target, drop)
     if source.startswith("openml:"):
-        return _openml(source, target, drop, labels)
+        return _openml(source, target, drop, labels, only)
     path = Path(source)
     if path.suffix.lower() not in FILES:
         raise DataError(
@@ -229,7 +236,7 @@ def read(
         found = _npz(path, labels) if suffix == ".npz" else _npy(path, labels)
         return _only_arrays(found, target, drop)
     frame, header = _read_table(path)
-    return _table(path.stem, frame, target, drop, labels, str(path), header)
+    return _table(path.stem, frame, target, drop, labels, only, str(path), header)
 
 
 def has_columns(source: str) -> bool:
@@ -394,6 +401,7 @@ def _table(
     target: str | None,
     drop: Sequence[str],
     labels: bool,
+    only: Collection[str] | None,
     source: str,
     header: Sequence[str],
 ) -> Dataset:
@@ -415,6 +423,8 @@ def _table(
     rows = frame.drop(columns=gone)
     if rows.shape[1] == 0:
         raise DataError(f"{source}: no columns are left to predict from")
+    if only is not None:
+        rows = rows[[c for c in rows.columns if c in only]]
     written = dict(zip(frame.columns, map(str, header), strict=True))
     if y is not None:
         _require_one(str(target), rows.columns, written, source)
@@ -446,7 +456,13 @@ def _require_one(target: str, columns: Any, written: dict[str, str], source: str
             )
 
 
-def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) -> Dataset:
+def _openml(
+    source: str,
+    target: str | None,
+    drop: Sequence[str],
+    labels: bool,
+    only: Collection[str] | None,
+) -> Dataset:
     from sklearn.datasets import fetch_openml
 
     name, _, version = source.removeprefix("openml:").partition("@")
@@ -459,4 +475,4 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
         raise DataError(f"{source}: can't be fetched ({error})") from error
     frame = bunch.frame
     own = getattr(bunch.target, "name", None)  # several targets are a frame, and have none
-    return _table(name, frame, target or own, drop, labels, source, frame.columns)
+    return _table(name, frame, target or own, drop, labels, only, source, frame.columns)
