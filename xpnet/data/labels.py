@@ -217,7 +217,7 @@ def _text(label: Any, what: str) -> str:
 
 
 def text_of(value: Any, what: str) -> str:
-    """Return text as it is, bytes as the text they are in UTF-8, all else in Python's words.
+    """Return a string as it is, bytes as the string they are in UTF-8, all else as `str` has it.
 
     Raises
     ------

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.arrays import NUMPY
 from ..data.arrays import as_array, check_finite, column_values, describe_columns, is_frame
-from ..data.labels import is_numeric, require_utf8
+from ..data.labels import is_numeric, require_utf8, text_of
 from .scaling import (
     DoubleDouble,
     Scales,
@@ -295,10 +295,10 @@ def reject_mistyped_numbers(column: Any) -> None:
 
 def _text(column: Any) -> np.ndarray[Any, Any]:
     """Return a column's values as strings, None where one is missing; 1.0 is "1", as 1 is."""
-    missing = column.isna().to_numpy()
+    missing, what = column.isna().to_numpy(), f"column {column.name!r}"
     whole = getattr(column.dtype, "kind", "O") == "f"
     texts = [
-        None if gone else str(int(value)) if whole and value == int(value) else str(value)
+        None if gone else text_of(int(value) if whole and value == int(value) else value, what)
         for value, gone in zip(column, missing, strict=True)
     ]
     return np.array(texts, dtype=object)
