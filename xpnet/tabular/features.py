@@ -24,6 +24,9 @@ from .scaling import (
     split,
 )
 
+#: What is no number and no text, by the kinds of NumPy's types.
+OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
+
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
 MOST_CATEGORIES = 1000
 
@@ -236,9 +239,10 @@ def _is_number(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "fiub":
         return True
-    if kind in "Mmc":
-        what = "complex numbers" if kind == "c" else "dates or times"
-        raise TypeError(f"column {column.name!r} holds {what}: turn them into numbers first")
+    if kind in OTHERS:
+        raise TypeError(
+            f"column {column.name!r} holds {OTHERS[kind]}: turn them into numbers first"
+        )
     return False
 
 
@@ -259,7 +263,8 @@ def _numbers(rows: Any, names: list[str]) -> DoubleDouble:
 
 def _require_finite(rows: Any) -> None:
     if not is_numeric(rows):
-        raise TypeError(f"the data has dtype {rows.dtype}: text where numbers belong")
+        what = OTHERS.get(rows.dtype.kind, "text")
+        raise TypeError(f"the data has dtype {rows.dtype}: {what} where numbers belong")
     if rows.ndim != 2:
         raise ValueError(f"the data has shape {rows.shape}: give (examples, features)")
     if rows.dtype.kind == "f":
