@@ -8,7 +8,6 @@ they near 1e-200 or 1e300.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -209,12 +208,13 @@ class Scales:
         """
         mean, scale, remainder = config["mean"], config["scale"], config.get("remainder")
         for values in (mean, scale, *([] if remainder is None else [remainder])):
-            numbers = type(values) is list and all(type(v) in (int, float) for v in values)
-            if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
+            kinds = {*map(type, values)} if type(values) is list else {None}
+            fit = kinds <= {int, float} and np.isfinite(np.array(values, np.float64)).all()
+            if not fit or (int in kinds and any(float(v) != v for v in values)):
                 raise TypeError(f"means and scales are {values!r:.100}")
             if len(values) != len(mean):
                 raise ValueError(f"{len(mean)} means have {len(values)} scales")
-        if any(v <= 0 for v in scale):
+        if scale and min(scale) <= 0:
             raise ValueError("a scale is not positive")
         return cls(mean, scale, remainder)
 
