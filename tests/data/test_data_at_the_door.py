@@ -18,6 +18,7 @@ from scipy import sparse
 
 import xpnet as xn
 from xpnet import Rows
+from xpnet.data.arrays import column_values
 
 
 def pandas():
@@ -582,3 +583,28 @@ def test_an_estimator_learns_which_classes_there_are(name):
     same(found.network_, expected.network_)
     values = np.unique(CLASSES[name])
     np.testing.assert_array_equal(found.predict(X), values[expected.predict(X)])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "own", "with_gaps"),
+    [
+        ("Int32", "i4", "f8"),
+        ("UInt8", "u1", "f8"),
+        ("boolean", "?", "f8"),
+        ("Float32", "f4", "f4"),
+        ("int16[pyarrow]", "i2", "f8"),
+        ("bool[pyarrow]", "?", "f8"),
+        ("float[pyarrow]", "f4", "f4"),
+        ("Sparse[int32]", "i4", None),
+        ("Sparse[bool]", "?", None),
+        ("Sparse[float32]", "f4", "f4"),
+    ],
+)
+def test_columns_of_pandas_own_types_have_numpys_types(dtype, own, with_gaps):
+    if "arrow" in dtype:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    found = column_values(pandas().Series([1, 0, 1]).astype(dtype))
+    np.testing.assert_array_equal(found, np.array([1, 0, 1], own), strict=True)
+    if with_gaps is not None:
+        found = column_values(pandas().Series([1, None, 0], dtype=dtype))
+        np.testing.assert_array_equal(found, np.array([1, np.nan, 0], with_gaps), strict=True)

@@ -1,11 +1,21 @@
 """Rules for labels: whole numbers, and the numbers of classes."""
 
+from enum import IntEnum
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpnet.data.labels import as_labels, class_array, class_codes, is_numeric, is_whole
+from xpnet.data.labels import (
+    as_labels,
+    class_array,
+    class_codes,
+    is_numeric,
+    is_whole,
+    text_of,
+    unite,
+)
 
 CLASSES = {
     "ints": [3, -1, 7],
@@ -91,3 +101,57 @@ def test_classes_of_a_list_become_no_floats(classes, dtype):
 def test_objects_keep_their_shape():
     assert as_labels(np.array([[1, 2], [3, 4]], object), "y").tolist() == [[1, 2], [3, 4]]
     assert as_labels([], "y").shape == as_labels(np.array([], object), "y").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted"),
+    [
+        ([np.array([2**53 + 1, 3]), np.array([2**53], np.uint64)], [2**53 + 1, 3, 2**53]),
+        ([np.array([1], np.int8), np.array([2**63 + 1], np.uint64)], [1, 2**63 + 1]),
+        ([np.array([1], np.int8), np.array([2**40])], [1, 2**40]),
+        ([np.array([1]), np.array([0.5])], [1.0, 0.5]),
+        ([np.array(["é"]), np.array(["long é".encode()]), np.array([b"x"], object)], "é,long é,x"),
+        ([np.array([[1, 2]]), np.array([[3, 4]], np.uint8)], [[1, 2], [3, 4]]),
+        ([np.array([True]), np.array([False], object)], [True, False]),
+    ],
+    ids=str,
+)
+def test_labels_of_parts_are_united_as_they_are(parts, wanted):
+    wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+    found = as_labels(unite(parts, "y"), "y")
+    assert repr(found.tolist()) == repr(wanted)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([np.array([True]), np.array([1])], "y holds bool and int: give"),
+        ([np.array([1]), np.array([None, 2], object)], "y has 1 value that is missing"),
+        ([np.array([-1]), np.array([2**63], np.uint64)], "more than 64 bits"),
+    ],
+)
+def test_labels_of_parts_that_are_of_several_kinds_are_refused(parts, message):
+    with pytest.raises(ValueError, match=message):
+        as_labels(unite(parts, "y"), "y")
+
+
+def test_a_string_that_is_also_something_else_is_its_value():
+    class Colour(str):  # as `class Colour(str, Enum)` makes one
+        def __str__(self):
+            return "Colour.RED"
+
+    red = Colour("red")
+
+    class Number(IntEnum):
+        ONE = 1
+
+    assert text_of(red, "y") == "red"
+    assert as_labels(np.array([red, "b"], object), "y").tolist() == ["red", "b"]
+    assert as_labels(np.array([Number.ONE, "b"], object), "y").tolist() == ["1", "b"]
+    assert as_labels(np.array([Number.ONE, 2], object), "y").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_a_gap_in_a_list_of_strings_is_no_string(gap):
+    with pytest.raises(ValueError, match="y has 1 value that is missing: remove"):
+        as_labels(["a", gap], "y")

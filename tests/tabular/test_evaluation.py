@@ -55,6 +55,31 @@ def test_values_whose_squares_are_no_numbers(mean, scale):
     assert measured["mean_absolute_error"] == pytest.approx(0.5 * scale)
 
 
+@pytest.mark.parametrize("far", [1e155, 1e200, 1e307])
+def test_values_far_from_those_of_the_training(far):
+    model = Model(passes_on(1, "mean_squared_error"), None, Target("regression"))
+    # Predicted are 0, 1, 2, 3.
+    measured = measure(model, np.arange(4.0)[:, None], far * np.array([0.0, 1.0, 2.0, 1.0]))
+    assert measured["unexplained_variance"] == pytest.approx(6 / 2)
+    assert measured["root_mean_squared_error"] == pytest.approx(np.sqrt(6 / 4) * far)
+    assert measured["mean_absolute_error"] == pytest.approx(far)
+
+
+def test_figures_that_no_float_holds_are_infinite():
+    largest = np.finfo(float).max
+    target = Target("regression", None, Scales([0.0], [largest]))
+    model = Model(passes_on(1, "mean_squared_error"), None, target)
+    measured = measure(model, np.array([[1.0], [-1.0]]), np.array([-largest, largest]))
+    assert measured["mean_absolute_error"] == measured["root_mean_squared_error"] == np.inf
+    assert measured["unexplained_variance"] == pytest.approx(4)
+
+
+def test_values_too_far_from_those_of_the_training_are_refused():
+    target = Target("regression", None, Scales([0.0], [1e-10]))
+    with pytest.raises(ValueError, match="target has 1 value that is too far from those of the t"):
+        target.encode(np.array([1e308, 0.0]))
+
+
 def test_values_that_are_all_the_same_have_no_r2():
     model = Model(passes_on(1, "mean_squared_error"), None, Target("regression"))
     measured = measure(model, np.zeros((3, 1)), np.ones(3))

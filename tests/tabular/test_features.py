@@ -124,6 +124,9 @@ def test_rows_of_another_kind(frame, change, error, message):
     ("rows", "error", "message"),
     [
         (np.array([["a", "b"]]), TypeError, "text where numbers belong"),
+        (np.ones((2, 2), complex), TypeError, "dtype complex128: complex numbers where numb"),
+        (np.ones((2, 2), "M8[s]"), TypeError, r"dtype datetime64\[s\]: dates where numbers belong"),
+        (np.ones((2, 2), "V4"), TypeError, r"dtype \|V4: records where numbers belong"),
         (np.array([[1.0, np.nan], [np.inf, np.nan]]), ValueError, r"columns 0 \(1\), 1 \(2\)"),
         (np.zeros((2, 2, 2)), ValueError, "shape"),
     ],
@@ -240,3 +243,21 @@ def test_a_column_that_pandas_types_otherwise(pd):
 def test_columns_named_by_numbers(pd):
     frame = pd.DataFrame({0: [1.0, 2.0], 1: ["a", "b"]})
     assert Features.learn(frame).transform(frame, np.float64).shape == (2, 3)
+
+
+def test_categories_are_the_text_that_values_stand_for(pd):
+    class Colour(str):  # as `class Colour(str, Enum)` makes one
+        __slots__ = ()
+
+        def __str__(self):
+            return "Colour." + self.upper()
+
+    frame = pd.DataFrame({"a": pd.Series([Colour("red"), b"blue", "red", 7], dtype=object)})
+    learnt = Features.learn(frame)
+    assert learnt.categories == {"a": ["7", "blue", "red"]}
+    later = pd.DataFrame({"a": ["red", "blue", "red", "7"]})
+    np.testing.assert_array_equal(
+        learnt.transform(later, np.float64), learnt.transform(frame, np.float64)
+    )
+    with pytest.raises(ValueError, match=r"column 'a' has b'\\xff', no text in UTF-8"):
+        Features.learn(pd.DataFrame({"a": pd.Series([b"\xff", "b"], dtype=object)}))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from xpnet.tabular import fingerprints
 from xpnet.tabular.fingerprints import fingerprint
 from xpnet.tabular.readers import Dataset, read
 
@@ -50,8 +51,76 @@ def test_how_an_array_is_kept_does_not_count(tmp_path, monkeypatch):
         assert of(rows, TEXT) == whole
     for text in (TEXT.astype(object), TEXT.astype("U9"), TEXT.astype("S"), TEXT.astype("T")):
         assert of(X, text) == whole
+    wide = of(X.astype(np.longdouble) / 3, TEXT)
     monkeypatch.setattr("xpnet.tabular.fingerprints.ELEMENTS", 7)
     assert of(X, TEXT) == whole
+    assert of(X.astype(np.longdouble) / 3, TEXT) == wide
+
+
+def test_objects_are_what_labels_and_tables_make_of_them(pd):
+    numbers = np.array([1, 2], object)
+    assert fingerprint(y=numbers) == fingerprint(y=np.array([1, 2]))
+    assert fingerprint(y=numbers) != fingerprint(y=np.array(["1", "2"], object))
+    mixed = np.array([1, "a"], object)
+    assert fingerprint(y=mixed) == fingerprint(y=np.array(["1", "a"]))
+    assert fingerprint(y=np.array([1, None], object)) == fingerprint(
+        y=np.array(["1", None], object)
+    )
+    frames = [pd.DataFrame({"a": pd.Series(v, dtype=object)}) for v in ([1, 2], ["1", "2"])]
+    assert fingerprint(rows=frames[0]) == fingerprint(rows=frames[1])
+    assert fingerprint(rows=frames[0]) != fingerprint(rows=pd.DataFrame({"a": [1, 2]}))
+
+
+def test_texts_are_told_apart_wherever_they_end():
+    texts = (
+        ["ab", "c"],
+        ["a", "bc"],
+        ["abc", ""],
+        ["1:a", ""],
+        ["a", "-"],
+        ["a", None],
+        ["\ud800"],
+    )
+    found = [fingerprint(y=np.array(text, object)) for text in texts]
+    assert len(set(found)) == len(texts)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize(
+    ("own", "ways"),
+    [
+        ("int64", ["Int64", "int64[pyarrow]", "Sparse[int64]"]),
+        ("int32", ["Int32", "int32[pyarrow]", "Sparse[int32]"]),
+        ("uint8", ["UInt8", "uint8[pyarrow]"]),
+        ("bool", ["boolean", "bool[pyarrow]", "Sparse[bool]"]),
+        ("float32", ["Float32", "float[pyarrow]", "Sparse[float32]"]),
+        ("float64", ["Float64", "double[pyarrow]", "Sparse[float64]"]),
+    ],
+)
+def test_pandas_own_types_are_numpys_and_with_gaps_float64_as_in_a_csv(pd, own, ways, gaps):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    values = [1, 0, None if gaps else 1]
+    dtype = "float64" if gaps and not own.startswith("float") else own
+    plain = fingerprint(rows=pd.DataFrame({"a": pd.Series(values, dtype=dtype)}))
+    for way in ways:
+        if gaps and way.startswith("Sparse") and "float" not in way:
+            continue
+        assert fingerprint(rows=pd.DataFrame({"a": pd.Series(values, dtype=way)})) == plain
+    others = {"int64", "int32", "uint8", "bool", "float32", "float64"} - {own}
+    if not gaps:
+        for other in others:
+            assert fingerprint(rows=pd.DataFrame({"a": pd.Series(values, dtype=other)})) != plain
+
+
+def test_a_column_of_text_is_told_in_parts(pd, monkeypatch):
+    frame = pd.DataFrame({"a": pd.Series([*TEXT, None], dtype="string")})
+    whole = of(frame)
+    assert whole == of(frame.astype(object))
+    monkeypatch.setattr("xpnet.tabular.fingerprints.CHUNK", 5)
+    looked = []
+    monkeypatch.setattr(fingerprints, "column_values", lambda c: (looked.append(c), np.array(c))[1])
+    assert of(frame) == whole
+    assert [*map(len, looked)] == [5, 5, 3]
 
 
 def test_long_doubles_count_by_their_values():

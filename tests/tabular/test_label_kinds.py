@@ -9,6 +9,7 @@ from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.model import load_model
 from xpnet.tabular.readers import Dataset
 from xpnet.tabular.settings import Settings
+from xpnet.tabular.target import Target
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 SECOND = X[:, 0] > 0
@@ -50,7 +51,10 @@ REFUSED = {
     "objects: int of 70 bits": (two(1, 2**70, object), "whole numbers of more than 64 bits"),
     "objects: int and a gap": (two(1, None, object), r"the target has \d+ values that are missing"),
     "objects: not finite": (two(1, np.inf, object), "NaN or infinite"),
-    "bytes that are no text": (two(b"\xff", b"\xfe"), r"the label b'\\xf[ef]', no text in UTF-8"),
+    "bytes that are no text": (
+        two(b"\xff", b"\xfe"),
+        r"the target has b'\\xf[ef]', no text in UTF-8",
+    ),
     "half a character": (two("a", "\ud800"), r"the label '\\ud800', which UTF-8 has no bytes for"),
     "zero at the end": (two("a", "a\0", object), "leave out the zero characters"),
 }
@@ -81,6 +85,57 @@ def test_classes_come_back_from_a_file_as_they_were(tmp_path, y):
 def test_what_no_file_holds_is_refused_before_the_training(y, message):
     with pytest.raises(ValueError, match=message):
         prepare(y)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "classes"),
+    [
+        (two(0, 1), two(0, 1, np.uint64), [0, 1]),
+        (two(2**53, 2**53 + 1), two(2**53, 2**53 + 1, np.uint64), [2**53, 2**53 + 1]),
+        (two("é", "b"), two("é".encode(), b"b"), ["b", "é"]),
+        (two("é".encode(), b"b"), two("é", "b", object), ["b", "é"]),
+        (two(0, 1), two(0.0, 1.0, np.float32), [0.0, 1.0]),
+        (two(1, "b", object), two("1", "b"), ["1", "b"]),
+    ],
+)
+def test_labels_of_a_test_set_of_another_type(train, test, classes):
+    dataset = Dataset("d", X, train, X[:20], test[:20])
+    experiment = Experiment.prepare(dataset, Settings(hidden=(4,), task="binary"), "cpu")
+    assert experiment.model.target.classes == classes
+    assert [*map(type, experiment.model.target.classes)] == [*map(type, classes)]
+    for name, y in (("train", train), ("test", test[:20])):
+        found = {tuple(row): label for row, label in zip(X, SECOND, strict=True)}
+        part = experiment.parts[name]
+        wanted = [found[tuple(row)] == (classes[1] != "é") for row in part.rows]
+        np.testing.assert_array_equal(part.labels, wanted)
+        assert part.target.dtype == y.dtype
+    labels = dataset.everything()[1]
+    np.testing.assert_array_equal(
+        experiment.model.target.encode(labels),
+        SECOND[[*range(60), *range(20)]] == (classes[1] != "é"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (two(False, True), two(0, 1), "target holds truth values .* and test_target holds numbers"),
+        (two(0.0, 1.0), two(False, True), "target holds numbers .* and test_target holds truth"),
+        (two(2, 3, object), two(False, True, object), "test_target holds truth values"),
+        (two(2**53, 2**53 + 1), two(2.0**53, 1.0), "numbers of several types, and labels that flo"),
+        (two(-1, 1), two(2**63, 1, np.uint64), "whole numbers of more than 64 bits"),
+        (two(0, 1), two(0, None, object), r"d: test_target has \d+ values that are missing"),
+    ],
+)
+def test_labels_of_a_test_set_of_another_kind_are_refused(train, test, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment.prepare(Dataset("d", X, train, X, test), Settings(task="binary"), "cpu")
+
+
+def test_labels_that_become_others_are_not_taken_for_known_ones():
+    target = Target("binary", [2**53, 2**53 + 1])
+    with pytest.raises(ValueError, match="numbers of several types, and labels that float64 does"):
+        target.encode(np.array([2**53 + 1, 2.0**53], object))
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="no long doubles")

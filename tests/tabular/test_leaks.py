@@ -2,11 +2,14 @@
 
 import re
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from xpnet.tabular import leaks
 from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.leaks import require_different
 from xpnet.tabular.readers import DataError, Dataset, read
 from xpnet.tabular.settings import Settings
 
@@ -100,6 +103,47 @@ def test_the_target_under_another_name_is_said(write, values):
         prepare(read(path, target="y"))
 
 
+def named_a(pd, *columns):
+    names = ["a", *(f"a.{i}" for i in range(1, len(columns)))]
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    return Dataset("d", frame, np.arange(len(frame)) % 7 / 2, renamed=dict.fromkeys(names, "a"))
+
+
+ROWS = np.random.default_rng(1).integers(0, 3, 600)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (ROWS, ROWS.astype(float)),
+        (ROWS - 1.0, np.where(ROWS == 1, -0.0, ROWS - 1.0)),
+        (np.where(ROWS == 1, np.nan, ROWS), np.where(ROWS == 1, -np.nan, ROWS)),
+        (ROWS.astype(bool), ROWS.astype(bool).astype(np.int8)),
+        (ROWS.astype(str), ROWS.astype(object)),
+    ],
+)
+def test_columns_of_one_name_are_equal_by_what_they_hold(pd, columns):
+    with pytest.raises(DataError, match=r"hold the same: leave one out, as by --drop 'a\.2'"):
+        require_different(named_a(pd, columns[0], np.arange(600), columns[1]))
+
+
+@pytest.mark.parametrize("change", [1, "x"])
+def test_columns_of_one_name_that_differ_in_one_row(pd, change):
+    columns = [ROWS + 2**53] * 5
+    for i in range(1, 5):
+        columns[i] = columns[i].astype(type(change) if change == "x" else np.int64).copy()
+        columns[i][-i] = change if change == "x" else columns[i][-i] ^ 1  # as floats the same
+    require_different(named_a(pd, *columns))
+
+
+def test_each_column_is_looked_at_once_for_its_name(pd, monkeypatch):
+    looked = []
+    values = leaks.column_values
+    monkeypatch.setattr(leaks, "column_values", lambda c: (looked.append(c.name), values(c))[1])
+    require_different(named_a(pd, *np.random.default_rng(0).normal(size=(20, 300))))
+    assert max(Counter(looked).values()) == 2  # and once for the target
+
+
 def test_the_target_in_an_array_is_said():
     X, y = np.random.default_rng(0).normal(size=(600, 3)), np.arange(600) % 3
     X[:, 1] = y
@@ -117,5 +161,5 @@ def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, pd):
 
     table = pa.table([[1, 2], [3, 4], ["u", "v"], ["u", "v"]], names=["a", "b", "y", "y"])
     parquet.write_table(table, tmp_path / "d.parquet")
-    with pytest.raises(DataError, match="y"):
+    with pytest.raises(DataError, match=r"d\.parquet: .* two columns named 'y': rename one"):
         read(str(tmp_path / "d.parquet"), target="y")

@@ -84,12 +84,75 @@ TRAIN = {"X_train": X, "y_train": Y}
         ({"X_test": X[:4], "y_test": Y}, "X_test has 4 rows and y_test 12"),
         ({"X_test": X[:4], "y_test": np.zeros((4, 1, 2))}, r"y_test has shape \(4, 1, 2\)"),
         ({"X_test": X[0], "y_test": Y[:1]}, r"X_test has shape \(3,\)"),
+        (
+            {"X_test": X[:4].reshape(4, 1, 3), "y_test": Y[:4]},
+            r"X_train holds numbers of shape \(n, 3\) and X_test .* \(n, 1, 3\): give both of one",
+        ),
     ],
 )
 def test_a_test_set_that_does_not_go_with_the_training_set(folder, test, message):
     np.savez("d.npz", **TRAIN, **test)
     with pytest.raises(DataError, match=rf"^d\.npz: {message}"):
         read("d.npz")
+
+
+WHOLE, TEST = {"X": X, "y": Y}, {"X_test": X[:4], "y_test": Y[:4]}
+NAMES = {"feature_names": np.array(["a", "b", "c"])}
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (("X_train", "y_train", "X_test"), "X_train, y_train, X_test and no y_test; give X and y"),
+        (("X_train", "y_train", "y_test"), "X_train, y_train, y_test and no X_test; give X and y"),
+        (("y_train", "X_test", "y_test"), "y_train, X_test, y_test and no X_train; give X and y"),
+        (("X_train", "X_test", "y_test"), "X_train, X_test, y_test and no y_train; give X and y"),
+        (("X", "y", "X_train", "y_train"), "X, y, X_train, y_train; give X and y, or X_train and"),
+        (("X", "y", "X_test", "y_test"), "X, y, X_test, y_test; give X and y, or X_train and y_tr"),
+        (("X", "y", "X_test"), "X, y, X_test and no y_test; give X and y"),
+        (("X", "y_train"), "X, y_train and no y and X_train; give X and y"),
+        (("feature_names",), "feature_names; give X and y"),
+    ],
+)
+def test_an_archive_whose_parts_do_not_go_together(folder, held, message):
+    whole = WHOLE | TRAIN | TEST | NAMES
+    np.savez("d.npz", **{name: whole[name] for name in held})
+    with pytest.raises(DataError, match=rf"^d\.npz: holds {message}"):
+        read("d.npz")
+
+
+def test_images_of_the_test_set_are_flattened_too(folder):
+    images = np.arange(48).reshape(12, 2, 2)
+    np.savez("d.npz", X_train=images, y_train=Y, X_test=images[:4], y_test=Y[:4])
+    found = read("d.npz")
+    assert (found.rows.shape, found.test_rows.shape) == ((12, 4), (4, 4))
+
+
+@pytest.mark.parametrize("arrays", [WHOLE, TRAIN, TRAIN | TEST, TEST])
+def test_other_arrays_in_an_archive_are_no_matter(folder, arrays):
+    np.savez("d.npz", **arrays, **NAMES)
+    assert len(read("d.npz").rows) == len(next(iter(arrays.values())))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "rows"),
+    [
+        ({"X": X} | NAMES, 12),
+        ({"X_test": X[:4]} | NAMES, 4),
+        (TRAIN | {"X_test": X[:4]}, 4),
+        (TRAIN, 12),
+        (WHOLE | TRAIN, None),
+        ({"X": X, "X_test": X[:4]}, None),
+        ({"y": Y}, None),
+    ],
+)
+def test_what_is_predicted_of_an_archive(folder, arrays, rows):
+    np.savez("d.npz", **arrays)
+    if rows is not None:
+        assert len(read("d.npz", labels=False).rows) == rows
+        return
+    with pytest.raises(DataError, match=r"holds .*; give what is to be predicted as X, or as X_te"):
+        read("d.npz", labels=False)
 
 
 def test_columns_of_labels_are_flattened_in_the_test_set_too(folder):
@@ -105,6 +168,7 @@ def test_columns_of_labels_are_flattened_in_the_test_set_too(folder):
         ((X, Y, X[:, :1], Y), r"rows holds .* \(n, 3\) and test_rows holds .* \(n, 1\)"),
         ((X, Y, X), "there is test_rows and no test_target: give both, or neither"),
         ((X, Y, None, Y), "there is test_target and no test_rows"),
+        ((X, Y.astype(bool), X, Y), "target holds truth values .* test_target holds numbers"),
     ],
 )
 def test_parts_from_python_that_do_not_go_together(parts, message):
@@ -112,10 +176,20 @@ def test_parts_from_python_that_do_not_go_together(parts, message):
         Experiment.prepare(readers.Dataset("d", *parts), Settings(), "cpu")
 
 
+def test_all_the_rows_of_parts_of_several_types_are_what_they_were(pd):
+    whole = np.array([[2**53 + 1], [2]])
+    found, _ = readers.Dataset("d", whole, Y[:2], whole.astype(np.uint64), Y[:2]).everything()
+    if np.finfo(np.longdouble).nmant > 60:
+        assert [*map(int, found[:, 0])] == [2**53 + 1, 2] * 2
+    first, second = (pd.DataFrame({"a": values, "b": ["u", "v"]}) for values in ([1, 2], [3, 4]))
+    found, _ = readers.Dataset("d", first, Y[:2], second, Y[:2]).everything()
+    assert found.to_dict("list") == {"a": [1, 2, 3, 4], "b": ["u", "v"] * 2}
+
+
 def test_npz_without_labels_to_predict(folder):
     np.savez("d.npz", X=X)
     assert read("d.npz", labels=False).target is None
-    with pytest.raises(DataError, match="no labels"):
+    with pytest.raises(DataError, match="holds X and no y; give X and y, or"):
         read("d.npz")
 
 

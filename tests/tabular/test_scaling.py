@@ -136,6 +136,34 @@ def test_a_column_is_constant_if_least_and_largest_are_the_same_but_for_rounding
     assert abs(found).max() < 1e-15 if constant else found.std() > 0.3
 
 
+@pytest.mark.parametrize("size", [1e300, -1e300, 1e20, 1.7e18, 0.3, 1e-200])
+def test_noise_of_a_constant_column_is_at_most_1(pd, size):
+    column = np.where(NORMAL > 0, size, np.nextafter(size, np.inf))
+    column[:2] = np.nextafter(column[:2], np.inf)
+    frame = pd.DataFrame({"a": column, "b": NORMAL, "gaps": np.where(SMALL > 0, column, np.nan)})
+    target = Target.learn(column, "regression")
+    target.standardise(column)
+    rows = np.c_[column, NORMAL]
+    for found in (
+        Features.learn(rows).transform(rows, np.float32)[:, 0],
+        *Features.learn(frame).transform(frame, np.float32)[:, [0, 2]].T,
+        target.encode(column),
+    ):
+        assert abs(found).max() <= 1
+        assert abs(found).max() < 1e-15 or size > 1 or size < -1
+    np.testing.assert_allclose(target.decode(target.encode(column)), column, rtol=1e-15)
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_a_frames_sparse_columns_are_standardised_as_dense_ones(pd, fill):
+    dense = pd.DataFrame({"a": np.where(SMALL > 5, NORMAL, fill), "b": NORMAL, "c": SMALL})
+    kinds = {"a": pd.SparseDtype(float, fill), "b": pd.SparseDtype("float32"), "c": "Sparse[int]"}
+    dense["b"] = dense["b"].astype(np.float32)
+    sparse = dense.astype(kinds)
+    found = Features.learn(sparse).transform(sparse, np.float64)
+    np.testing.assert_array_equal(found, Features.learn(dense).transform(dense, np.float64))
+
+
 def test_chunks_make_no_difference(monkeypatch):
     rows = np.column_stack([COLUMNS["near 1"], COLUMNS["whole, round 1.7e18"]]).astype(np.int64)
     whole = Scales.learn(rows, "X").config()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from ..files import atomic
@@ -141,11 +142,16 @@ def error_name(model: Model) -> str:
 
 
 def write_json(document: dict[str, Any]) -> None:
-    """Write one JSON object to standard output."""
-    json.dump(document, sys.stdout, indent=2, default=_plain, allow_nan=False)
-    print()
+    """Write one JSON object to standard output; what is infinite or NaN is null, as JSON has it."""
+    print(json.dumps(_plain(document), indent=2, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold of a NumPy number or array."""
-    return value.tolist()
+    """Return what JSON can hold of a value, and of the NumPy numbers and arrays in it."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -96,11 +96,9 @@ def _read_again(model: Model, data: str, target: str | None, drop: list[str]) ->
         return readers.read(data, target, drop)
     if target is None and readers.has_columns(data):
         target = model.training.get("target")
-    dataset = readers.read(data, target, drop)
+    dataset = readers.read(data, target, drop, only={*features.names, *features.categories})
     if not is_frame(dataset.rows):
         raise TypeError("the model was trained on a table with named columns: give such a table")
-    used = {*features.names, *features.categories}
-    dataset.rows = dataset.rows[[c for c in dataset.rows.columns if c in used]]
     return dataset
 
 
@@ -108,16 +106,14 @@ def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple
     """Return the rows and labels to evaluate on, and what they are."""
     if wanted not in (None, "all", *PARTS):
         raise ValueError(f"--part is {wanted!r}: give train, dev, test or all")
-    known = wanted != "all" and dataset.is_known_by(model.training.get("fingerprint"))
-    if wanted in ("train", "dev") and not known:
-        raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
     if wanted == "all":
         return *dataset.everything(), f"{dataset.name}, all of it"
-    if not known and dataset.test_rows is not None:
+    if wanted in (None, "test") and dataset.test_rows is not None:
+        # Whatever it was trained on: a test set that is kept apart is never among that.
         return dataset.test_rows, dataset.test_target, f"{dataset.name}, its test set"
-    if not known:
-        if wanted == "test":
-            raise ValueError(f"--part is test, but the model was not trained on {dataset.name}")
+    if not dataset.is_known_by(model.training.get("fingerprint")):
+        if wanted is not None:
+            raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
         return dataset.rows, dataset.target, dataset.name
     name = wanted or "test"
     chosen = part_dataset(dataset, model.target, model.training["settings"]["seed"])[name]

@@ -138,12 +138,17 @@ def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarra
 
 
 def column_values(column: Any) -> np.ndarray[Any, Any]:
-    """Return a column's values as a NumPy array; numbers with gaps as floats, with NaN there."""
-    kind = getattr(getattr(column, "dtype", None), "kind", "")  # Arrow's columns have no dtype
-    if kind and kind in "fiub" and not isinstance(column.dtype, np.dtype):
-        whole = kind in "iu" and not column.isna().any()
-        held = np.dtype(f"{kind}8" if whole else float)
-        return np.asarray(column.to_numpy(dtype=held, na_value=0 if whole else np.nan))
+    """Return a column's values as a NumPy array of its own type.
+
+    Of whole numbers and truth values with gaps floats are made, with NaN there.
+    """
+    dtype = getattr(column, "dtype", None)  # which Arrow's columns don't have
+    kind = getattr(dtype, "kind", "")
+    if kind and kind in "fiub" and not isinstance(dtype, np.dtype):
+        own = np.dtype(getattr(dtype, "numpy_dtype", None) or getattr(dtype, "subtype", float))
+        gaps = kind == "f" or column.isna().any()
+        held = float if gaps and kind != "f" else own
+        return np.asarray(column.to_numpy(dtype=held, na_value=np.nan if gaps else 0))
     values = np.asarray(column)
     if values.dtype.kind == "O" and str(getattr(column, "type", "")) == "bool":
         return np.array([np.nan if v is None else v for v in values], np.float64)

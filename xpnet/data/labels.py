@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,13 +97,14 @@ def as_labels(y: Any, what: str) -> Labels:
     Raises
     ------
     ValueError
-        If some are missing, NaN or infinite, or nothing of these.
+        If some are missing, NaN, infinite or masked, or nothing of these.
 
     Examples
     --------
     >>> as_labels(np.array([1, 2], object), "y"), as_labels(np.array([b"a"]), "y")
     (array([1, 2]), array(['a'], dtype='<U1'))
     """
+    require_present(y, what)
     labels: Labels = np.asarray(y)
     if labels.dtype.kind in "OST":
         labels = _of_objects(labels, what)
@@ -114,6 +115,30 @@ def as_labels(y: Any, what: str) -> Labels:
             raise ValueError(f"{what} has {these_values(bad)}: remove those rows")
         return as_float64(labels, what) if labels.dtype.itemsize > 8 else labels
     return labels
+
+
+def unite(parts: Sequence[Any], what: str) -> Labels:
+    """Return the labels of several parts as one array for `as_labels`, each as it is.
+
+    Of different types of numbers NumPy would make floats, which may be others.
+
+    Raises
+    ------
+    ValueError
+        If `as_labels` refuses a part.
+
+    Examples
+    --------
+    >>> as_labels(unite([np.array([2**53 + 1]), np.array([7], np.uint64)], "y"), "y")
+    array([9007199254740993,                7])
+    """
+    held = [as_labels(part, what) for part in parts]
+    if all(part.dtype.kind == "U" for part in held):
+        return np.concatenate(held)
+    arrays = [np.asarray(part) for part in parts]
+    if len({array.dtype for array in arrays}) > 1:
+        arrays = [array.astype(object) for array in arrays]
+    return np.concatenate(arrays)
 
 
 def as_float64(y: Labels, what: str) -> Labels:
@@ -130,8 +155,6 @@ def as_float64(y: Labels, what: str) -> Labels:
 def _of_objects(y: Labels, what: str) -> Labels:
     """Return Python's objects, or bytes, as an array of what they are."""
     flat = y.ravel().tolist()
-    if bad := sum(map(is_missing, flat)):
-        raise ValueError(f"{what} has {these_values(bad, 'missing')}: remove those rows")
     types = {*map(type, flat)}
     kinds = {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
     if "" in kinds or ("b" in kinds and kinds & {"i", "f"} and "U" not in kinds):
@@ -142,6 +165,27 @@ def _of_objects(y: Labels, what: str) -> Labels:
     else:
         found = _numbers(flat, kinds, what)
     return found.reshape(y.shape)
+
+
+def require_present(y: Any, what: str) -> None:
+    """Raise a ValueError if labels are missing or masked; NaN is for `as_labels` to refuse.
+
+    Examples
+    --------
+    >>> require_present(np.ma.array([1, 2], mask=[True, False]), "y")
+    Traceback (most recent call last):
+    ValueError: y has 1 value that is masked: remove those rows
+    """
+    if isinstance(y, np.ma.MaskedArray):
+        bad, why = int(np.ma.getmaskarray(y).sum()), "masked"
+    elif hasattr(y, "isna") and not isinstance(getattr(y, "dtype", None), np.dtype):
+        bad, why = int(np.asarray(y.isna()).sum()), "missing"  # of pandas' own types
+    else:
+        y = np.asarray(y, object if isinstance(y, list | tuple) else None)  # NaN is no "nan"
+        objects = y.ravel().tolist() if y.dtype.kind in "OT" else []
+        bad, why = sum(map(is_missing, objects)), "missing"
+    if bad:
+        raise ValueError(f"{what} has {these_values(bad, why)}: remove those rows")
 
 
 def is_missing(label: Any) -> bool:
@@ -167,13 +211,31 @@ def _numbers(values: list[Any], kinds: set[str], what: str) -> Labels:
 
 def _text(label: Any, what: str) -> str:
     """Return a label as a string that an array of strings can hold."""
-    try:
-        text = label.decode() if isinstance(label, bytes) else str(label)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{what} has the label {label!r}, no text in UTF-8: rename it") from error
-    if text.endswith("\0"):
+    if (text := text_of(label, what)).endswith("\0"):
         raise ValueError(f"{what} has the label {text!r}: leave out the zero characters at its end")
     return text
+
+
+def text_of(value: Any, what: str) -> str:
+    """Return a string as it is, bytes as the string they are in UTF-8, all else as `str` has it.
+
+    Raises
+    ------
+    ValueError
+        If bytes are no text.
+
+    Examples
+    --------
+    >>> [text_of(value, "y") for value in (np.str_("é"), "é".encode(), 1)]
+    ['é', 'é', '1']
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{what} has {value!r}, no text in UTF-8: rename it") from error
+    # An Enum may be a string, and what str() says of it is then its name.
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 def require_utf8(texts: Iterable[Any], what: str) -> None:

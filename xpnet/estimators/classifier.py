@@ -18,7 +18,7 @@ from ..nn.loss import Loss
 from ..nn.losses import SigmoidCrossEntropy
 from ..nn.stacks import units_for
 from .base import MLP, Output
-from .inputs import check_features
+from .inputs import check_features, plain_labels
 from .labels import Classes
 from .parameters import find_loss, keep
 
@@ -205,7 +205,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         sample_weight : array-like, shape (n,), or None
             How much each example counts.
         """
-        return self._measure(*map(to_host, (y, self.predict(X), sample_weight)))
+        predicted, weights = map(to_host, (self.predict(X), sample_weight))
+        return self._measure(plain_labels(y), predicted, weights)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
@@ -254,6 +255,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         self._validate_params()
         first = not hasattr(self, "network_")
+        classes = plain_labels(classes)
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if not (first or classes is None or np.array_equal(self.classes_, unique_labels(classes))):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
-from ..data.arrays import prepare_weights
+from ..data.arrays import column_values, is_frame, prepare_weights
 from ..data.batches import take_rows
+from ..data.labels import as_labels, require_present, text_of
 from .labels import Classes, Values
 from .parameters import Estimator
 
@@ -51,9 +53,7 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
-    X, y = from_dlpack(X), to_host(y)
-    if getattr(getattr(y, "dtype", None), "kind", "") == "T":  # which scikit-learn does not know
-        y = np.array(y.tolist())
+    X, y = from_dlpack(X), plain_labels(y)
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)
@@ -74,6 +74,43 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, y
+
+
+def plain_labels(y: Any) -> Any:
+    """Return labels of types that scikit-learn does not know, or takes for others, as arrays.
+
+    These are NumPy's own strings, pandas' own numbers and truth values, and objects that are
+    strings and more, such as an Enum's. All else comes back as it is, on the host.
+
+    Raises
+    ------
+    ValueError
+        If labels of an array or a column are missing or masked.
+
+    Examples
+    --------
+    >>> plain_labels(np.array(["a", "b"], np.dtypes.StringDType()))
+    array(['a', 'b'], dtype='<U1')
+    """
+    y = to_host(y)
+    if is_frame(y):
+        own = any(not isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in y.dtypes)
+        columns = [y.iloc[:, i] for i in range(y.shape[1])]
+        return np.stack([*map(column_values, columns)], axis=1) if own else y
+    dtype = getattr(y, "dtype", None)
+    if isinstance(y, list | tuple) and any(isinstance(label, str) for label in y):
+        require_present(y, "y")
+    if dtype is None or issparse(y):
+        return y
+    require_present(y, "y")
+    values = y if isinstance(dtype, np.dtype) else column_values(y)
+    if values.dtype.kind == "T":
+        return as_labels(values, "y")
+    kinds = {*map(type, np.ravel(values).tolist())} if values.dtype.kind == "O" else {str}
+    if any(issubclass(kind, str) and kind is not str for kind in kinds):
+        flat = (text_of(v, "y") if isinstance(v, str) else v for v in np.ravel(values))
+        return np.fromiter(flat, object).reshape(values.shape)
+    return values
 
 
 def check_weights(n: int, sample_weight: Any) -> Any:

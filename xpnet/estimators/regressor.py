@@ -12,6 +12,7 @@ from ..backends.arrays import to_host
 from ..nn.loss import Loss
 from ..nn.losses import HalfSquaredError, PoissonDeviance
 from .base import MLP, Output
+from .inputs import plain_labels
 from .labels import Values
 from .parameters import find_loss, keep
 
@@ -113,7 +114,8 @@ class MLPRegressor(RegressorMixin, MLP):
         sample_weight : array-like, shape (n,), or None
             How much each example counts.
         """
-        return self._measure(*map(to_host, (y, self.predict(X), sample_weight)))
+        predicted, weights = map(to_host, (self.predict(X), sample_weight))
+        return self._measure(plain_labels(y), predicted, weights)
 
     @available_if(lambda self: self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

@@ -28,7 +28,8 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
         For classes: "error", "classes", "confusion_matrix" (a row for each true class) and
         "per_class" (precision, recall, F1 score, support). For a regression:
         "unexplained_variance" (1 − R²) and "r2", which are None where all labels are the same,
-        "root_mean_squared_error" and "mean_absolute_error".
+        "root_mean_squared_error" and "mean_absolute_error", infinite where float64 does not hold
+        them.
 
     Raises
     ------
@@ -46,16 +47,21 @@ def _regression(right: Any, predicted: Any, scale: Any) -> dict[str, Any]:
     """Return the figures of standardised values: of their differences, means have no part in it."""
     from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-    # In units of the largest scale: squares of 1e200 are no numbers.
-    unit = scale.max()
-    right, predicted = (y.astype(np.float64) * (scale / unit) for y in (right, predicted))
+    # In units of the largest scale, or of the largest value: squares of 1e200 are no numbers.
+    values = [y.astype(np.float64) * (scale / scale.max()) for y in (right, predicted)]
+    largest = max(1.0, *(abs(y).max() for y in values))
+    right, predicted = (y / largest for y in values)
     varied = bool((right != right[0]).any())
-    unexplained = unexplained_variance(right, predicted) if varied else None
+    # A figure that no float64 holds is infinite, and said to be so.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        unexplained = unexplained_variance(right, predicted) if varied else None
+        errors = (f(right, predicted) for f in (root_mean_squared_error, mean_absolute_error))
+        squared, absolute = (float(error * scale.max() * largest) for error in errors)
     return {
         "unexplained_variance": unexplained,
         "r2": None if unexplained is None else 1.0 - unexplained,
-        "root_mean_squared_error": float(root_mean_squared_error(right, predicted) * unit),
-        "mean_absolute_error": float(mean_absolute_error(right, predicted) * unit),
+        "root_mean_squared_error": squared,
+        "mean_absolute_error": absolute,
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.arrays import NUMPY
 from ..data.arrays import as_array, check_finite, column_values, describe_columns, is_frame
-from ..data.labels import is_numeric, require_utf8
+from ..data.labels import is_numeric, require_utf8, text_of
 from .scaling import (
     DoubleDouble,
     Scales,
@@ -23,6 +23,9 @@ from .scaling import (
     share_a_unit,
     split,
 )
+
+#: What is no number and no text, by the kinds of NumPy's types.
+OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
 
 #: More different strings in one column than this, and it is taken for names or numbers of rows.
 MOST_CATEGORIES = 1000
@@ -236,9 +239,10 @@ def _is_number(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "fiub":
         return True
-    if kind in "Mmc":
-        what = "complex numbers" if kind == "c" else "dates or times"
-        raise TypeError(f"column {column.name!r} holds {what}: turn them into numbers first")
+    if kind in OTHERS:
+        raise TypeError(
+            f"column {column.name!r} holds {OTHERS[kind]}: turn them into numbers first"
+        )
     return False
 
 
@@ -259,7 +263,8 @@ def _numbers(rows: Any, names: list[str]) -> DoubleDouble:
 
 def _require_finite(rows: Any) -> None:
     if not is_numeric(rows):
-        raise TypeError(f"the data has dtype {rows.dtype}: text where numbers belong")
+        what = OTHERS.get(rows.dtype.kind, "text")
+        raise TypeError(f"the data has dtype {rows.dtype}: {what} where numbers belong")
     if rows.ndim != 2:
         raise ValueError(f"the data has shape {rows.shape}: give (examples, features)")
     if rows.dtype.kind == "f":
@@ -295,10 +300,10 @@ def reject_mistyped_numbers(column: Any) -> None:
 
 def _text(column: Any) -> np.ndarray[Any, Any]:
     """Return a column's values as strings, None where one is missing; 1.0 is "1", as 1 is."""
-    missing = column.isna().to_numpy()
+    missing, what = column.isna().to_numpy(), f"column {column.name!r}"
     whole = getattr(column.dtype, "kind", "O") == "f"
     texts = [
-        None if gone else str(int(value)) if whole and value == int(value) else str(value)
+        None if gone else text_of(int(value) if whole and value == int(value) else value, what)
         for value, gone in zip(column, missing, strict=True)
     ]
     return np.array(texts, dtype=object)

@@ -1,7 +1,9 @@
 """Fingerprints of data sets, to know them again.
 
 They tell names, types, shapes and values, and nothing of how these are kept: text is text, be it in
-an array of strings, of Python's objects, or in one of pandas' columns.
+an array of strings, of Python's objects, or in one of pandas' columns; pandas' Int32 is NumPy's
+int32, and with gaps float64, as in a CSV file. Python's numbers are in an array of labels what
+`as_labels` makes of them, and in a table the text that `Features` makes of them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import ELEMENTS, column_values, is_frame
-from ..data.labels import is_missing
+from ..data.arrays import CHUNK, ELEMENTS, column_values, is_frame
+from ..data.labels import as_labels, is_missing, text_of
 from .scaling import split
 
 #: What fingerprints begin with. Those of model files before had no beginning; they told nothing of
@@ -26,7 +28,8 @@ KIND = "2:"
 def fingerprint(**parts: Any) -> str:
     """Return a hash of arrays and tables by what they are called; a table's columns in any order.
 
-    No more than some megabytes are copied, or read of a file, at a time.
+    No more than some megabytes are copied, or read of a file, at a time; of a table that pandas
+    keeps in types of its own, a column of numbers.
 
     Examples
     --------
@@ -37,48 +40,70 @@ def fingerprint(**parts: Any) -> str:
     digest = hashlib.sha256()
     for what, part in parts.items():
         for name, values in _columns(part):
-            kind = "text" if values.dtype.kind in "OSTU" else values.dtype.newbyteorder("<").str
+            kind, chunks = _told(values)
             digest.update(json.dumps([what, name, kind, values.shape]).encode())
-            for chunk in _texts(values) if kind == "text" else _numbers(values):
-                digest.update(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data)
+            for chunk in chunks:
+                digest.update(chunk)
     return f"{KIND}{digest.hexdigest()[:16]}"
 
 
 def _columns(part: Any) -> Iterator[tuple[str | None, Any]]:
     """Go through a table's columns by their names, or return an array without one."""
     if is_frame(part):
-        places = sorted(range(part.shape[1]), key=lambda i: str(part.columns[i]))
-        yield from ((str(part.columns[i]), column_values(part.iloc[:, i])) for i in places)
+        for i in sorted(range(part.shape[1]), key=lambda i: str(part.columns[i])):
+            column = part.iloc[:, i]
+            own = not isinstance(column.dtype, np.dtype) and not hasattr(column.dtype, "categories")
+            # pandas' own strings become Python's, and these are large: not all of them at once.
+            lazy = own and column.dtype.kind == "O"
+            yield str(part.columns[i]), column if lazy else column_values(column)
     elif part is not None:
-        yield None, part
+        yield None, _plain(part)
 
 
-def _chunks(values: Any) -> Iterator[Any]:
-    """Go through an array's rows, some of them at a time."""
-    step = max(1, ELEMENTS // max(1, math.prod(values.shape[1:])))
-    return (values[start : start + step] for start in range(0, len(values), step))
+def _plain(values: Any) -> Any:
+    """Return an array of Python's numbers as `as_labels` has them; others as they are."""
+    if values.dtype.kind != "O" or any(isinstance(value, str | bytes) for value in values.flat):
+        return values
+    try:
+        return as_labels(values, "the data")
+    except ValueError:  # no numbers: as text they are told apart
+        return values
 
 
-def _numbers(values: Any) -> Iterator[Any]:
-    """Go through numbers as arrays whose bytes tell their values, and no more."""
-    for chunk in _chunks(values):
-        if values.dtype.kind == "f" and values.dtype.itemsize > 8:  # some of its bytes mean nothing
-            yield from (part for part in split(chunk) if part is not None)
-        else:
-            yield chunk.astype(values.dtype.newbyteorder("<"), copy=False)
+def _told(values: Any) -> tuple[str, Iterator[Any]]:
+    """Return what values are, and bytes that tell them, some at a time."""
+    dtype = values.dtype
+    if dtype.kind in "OSTU":
+        return "text", (_texts(chunk) for chunk in _chunks(values, min(CHUNK, ELEMENTS)))
+    chunks = _chunks(values, ELEMENTS)
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        return "long double", map(_parts, chunks)
+    dtype = dtype.newbyteorder("<")
+    arrays = (np.ascontiguousarray(chunk, dtype) for chunk in chunks)
+    return dtype.str, (array.reshape(-1).view(np.uint8).data for array in arrays)
 
 
-def _texts(values: Any) -> Iterator[Any]:
-    """Go through text: how manieth of the different ones each is, and then these."""
-    known: dict[str | None, int] = {}
-    for chunk in _chunks(values):
-        texts = (v if type(v) is str else _text(v) for v in chunk.ravel().tolist())
-        yield np.array([known.setdefault(text, len(known)) for text in texts], "<i8")
-    yield np.frombuffer(json.dumps([*known]).encode(), np.uint8)
+def _chunks(values: Any, elements: int) -> Iterator[Any]:
+    """Go through the rows of an array or a column, some of them at a time."""
+    step = max(1, elements // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), step):
+        rows = slice(start, start + step)
+        yield column_values(values.iloc[rows]) if hasattr(values, "iloc") else values[rows]
 
 
-def _text(value: Any) -> str | None:
-    """Return an object as text, None where it is missing."""
+def _parts(values: Any) -> bytes:
+    """Return bytes of long doubles: of their own some mean nothing."""
+    high, low = split(values)
+    return np.stack([high, np.zeros_like(high) if low is None else low], axis=-1).tobytes()
+
+
+def _texts(values: Any) -> bytes:
+    """Return bytes of text: of each how many it has, and these."""
+    return b"".join(map(_text, values.ravel().tolist()))
+
+
+def _text(value: Any) -> bytes:
     if is_missing(value):
-        return None
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        return b"-"
+    text = text_of(value, "the data").encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(text), text)

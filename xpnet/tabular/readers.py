@@ -1,7 +1,7 @@
 """Reading data sets: scikit-learn's bundled ones, files, and OpenML's.
 
 `read` takes what the command line takes as DATA and returns a `Dataset`: raw rows and labels, as
-they are. What becomes of them is `preprocessing`'s business.
+they are. What becomes of them is the business of `features` and `target`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..data.arrays import is_frame
+from ..data.labels import as_labels, is_numeric, unite
 from .fingerprints import KIND, fingerprint
 
 #: scikit-learn's bundled data sets, by the name of the function that loads them.
@@ -28,6 +29,9 @@ FILES = (".npz", ".npy", ".csv", ".parquet")
 
 #: What a data set's parts are called where the source has no names for them.
 FIELDS = ("rows", "target", "test_rows", "test_target")
+
+#: What rows and labels are called in an .npz archive.
+WHOLE, TRAIN, TEST = ("X", "y"), ("X_train", "y_train"), ("X_test", "y_test")
 
 #: What NumPy raises of a damaged file: its headers are read as Python's own words are.
 DAMAGED = (
@@ -90,8 +94,9 @@ class Dataset:
         """Return all rows and labels, a test set that is kept apart among them."""
         if self.test_rows is None:
             return self.rows, self.target
-        labels = None if self.target is None else np.concatenate([self.target, self.test_target])
-        return np.concatenate([self.rows, self.test_rows]), labels
+        labels = [part for part in (self.target, self.test_target) if part is not None]
+        rows = _united(self.rows, self.test_rows)
+        return rows, unite(labels, "the target") if labels else None
 
     def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
         """Raise a DataError if training and test set don't go together.
@@ -106,16 +111,17 @@ class Dataset:
         if (self.test_rows is None) != (self.test_target is None):
             there, lacking = names[2:] if self.test_target is None else names[:1:-1]
             raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
-        for i, first, second in (
-            (0, self.rows, self.test_rows),
-            (1, self.target, self.test_target),
-        ):
-            if second is None:
-                continue
-            told = [f"{names[j]} {_told(part)}" for j, part in ((i, first), (i + 2, second))]
-            if first is None or _told(first) != _told(second):
+        if self.test_rows is None:
+            return
+        if self.target is None:
+            raise DataError(f"{source}: there is {names[3]} and no {names[1]}: give both")
+        parts = (self.rows, self.target, self.test_rows, self.test_target)
+        told = [*map(_told, parts, (f"{source}: {name}" for name in names), (False, True) * 2)]
+        for i in range(2):
+            if told[i] != told[i + 2]:
                 raise DataError(
-                    f"{source}: {' and '.join(told)}: give both of one kind, with as many columns"
+                    f"{source}: {names[i]} {told[i]} and {names[i + 2]} {told[i + 2]}: give both "
+                    "of one kind, with as many columns"
                 )
 
     def fingerprint(self) -> str:
@@ -147,19 +153,40 @@ class Dataset:
         return told == self.fingerprint()
 
 
-def _told(part: Any) -> str:
+def _united(rows: Any, others: Any) -> Any:
+    """Return the rows of two parts that go together."""
+    if is_frame(rows):
+        import pandas as pd
+
+        return pd.concat([rows, others], ignore_index=True)
+    if rows.dtype != others.dtype and is_numeric(rows) and is_numeric(others):
+        # The type that holds whole numbers of 64 bits and floats, where there is one.
+        return np.concatenate([rows, others], dtype=np.longdouble)
+    return np.concatenate([rows, others])
+
+
+def _told(part: Any, called: str, of_labels: bool) -> str:
     """Return in words what must be the same of a training set and a test set."""
+    if of_labels:
+        part = as_labels(part, called)
     if is_frame(part):
         return f"has the columns {', '.join(map(str, part.columns))}"
     kind = part.dtype.kind
-    if kind == "O" and part.size:
-        kind = "U" if isinstance(part.flat[0], str | bytes) else "f"
-    what = "text" if kind in "OSTU" else "numbers" if kind in "fiub" else str(part.dtype)
+    if kind in "OSTU":
+        what = "text"
+    elif kind == "b" and of_labels:  # features may be: they are numbers then
+        what = "truth values"
+    else:
+        what = "numbers" if is_numeric(part) else str(part.dtype)
     return f"holds {what} of shape {('n', *part.shape[1:])}".replace("'n'", "n")
 
 
 def read(
-    source: str, target: str | None = None, drop: Sequence[str] = (), labels: bool = True
+    source: str,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    labels: bool = True,
+    only: Collection[str] | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -176,6 +203,9 @@ def read(
         Columns of a table to leave out.
     labels : bool
         Whether labels are needed. Without, a table need not have the target column.
+    only : names or None
+        The columns of a table that become features, if not all do: what others are called, and
+        hold, is no matter.
 
     Raises
     ------
@@ -189,7 +219,7 @@ def read(
     if source in BUNDLED:
         return _only_arrays(_bundled(source), target, drop)
     if source.startswith("openml:"):
-        return _openml(source, target, drop, labels)
+        return _openml(source, target, drop, labels, only)
     path = Path(source)
     if path.suffix.lower() not in FILES:
         raise DataError(
@@ -206,7 +236,7 @@ def read(
         found = _npz(path, labels) if suffix == ".npz" else _npy(path, labels)
         return _only_arrays(found, target, drop)
     frame, header = _read_table(path)
-    return _table(path.stem, frame, target, drop, labels, str(path), header)
+    return _table(path.stem, frame, target, drop, labels, only, str(path), header)
 
 
 def has_columns(source: str) -> bool:
@@ -259,16 +289,33 @@ def _npz(path: Path, labels: bool) -> Dataset:
     arrays = _load(path)
     if not isinstance(arrays, dict):
         raise DataError(f"{path}: not an .npz archive; a single array's name ends in .npy")
-    whole, train, test = (("X", "y"), ("X_train", "y_train"), ("X_test", "y_test"))
-    pairs = [test, whole, train] if not labels else [whole, train, test]  # or what to predict
-    names = next((pair for pair in pairs if pair[0] in arrays), None)
-    if names is None:
-        held = ", ".join(arrays) or "nothing"
-        raise DataError(f"{path}: holds {held}; give X and y, or X_train, y_train, X_test, y_test")
-    found = Dataset(path.stem, arrays[names[0]], arrays.get(names[1]))
-    if labels and names == train and "X_test" in arrays and "y_test" in arrays:
-        found.test_rows, found.test_target = arrays["X_test"], arrays["y_test"]
-    return _checked(found, labels, str(path), (*names, *test))
+    names = _names(arrays, labels, str(path))
+    parts: Any = [arrays.get(name) for name in names]
+    return _checked(Dataset(path.stem, *parts), str(path), names)
+
+
+def _names(arrays: Iterable[str], labels: bool, source: str) -> tuple[str, ...]:
+    """Return the names of rows and labels in an archive, and those for the test if they are there.
+
+    Without labels, these are what to predict: what is there for the test comes first.
+    """
+    held = [name for name in (*WHOLE, *TRAIN, *TEST) if name in arrays]
+    if labels:
+        known: Any = [WHOLE, TRAIN, (*TRAIN, *TEST), TEST]
+        found = next((names for names in known if {*names} == {*held}), None)
+        wanted = "X and y, or X_train and y_train, and with these X_test and y_test for the test"
+    else:
+        several = WHOLE[0] in held and {TRAIN[0], TEST[0]} & {*held}
+        known = [] if several else [TEST, WHOLE, TRAIN]
+        found = next((names for names in known if names[0] in held), None)
+        wanted = "what is to be predicted as X, or as X_test"
+    if found is None:
+        there = ", ".join(arrays) or "nothing"
+        lone = [pair for pair in (WHOLE, TRAIN, TEST) if len({*pair} & {*held}) == 1 and labels]
+        lacking = [name for pair in lone for name in pair if name not in held]
+        there += f" and no {' and '.join(lacking)}" if lacking else ""
+        raise DataError(f"{source}: holds {there}; give {wanted}")
+    return found  # type: ignore[no-any-return]
 
 
 def _npy(path: Path, labels: bool) -> Dataset:
@@ -281,20 +328,18 @@ def _npy(path: Path, labels: bool) -> Dataset:
         wanted = f"no {partner.name} is beside it" if partner else "its name must end in X.npy"
         raise DataError(f"{path}: labels are looked for in a second file: {wanted}")
     name = stem.removesuffix("X").rstrip("_-") or path.resolve().parent.name
-    return _checked(Dataset(name, rows, target), labels, str(path))
+    return _checked(Dataset(name, rows, target), str(path), WHOLE)
 
 
-def _checked(
-    found: Dataset, labels: bool, source: str, names: Sequence[str] = ("X", "y")
-) -> Dataset:
+def _checked(found: Dataset, source: str, names: Sequence[str]) -> Dataset:
     """Check shapes and lengths; images (n, h, w) are flattened, and columns of labels (n, 1)."""
     found.rows, found.target = _pair(found.rows, found.target, source, *names[:2])
-    if labels and found.target is None:
-        raise DataError(f"{source}: there are no labels (y)")
     if found.test_rows is not None:
         test = _pair(found.test_rows, found.test_target, source, *names[2:])
         found.test_rows, found.test_target = test
         found.require_alike(source, names)
+        found.test_rows = found.test_rows.reshape(len(found.test_rows), -1)
+    found.rows = found.rows.reshape(len(found.rows), -1)
     return found
 
 
@@ -304,7 +349,6 @@ def _pair(rows: Any, target: Any, source: str, X: str, y: str) -> tuple[Any, Any
         raise DataError(f"{source}: {X} has shape {rows.shape}: give (examples, features)")
     if rows.shape[0] == 0:
         raise DataError(f"{source}: {X} has no rows")
-    rows = rows.reshape(len(rows), -1)
     if target is None:
         return rows, None
     if target.ndim not in (1, 2):
@@ -322,15 +366,18 @@ def _read_table(path: Path) -> tuple[Any, Sequence[str]]:
         import pandas as pd
     except ImportError as error:
         raise ImportError(f"{path}: tables need pandas: pip install 'xpnet[files]'") from error
-    csv = path.suffix.lower() == ".csv"
     try:
-        if csv:
-            _require_text(path)
-        if not csv:
+        if path.suffix.lower() == ".parquet":
+            from pyarrow import parquet
+
+            _require_unique(parquet.read_schema(path).names, str(path))
             return (frame := pd.read_parquet(path)), frame.columns
+        _require_text(path)
         # pandas gives the second of two columns "a" the name "a.1": what stands there is asked for.
         first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
         return pd.read_csv(path), first.iloc[0].tolist()
+    except DataError:
+        raise
     except ImportError as error:
         raise ImportError(f"{path}: Parquet needs pyarrow: pip install 'xpnet[files]'") from error
     except UnicodeDecodeError as error:
@@ -354,14 +401,13 @@ def _table(
     target: str | None,
     drop: Sequence[str],
     labels: bool,
+    only: Collection[str] | None,
     source: str,
     header: Sequence[str],
 ) -> Dataset:
     """Part a frame into rows and labels; ``header`` has the names in the file."""
     frame.columns = [str(c) for c in frame.columns]
-    if not frame.columns.is_unique:
-        twice = sorted(frame.columns[frame.columns.duplicated()])
-        raise DataError(f"{source}: there are two columns named {twice[0]!r}: rename one")
+    _require_unique(frame.columns, source)
     known = ", ".join(frame.columns[:20])
     if len(frame) == 0:
         raise DataError(f"{source}: there are no rows")
@@ -377,12 +423,21 @@ def _table(
     rows = frame.drop(columns=gone)
     if rows.shape[1] == 0:
         raise DataError(f"{source}: no columns are left to predict from")
+    if only is not None:
+        rows = rows[[c for c in rows.columns if c in only]]
     written = dict(zip(frame.columns, map(str, header), strict=True))
     if y is not None:
         _require_one(str(target), rows.columns, written, source)
     counts = Counter(written[c] for c in rows.columns)
     renamed = {c: written[c] for c in rows.columns if written[c] and counts[written[c]] > 1}
     return Dataset(name, rows, y, target_name=target, renamed=renamed)
+
+
+def _require_unique(columns: Iterable[str], source: str) -> None:
+    """Raise a DataError if two columns of a table have the same name."""
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise DataError(f"{source}: there are two columns named {twice[0]!r}: rename one")
 
 
 def _require_one(target: str, columns: Any, written: dict[str, str], source: str) -> None:
@@ -401,7 +456,13 @@ def _require_one(target: str, columns: Any, written: dict[str, str], source: str
             )
 
 
-def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) -> Dataset:
+def _openml(
+    source: str,
+    target: str | None,
+    drop: Sequence[str],
+    labels: bool,
+    only: Collection[str] | None,
+) -> Dataset:
     from sklearn.datasets import fetch_openml
 
     name, _, version = source.removeprefix("openml:").partition("@")
@@ -414,4 +475,4 @@ def _openml(source: str, target: str | None, drop: Sequence[str], labels: bool) 
         raise DataError(f"{source}: can't be fetched ({error})") from error
     frame = bunch.frame
     own = getattr(bunch.target, "name", None)  # several targets are a frame, and have none
-    return _table(name, frame, target or own, drop, labels, source, frame.columns)
+    return _table(name, frame, target or own, drop, labels, only, source, frame.columns)

@@ -8,7 +8,6 @@ they near 1e-200 or 1e300.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -80,10 +79,16 @@ def noise_of(dtype: Any) -> float:
 
     In floating point that is four times the distance from 1 to the next number of the type, or of
     float64 for a smaller one: so much may come of the order in which a few numbers are added.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype, or one of pandas'
+        Of the column.
     """
     if dtype.kind != "f":
         return 0.0
-    return 4 * float(np.finfo(dtype if dtype.itemsize > 8 else np.float64).eps)
+    wide = isinstance(dtype, np.dtype) and dtype.itemsize > 8  # pandas' own have float64 at most
+    return 4 * float(np.finfo(dtype if wide else np.float64).eps)
 
 
 def row_chunks(rows: Array) -> Iterator[slice]:
@@ -98,7 +103,8 @@ class Scales:
     Attributes
     ----------
     mean, scale : array of float64, shape (m,)
-        Means, and deviations: 1 of a constant column.
+        Means, and deviations. Of a column that is constant but for noise (`noise_of`): 1, or how
+        far its values lie apart if that is more, so that the noise is at most 1 too.
     remainder : array of float64, shape (m,), or None
         What the means lack of the true ones, where it shows.
     """
@@ -163,7 +169,8 @@ class Scales:
         unit = np.ldexp(1.0, -np.clip(np.frexp(reach)[1], -1000, 1000))
         mean, apart, scale = _moments(lambda: (c.minus(centre) * unit for c in chunks()))
         constant = ~(apart > noise * largest * unit)
-        scale = np.where(constant, 1.0, np.maximum(scale / unit, np.nextafter(0.0, 1.0)))
+        spread = np.fmax(1.0, np.where(constant, apart, 0.0) / unit)  # NaN: nothing but gaps
+        scale = np.where(constant, spread, np.maximum(scale / unit, np.nextafter(0.0, 1.0)))
         mean, remainder = _two_sum(centre, mean / unit)
         remainder[np.abs(remainder) <= NEGLIGIBLE * scale] = 0.0
         return cls(mean, scale, remainder if remainder.any() else None)
@@ -201,12 +208,13 @@ class Scales:
         """
         mean, scale, remainder = config["mean"], config["scale"], config.get("remainder")
         for values in (mean, scale, *([] if remainder is None else [remainder])):
-            numbers = type(values) is list and all(type(v) in (int, float) for v in values)
-            if not (numbers and all(math.isfinite(v) and float(v) == v for v in values)):
+            kinds = {*map(type, values)} if type(values) is list else {None}
+            fit = kinds <= {int, float} and np.isfinite(np.array(values, np.float64)).all()
+            if not fit or (int in kinds and any(float(v) != v for v in values)):
                 raise TypeError(f"means and scales are {values!r:.100}")
             if len(values) != len(mean):
                 raise ValueError(f"{len(mean)} means have {len(values)} scales")
-        if any(v <= 0 for v in scale):
+        if scale and min(scale) <= 0:
             raise ValueError("a scale is not positive")
         return cls(mean, scale, remainder)
 

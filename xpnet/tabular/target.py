@@ -16,6 +16,7 @@ from ..data.labels import (
     is_numeric,
     is_whole,
     require_utf8,
+    these_values,
 )
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
@@ -62,7 +63,7 @@ class Target:
         ValueError
             If y holds NaN, infinite values or gaps, one class only, or does not fit the task.
         """
-        given, y = y, as_labels(y, "the target")
+        given, y = np.asarray(y), as_labels(y, "the target")
         task = task or infer_task(y)
         if task not in cls.TASKS:
             raise ValueError(f"task is {task!r}: give one of {', '.join(cls.TASKS)}")
@@ -74,11 +75,7 @@ class Target:
             return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
-        if is_numeric(y) and np.any(np.asarray(given) != y):
-            raise ValueError(
-                f"the target has dtype {given.dtype}, and labels that float64 does not hold: give "
-                "classes as text or whole numbers, as numpy.unique(y, return_inverse=True)[1]"
-            )
+        _require_exact(y, given)
         classes = _plain(np.unique(y))
         require_utf8(classes if y.dtype.kind == "U" else (), "the target has the label")
         if len(classes) == 1:
@@ -118,9 +115,9 @@ class Target:
         Raises
         ------
         ValueError
-            If y has labels that training did not know.
+            If y has labels that training did not know, or too far from those that it did.
         """
-        y = as_labels(y, "the target")
+        given, y = np.asarray(y), as_labels(y, "the target")
         if self.classes is None:
             if not is_numeric(y):
                 raise ValueError("the target holds text: the model predicts numbers")
@@ -130,7 +127,15 @@ class Target:
                     f"the target has {rows.shape[1]} columns and the model predicts "
                     f"{self.n_outputs}: give as many"
                 )
-            return self.scales.standardise(split(rows)).reshape(y.shape)
+            with np.errstate(over="ignore"):
+                found = self.scales.standardise(split(rows)).reshape(y.shape)
+            if bad := int(np.isinf(found).sum()):
+                raise ValueError(
+                    f"the target has {these_values(bad, 'too far from those of the training')}: "
+                    "correct them, or leave those rows out"
+                )
+            return found
+        _require_exact(y, given)
         codes, unknown = class_codes(y.reshape(len(y)), class_array(self.classes))
         if unknown.any():
             strange = sorted({str(label) for label in _plain(y[unknown])})
@@ -213,6 +218,16 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     if not is_class:
         return "regression"
     return "binary" if n_classes <= 2 else "multiclass"
+
+
+def _require_exact(y: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> None:
+    """Raise a ValueError if labels are others than those that were given."""
+    if is_numeric(y) and y.dtype != given.dtype and np.any(given != y):
+        kind = f"dtype {given.dtype}" if given.dtype != object else "numbers of several types"
+        raise ValueError(
+            f"the target has {kind}, and labels that float64 does not hold: give "
+            "classes as text or whole numbers, as numpy.unique(y, return_inverse=True)[1]"
+        )
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:

@@ -1,0 +1,94 @@
+"""``xpnet evaluate``: what it measures of which data, and figures that JSON has no numbers for."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from xpnet.cli import app, options
+from xpnet.files import safetensors_files
+
+QUICK = ["-q", "--hidden", "4", "--epochs", "1", "--device", "cpu", "-o", "m"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Run a command in an empty folder; return exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xpnet", *arguments])
+        code = 0
+        try:
+            app.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, *capfd.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def arrays():
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    y = X.sum(axis=1)
+    return {"X_train": X[:80], "y_train": y[:80], "X_test": X[80:], "y_test": y[80:]}
+
+
+@pytest.mark.parametrize(
+    ("header", "target", "drop"),
+    [("a,y,b,y", "y", "y.1"), ("a,y,b,y", "y.1", "y"), ("a, y,b,y", "y", " y")],
+)
+def test_a_column_that_was_left_out_at_the_training_is_no_matter(
+    run, tmp_path, header, target, drop
+):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n", "utf-8")
+    assert run("train", "t.csv", "--target", target, "--drop", drop, *QUICK) == (0, "", "")
+    code, out, err = run("evaluate", "m", "t.csv", "--json")
+    assert (code, err) == (0, "")
+    assert "the model's test set" in json.loads(out)["part"]
+    assert run("evaluate", "m", "t.csv", "--drop", drop, "--json") == (0, out, "")
+
+
+def test_a_test_set_kept_apart_is_measured_whatever_the_model_remembers(run, arrays):
+    np.savez("d.npz", **arrays)
+    assert run("train", "d.npz", *QUICK) == (0, "", "")
+    wanted = run("evaluate", "m", "d.npz", "--json")
+    assert wanted[0] == 0
+    held, description = safetensors_files.read("m")
+    description["training"]["fingerprint"] = "0123456789abcdef"  # as older versions made them
+    safetensors_files.write("m", held, description)
+    for part in ([], ["--part", "test"]):
+        assert run("evaluate", "m", "d.npz", "--json", *part) == wanted
+    for part in ("train", "dev"):
+        code, _, err = run("evaluate", "m", "d.npz", "--part", part)
+        assert code == 2
+        assert "a fingerprint of an older kind" in err
+
+
+def test_figures_that_are_not_finite_are_null_and_said(run, arrays):
+    y = np.where(arrays["y_train"] > 0, 1.7e308, -1.7e308)
+    np.savez("d.npz", X=arrays["X_train"], y=y)
+    np.savez("other.npz", X=-arrays["X_train"], y=y)
+    more = ["--task", "regression", "--epochs", "60", "--learning-rate", "0.05"]
+    assert run("train", "d.npz", *QUICK, *more) == (0, "", "")
+    code, out, err = run("evaluate", "m", "other.npz", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert told["root_mean_squared_error"] is None
+    assert told["unexplained_variance"] > 1
+    code, out, err = run("evaluate", "m", "other.npz")
+    assert (code, err) == (0, "")
+    assert "root mean squared error   inf" in out
+
+
+def test_json_is_written_whole_or_not_at_all(capsys):
+    options.write_json({"a": [np.inf, {"b": np.float32("nan")}], "c": np.array([1.0, -np.inf])})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, {"b": None}], "c": [1.0, None]}
+    with pytest.raises(TypeError):
+        options.write_json({"a": 1, "b": object()})
+    assert capsys.readouterr().out == ""
