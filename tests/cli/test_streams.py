@@ -290,3 +290,30 @@ def test_json_is_whole_where_the_stream_takes_it_in_pieces(run, monkeypatch):  #
         monkeypatch.setattr(sys, "stdout", text(raw, buffered))
         assert run(*TRAIN, "--json")[0] == 0
         assert len(json.loads(raw.taken)["history"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_predictions_in_a_pipe_are_those_of_a_file(tmp_path, monkeypatch, encoding):
+    """In UTF-8, whatever people's own text is written in: else λ and μ would be the same ?."""
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "d.npz", X=X, y=np.where(X[:, 0] > 0, "λ", "μ"))
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    model = "d.safetensors", "d.npz"
+    start(tmp_path, "train", "d.npz", "--epochs", "2", "-q").communicate()
+    start(tmp_path, "predict", *model, "-o", "o.csv", stdout=subprocess.DEVNULL).communicate()
+    out, _ = start(tmp_path, "predict", *model, stdout=subprocess.PIPE).communicate()
+    assert out == (tmp_path / "o.csv").read_bytes()
+    assert {line.split(",")[0] for line in out.decode().splitlines()[1:]} == {"λ", "μ"}
+
+
+@needs_signals
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As in a command that a script has put into the background with &."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with console.CtrlC().watched():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -28,7 +28,7 @@ def predict(
     model: ModelFile,
     data: Data,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .csv file; else the terminal.")
+        Path | None, typer.Option("--output", "-o", help="A .csv file; else standard output.")
     ] = None,
     drop: Drop = "",
     device: Device = "auto",
@@ -141,9 +141,11 @@ def _number(key: str, value: float) -> str:
 
 
 def _write_csv(file: Any, columns: dict[str, Any]) -> None:
-    """Write columns as they are; to a terminal, as `ls` writes names, as they may be shown."""
+    """Write columns as they are, in UTF-8; to a terminal as they may be shown, as `ls` does."""
     rows: Iterable[Iterable[Any]] = zip(*(c.tolist() for c in columns.values()), strict=True)
     rows = itertools.chain([columns], rows)
     if file.isatty():
         rows = ([printable(v) if isinstance(v, str) else v for v in row] for row in rows)
+    elif isinstance(file, io.TextIOWrapper):
+        file.reconfigure(encoding="utf-8")
     csv.writer(file, lineterminator="\n").writerows(rows)
