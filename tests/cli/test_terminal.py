@@ -225,7 +225,7 @@ def test_ctrl_c_says_how_to_go_on_from_any_folder(run, monkeypatch):  # noqa: F8
         begin(self, trainer)
         signal.raise_signal(signal.SIGINT)
 
-    manager = xn.train.checkpoints.CheckpointManager
+    manager = xn.train.checkpoint_manager.CheckpointManager
     begin = manager.begin
     monkeypatch.setattr(manager, "begin", press)
     code, out, err = run("train", "iris", *QUICK, "--checkpoint", "a\x1b[2J")
