@@ -35,7 +35,7 @@ class ForkSafeLock:
     Examples
     --------
     >>> turn = ForkSafeLock()
-    >>> with turn.lock:
+    >>> with turn.ask():
     ...     print("one thread at a time")
     one thread at a time
     """
@@ -47,21 +47,34 @@ class ForkSafeLock:
         self.lock = threading.RLock()
         _locks[self] = None
 
+    def ask(self) -> threading.RLock:
+        """Return the lock, to be taken at once; a fork that waits for it comes first."""
+        if _pending:  # whoever takes it again and again would let nobody else have it
+            with _forking:
+                pass
+        return self.lock
+
 
 _locks: WeakKeyDictionary[ForkSafeLock, None] = WeakKeyDictionary()
 _forking = threading.RLock()
 _taken: list[threading.RLock] = []
+_pending = False
 
 
 def _before() -> None:
     """Take what a fork waits for; one fork at a time."""
+    global _pending
     _forking.acquire()
-    for lock in _present():
+    _pending = True
+    # What compiles in the midst of a step holds that one's lock, too: it is waited for last.
+    for lock in sorted(_present(), key=lambda lock: -lock.patience):
         if lock.patience and lock.lock.acquire(timeout=lock.patience):
             _taken.append(lock.lock)
 
 
 def _after() -> None:
+    global _pending
+    _pending = False
     while _taken:
         _taken.pop().release()
     _forking.release()
