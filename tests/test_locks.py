@@ -133,12 +133,12 @@ def check_callback():
 def check_lock():
     """Let go, in a child, of what was taken before the fork: another thread may take it then."""
     turn = ForkSafeLock(PATIENCE)
-    with turn.ask(), turn.ask():
+    with turn.lock, turn.lock:
         pid = os.fork()
     if not pid:
         signal.alarm(60)
         found = []
-        thread = threading.Thread(target=lambda: found.append(turn.ask().acquire(timeout=30)))
+        thread = threading.Thread(target=lambda: found.append(turn.lock.acquire(timeout=30)))
         thread.start()
         thread.join()
         os._exit(0 if found == [True] else 1)
@@ -156,7 +156,7 @@ def check_wait():
             done.append(True)
 
     turn = ForkSafeLock(patience=-1)
-    for lock in (turn.ask(), defer_fork()):
+    for lock in (turn.lock, defer_fork()):
         forking.clear()
         busy = Busy(lambda lock=lock: work(lock))
         with busy:

@@ -30,12 +30,12 @@ class ForkSafeLock:
     Attributes
     ----------
     lock : RLock
-        A child has another one if another thread held it.
+        To be looked up each time it is taken: a child has another one if another thread held it.
 
     Examples
     --------
     >>> turn = ForkSafeLock()
-    >>> with turn.ask():
+    >>> with turn.lock:
     ...     print("one thread at a time")
     one thread at a time
     """
@@ -47,34 +47,52 @@ class ForkSafeLock:
         self.lock = threading.RLock()
         _locks[self] = None
 
-    def ask(self) -> threading.RLock:
-        """Return the lock, to be taken at once; a fork that waits for it comes first."""
-        if _pending:  # whoever takes it again and again would let nobody else have it
-            with _forking:
-                pass
-        return self.lock
+
+class _AfterFork:
+    """What is found in a lock's place while a fork waits for it, and taken after the fork.
+
+    Else the fork might wait for ever for what a thread takes again and again.
+    """
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        with _forking:
+            pass
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
 
 
 _locks: WeakKeyDictionary[ForkSafeLock, None] = WeakKeyDictionary()
 _forking = threading.RLock()
+_replaced: list[tuple[ForkSafeLock, threading.RLock]] = []
 _taken: list[threading.RLock] = []
-_pending = False
 
 
 def _before() -> None:
     """Take what a fork waits for; one fork at a time."""
-    global _pending
     _forking.acquire()
-    _pending = True
-    # What compiles in the midst of a step holds that one's lock, too: it is waited for last.
-    for lock in sorted(_present(), key=lambda lock: -lock.patience):
-        if lock.patience and lock.lock.acquire(timeout=lock.patience):
-            _taken.append(lock.lock)
+    # What compiles in the midst of a step holds that one's lock too: it is waited for last.
+    awaited = sorted(
+        (lock for lock in _present() if lock.patience), key=lambda lock: -lock.patience
+    )
+    held = [lock.lock for lock in awaited]
+    for lock, real in zip(awaited, held, strict=True):
+        if lock.patience > 0:
+            _replaced.append((lock, real))
+            lock.lock = _AfterFork(real)  # type: ignore[assignment]
+    for lock, real in zip(awaited, held, strict=True):
+        if real.acquire(timeout=lock.patience):
+            _taken.append(real)
 
 
 def _after() -> None:
-    global _pending
-    _pending = False
+    for lock, real in _replaced:
+        lock.lock = real
+    _replaced.clear()
     while _taken:
         _taken.pop().release()
     _forking.release()

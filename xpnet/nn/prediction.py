@@ -73,7 +73,7 @@ class Predictor:
         z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
-            with self._turn.ask():
+            with self._turn.lock:
                 xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
         return z
 
@@ -102,7 +102,7 @@ class Predictor:
         sums = xp.zeros(2, np.float64)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
-            with self._turn.ask():
+            with self._turn.lock:
                 loss, errors = self._passes.evaluate(rows, labels)
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors

@@ -154,7 +154,7 @@ class Step:
             key = batch, n, snapshots, arrays[-1] is None, self.accumulation.count
             update = self._replays.get(key) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
-            with self._turn.ask():
+            with self._turn.lock:
                 loss = update(*arrays)
         except Exception as error:
             if self._split(error, n):
