@@ -175,15 +175,15 @@ def test_the_next_write_of_a_name_clears_away_what_a_kill_has_left(tmp_path, ope
 def test_what_another_one_still_writes_is_let_be(tmp_path, monkeypatch):
     """Two writers of one name: each is whole, and the last one stays."""
     path, begun, go_on = tmp_path / "m", threading.Event(), threading.Event()
-    write, main = atomic.Disk.write, threading.current_thread()
+    write, main = atomic.DISK.write, threading.current_thread()
 
-    def wait(self, file, data):
-        write(self, file, data)
+    def wait(file, data):
+        write(file, data)
         if threading.current_thread() is not main:
             begun.set()
             go_on.wait()
 
-    monkeypatch.setattr(atomic.Disk, "write", wait)
+    monkeypatch.setattr(atomic.DISK, "write", wait)
     thread = threading.Thread(target=atomic.write_whole, args=(path, b"slow" * 100))
     thread.start()
     begun.wait()
@@ -197,16 +197,16 @@ def test_what_another_one_still_writes_is_let_be(tmp_path, monkeypatch):
 
 
 def test_one_who_clears_away_may_come_right_after_the_file_is_made(tmp_path, monkeypatch):
-    create, taken = atomic.Disk.create, []
+    create, taken = atomic.DISK.create, []
 
-    def robbed(self, path, mode):
-        file = create(self, path, mode)
+    def robbed(path, mode):
+        file = create(path, mode)
         if not taken:
             taken.append(path)
             path.unlink()
         return file
 
-    monkeypatch.setattr(atomic.Disk, "create", robbed)
+    monkeypatch.setattr(atomic.DISK, "create", robbed)
     atomic.write_whole(tmp_path / "m", b"whole")
     assert taken
     assert (tmp_path / "m").read_bytes() == b"whole"
