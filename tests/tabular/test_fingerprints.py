@@ -160,7 +160,8 @@ def test_how_pandas_keeps_text_and_numbers_does_not_count(pd, gaps):
 
 
 def test_a_csv_is_the_frame_that_was_written(pd, tmp_path):
-    frame = pd.DataFrame({"a": X[:, 0], "b": TEXT, "c": Y})
+    # Of many digits a reader of text may take the last one for another.
+    frame = pd.DataFrame({"a": np.round(X[:, 0], 3), "b": TEXT, "c": Y})
     frame.to_csv(tmp_path / "d.csv", index=False)
     found = read(str(tmp_path / "d.csv"), target="c")
     assert found.fingerprint() == of(frame[["b", "a"]], Y)
