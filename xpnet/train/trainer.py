@@ -321,7 +321,8 @@ class Trainer:
         RuntimeError
             If another thread is training the network.
         OSError
-            If the folder can't be written to, or has no checkpoint to go on from.
+            If the folder can't be written to, another training writes to it, or it has no
+            checkpoint to go on from.
         ModelFileError
             If none of its checkpoints is whole.
         OutOfMemoryError
