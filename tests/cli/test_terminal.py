@@ -75,6 +75,7 @@ def squeezed(lines):
     return ["".join(line.split()) for line in lines]
 
 
+@pytest.mark.slow
 def test_sentences_notes_and_errors(monkeypatch):
     screen = on_a_screen(monkeypatch)
     for name in NAMES:
@@ -89,6 +90,7 @@ def test_sentences_notes_and_errors(monkeypatch):
     assert screen.lines() == expected
 
 
+@pytest.mark.slow
 def test_tables(monkeypatch):
     screen = on_a_screen(monkeypatch)
     figures = dict.fromkeys(("precision", "recall", "f1-score", "support"), 1.0)
@@ -108,6 +110,7 @@ def test_the_columns_of_a_table_stand_below_each_other(monkeypatch):
         assert {row.index("1.000") + 5 for row in rows} == {heading.index("precision") + 9}
 
 
+@pytest.mark.slow
 def test_confusion_matrices(monkeypatch):
     for start in range(0, 1000, 20):
         screen = on_a_screen(monkeypatch)
