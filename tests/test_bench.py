@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import checkpoint_cost
 import compare
 import harness
 import numpy as np
@@ -462,3 +463,11 @@ def test_a_mini_batch_takes_few_calls_in_few_files():
 def test_the_readme_shows_the_path_as_it_is():
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     assert f"```text\n{path.show(path.path())}\n```" in readme
+
+
+def test_what_checkpoints_cost(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["checkpoint_cost", "--epochs", "3", "--folder", str(tmp_path)])
+    checkpoint_cost.main()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("3 epochs: ")
+    assert not any(tmp_path.iterdir())

@@ -239,15 +239,15 @@ def test_ctrl_c_says_how_to_go_on_from_any_folder(run, monkeypatch):  # noqa: F8
 # -- a real terminal ----
 
 
-def in_a_terminal(folder, *arguments):
-    """Run a command in a terminal; return its exit code and what is shown."""
+def in_a_terminal(folder, *arguments, python=("-m", "xpnet")):
+    """Run a command, or Python, in a terminal; return its exit code and what is shown."""
     import pty
 
     ours, theirs = pty.openpty()
     environment = dict(os.environ, TERM="xterm", PYTHONPATH=os.pathsep.join(sys.path))
     environment["COLUMNS"] = "400"
     process = subprocess.Popen(
-        [sys.executable, "-m", "xpnet", *arguments],
+        [sys.executable, *python, *arguments],
         cwd=folder,
         env=environment,
         stdin=theirs,
@@ -263,6 +263,32 @@ def in_a_terminal(folder, *arguments):
         pass
     os.close(ours)
     return process.wait(), shown.decode()
+
+
+SHOW = """
+import json, sys
+from pathlib import Path
+from xpnet.cli import app, console
+names = json.loads(Path("names.json").read_text())
+terminal = console.make_console(least_width=2000)
+for name in names:
+    terminal.print(f"{name}: 3 examples")
+    app._note(UserWarning(name), UserWarning)
+    console.tell(f"error: {name}")
+figures = dict.fromkeys(("precision", "recall", "f1-score", "support"), 1.0)
+terminal.print(console.class_table(dict.fromkeys(names, figures)))
+"""
+
+
+@pytest.mark.slow
+@needs_signals
+def test_ten_thousand_names_in_a_real_terminal(tmp_path):
+    (tmp_path / "names.json").write_text(json.dumps(NAMES))
+    code, shown = in_a_terminal(tmp_path, python=("-c", SHOW))
+    assert code == 0
+    lines = without_codes(shown).split("\r\n")
+    assert len(lines) == 4 * len(NAMES) + 2  # a table's heading, and the end
+    assert all(line.isprintable() for line in lines)
 
 
 @pytest.mark.slow
