@@ -137,6 +137,7 @@ def test_names_and_values_of_a_tables_columns_count_and_not_their_order(pd):
     for other in (
         frame.rename(columns={"a": "z"}),
         frame.rename(columns={"a": "b", "b": "a"}),
+        frame.rename(columns={"c": "d"}),  # after the others as well
         frame.assign(c="u"),
         frame.assign(a=X[:, 0].astype(np.float32)),
         frame.assign(c=Y),

@@ -174,10 +174,10 @@ def test_a_capture_takes_the_kernel_of_what_was_copied_for_it(path, wishes):
 def test_each_thread_has_its_own_and_too_many_are_let_go(path, wishes, monkeypatch):
     made = epilogues(path)
     before = wishes.live_descriptors
-    arrays = [*map(Array, problem())]
     both = threading.Barrier(2)  # or the second might get the number of the first
 
     def work():
+        arrays = [*map(Array, problem())]  # of its own: a kernel's trial looks at its result
         both.wait()
         made.linear(*arrays, True)
         both.wait()
