@@ -76,7 +76,9 @@ def test_products_are_matmul_s(cublas, size, stack, lay_a, lay_b, dtype):
     out = np.full((*stack, n, m), np.nan, dtype)
     assert cublas.multiply(Array(a), Array(b), Array(out))
     tolerance = 50 * np.finfo(dtype).eps
-    np.testing.assert_allclose(out, a @ b, rtol=tolerance, atol=tolerance)
+    # By no BLAS: one that looks into the gaps of a part may set the flag of an invalid value.
+    expected = np.einsum("...ij,...jk->...ik", a, b)
+    np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_one_matrix_may_serve_a_whole_stack(cublas):
@@ -86,14 +88,14 @@ def test_one_matrix_may_serve_a_whole_stack(cublas):
     for first in (a, np.broadcast_to(a, (3, 5, 4))):
         out[...] = np.nan
         assert cublas.multiply(Array(first), Array(b), Array(out))
-        np.testing.assert_allclose(out, a @ b)
+        np.testing.assert_allclose(out, np.einsum("...ij,...jk->...ik", a, b))
 
 
 def test_a_part_of_a_result_is_written_and_nothing_else(cublas):
     rng = np.random.default_rng(0)
     a, b, whole = rng.standard_normal((5, 4)), rng.standard_normal((4, 2)), np.zeros((5, 6))
     assert cublas.multiply(Array(a), Array(b), Array(whole[:, 1:3]))
-    np.testing.assert_allclose(whole[:, 1:3], a @ b)
+    np.testing.assert_allclose(whole[:, 1:3], np.einsum("...ij,...jk->...ik", a, b))
     assert not whole[:, [0, 3, 4, 5]].any()
 
 
