@@ -1,0 +1,291 @@
+"""Learning a schema from a whole table, some rows at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from ..data.labels import require_utf8
+from .schema import KINDS, Column, Schema
+from .tables import is_text, one, plain, require_usable
+from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, ZEROS, Form, gaps_as_null
+
+#: Up to so many different texts are counted; a column of more is none of categories.
+MOST_COUNTED = 100_000
+
+#: So many different texts, or numbers of rows, are categories however few rows there are.
+FEW = 20
+
+#: What text stays of that is none of these forms.
+TEXT = len(FORMS)
+
+Chunks = Callable[[list[str] | None], Iterable[pa.Table]]
+
+
+def learn(
+    chunks: Chunks,
+    names: list[str],
+    kinds: Mapping[str, str] | None = None,
+    target: str | None = None,
+    missing: tuple[str, ...] = (),
+    decimal: str = ".",
+) -> tuple[Schema, Column | None]:
+    """Learn the kind of each column from a whole table.
+
+    Parameters
+    ----------
+    chunks : function
+        Returns the table some rows at a time, of some columns, as often as it is called.
+    names : list of str
+        The columns to learn of.
+    kinds : dict of str to str
+        What some columns are said to be: a kind, or ``date:%d/%m/%Y``.
+    target : str or None
+        The column that is to be predicted, which is among them.
+    missing : tuple of str
+        What stands for a gap beside `text_forms.GAPS`.
+    decimal : str
+        The decimal mark that is tried first.
+
+    Returns
+    -------
+    schema : Schema
+        Of the columns but the target.
+    column : Column or None
+        The target's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a column holds what no feature can be made of.
+    """
+    kinds = _checked(kinds or {}, names)
+    scans = {n: Scan(n, kinds.get(n, ""), n == target, missing, decimal) for n in names}
+    again = [*names]
+    while again:
+        for scan in (scans[name] for name in again):
+            scan.begin()
+        for chunk in chunks(again if len(again) < len(names) else names):
+            for name in again:
+                scans[name].see(one(chunk[name]))
+        again = [name for name in again if scans[name].changed]
+    columns = {name: scan.column() for name, scan in scans.items()}
+    own = None if target is None else columns.pop(target)
+    return Schema(tuple(columns.values())), own
+
+
+def _checked(kinds: Mapping[str, str], names: list[str]) -> Mapping[str, str]:
+    """Return what columns are said to be, or raise a ValueError."""
+    for name, kind in kinds.items():
+        if name not in names:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(names[:20])}")
+        head, colon, pattern = kind.partition(":")
+        patterns = [form.pattern for form in FORMS if form.kind == "date"]
+        if head not in KINDS or (colon and (head != "date" or pattern not in patterns)):
+            raise ValueError(
+                f"column {name!r} is said to be {kind!r}: give one of {', '.join(KINDS)}; of dates "
+                "also date:%d/%m/%Y or date:%m/%d/%Y"
+            )
+    return kinds
+
+
+class Scan:
+    """What is known of a column, of the rows seen so far.
+
+    Attributes
+    ----------
+    changed : bool
+        Whether it turned out that rows seen before have to be seen again.
+    """
+
+    def __init__(
+        self, name: str, said: str, is_target: bool, missing: tuple[str, ...], decimal: str
+    ) -> None:
+        self.name, self.is_target, self.missing = name, is_target, missing
+        self.said, _, pattern = said.partition(":")
+        self.forms = _forms(self.said, pattern, decimal)
+        self.form = 0  # of those that may be, or how many there are: text
+        self.kind = ""  # of a column that has a type of its own
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what has been counted."""
+        self.rows = self.gaps = 0
+        self.changed = False
+        self.ambiguous = True
+        self.counts: Counter[str] | None = Counter()
+        self.bounds: tuple[Any, Any] | None = None
+        self.next: int | None = 0  # what follows if the column counts its rows
+        self.first = True
+
+    def see(self, values: pa.Array) -> None:
+        """Take some rows into account."""
+        values = one(plain(self.name, values))
+        if self.said not in ("text", "identifier", "constant"):
+            require_usable(self.name, values.type)
+        before = self.rows - self.gaps
+        self.rows += len(values)
+        if is_text(values.type):
+            values = self._see_text(values, before)
+        else:
+            self.kind = self._kind_of(values.type)
+        self.gaps += values.null_count
+        if pt.is_dictionary(values.type) or is_text(values.type):
+            self._count(values)
+        elif values.null_count < len(values):
+            self._bound(values)
+
+    def _see_text(self, text: pa.Array, before: int) -> pa.Array:
+        """Find the form that all text so far has; return its values."""
+        began = self.form
+        while self.form < len(self.forms) and not self._form.fits(text, self.missing):
+            self.form += 1
+        if self.form != began and before:
+            wider = began < len(self.forms) and self.forms[began].kind == "integer"
+            self.changed |= not (wider and self.form < len(self.forms) and self._form == NUMBER)
+        if self.form == len(self.forms):
+            return self._gaps_as_null(text)
+        if self._form == MONTH_FIRST:
+            self.ambiguous = self.ambiguous and DAY_FIRST.fits(text, self.missing)
+        return self._form.read(text, self.missing)[0]
+
+    def _gaps_as_null(self, text: pa.Array) -> pa.Array:
+        text = gaps_as_null(text)
+        if not self.missing:
+            return text
+        gone = pc.is_in(text, pa.array(self.missing, pa.string()))
+        return pc.if_else(gone, pa.scalar(None, pa.string()), text)
+
+    @property
+    def _form(self) -> Form:
+        return self.forms[self.form]
+
+    def _kind_of(self, kind: Any) -> str:
+        """Return what a column of a type is; what it was so far is kept where that says more."""
+        if pt.is_null(kind):
+            return self.kind
+        if pt.is_dictionary(kind):
+            return "category"
+        if pt.is_boolean(kind):
+            return "boolean"
+        if pt.is_date(kind) or pt.is_timestamp(kind):
+            return "date"
+        if pt.is_time(kind):
+            return "time"
+        whole = pt.is_integer(kind) or pt.is_duration(kind)
+        return "integer" if whole and self.kind in ("", "integer") else "number"
+
+    def _count(self, values: pa.Array) -> None:
+        if self.counts is None:
+            return
+        for pair in pc.value_counts(values):
+            if (value := pair["values"].as_py()) is not None:
+                self.counts[value] += pair["counts"].as_py()
+        if len(self.counts) > MOST_COUNTED:
+            self.counts = None
+
+    def _bound(self, values: pa.Array) -> None:
+        """Note the least and the largest value, and whether the column counts its rows."""
+        found = pc.min_max(values)
+        low, high = found["min"].as_py(), found["max"].as_py()
+        if self.bounds is not None:
+            low, high = min(low, self.bounds[0]), max(high, self.bounds[1])
+        self.bounds = low, high
+        if self.next is None:
+            return
+        if not pt.is_integer(values.type) or values.null_count:
+            self.next = None
+            return
+        numbers = values.to_numpy()
+        start = numbers[0] if self.first else self.next
+        self.first = False
+        counting = int(numbers[0]) == int(start) and bool((np.diff(numbers) == 1).all())
+        self.next = int(numbers[-1]) + 1 if counting else None
+
+    def column(self) -> Column:
+        """Return what the column is."""
+        if self.said:
+            return self._made(self.said)
+        if self.gaps == self.rows and not self.is_target:
+            return Column(self.name, "constant")
+        kind = self.kind or (self._form.kind if self.form < len(self.forms) else "category")
+        if kind == "date" and self.form < len(self.forms):
+            self._require_one_order()
+        if self.is_target:
+            return self._made(kind)
+        if kind == "category":
+            return self._made(self._kind_of_text())
+        low, high = self.bounds or (0, 0)
+        if low == high and not self.gaps:
+            return Column(self.name, "constant")
+        if kind == "integer" and self.next is not None and self.rows > FEW:
+            return Column(self.name, "identifier")
+        return self._made(kind)
+
+    def _made(self, kind: str) -> Column:
+        texts = self.form < len(self.forms) and self._form.kind == kind and not self.kind
+        pattern = self._form.pattern if texts else ""
+        kept = self.missing if kind not in ("text", "identifier", "constant") else ()
+        return Column(self.name, kind, pattern, kept)
+
+    def _kind_of_text(self) -> str:
+        """Return what a column of text is, from how many different texts there are."""
+        there = self.rows - self.gaps
+        if self.counts is None:
+            return "text"
+        require_utf8(self.counts, f"column {self.name!r} holds")
+        if len(self.counts) == 1 and not self.gaps:
+            return "constant"
+        if not self.kind:
+            self._reject_slips(self.counts)
+            if len(self.counts) > max(FEW, there / 2):
+                return "identifier" if len(self.counts) == there else "text"
+        return "category"
+
+    def _reject_slips(self, counts: Counter[str]) -> None:
+        """Raise a TypeError if text is mostly numbers: then the others are slips."""
+        texts = pa.array([*counts], pa.string())
+        values, others = NUMBER.read(texts, self.missing)
+        numbers = sum(counts[text] for text in pc.filter(texts, values.is_valid()).to_pylist())
+        if numbers > 0.5 * counts.total() and len(others):
+            slips = sum(counts[text] for text in others.to_pylist())
+            raise TypeError(
+                f"column {self.name!r} holds text where numbers belong: {slips} values such as "
+                f"{others[0].as_py()!r}; correct them, or say --column {self.name}=category"
+            )
+
+    def _require_one_order(self) -> None:
+        """Raise a ValueError if nothing tells day and month apart."""
+        if self._form == MONTH_FIRST and self.ambiguous:
+            raise ValueError(
+                f"column {self.name!r} holds dates as 03/04/2024, and no value tells which is the "
+                f"day: say --column {self.name}=date:%d/%m/%Y or {self.name}=date:%m/%d/%Y, or "
+                "leave it out"
+            )
+
+
+NUMBER = Form("number")
+
+
+def _forms(said: str, pattern: str, decimal: str) -> tuple[Form, ...]:
+    """Return the forms that a column may have, in the order in which they are tried."""
+    if said == "date" and pattern:
+        return (Form("date", pattern),)
+    if said in ("integer", "number"):
+        found = [form for form in FORMS if form.kind in ("integer", "number")]
+        found.append(Form("number", ZEROS))
+    elif said in ("boolean", "date", "time"):
+        found = [form for form in FORMS if form.kind == said]
+    elif said:
+        return ()
+    else:
+        found = [*FORMS]
+    if decimal == ",":
+        found.sort(key=lambda form: form.kind == "number" and form.pattern[:1] != ",")
+    return tuple(found)

@@ -1,0 +1,189 @@
+"""Tables in memory, whosever they are, as Arrow's: with plain types, and gaps as nulls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from ..data.arrays import CHUNK
+from ..data.labels import require_utf8, text_of
+
+#: What columns may hold that no features are made of, by the names of Arrow's tests.
+REFUSED: dict[str, Callable[[Any], bool]] = {
+    "lists": lambda t: pt.is_list(t) or pt.is_large_list(t) or pt.is_fixed_size_list(t),
+    "records": pt.is_struct,
+    "maps": pt.is_map,
+    "unions": pt.is_union,
+    "intervals": pt.is_interval,
+}
+
+#: What the columns of other kinds hold, in words.
+HELD: dict[str, Callable[[Any], bool]] = {
+    "truth values": pt.is_boolean,
+    "numbers": lambda t: pt.is_integer(t) or pt.is_floating(t) or pt.is_decimal(t),
+    "dates": lambda t: pt.is_date(t) or pt.is_timestamp(t),
+    "times": pt.is_time,
+    "durations": pt.is_duration,
+    "text": lambda t: is_text(t) or pt.is_dictionary(t),
+}
+
+
+def is_text(kind: Any) -> bool:
+    """Return whether a column's type is one of text."""
+    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
+
+
+def held(kind: Any) -> str:
+    """Return in words what a column of a type holds.
+
+    Examples
+    --------
+    >>> held(pa.list_(pa.int64())), held(pa.date32())
+    ('lists', 'dates')
+    """
+    return next((name for name, test in (REFUSED | HELD).items() if test(kind)), str(kind))
+
+
+def require_usable(name: str, kind: Any) -> None:
+    """Raise a TypeError if no feature can be made of a column of a type."""
+    known = any(test(kind) for test in HELD.values()) or pt.is_null(kind)
+    if any(test(kind) for test in REFUSED.values()) or not known:
+        raise TypeError(
+            f"column {name!r} holds {held(kind)}: make columns of numbers or text of them, or "
+            "leave it out"
+        )
+
+
+def as_table(frame: Any) -> pa.Table:
+    """Return a data frame, or a table of Arrow's or Polars', as a table of plain types.
+
+    A named index of pandas is a column like others.
+
+    Raises
+    ------
+    TypeError
+        If a column holds objects that are neither numbers nor text.
+    ValueError
+        If two columns have one name, or bytes are no text.
+    """
+    if not isinstance(frame, pa.Table):
+        frame = _of_pandas(frame) if hasattr(frame, "iloc") else pa.table(frame)
+    names = [str(name) for name in frame.column_names]
+    require_utf8(names, "the data has a column named")
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the data has two columns of the same name, {twice!r}: rename one")
+    arrays = [plain(name, column) for name, column in zip(names, frame.columns, strict=True)]
+    return pa.table(arrays, names=names)
+
+
+def _of_pandas(frame: Any) -> Any:
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    names = [str(name) for name in frame.columns]
+    arrays = [_of_series(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+    return pa.table(arrays, names=names)
+
+
+def _of_series(name: str, series: Any) -> Any:
+    """Return a column of pandas as Arrow's; of objects of several kinds, as text."""
+    if getattr(series.dtype, "kind", "O") in "cV":
+        kinds = {"c": "complex numbers", "V": "records"}
+        raise TypeError(
+            f"column {name!r} holds {kinds[series.dtype.kind]}: turn them into numbers first"
+        )
+    if series.dtype != object:
+        return pa.array(series, from_pandas=True)
+    try:
+        found = pa.array(series, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        found = None
+    # Text that Arrow takes from a subclass is not what an Enum's member stands for.
+    if found is not None and not is_text(found.type) and not pt.is_decimal(found.type):
+        return found
+    missing = series.isna().to_numpy()
+    values = zip(series, missing, strict=True)
+    return pa.array([None if gone else _text(value, name) for value, gone in values], pa.string())
+
+
+def _text(value: Any, name: str) -> str:
+    """Return as text what a column of objects may hold."""
+    if isinstance(value, Fraction):
+        value = float(value)
+    if not isinstance(value, str | bytes | Number | Decimal | np.generic):
+        raise TypeError(
+            f"column {name!r} holds objects of type {type(value).__name__}: give numbers or text, "
+            "or leave it out"
+        )
+    return text_of(value, f"column {name!r}")
+
+
+def plain(name: str, column: Any) -> Any:
+    """Return a column as one of a plain type: text as string, bytes as the text they are."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        raise TypeError(
+            f"column {name!r} holds {kind}: turn it into numbers or text, or leave it out"
+        )
+    if pt.is_large_string(kind) or pt.is_string_view(kind):
+        return pc.cast(column, pa.string())
+    if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
+        try:
+            return pc.cast(pc.cast(column, pa.binary()), pa.string())
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"column {name!r} has bytes that are no text in UTF-8: leave it out"
+            ) from error
+    if pt.is_run_end_encoded(kind):
+        return plain(name, pc.run_end_decode(column))
+    if pt.is_dictionary(kind):
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        made = [
+            pa.DictionaryArray.from_arrays(c.indices.cast(pa.int32()), as_text(name, c.dictionary))
+            for c in chunks
+        ]
+        return pa.chunked_array(made, pa.dictionary(pa.int32(), pa.string()))
+    return column
+
+
+def as_text(name: str, column: Any) -> Any:
+    """Return any column as text; whole numbers in floating point without a point.
+
+    Examples
+    --------
+    >>> as_text("a", pa.array([1.0, None, 2.5])).to_pylist()
+    ['1', None, '2.5']
+    """
+    kind = column.type
+    if pt.is_dictionary(kind):
+        column = pc.cast(column, kind.value_type)
+    if is_text(column.type) or pt.is_binary(column.type) or pt.is_large_binary(column.type):
+        return plain(name, column)
+    if pt.is_boolean(kind):
+        return pc.if_else(column, "True", "False")
+    if pt.is_integer(kind) or pt.is_null(kind):
+        return pc.cast(column, pa.string())
+    if pt.is_floating(kind):
+        values = column.to_pylist()
+        texts = (None if v is None or v != v else int(v) if v == v // 1 else v for v in values)
+        return pa.array([None if v is None else str(v) for v in texts], pa.string())
+    return pc.cast(column, pa.string())
+
+
+def chunks(table: pa.Table, rows: int = CHUNK) -> Iterator[pa.Table]:
+    """Go through a table, some rows at a time; of one without rows comes one part."""
+    for start in range(0, max(1, len(table)), rows):
+        yield table.slice(start, rows).combine_chunks()
+
+
+def one(column: Any) -> Any:
+    """Return a column in one piece."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,266 @@
+"""How text is read: as numbers, truth values, dates and times, by one rule for every format.
+
+A `Form` is one way of writing the values of a column. `FORMS` has them in the order in which they
+are tried on a whole column; what is of none of them stays text. The rules:
+
+- An empty text is a gap everywhere. `GAPS` are gaps where all else in the column is of a form;
+  among text each of them is a text like others.
+- Whole numbers with leading zeros, ``007``, are codes: text.
+- ``0x10``, ``1_000``, ``yes`` and ``T`` are text. Spaces around a value don't matter.
+- ``1,234`` is read with a thousands comma, unless another value of the column, as ``1,5``, shows
+  that the comma is decimal. A percentage ``12.3%`` is 12.3.
+- Dates begin with the year, or have the day before the month where dots part them. Of
+  ``03/04/2024`` only a value above 12 tells which is the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: What stands for a missing value among numbers, truth values, dates and times.
+GAPS = (
+    *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NaT"),
+    *("NULL", "Null", "null", "None", "none", "nil"),
+)
+
+#: As many values tell most columns from a form.
+FIRST = 64
+
+#: Marks of a currency, and that of a percentage, before or behind a number.
+MARKS = ("$", "€", "£", "¥", "₹", "%")
+
+#: Whole numbers of more digits are held as floats.
+MOST_DIGITS = 76
+
+#: The pattern of numbers that may have leading zeros.
+ZEROS = "0"
+
+#: What parts thousands where it is no comma and no point: spaces and apostrophes.
+SPACES = " '\u2019\u00a0\u202f"
+
+ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
+CLOCK = r"[T ]\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way of writing values.
+
+    Attributes
+    ----------
+    kind : {"boolean", "integer", "number", "date", "time"}
+        What they are.
+    pattern : str
+        Of numbers: the decimal mark, the thousands mark and that of a currency or percentage, as
+        far as there are such; or `ZEROS`. Of dates: "zone" for an instant with its time zone, else the order,
+        as ``%d.%m.%Y``; nothing for ISO 8601.
+    """
+
+    kind: str
+    pattern: str = ""
+
+    def fits(self, text: pa.Array, missing: Iterable[str] = ()) -> bool:
+        """Return whether all values of a column are of the form, or gaps.
+
+        Examples
+        --------
+        >>> Form("number").fits(pa.array(["1.5", " 2", "", "NA"]))
+        True
+        >>> Form("integer").fits(pa.array(["01", "2"]))
+        False
+        """
+        for part in (text[:FIRST], text) if len(text) > 2 * FIRST else (text,):
+            try:
+                self._read(part, missing)
+            except ValueError:
+                return False
+        return True
+
+    def read(self, text: pa.Array, missing: Iterable[str] = ()) -> tuple[pa.Array, pa.Array]:
+        """Return the values, null for gaps and for what is not of the form, and the latter.
+
+        Parameters
+        ----------
+        text : pyarrow.Array of string
+            The text.
+        missing : iterable of str
+            What stands for a gap beside `GAPS`.
+
+        Examples
+        --------
+        >>> values, others = Form("number").read(pa.array(["1", "two", ""]))
+        >>> values.to_pylist(), others.to_pylist()
+        ([1.0, None, None], ['two'])
+        """
+        try:
+            return self._read(text, missing), text[:0]
+        except ValueError:
+            distinct = pc.drop_null(pc.unique(_trimmed(text, missing)))
+            others = [one for one in distinct.to_pylist() if not self.fits(pa.array([one]))]
+        bad = pc.fill_null(pc.is_in(_trimmed(text, missing), pa.array(others, pa.string())), False)
+        values = self._read(pc.if_else(bad, pa.scalar(None, pa.string()), text), missing)
+        return values, pc.filter(text, bad)
+
+    def _read(self, text: pa.Array, missing: Iterable[str]) -> pa.Array:
+        read = READ[self.kind]
+        try:
+            return read(_present(text), self.pattern)
+        except ValueError:  # Arrow's errors of values derive from it
+            return read(_trimmed(text, missing), self.pattern)
+
+
+def _present(text: pa.Array) -> pa.Array:
+    """Return text with nulls where it is empty."""
+    empty = pc.equal(pc.binary_length(text), 0)
+    return pc.if_else(empty, pa.scalar(None, text.type), text) if pc.any(empty).as_py() else text
+
+
+def _trimmed(text: pa.Array, missing: Iterable[str]) -> pa.Array:
+    """Return text without spaces around it, with nulls for gaps."""
+    text = pc.utf8_trim_whitespace(text)
+    gaps = pc.is_in(text, pa.array(["", *GAPS, *missing], pa.string()))
+    return pc.if_else(gaps, pa.scalar(None, pa.string()), text)
+
+
+def gaps_as_null(text: pa.Array) -> pa.Array:
+    """Return text that stays text: null where it is empty."""
+    return _present(text)
+
+
+def _match_all(text: pa.Array, pattern: str) -> bool:
+    """Return whether a regular expression matches each text that is there."""
+    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py() is not False)
+
+
+def _boolean(text: pa.Array, pattern: str) -> pa.Array:
+    if not _match_all(text, r"^(true|false|True|False|TRUE|FALSE)$"):
+        raise ValueError("no truth values")
+    return pc.cast(text, pa.bool_())
+
+
+def _require_no_codes(text: pa.Array) -> None:
+    """Raise a ValueError if there are whole numbers with leading zeros."""
+    maybe = pc.or_(pc.starts_with(text, "0"), pc.match_substring_regex(text, "^[+-]0"))
+    some = pc.filter(text, maybe)
+    if len(some) and pc.any(pc.match_substring_regex(some, r"^[+-]?0\d+$")).as_py():
+        raise ValueError("codes with leading zeros")
+
+
+def _number(text: pa.Array, pattern: str) -> pa.Array:
+    if pattern not in ("", ZEROS):
+        text = _unformatted(text, pattern)
+    values = pc.cast(text, pa.float64())
+    if pattern != ZEROS:
+        _require_no_codes(text)
+    return values
+
+
+def _integer(text: pa.Array, pattern: str) -> pa.Array:
+    """Return whole numbers in the smallest type that holds them all."""
+    pc.cast(text, pa.float64())  # refuses hexadecimal digits
+    _require_no_codes(text)
+    try:
+        return pc.cast(text, pa.int64())
+    except pa.ArrowInvalid:
+        if not _match_all(text, rf"^[+-]?\d{{1,{MOST_DIGITS}}}$"):
+            raise
+    text = pc.replace_substring_regex(text, r"^\+", "")
+    for held in (pa.int64(), pa.uint64()):
+        try:
+            return pc.cast(text, held)
+        except pa.ArrowInvalid:
+            continue
+    # The cast of pyarrow 26.0.1 gives other numbers, and no error, for more digits than there are.
+    fit = _match_all(text, r"^-?\d{1,38}$")
+    return pc.cast(text, pa.decimal128(38, 0) if fit else pa.decimal256(MOST_DIGITS, 0))
+
+
+def _unformatted(text: pa.Array, pattern: str) -> pa.Array:
+    """Return numbers as plain ones are written."""
+    decimal, thousands, mark = pattern[0], pattern[1], pattern[2:]
+    t, d, m = (f"[{c}]" for c in (SPACES if thousands == " " else thousands, decimal, mark))
+    sign = "[+\\-\u2212]?"
+    around = (rf"({m}\s*)?", rf"(\s*{m})?") if mark else ("", "")
+    if mark == "%":
+        around = ("", rf"\s*{m}")
+    digits = rf"(\d{{1,3}}({t}\d{{3}})+|\d+)({d}\d*)?"
+    if not _match_all(text, f"^{sign}{around[0]}{sign}{digits}{around[1]}$"):
+        raise ValueError("numbers of another form")
+    _require_no_codes(text)
+    text = pc.replace_substring_regex(text, rf"{t}|{m}|\s" if mark else rf"{t}|\s", "")
+    text = pc.replace_substring(text, decimal, ".")
+    return pc.replace_substring(text, "\u2212", "-")
+
+
+def _date(text: pa.Array, pattern: str) -> pa.Array:
+    if pattern == "zone":
+        if not _match_all(text, ZONE):
+            raise ValueError("times without a zone")
+        text = pc.replace_substring_regex(text, r"\s+(Z|[+-])", r"\1")
+        return pc.cast(pc.cast(text, pa.timestamp("us", "UTC")), pa.timestamp("us"))
+    if pattern:
+        text = _as_iso(text, pattern)
+    elif not _match_all(text, rf"^\d{{4}}-\d\d-\d\d({CLOCK})?$"):
+        raise ValueError("no dates")
+    if pc.any(pc.match_substring_regex(text, r"\.\d{7,}$")).as_py():
+        text = pc.replace_substring_regex(text, r"(\.\d{6})\d+$", r"\1")
+    return pc.cast(text, pa.timestamp("us"))
+
+
+def _as_iso(text: pa.Array, pattern: str) -> pa.Array:
+    """Return dates of another order in that of ISO 8601."""
+    order, mark = pattern[1::3], pattern[2]
+    names = {"Y": r"\d{4}", "m": r"\d{1,2}", "d": r"\d{1,2}"}
+    parts = f"[{mark}]".join(f"(?P<{c}>{names[c]})" for c in order)
+    found = pc.extract_regex(text, f"^{parts}(?P<rest>(?:{CLOCK})?)$")
+    if found.null_count > text.null_count:
+        raise ValueError("no dates of this order")
+    year, month, day, rest = (pc.struct_field(found, [name]) for name in ("Y", "m", "d", "rest"))
+    padded = (pc.utf8_lpad(part, 2, "0") for part in (month, day))
+    iso = pc.binary_join_element_wise(year, *padded, "-")
+    iso = pc.binary_join_element_wise(iso, rest, "")
+    return pc.if_else(pc.is_null(text), pa.scalar(None, pa.string()), iso)
+
+
+def _time(text: pa.Array, pattern: str) -> pa.Array:
+    if not _match_all(text, r"^([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?$"):
+        raise ValueError("no times")
+    text = pc.utf8_lpad(text, 5, "0")
+    text = pc.replace_substring_regex(text, r"^(\d:)", r"0\1")
+    text = pc.replace_substring_regex(text, r"^(\d\d:\d\d)$", r"\1:00")
+    since = pc.cast(pc.binary_join_element_wise("1970-01-01", text, "T"), pa.timestamp("us"))
+    return pc.cast(pc.cast(since, pa.int64()), pa.time64("us"))
+
+
+READ: dict[str, Callable[[Any, str], Any]] = {
+    "boolean": _boolean,
+    "integer": _integer,
+    "number": _number,
+    "date": _date,
+    "time": _time,
+}
+
+#: Dates whose day and month may be told from each other by values alone.
+MONTH_FIRST, DAY_FIRST = Form("date", "%m/%d/%Y"), Form("date", "%d/%m/%Y")
+
+#: The forms, in the order in which they are tried. What is of one is of some of the later ones too.
+FORMS = (
+    Form("boolean"),
+    Form("integer"),
+    Form("number"),
+    *(Form("number", f".,{mark}") for mark in ("", *MARKS)),
+    *(Form("number", f",.{mark}") for mark in ("", *MARKS)),
+    *(Form("number", f"{decimal} {mark}") for decimal in ".," for mark in ("", *MARKS)),
+    Form("date"),
+    Form("date", "zone"),
+    Form("date", "%Y/%m/%d"),
+    Form("date", "%d.%m.%Y"),
+    MONTH_FIRST,
+    DAY_FIRST,
+    Form("time"),
+)
