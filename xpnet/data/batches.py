@@ -122,8 +122,8 @@ def partition(
 
 def take_rows(array: Any, indices: np.ndarray[Any, Any]) -> Any:
     """Return the rows with given indices: a copy where they live, or `Rows` of a file."""
-    if is_frame(array):
-        return array.iloc[indices]
+    if hasattr(array, "column_names"):  # Arrow's tables
+        return array.take(indices)
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)
     if isinstance(array, Streamed):

@@ -35,10 +35,11 @@ from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.trainer import Trainer
-from .features import Features, check_rows
+from .dataset import Dataset, is_table
+from .features import Features, require_numbers
 from .leaks import require_different
 from .model import Model
-from .readers import Dataset
+from .schema import Schema
 from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from .target import Target
 
@@ -121,14 +122,14 @@ class Experiment:
         target = _learn_target(dataset, settings)
         loss = settings.make_loss(target)
         parts = part_dataset(dataset, target, settings.seed)
-        features = _prepare_parts(parts, target, loss, settings)
+        features = _prepare_parts(parts, target, loss, settings, dataset.schema)
         augmentation = parse_augmentation(settings.augment, settings.image_shape)
         if augmentation is not None:
             augmentation.check(features.n_features)
         patience = settings.patience
         stopping = None if patience is None else EarlyStopping(patience)
         network = Network(
-            settings.make_layers(target.units(loss)),
+            [*features.layers(), *settings.make_layers(target.units(loss))],
             loss=loss,
             n_features=features.n_features,
             device=device,
@@ -278,10 +279,20 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     dataset.require_alike(dataset.name)
     for rows in (dataset.rows, dataset.test_rows):
         if rows is not None:
-            check_rows(rows)
-    target = Target.learn(dataset.everything()[1], settings.task)
+            _check_rows(rows, dataset)
+    target = Target.learn(dataset.everything()[1], settings.task, dataset.target_column)
     require_different(dataset)
     return target
+
+
+def _check_rows(rows: Any, dataset: Dataset) -> None:
+    """Raise a TypeError or ValueError if rows hold what can't be learnt from, in any part."""
+    if is_table(rows) and dataset.schema is not None:
+        from .table_features import require_finite
+
+        require_finite(rows, dataset.schema)
+    else:
+        require_numbers(rows)
 
 
 def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
@@ -295,10 +306,10 @@ def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
 
 
 def _prepare_parts(
-    parts: dict[str, Part], target: Target, loss: Loss, settings: Settings
+    parts: dict[str, Part], target: Target, loss: Loss, settings: Settings, schema: Schema | None
 ) -> Features:
     """Learn the preprocessing from the training part, and prepare all parts by it."""
-    features = Features.learn(parts["train"].rows)
+    features = Features.learn(parts["train"].rows, schema)
     if target.classes is None:
         _require_variation(parts)
         if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more

@@ -1,9 +1,8 @@
 """Fingerprints of data sets, to know them again.
 
 They tell names, types, shapes and values, and nothing of how these are kept: text is text, be it in
-an array of strings, of Python's objects, or in one of pandas' columns; pandas' Int32 is NumPy's
-int32, and with gaps float64, as in a CSV file. Python's numbers are in an array of labels what
-`as_labels` makes of them, and in a table the text that `Features` makes of them.
+an array of strings or of Python's objects, and Python's numbers are what `as_labels` makes of them.
+Of a table they tell what its schema has read, whatever file or frame it came from.
 """
 
 from __future__ import annotations
@@ -16,20 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import CHUNK, ELEMENTS, column_values, is_frame
+from ..data.arrays import CHUNK, ELEMENTS
 from ..data.labels import as_labels, is_missing, text_of
 from .scaling import split
 
-#: What fingerprints begin with. Those of model files before had no beginning; they told nothing of
-#: names, types and shapes, and nothing of a test set.
-KIND = "2:"
+#: What fingerprints begin with. Those of model files before told of a table what pandas had read.
+KIND = "3:"
 
 
 def fingerprint(**parts: Any) -> str:
     """Return a hash of arrays and tables by what they are called; a table's columns in any order.
 
-    No more than some megabytes are copied, or read of a file, at a time; of a table that pandas
-    keeps in types of its own, a column of numbers.
+    No more than some megabytes are copied, or read of a file, at a time.
 
     Examples
     --------
@@ -39,25 +36,25 @@ def fingerprint(**parts: Any) -> str:
     """
     digest = hashlib.sha256()
     for what, part in parts.items():
-        for name, values in _columns(part):
+        if hasattr(part, "column_names"):
+            digest.update(json.dumps([what, _told_of_table(part)]).encode())
+        elif part is not None:
+            values = _plain(part)
             kind, chunks = _told(values)
-            digest.update(json.dumps([what, name, kind, values.shape]).encode())
+            digest.update(json.dumps([what, None, kind, values.shape]).encode())
             for chunk in chunks:
                 digest.update(chunk)
     return f"{KIND}{digest.hexdigest()[:16]}"
 
 
-def _columns(part: Any) -> Iterator[tuple[str | None, Any]]:
-    """Go through a table's columns by their names, or return an array without one."""
-    if is_frame(part):
-        for i in sorted(range(part.shape[1]), key=lambda i: str(part.columns[i])):
-            column = part.iloc[:, i]
-            own = not isinstance(column.dtype, np.dtype) and not hasattr(column.dtype, "categories")
-            # pandas' own strings become Python's, and these are large: not all of them at once.
-            lazy = own and column.dtype.kind == "O"
-            yield str(part.columns[i]), column if lazy else column_values(column)
-    elif part is not None:
-        yield None, _plain(part)
+def _told_of_table(table: Any) -> list[tuple[str, str]]:
+    from .table_digest import TableDigest
+    from .tables import chunks
+
+    digest = TableDigest()
+    for chunk in chunks(table):
+        digest.update(chunk)
+    return digest.parts()
 
 
 def _plain(values: Any) -> Any:
@@ -87,8 +84,7 @@ def _chunks(values: Any, elements: int) -> Iterator[Any]:
     """Go through the rows of an array or a column, some of them at a time."""
     step = max(1, elements // max(1, math.prod(values.shape[1:])))
     for start in range(0, len(values), step):
-        rows = slice(start, start + step)
-        yield column_values(values.iloc[rows]) if hasattr(values, "iloc") else values[rows]
+        yield values[start : start + step]
 
 
 def _parts(values: Any) -> bytes:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import column_values, is_frame
 from ..data.labels import is_numeric
-from .readers import DataError, Dataset
+from .dataset import DataError, Dataset, is_table
 
 #: Rows by which most columns are told from the target; only the others are looked at further.
 FIRST = 256
@@ -26,14 +25,15 @@ def require_different(dataset: Dataset) -> None:
         If a feature is the same as the target in every row.
     """
     for name, columns in _grouped(dataset.renamed, dataset.renamed.get):
-        if second := _twin({column: column_values(dataset.rows[column]) for column in columns}):
+        held = {c: _of_table(dataset.rows, c) for c in columns if c in dataset.rows.column_names}
+        if second := _twin(held):
             raise DataError(
                 f"{dataset.name}: there are two columns named {name!r}, which hold the same: leave "
                 f"one out, as by --drop {second!r}"
             )
     for column in _copies(dataset):
-        named = is_frame(dataset.rows)
-        called = repr(dataset.rows.columns[column]) if named else f"{column} of the data"
+        named = is_table(dataset.rows)
+        called = repr(dataset.rows.column_names[column]) if named else f"{column} of the data"
         how = f" by --drop {called}" if named else ""
         warnings.warn(
             f"column {called} holds the same as the target in every row: if it is not known where "
@@ -75,7 +75,7 @@ def _copies(dataset: Dataset) -> Iterator[int]:
     """Go through the features that are the same as the target, or as a column of it."""
     rows, target = dataset.rows, np.asarray(dataset.target)
     for y in target.reshape(len(target), -1).T:
-        if is_frame(rows):
+        if is_table(rows):
             yield from (i for i, column in enumerate(_values(rows)) if _same(column, y))
         elif is_numeric(rows) and is_numeric(y):
             alike = np.flatnonzero((rows[:FIRST] == y[:FIRST, None]).all(axis=0))
@@ -83,7 +83,14 @@ def _copies(dataset: Dataset) -> Iterator[int]:
 
 
 def _values(rows: Any) -> Iterator[Any]:
-    return (column_values(rows.iloc[:, i]) for i in range(rows.shape[1]))
+    return (_of_table(rows, name) for name in rows.column_names)
+
+
+def _of_table(rows: Any, name: str) -> Any:
+    """Return a column's values, with NaN or None for gaps."""
+    from .tables import as_numpy
+
+    return as_numpy(rows[name])
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from . import text_forms
 from .schema import HOLD, Column
-from .tables import as_text, held, is_text, one, plain, require_usable
+from .tables import as_text, countable, held, is_text, one, plain, require_usable
 
 #: In the order in which a later file's text is tried: whole numbers may have become others.
 NEXT = {"integer": ("integer", "number"), "boolean": ("boolean", "integer", "number")}
@@ -57,15 +58,12 @@ def _category(column: Column, values: Any) -> pa.Array:
 
 def _of_text(column: Column, text: Any) -> pa.Array:
     kinds = NEXT.get(column.kind, (column.kind,))
-    forms = [text_forms.Form(kind, column.pattern) for kind in kinds]
+    forms = [text_forms.Form(k, column.pattern if k == kinds[-1] else "") for k in kinds]
     for form in forms:
         if form.fits(text, column.missing):
             return form.read(text, column.missing)[0]
     others = forms[-1].read(text, column.missing)[1]
-    raise TypeError(
-        f"column {column.name!r} holds text where {HOLD[column.kind]} belong: {len(others)} values "
-        f"such as {others[0].as_py()!r}"
-    )
+    raise _strange(column, "text", len(others), repr(others[0].as_py()))
 
 
 def _typed(column: Column, values: Any) -> pa.Array:
@@ -74,9 +72,9 @@ def _typed(column: Column, values: Any) -> pa.Array:
     if column.kind in ("number", "integer", "boolean"):
         if pt.is_boolean(kind):
             return values if column.kind == "boolean" else pc.cast(values, pa.int64())
-        if pt.is_duration(kind):
-            return pc.cast(values, pa.int64())
-        if pt.is_float16(kind) or pt.is_float32(kind):
+        values = countable(values)
+        kind = values.type
+        if pt.is_float32(kind):
             return pc.cast(values, pa.float64())
         if pt.is_float64(kind) or pt.is_decimal(kind) or pt.is_uint64(kind):
             return values
@@ -88,7 +86,42 @@ def _typed(column: Column, values: Any) -> pa.Array:
         return pc.cast(pc.cast(values, target, safe=False), pa.timestamp("us"), safe=False)
     if column.kind == "time" and pt.is_time(kind):
         return pc.cast(values, pa.time64("us"), safe=False)
-    raise TypeError(
-        f"column {column.name!r} holds {held(kind)} where {HOLD[column.kind]} belong: "
-        f"{len(values) - values.null_count} values such as {pc.drop_null(values)[0].as_py()!s}"
+    there = pc.drop_null(values)
+    if len(there) == 0:
+        return pa.nulls(len(values), EMPTY[column.kind])
+    raise _strange(column, held(kind), len(there), str(there[0].as_py()))
+
+
+def _strange(column: Column, what: str, count: int, example: str) -> TypeError:
+    """Return the error of values that are not of the kind."""
+    values = "1 value" if count == 1 else f"{count} values"
+    return TypeError(
+        f"column {column.name!r} holds {what} where {HOLD[column.kind]} belong: {values} such as "
+        f"{example}"
     )
+
+
+def labels(column: Column, values: Any) -> np.ndarray[Any, Any]:
+    """Return a target's column, read as its kind, as an array; with None for gaps, if there are.
+
+    Raises
+    ------
+    TypeError
+        If it holds what can't be predicted.
+    """
+    if column.kind not in ("number", "integer", "boolean", "category"):
+        raise TypeError(
+            f"the target {column.name!r} holds {HOLD.get(column.kind, column.kind)}: give numbers, "
+            f"or classes by --column {column.name}=category"
+        )
+    values = one(values)
+    if column.kind == "category":
+        values = pc.cast(values, pa.string())
+    if values.null_count or not (pt.is_primitive(values.type) or pt.is_boolean(values.type)):
+        if pt.is_decimal(values.type) and values.type.scale == 0:
+            return np.array([None if v is None else int(v) for v in values.to_pylist()], object)
+        if pt.is_decimal(values.type):
+            values = pc.cast(values, pa.float64())
+        else:
+            return np.array(values.to_pylist(), object)
+    return np.asarray(values.to_numpy(zero_copy_only=False))

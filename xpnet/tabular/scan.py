@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from ..data.labels import require_utf8
-from .schema import KINDS, Column, Schema
-from .tables import is_text, one, plain, require_usable
-from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, ZEROS, Form, gaps_as_null
+from .schema import KINDS, LEFT_OUT, PATTERNS, ZEROS, Column, Schema
+from .tables import chunks, countable, is_text, one, plain, require_usable
+from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
 
 #: Up to so many different texts are counted; a column of more is none of categories.
 MOST_COUNTED = 100_000
@@ -80,14 +80,27 @@ def learn(
     return Schema(tuple(columns.values())), own
 
 
+def learn_of(table: pa.Table) -> Schema:
+    """Learn the kinds of a table that is in memory.
+
+    Examples
+    --------
+    >>> learn_of(pa.table({"a": ["1", "2.5"], "b": ["x", "y"]})).of_kind("number")
+    ['a']
+    """
+    return learn(
+        lambda names: chunks(table if names is None else table.select(names)), table.column_names
+    )[0]
+
+
 def _checked(kinds: Mapping[str, str], names: list[str]) -> Mapping[str, str]:
     """Return what columns are said to be, or raise a ValueError."""
     for name, kind in kinds.items():
         if name not in names:
             raise ValueError(f"there is no column {name!r}; there are {', '.join(names[:20])}")
         head, colon, pattern = kind.partition(":")
-        patterns = [form.pattern for form in FORMS if form.kind == "date"]
-        if head not in KINDS or (colon and (head != "date" or pattern not in patterns)):
+        dates = head == "date" and pattern in PATTERNS["date"]
+        if head not in KINDS or (colon and not dates):
             raise ValueError(
                 f"column {name!r} is said to be {kind!r}: give one of {', '.join(KINDS)}; of dates "
                 "also date:%d/%m/%Y or date:%m/%d/%Y"
@@ -107,7 +120,7 @@ class Scan:
     def __init__(
         self, name: str, said: str, is_target: bool, missing: tuple[str, ...], decimal: str
     ) -> None:
-        self.name, self.is_target, self.missing = name, is_target, missing
+        self.name, self.is_target, self.missing, self.decimal = name, is_target, missing, decimal
         self.said, _, pattern = said.partition(":")
         self.forms = _forms(self.said, pattern, decimal)
         self.form = 0  # of those that may be, or how many there are: text
@@ -126,15 +139,17 @@ class Scan:
 
     def see(self, values: pa.Array) -> None:
         """Take some rows into account."""
+        if self.said in LEFT_OUT:
+            return
         values = one(plain(self.name, values))
-        if self.said not in ("text", "identifier", "constant"):
-            require_usable(self.name, values.type)
+        require_usable(self.name, values.type)
         before = self.rows - self.gaps
         self.rows += len(values)
         if is_text(values.type):
             values = self._see_text(values, before)
         else:
             self.kind = self._kind_of(values.type)
+            values = countable(values)
         self.gaps += values.null_count
         if pt.is_dictionary(values.type) or is_text(values.type):
             self._count(values)
@@ -179,6 +194,7 @@ class Scan:
         if pt.is_time(kind):
             return "time"
         whole = pt.is_integer(kind) or pt.is_duration(kind)
+        whole = whole or (pt.is_decimal(kind) and kind.scale == 0)
         return "integer" if whole and self.kind in ("", "integer") else "number"
 
     def _count(self, values: pa.Array) -> None:
@@ -214,7 +230,8 @@ class Scan:
             return self._made(self.said)
         if self.gaps == self.rows and not self.is_target:
             return Column(self.name, "constant")
-        kind = self.kind or (self._form.kind if self.form < len(self.forms) else "category")
+        of_text = self.form == len(self.forms) or self.gaps == self.rows
+        kind = self.kind or ("category" if of_text else self._form.kind)
         if kind == "date" and self.form < len(self.forms):
             self._require_one_order()
         if self.is_target:
@@ -229,10 +246,11 @@ class Scan:
         return self._made(kind)
 
     def _made(self, kind: str) -> Column:
-        texts = self.form < len(self.forms) and self._form.kind == kind and not self.kind
-        pattern = self._form.pattern if texts else ""
-        kept = self.missing if kind not in ("text", "identifier", "constant") else ()
-        return Column(self.name, kind, pattern, kept)
+        pattern = ""
+        if self.form < len(self.forms) and not self.kind:
+            pattern = self._form.pattern if kind != "category" else ""
+            pattern = ",." if kind == "integer" and self.decimal == "," else pattern
+        return Column(self.name, kind, pattern, () if kind in LEFT_OUT else self.missing)
 
     def _kind_of_text(self) -> str:
         """Return what a column of text is, from how many different texts there are."""
@@ -251,13 +269,15 @@ class Scan:
     def _reject_slips(self, counts: Counter[str]) -> None:
         """Raise a TypeError if text is mostly numbers: then the others are slips."""
         texts = pa.array([*counts], pa.string())
-        values, others = NUMBER.read(texts, self.missing)
-        numbers = sum(counts[text] for text in pc.filter(texts, values.is_valid()).to_pylist())
+        found, others = NUMBER.read(texts, self.missing)
+        _, others = Form("number", ZEROS).read(others, self.missing)
+        numbers = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
         if numbers > 0.5 * counts.total() and len(others):
             slips = sum(counts[text] for text in others.to_pylist())
+            values = "1 value" if slips == 1 else f"{slips} values"
             raise TypeError(
-                f"column {self.name!r} holds text where numbers belong: {slips} values such as "
-                f"{others[0].as_py()!r}; correct them, or say --column {self.name}=category"
+                f"column {self.name!r} holds text where numbers belong: {values} such as "
+                f"{others[0].as_py()!r}: correct them, or say --column {self.name}=category"
             )
 
     def _require_one_order(self) -> None:

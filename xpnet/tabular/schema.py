@@ -20,6 +20,23 @@ KINDS = (
 )
 LEFT_OUT = KINDS[-3:]
 
+#: Marks of a currency, and that of a percentage, before or behind a number.
+MARKS = ("$", "€", "£", "¥", "₹", "%")
+
+#: The pattern of numbers that may have leading zeros.
+ZEROS = "0"
+
+#: How text may be written, in the order in which that is tried: see `text_forms.Form`.
+PATTERNS = {
+    "integer": (ZEROS, ",."),
+    "number": (
+        *(f"{both}{mark}" for both in (".,", ",.") for mark in ("", *MARKS)),
+        *(f"{decimal} {mark}" for decimal in ".," for mark in ("", *MARKS)),
+        ZEROS,
+    ),
+    "date": ("zone", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"),
+}
+
 #: What columns of each kind hold, in words.
 HOLD = {
     "number": "numbers",
@@ -95,6 +112,8 @@ class Column:
             raise TypeError(f"a column is {told!r:.100}")
         if told["kind"] not in KINDS:
             raise ValueError(f"column {told['name']!r:.50} is of kind {told['kind']!r:.50}")
+        if told.get("pattern") and told["pattern"] not in PATTERNS.get(told["kind"], ()):
+            raise ValueError(f"column {told['name']!r:.50} is written as {told['pattern']!r:.50}")
         return cls(*texts, tuple(missing))
 
 

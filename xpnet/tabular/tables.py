@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Number
@@ -154,6 +154,13 @@ def plain(name: str, column: Any) -> Any:
     return column
 
 
+def countable(values: pa.Array) -> pa.Array:
+    """Return values of one of Arrow's types that its functions know: no durations, no float16."""
+    if pt.is_duration(values.type):
+        return pc.cast(values, pa.int64())
+    return pc.cast(values, pa.float64()) if pt.is_float16(values.type) else values
+
+
 def as_text(name: str, column: Any) -> Any:
     """Return any column as text; whole numbers in floating point without a point.
 
@@ -187,3 +194,51 @@ def chunks(table: pa.Table, rows: int = CHUNK) -> Iterator[pa.Table]:
 def one(column: Any) -> Any:
     """Return a column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of one schema, one below another.
+
+    Whole numbers of several types are held in one that has them all, so that none changes.
+
+    Examples
+    --------
+    >>> large = pa.table({"a": pa.array([2**63], pa.uint64())})
+    >>> concatenate([pa.table({"a": [-1]}), large])["a"].to_pylist()
+    [Decimal('-1'), Decimal('9223372036854775808')]
+    """
+    names = tables[0].column_names
+    return pa.table([join([table[name] for table in tables]) for name in names], names=names)
+
+
+def join(parts: Sequence[Any]) -> pa.Array:
+    """Return the parts of a column as one."""
+    kinds = {part.type for part in parts}
+    if len(kinds) > 1:
+        wide = any(pt.is_decimal256(kind) for kind in kinds)
+        held = pa.decimal256(76, 0) if wide else pa.decimal128(38, 0)
+        held = pa.float64() if pa.float64() in kinds else held
+        parts = [pc.cast(part, held) for part in parts]
+    pieces = [chunk for part in parts for chunk in getattr(part, "chunks", [part])]
+    whole = pa.chunked_array(pieces, parts[0].type).unify_dictionaries()
+    return one(whole)
+
+
+def as_numpy(column: Any) -> np.ndarray[Any, Any]:
+    """Return a column as NumPy's: numbers with NaN for gaps, text and decimals as objects.
+
+    Whole numbers with gaps are floats, but where these would be other numbers: objects.
+    """
+    values = one(column)
+    if pt.is_dictionary(values.type):
+        values = pc.cast(values, pa.string())
+    if values.null_count and pt.is_integer(values.type):
+        held = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        if np.fmax.reduce(np.abs(held)) < 2.0**53:
+            return np.asarray(held)
+        return np.array(values.to_pylist(), object)
+    if values.null_count and pt.is_boolean(values.type):
+        values = pc.cast(pc.cast(values, pa.int8()), pa.float64())
+    if is_text(values.type) or pt.is_decimal(values.type):
+        return np.array(values.to_pylist(), object)
+    return np.asarray(values.to_numpy(zero_copy_only=False))

@@ -21,6 +21,7 @@ from ..data.labels import (
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
 from .scaling import Scales, require_list, split
+from .schema import Column
 
 
 class Target:
@@ -34,6 +35,8 @@ class Target:
         The labels in order, for classification.
     scales : Scales
         For regression: of the training labels' columns, which are standardised by them.
+    column : Column or None
+        How labels are read, if they are a table's.
     """
 
     TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
@@ -49,13 +52,16 @@ class Target:
         classes: list[Any] | None = None,
         scales: Scales | None = None,
         n_outputs: int = 1,
+        column: Column | None = None,
     ) -> None:
-        self.task, self.classes = task, classes
+        self.task, self.classes, self.column = task, classes, column
         self.scales = Scales(np.zeros(n_outputs), np.ones(n_outputs)) if scales is None else scales
         self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
 
     @classmethod
-    def learn(cls, y: np.ndarray[Any, Any], task: str | None = None) -> Target:
+    def learn(
+        cls, y: np.ndarray[Any, Any], task: str | None = None, column: Column | None = None
+    ) -> Target:
         """Infer the task, if none is given, and learn the classes.
 
         Raises
@@ -72,7 +78,7 @@ class Target:
                 raise ValueError("the target holds text: a regression needs numbers")
             if (y == y[0]).all():
                 raise ValueError(f"the target is {np.ravel(y)[0]} in every row: nothing to learn")
-            return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1)
+            return cls(task, n_outputs=y.shape[1] if y.ndim == 2 else 1, column=column)
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
         _require_exact(y, given)
@@ -82,7 +88,7 @@ class Target:
             raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
         if task == "binary" and len(classes) != 2:
             raise ValueError(f"the task is binary and the target has {len(classes)} classes")
-        return cls(task, classes)
+        return cls(task, classes, column=column)
 
     def standardise(self, y: np.ndarray[Any, Any]) -> None:
         """Take mean and scale from a regression's training labels.
@@ -161,8 +167,10 @@ class Target:
         TypeError, ValueError
             If it does not fit together.
         """
-        others = {k: v for k, v in config.items() if k not in ("mean", "scale", "remainder")}
-        found = cls(scales=Scales.from_config(config), **others)
+        apart = ("mean", "scale", "remainder", "column")
+        others = {k: v for k, v in config.items() if k not in apart}
+        column = Column.from_config(config["column"]) if "column" in config else None
+        found = cls(scales=Scales.from_config(config), column=column, **others)
         count = len(found.scales.mean)
         classes, task, n_outputs = found.classes, found.task, found.n_outputs
         if type(task) is not str or task not in cls.TASKS:
@@ -186,11 +194,13 @@ class Target:
 
     def config(self) -> dict[str, Any]:
         """Return the target for a model file, JSON-ready."""
+        column = {} if self.column is None else {"column": self.column.config()}
         return {
             "task": self.task,
             "classes": self.classes,
             **self.scales.config(),
             "n_outputs": self.n_outputs,
+            **column,
         }
 
 

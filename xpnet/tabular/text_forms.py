@@ -22,6 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .schema import PATTERNS, ZEROS
+
 #: What stands for a missing value among numbers, truth values, dates and times.
 GAPS = (
     *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NaT"),
@@ -31,14 +33,8 @@ GAPS = (
 #: As many values tell most columns from a form.
 FIRST = 64
 
-#: Marks of a currency, and that of a percentage, before or behind a number.
-MARKS = ("$", "€", "£", "¥", "₹", "%")
-
 #: Whole numbers of more digits are held as floats.
 MOST_DIGITS = 76
-
-#: The pattern of numbers that may have leading zeros.
-ZEROS = "0"
 
 #: What parts thousands where it is no comma and no point: spaces and apostrophes.
 SPACES = " '\u2019\u00a0\u202f"
@@ -57,8 +53,8 @@ class Form:
         What they are.
     pattern : str
         Of numbers: the decimal mark, the thousands mark and that of a currency or percentage, as
-        far as there are such; or `ZEROS`. Of dates: "zone" for an instant with its time zone, else the order,
-        as ``%d.%m.%Y``; nothing for ISO 8601.
+        far as there are such; or `ZEROS`. Of dates: "zone" for an instant with its time zone, else
+        the order, as ``%d.%m.%Y``; nothing for ISO 8601.
     """
 
     kind: str
@@ -250,17 +246,9 @@ MONTH_FIRST, DAY_FIRST = Form("date", "%m/%d/%Y"), Form("date", "%d/%m/%Y")
 
 #: The forms, in the order in which they are tried. What is of one is of some of the later ones too.
 FORMS = (
-    Form("boolean"),
-    Form("integer"),
-    Form("number"),
-    *(Form("number", f".,{mark}") for mark in ("", *MARKS)),
-    *(Form("number", f",.{mark}") for mark in ("", *MARKS)),
-    *(Form("number", f"{decimal} {mark}") for decimal in ".," for mark in ("", *MARKS)),
+    *map(Form, ("boolean", "integer", "number")),
+    *(Form("number", pattern) for pattern in PATTERNS["number"] if pattern != ZEROS),
     Form("date"),
-    Form("date", "zone"),
-    Form("date", "%Y/%m/%d"),
-    Form("date", "%d.%m.%Y"),
-    MONTH_FIRST,
-    DAY_FIRST,
+    *(Form("date", pattern) for pattern in PATTERNS["date"]),
     Form("time"),
 )

@@ -1,0 +1,111 @@
+"""Columns of categories as codes: which category of those that training had, or −1."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.labels import require_utf8
+from .scaling import require_list
+
+#: Categories of fewer training rows than this share one, where there are more than `FEW`.
+RARE, FEW = 5, 20
+
+#: More categories than this become embeddings.
+MOST_ONE_HOT = 200
+
+#: Numbers that an embedded category becomes, as in RealMLP (Holzmüller et al., "Better by default",
+#: NeurIPS 2024).
+DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The categories that a column had in training.
+
+    Attributes
+    ----------
+    names : list of str or None
+        The categories, in the order of their codes; None stands for a gap.
+    rare : bool
+        Whether one more stands for those that were too rare, and for all that are unknown.
+    """
+
+    names: list[str | None]
+    rare: bool = False
+
+    @classmethod
+    def learn(cls, counts: Counter[str | None], column: str) -> Categories:
+        """Learn from how often each category is there."""
+        there = {name: n for name, n in counts.items() if name is not None}
+        require_utf8(there, f"column {column!r} holds")
+        rare = {name for name, n in there.items() if n < RARE}
+        share = len(there) > FEW and len(rare) > 1
+        names: list[str | None] = sorted(there.keys() - rare if share else there)
+        return cls([*names, None] if counts[None] else names, share)
+
+    @property
+    def size(self) -> int:
+        """How many codes there are."""
+        return len(self.names) + self.rare
+
+    @property
+    def embedded(self) -> bool:
+        """Whether they become learnt numbers, as too many for a column each."""
+        return self.size > MOST_ONE_HOT
+
+    def codes(self, values: Any) -> tuple[np.ndarray[Any, Any], set[str]]:
+        """Return the codes of a column, shape (n,), and the categories that are unknown.
+
+        Unknown ones have the code of the rare ones where there is one, else −1; gaps −1 where
+        training had none.
+        """
+        known = {name: code for code, name in enumerate(self.names)}
+        other = len(self.names) if self.rare else -1
+        told = values.dictionary.to_pylist()
+        codes = np.array(
+            [known.get(name, other) for name in told] + [known.get(None, -1)], np.int64
+        )
+        used = values.indices.fill_null(len(told)).to_numpy()
+        present = np.zeros(len(told) + 1, np.bool_)
+        present[used] = True
+        unknown = {name for i, name in enumerate(told) if present[i] and name not in known}
+        return codes[used], unknown
+
+    def config(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return {"names": self.names, "rare": self.rare}
+
+    @classmethod
+    def from_config(cls, told: Any, column: str) -> Categories:
+        """Return what `config` was called of, from a file that anybody may have written."""
+        if type(told) is list:  # of a file from before there were rare ones
+            told = {"names": told, "rare": False}
+        if type(told) is not dict or told.keys() != {"names", "rare"}:
+            raise TypeError(f"the categories of {column!r:.50} are {told!r:.100}")
+        require_list(told["names"], (str, type(None)), f"the categories of {column!r:.50}")
+        if type(told["rare"]) is not bool:
+            raise TypeError(f"the categories of {column!r:.50} are {told!r:.100}")
+        return cls(**told)
+
+
+def count(values: Iterable[Any]) -> Counter[str | None]:
+    """Return how often each category is there, in a column's parts; None counts the gaps.
+
+    Parameters
+    ----------
+    values : iterable of pyarrow.DictionaryArray
+        The parts.
+    """
+    found: Counter[str | None] = Counter()
+    for part in values:
+        told = part.dictionary.to_pylist()
+        times = np.bincount(part.indices.fill_null(len(told)).to_numpy(), minlength=len(told) + 1)
+        for name, n in zip([*told, None], times.tolist(), strict=True):
+            if n:
+                found[name] += n
+    return found

@@ -1,0 +1,191 @@
+"""A data set: rows and labels as they were found, checked and known again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data.arrays import is_frame
+from ..data.labels import as_labels, is_numeric, unite
+from .fingerprints import KIND, fingerprint
+from .schema import Column, Schema
+
+#: What a data set's parts are called where the source has no names for them.
+FIELDS = ("rows", "target", "test_rows", "test_target")
+
+
+class DataError(ValueError):
+    """A data set can't be read, or is not what it must be: the message says why."""
+
+
+@dataclass
+class Dataset:
+    r"""Rows and labels.
+
+    Attributes
+    ----------
+    name : str
+        What to call it: a bundled set's name or a file's stem, as text that can be shown and
+        written: bytes of a file's name that are no UTF-8 stand there as ``\xe9``.
+    rows : numpy.ndarray or pyarrow.Table
+        The features, (n, m). A data frame becomes a table: of the columns that features are made
+        of, as the schema reads them.
+    target : numpy.ndarray or None
+        The labels, (n,) or (n, k); None if there are none.
+    test_rows, test_target
+        A test set that the source keeps apart, if it does.
+    target_name : str or None
+        The column that the labels come from, in a table.
+    renamed : dict of str to str
+        What a table's file calls columns of a name that stands there twice, by the names they have.
+    schema : Schema or None
+        What a table's columns hold; if it is not given it is learnt from them.
+    target_column : Column or None
+        How a table's labels are read.
+    """
+
+    name: str
+    rows: Any
+    target: Any = None
+    test_rows: Any = None
+    test_target: Any = None
+    target_name: str | None = None
+    renamed: dict[str, str] = field(default_factory=dict)
+    schema: Schema | None = None
+    target_column: Column | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            name = os.fsencode(self.name)
+        except UnicodeEncodeError:
+            name = self.name.encode("utf-8", "backslashreplace")
+        self.name = name.decode("utf-8", "backslashreplace")
+        self.target = _as_array(self.target, f"{self.name}: the target")
+        self.test_target = _as_array(self.test_target, f"{self.name}: the test set's target")
+        if is_frame(self.rows) or (is_table(self.rows) and self.schema is None):
+            self._read_frames()
+
+    def _read_frames(self) -> None:
+        """Turn data frames into tables, by a schema of all their rows."""
+        import pyarrow as pa
+
+        from .scan import learn_of
+        from .tables import as_table
+
+        tables = [as_table(part) for part in (self.rows, self.test_rows) if part is not None]
+        if len({frozenset(table.column_names) for table in tables}) > 1:
+            self.rows, self.test_rows = tables
+            return  # which `require_alike` refuses
+        if self.schema is None:
+            self.schema = learn_of(pa.concat_tables(tables, promote_options="permissive"))
+        self.rows = self.schema.read(tables[0])
+        if len(tables) > 1:
+            self.test_rows = self.schema.read(tables[1])
+
+    def everything(self) -> tuple[Any, Any]:
+        """Return all rows and labels, a test set that is kept apart among them."""
+        if self.test_rows is None:
+            return self.rows, self.target
+        labels = [part for part in (self.target, self.test_target) if part is not None]
+        rows = _united(self.rows, self.test_rows)
+        return rows, unite(labels, "the target") if labels else None
+
+    def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
+        """Raise a DataError if training and test set don't go together.
+
+        Parameters
+        ----------
+        source : str
+            What the data set is called in the message.
+        names : sequence of str
+            What rows, labels, rows and labels for the test are called there.
+        """
+        if (self.test_rows is None) != (self.test_target is None):
+            there, lacking = names[2:] if self.test_target is None else names[:1:-1]
+            raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
+        if self.test_rows is None:
+            return
+        if self.target is None:
+            raise DataError(f"{source}: there is {names[3]} and no {names[1]}: give both")
+        parts = (self.rows, self.target, self.test_rows, self.test_target)
+        told = [*map(_told, parts, (f"{source}: {name}" for name in names), (False, True) * 2)]
+        for i in range(2):
+            if told[i] != told[i + 2]:
+                raise DataError(
+                    f"{source}: {names[i]} {told[i]} and {names[i + 2]} {told[i + 2]}: give both "
+                    "of one kind, with as many columns"
+                )
+
+    def fingerprint(self) -> str:
+        """Return a hash of all rows and labels, to know the data set again; columns in any order.
+
+        The name of the target's column has no part in it: the labels have.
+        """
+        return fingerprint(
+            rows=self.rows,
+            target=self.target,
+            test_rows=self.test_rows,
+            test_target=self.test_target,
+        )
+
+    def is_known_by(self, told: str | None) -> bool:
+        """Return whether a fingerprint is that of this data set.
+
+        Raises
+        ------
+        ValueError
+            If it is of an older kind, which tells too little to say so.
+        """
+        if told is not None and not told.startswith(KIND):
+            raise ValueError(
+                f"the model has a fingerprint of an older kind, {told}, which does not say whether "
+                f"{self.name} is what it was trained on: measure on all of it by --part all, or "
+                "train anew"
+            )
+        return told == self.fingerprint()
+
+
+def is_table(rows: Any) -> bool:
+    """Return whether rows are a table of Arrow's, which all tables become."""
+    return hasattr(rows, "column_names")
+
+
+def _as_array(target: Any, what: str) -> Any:
+    """Return labels given as a list or as pandas' column as an array."""
+    given = target is None or isinstance(target, np.ndarray)
+    found = target if given else as_labels(target, what)
+    if found is not None and len(found) == 0:
+        raise DataError(f"{what} is empty: give one label for each row")
+    return found
+
+
+def _united(rows: Any, others: Any) -> Any:
+    """Return the rows of two parts that go together."""
+    if is_table(rows):
+        from .tables import concatenate
+
+        return concatenate([rows, others])
+    if rows.dtype != others.dtype and is_numeric(rows) and is_numeric(others):
+        # The type that holds whole numbers of 64 bits and floats, where there is one.
+        return np.concatenate([rows, others], dtype=np.longdouble)
+    return np.concatenate([rows, others])
+
+
+def _told(part: Any, called: str, of_labels: bool) -> str:
+    """Return in words what must be the same of a training set and a test set."""
+    if of_labels:
+        part = as_labels(part, called)
+    if is_table(part):
+        return f"has the columns {', '.join(map(str, part.column_names))}"
+    kind = part.dtype.kind
+    if kind in "OSTU":
+        what = "text"
+    elif kind == "b" and of_labels:  # features may be: they are numbers then
+        what = "truth values"
+    else:
+        what = "numbers" if is_numeric(part) else str(part.dtype)
+    return f"holds {what} of shape {('n', *part.shape[1:])}".replace("'n'", "n")

@@ -1,0 +1,209 @@
+"""From a table's file to a data set: by a schema that is learnt from it, or by a model's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .dataset import DataError, Dataset
+from .schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .formats.source import Source
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a table.
+
+    Attributes
+    ----------
+    target : str or None
+        The column with the labels; None: the one that the source names.
+    drop : sequence of str
+        Columns to leave out.
+    labels : bool
+        Whether labels are needed.
+    kinds : dict of str to str
+        What some columns are said to be, instead of what is learnt.
+    schema : Schema or None
+        A model's, by which the columns are read; None: one is learnt.
+    column : Column or None
+        How the model's labels are read.
+    """
+
+    target: str | None = None
+    drop: Sequence[str] = ()
+    labels: bool = True
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    schema: Schema | None = None
+    column: Column | None = None
+
+
+@dataclass
+class Plan:
+    """How a source is read: its schema, and the column of its labels, if it has it.
+
+    Attributes
+    ----------
+    source : Source
+        The table.
+    schema : Schema
+        Of its features.
+    target : Column or None
+        How the labels are read.
+    target_name : str or None
+        The column that is to be predicted, whether it is there or not.
+    """
+
+    source: Source
+    schema: Schema
+    target: Column | None
+    target_name: str | None
+
+    def chunks(self) -> Iterator[tuple[pa.Table, Any]]:
+        """Go through features, read by the schema, and labels, or None for these."""
+        from .reading import labels
+
+        names = [column.name for column in self.schema.used]
+        more = [] if self.target is None else [self.target.name]
+        for chunk in self.source.chunks([*names, *more]):
+            y = None
+            if self.target is not None:
+                y = labels(self.target, self.target.read(chunk[self.target.name]))
+            yield self.schema.read(chunk), y
+
+    def renamed(self) -> dict[str, str]:
+        """Return what the file calls the columns of a name that stands there twice."""
+        written = {c.name: self.source.written[c.name] for c in self.schema.used}
+        counts = Counter(written.values())
+        return {name: w for name, w in written.items() if w and counts[w] > 1}
+
+    def load(self) -> Dataset:
+        """Read all of it.
+
+        Raises
+        ------
+        DataError
+            If there are no rows, or no columns.
+        """
+        from .tables import concatenate
+
+        tables, labels = [], []
+        for table, y in self.chunks():
+            tables.append(table)
+            labels.append(y)
+        rows = concatenate(tables)
+        if len(rows) == 0:
+            raise DataError(f"{self.source.name}: there are no rows")
+        return Dataset(
+            name_of(self.source.name),
+            rows,
+            None if self.target is None else _joined(labels),
+            target_name=self.target_name,
+            renamed=self.renamed(),
+            schema=self.schema,
+            target_column=self.target,
+        )
+
+
+def plan(source: Source, wanted: Request) -> Plan:
+    """Find out how a source is to be read.
+
+    Raises
+    ------
+    DataError
+        If it lacks a column, or it is not said which one is to be predicted.
+    TypeError, ValueError
+        If a column holds what no feature is made of.
+    """
+    target = wanted.target or source.target
+    _require_columns(source, wanted, target)
+    there = target is not None and target in source.columns and target not in wanted.drop
+    names = [c for c in source.columns if c not in wanted.drop and not (there and c == target)]
+    if not names:
+        raise DataError(f"{source.name}: no columns are left to predict from")
+    if wanted.schema is not None:
+        wanted.schema.require_in(names)
+        column = None
+        if there:
+            column = _known_column(source, wanted, str(target))
+        found = Plan(source, wanted.schema, column, target)
+    else:
+        schema, column = _learn(source, wanted, names, str(target) if there else None)
+        found = Plan(source, schema, column, target)
+    if there:
+        _require_one(str(target), [c.name for c in found.schema.used], source)
+    return found
+
+
+def _known_column(source: Source, wanted: Request, target: str) -> Column | None:
+    """Return how a model's labels are read from a column; learnt, if the model does not say."""
+    if wanted.column is not None:
+        return replace(wanted.column, name=target)
+    return _learn(source, wanted, [], target)[1]
+
+
+def _learn(
+    source: Source, wanted: Request, names: list[str], target: str | None
+) -> tuple[Schema, Column | None]:
+    from .scan import learn
+
+    every = [*names, *([target] if target is not None else [])]
+    return learn(source.chunks, every, wanted.kinds, target, source.missing, source.decimal)
+
+
+def _require_columns(source: Source, wanted: Request, target: str | None) -> None:
+    known = ", ".join(source.columns[:20])
+    if wanted.labels and target is None:
+        raise DataError(f"{source.name}: say which column to predict: --target COLUMN ({known})")
+    for column in (*wanted.drop, *([target] if target and wanted.labels else [])):
+        if column not in source.columns:
+            raise DataError(f"{source.name}: there is no column {column!r}; there are {known}")
+    if wanted.labels and target in wanted.drop:
+        raise DataError(
+            f"{source.name}: {target!r} is the column to be predicted: don't leave it out"
+        )
+
+
+def _require_one(target: str, names: Sequence[str], source: Source) -> None:
+    """Raise a DataError if another column has the name of the one that is to be predicted."""
+    wanted = source.written[target]
+    for name in names:
+        written = source.written[name]
+        if written.strip() == wanted.strip():
+            twice = f"columns named {wanted!r} and {written!r}"
+            twice = f"two columns named {wanted!r}" if written == wanted else twice
+            raise DataError(
+                f"{source.name}: there are {twice}, and {target!r} is to be predicted: leave the "
+                f"other out by --drop {name!r}, or rename it"
+            )
+
+
+def _joined(labels: list[Any]) -> Any:
+    """Return labels of several chunks as one array, whole numbers as whole numbers."""
+    import numpy as np
+
+    if len({part.dtype for part in labels}) > 1 and any(p.dtype == object for p in labels):
+        return np.concatenate([part.astype(object) for part in labels])
+    return np.concatenate(labels)
+
+
+def name_of(source: str) -> str:
+    """Return what a data set is called that comes from a source.
+
+    Examples
+    --------
+    >>> name_of("a/t.csv.gz"), name_of("openml:titanic@1")
+    ('t', 'titanic')
+    """
+    if source.startswith("openml:"):
+        return source.removeprefix("openml:").partition("@")[0]
+    path = Path(source)
+    packed = path.suffix.lower() in (".gz", ".zst", ".bz2", ".xz")
+    return Path(path.stem).stem if packed else path.stem

@@ -1,0 +1,309 @@
+"""From a table to features: standardised numbers, calendars of dates, codes of categories."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..data.arrays import describe_columns
+from ..nn.categories import Embedding, OneHot
+from ..nn.layer import Layer
+from . import numeric
+from .categories import DIMENSIONS, Categories, count
+from .features import Array, Features
+from .scaling import DoubleDouble, Scales, require_list
+from .scan import learn_of
+from .schema import Column, Schema
+from .tables import as_table, chunks
+
+Parts = Callable[[], Iterable[pa.Table]]
+
+
+class TableFeatures(Features):
+    """From a table's columns to features.
+
+    Numbers are standardised, dates and times become several numbers (see `numeric`), and what is
+    missing is filled with the mean; where training rows had gaps a further feature says where. Of
+    categories there are codes, which the network's first layers turn into columns of 0 and 1, or,
+    of more than `categories.MOST_ONE_HOT`, into learnt numbers. What was the same in all training
+    rows is left out.
+
+    Attributes
+    ----------
+    schema : Schema
+        How a table is read.
+    names : list of str
+        The numbers, of all that `numeric.names_of` the columns.
+    scales : Scales
+        Theirs, from the training rows.
+    gaps : list of str
+        The numbers that had gaps, of each column one.
+    categories : dict of str to Categories
+        The categories of columns.
+    coded : bool
+        Whether the network gets codes; files of before have it get 0 and 1.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        names: list[str],
+        scales: Scales,
+        gaps: list[str],
+        categories: dict[str, Categories],
+        coded: bool = True,
+    ) -> None:
+        self.schema, self.names, self.scales = schema, names, scales
+        self.gaps, self.categories, self.coded = gaps, categories, coded
+        self._columns = [c for c in schema.used if c.kind != "category"]
+        every = {name: i for i, name in enumerate(numeric.names_of(self._columns))}
+        self._kept = [every[name] for name in names]
+        self._gaps = [every[name] for name in gaps]
+
+    @classmethod
+    def learn_table(cls, frame: Any, schema: Schema | None = None) -> TableFeatures:
+        """Learn from a table of training rows, whosever it is; without a schema that as well."""
+        table = as_table(frame)
+        if schema is None:
+            schema = learn_of(table)
+        known = schema
+        return cls.learn_parts(lambda: known.read_all(chunks(table)), schema)
+
+    @classmethod
+    def learn_parts(cls, parts: Parts, schema: Schema) -> TableFeatures:
+        """Learn from training rows, some at a time.
+
+        Parameters
+        ----------
+        parts : function
+            Returns the parts, as often as it is called, as `Schema.read` gives them.
+        schema : Schema
+            What they were read by.
+
+        Raises
+        ------
+        ValueError
+            If numbers are infinite, or nothing differs from row to row.
+        """
+        columns = [c for c in schema.used if c.kind != "category"]
+        every = numeric.names_of(columns)
+        kept, gaps = _look(parts, columns)
+        names = [every[i] for i in kept]
+        leading = {*numeric.leading(columns)}
+        held = {c: cls._categories(parts, c) for c in schema.of_kind("category")}
+        categories = {column: found for column, found in held.items() if found.size > 1}
+        marked = [every[i] for i in gaps if every[i] in leading]
+        if not (names or marked or categories):
+            raise ValueError("no column of the data differs from one training row to another")
+        numbers = lambda: (_take(numeric.numbers(p, columns), kept) for p in parts())  # noqa: E731
+        noise = numeric.noise_in(columns)[kept]
+        scales = Scales.learn_parts(numbers, noise, "the data", names)
+        return cls(schema, names, scales, marked, categories)
+
+    @staticmethod
+    def _categories(parts: Parts, column: str) -> Categories:
+        return Categories.learn(count(p[column].combine_chunks() for p in parts()), column)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features that the network gets."""
+        sizes = (1 if self.coded else found.size for found in self.categories.values())
+        return len(self.names) + len(self.gaps) + sum(sizes)
+
+    def layers(self) -> list[Layer]:
+        """Return the layers that codes of categories go through."""
+        if not self.coded:
+            return []
+        start = len(self.names) + len(self.gaps)
+        sizes = [(start + i, found) for i, found in enumerate(self._ordered().values())]
+        embedded = {i: found.size for i, found in sizes if found.embedded}
+        one_hot = {i: found.size for i, found in sizes if not found.embedded}
+        layers: list[Layer] = [OneHot(one_hot)] if one_hot else []
+        return [*layers, *([Embedding(embedded, DIMENSIONS)] if embedded else [])]
+
+    def _ordered(self) -> dict[str, Categories]:
+        """Return the categories in the order of their codes: those to be embedded first."""
+        return dict(sorted(self.categories.items(), key=lambda item: not item[1].embedded))
+
+    def transform(self, rows: Any, dtype: Any) -> Array:
+        """Return features, shape (n, n_features), of raw rows; see `Features.transform`.
+
+        Warns
+        -----
+        UserWarning
+            If a column holds categories that training rows did not have.
+        """
+        if isinstance(rows, np.ndarray):
+            raise TypeError(
+                "the model was trained on a table with named columns: give such a table"
+            )
+        table = as_table(rows)
+        features = np.empty((len(table), self.n_features), dtype)
+        unknown: dict[str, set[str]] = {}
+        start = 0
+        for part in chunks(table):
+            place = slice(start, start := start + len(part))
+            self._fill(features[place], self.schema.read(part), unknown)
+        for name, others in unknown.items():
+            taken = "they count as the rare ones" if self.categories[name].rare else "none is set"
+            warnings.warn(
+                f"column {name!r} holds categories that training did not have, such as "
+                f"{min(others)!r}: {taken} for them".replace("ones for them", "ones"),
+                UserWarning,
+                stacklevel=2,
+            )
+        return features
+
+    def _fill(self, features: Array, table: pa.Table, unknown: dict[str, set[str]]) -> None:
+        """Write the features of a table that was read."""
+        numbers = numeric.numbers(table, self._columns)
+        _require_finite(numbers.high, self._columns)
+        kept = _take(numbers, self._kept)
+        m, absent = len(self.names), np.isnan(kept.high)
+        with np.errstate(over="ignore", invalid="ignore"):
+            features[:, :m] = np.where(absent, 0.0, self.scales.standardise(kept))
+        self.require_no_overflow(features[:, :m], kept.high, self.names)
+        features[:, m : (place := m + len(self.gaps))] = np.isnan(numbers.high[:, self._gaps])
+        for column, known in self._ordered().items():
+            codes, others = known.codes(table[column].combine_chunks())
+            if others:
+                unknown.setdefault(column, set()).update(others)
+            if self.coded:
+                features[:, place] = codes
+                place += 1
+            else:
+                features[:, place : place + known.size] = codes[:, None] == np.arange(known.size)
+                place += known.size
+
+    def became(self) -> dict[str, str]:
+        """Return in words what became of each column of the schema."""
+        return {column.name: self._became(column) for column in self.schema.columns}
+
+    def _became(self, column: Column) -> str:
+        reasons = {
+            "constant": "left out: the same in every row",
+            "identifier": "left out: another in every row",
+            "text": "left out: hardly any two rows have the same",
+        }
+        if column.kind in reasons:
+            return reasons[column.kind]
+        if column.kind == "category":
+            return self._became_of_categories(column.name)
+        every = numeric.names_of([column])
+        parts = [name.removeprefix(f"{column.name}: ") for name in every if name in self.names]
+        marked = any(name in self.gaps for name in every)
+        gaps = ["gaps filled and marked"] if marked else []
+        if not parts and not gaps:
+            return "left out: the same in every training row"
+        made = ["standardised"] if parts == every else parts
+        return ", ".join([*made, *gaps])
+
+    def _became_of_categories(self, name: str) -> str:
+        found = self.categories.get(name)
+        if found is None:
+            return "left out: the same in every training row"
+        rare = ", rare ones as one" if found.rare else ""
+        gap = ", gaps as one" if None in found.names else ""
+        how = f"{DIMENSIONS} learnt numbers for each of" if found.embedded else "0 or 1 for each of"
+        return f"{how} {found.size} categories{rare}{gap}"
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TableFeatures:
+        """Return what `config` was called of, from a file that anybody may have written.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it does not fit together.
+        """
+        if "schema" not in config:
+            config = _of_before(config)
+        known = {"names", "mean", "scale", "remainder", "gaps", "categories", "schema", "coded"}
+        if not known - {"remainder"} <= config.keys() <= known:
+            raise TypeError(f"the features are {[*config]!r:.100}")
+        schema, scales = Schema.from_config(config["schema"]), Scales.from_config(config)
+        names, gaps, coded = config["names"], config["gaps"], config["coded"]
+        require_list(names, (str,), "names")
+        require_list(gaps, (str,), "gaps")
+        columns = [c for c in schema.used if c.kind != "category"]
+        if {*names, *gaps} - {*numeric.names_of(columns)} or len(names) != len(scales.mean):
+            raise ValueError(f"there are {len(names)} numbers of {len(scales.mean)} scales")
+        told = config["categories"]
+        if type(told) is not dict or told.keys() - {*schema.of_kind("category")}:
+            raise TypeError("categories are no dict of columns of the schema")
+        if type(coded) is not bool:
+            raise TypeError(f"coded is {coded!r:.100}")
+        categories = {column: Categories.from_config(c, column) for column, c in told.items()}
+        return cls(schema, names, scales, gaps, categories, coded)
+
+    def config(self) -> dict[str, Any]:
+        """Return all of it for a model file, JSON-ready."""
+        return {
+            "schema": self.schema.config(),
+            "names": self.names,
+            **self.scales.config(),
+            "gaps": self.gaps,
+            "categories": {column: found.config() for column, found in self.categories.items()},
+            "coded": self.coded,
+        }
+
+
+def _of_before(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file tells that has no schema: of numbers and categories alone."""
+    names, categories, gaps = config["names"], config["categories"], config["gaps"]
+    require_list(names, (str,), "names")
+    require_list(gaps, (int,), "gaps")
+    if type(categories) is not dict or categories.keys() & {*names}:
+        raise TypeError("categories are no dict of further columns")
+    if any(not 0 <= place < len(names) for place in gaps):
+        raise ValueError(f"gaps are {gaps!r:.100}, of {len(names)} columns")
+    kinds = [(name, "number") for name in names] + [(name, "category") for name in categories]
+    return config | {
+        "schema": [{"name": name, "kind": kind} for name, kind in kinds],
+        "gaps": [names[place] for place in gaps],
+        "coded": False,
+    }
+
+
+def _look(parts: Parts, columns: list[Column]) -> tuple[list[int], list[int]]:
+    """Return which numbers differ from row to row, and which have gaps."""
+    lows, highs, gaps = [], [], []
+    for part in parts():
+        numbers = numeric.numbers(part, columns)
+        _require_finite(numbers.high, columns)
+        first = numbers.high + (0.0 if numbers.low is None else numbers.low)
+        lows.append(np.fmin.reduce(numbers.high))
+        highs.append(np.fmax.reduce(numbers.high))
+        if numbers.low is not None:  # two whole numbers may be one float64
+            differ = np.ptp(numbers.low, axis=0) != 0
+            highs[-1] = np.where(differ, np.inf, highs[-1])
+        gaps.append(np.isnan(first).any(axis=0))
+    differ = np.fmin.reduce(lows) < np.fmax.reduce(highs)
+    return np.flatnonzero(differ).tolist(), np.flatnonzero(np.any(gaps, axis=0)).tolist()
+
+
+def _take(numbers: DoubleDouble, columns: list[int]) -> DoubleDouble:
+    low = None if numbers.low is None else numbers.low[:, columns]
+    return DoubleDouble(numbers.high[:, columns], low)
+
+
+def require_finite(table: pa.Table, schema: Schema) -> None:
+    """Raise a ValueError if a table holds infinite numbers: how many, and in which columns."""
+    columns = [c for c in schema.used if c.kind != "category"]
+    parts = (np.isinf(numeric.numbers(part, columns).high).sum(axis=0) for part in chunks(table))
+    _require_none(sum(parts), columns)
+
+
+def _require_finite(numbers: Array, columns: list[Column]) -> None:
+    _require_none(np.isinf(numbers).sum(axis=0), columns)
+
+
+def _require_none(infinite: Any, columns: list[Column]) -> None:
+    """Raise a ValueError if some of the numbers are infinite."""
+    if infinite.any():
+        names = numeric.names_of(columns)
+        raise ValueError(f"the data has {describe_columns(infinite, names)}: replace them")
