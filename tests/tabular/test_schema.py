@@ -1,4 +1,4 @@
-"""What kind of values a table's columns hold, learnt from all of it, and how later ones are read."""
+"""What kind of values a table's columns hold, learnt from all of it; how later ones are read."""
 
 import datetime
 import json
@@ -368,7 +368,7 @@ def test_frames_with_other_objects(pd, values, error, message):
 
 
 def test_periods_are_refused(pd):
-    with pytest.raises(TypeError, match="column 'a' holds .*period"):
+    with pytest.raises(TypeError, match=r"column 'a' holds .*period"):
         as_table(pd.DataFrame({"a": pd.period_range("2020", periods=2, freq="M")}))
 
 

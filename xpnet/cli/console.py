@@ -260,6 +260,26 @@ def results_table(
     return table
 
 
+#: So many columns of a table are shown before a training.
+MOST_COLUMNS = 40
+
+
+def print_columns(console: Console, rows: list[dict[str, str]], every: bool = False) -> None:
+    """Print what a table's columns hold and what becomes of them; of many the first ones."""
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("column", "kind", "what becomes of it"):
+        table.add_column(heading, overflow="fold")
+    shown = rows if every else rows[:MOST_COLUMNS]
+    for row in shown:
+        table.add_row(*row.values())
+    console.print(table)
+    if len(shown) < len(rows):
+        console.print(f"and {len(rows) - len(shown):,} more: --schema shows all")
+    console.print()
+
+
 def matrix_table(matrix: Any, classes: list[str]) -> Table:
     """Return a confusion matrix as a table: rows are true classes, columns predicted ones."""
     table = Table(box=None, pad_edge=False, title="true ↓   predicted →", title_justify="left")

@@ -14,11 +14,24 @@ import typer
 from ..files import atomic
 from ..nn.activations import ACTIVATIONS
 from ..tabular.model import Model
+from ..tabular.schema import KINDS
 
 
 def names(text: str) -> list[str]:
     """Return the names in ``a,b,c``."""
     return [name for name in text.split(",") if name]
+
+
+def kinds(texts: list[str] | None) -> dict[str, str]:
+    """Return what columns are said to hold, from several ``NAME=KIND``."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, kind = text.rpartition("=")
+        if not equals or not name or name in found:
+            twice = f"; {name!r} is given twice" if name in found else ""
+            raise ValueError(f"--column is {text!r}: give NAME=KIND, as zip=category{twice}")
+        found[name] = kind
+    return found
 
 
 def hidden(text: str) -> tuple[int, ...]:
@@ -123,6 +136,22 @@ Target = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")
 ]
 Drop = Annotated[str, typer.Option(metavar="COLUMNS", help="Columns to leave out: a,b,c.")]
+Separator = Annotated[
+    str | None,
+    typer.Option(metavar="CHARACTER", help="What parts the fields of a text file; else a comma."),
+]
+Decimal = Annotated[
+    str, typer.Option(metavar="MARK", help="The decimal mark of a text file's numbers: . or ,")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=KIND",
+        help=f"What a column holds, where that is not what is found: {', '.join(KINDS)}; of dates "
+        "also date:%d/%m/%Y.",
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
 ]

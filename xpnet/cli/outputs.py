@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from ..analysis import plots
+from ..tabular.dataset import Dataset
 from ..tabular.experiment import Experiment
-from ..tabular.readers import Dataset
 from . import options
 from .resume import Run
 

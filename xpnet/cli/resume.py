@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..files.safetensors_files import ModelFileError
 from ..tabular import readers
-from ..tabular.readers import Dataset
+from ..tabular.dataset import Dataset
+from ..tabular.formats.source import TextOptions
 from ..tabular.settings import Settings
 from ..train import checkpoints
 from ..train.checkpoints import Checkpoints
@@ -26,7 +27,7 @@ class Run:
 
     Attributes
     ----------
-    data, target, drop
+    data, target, drop, kinds, text
         As `readers.read` takes them.
     settings : Settings
         What it is set to.
@@ -52,6 +53,8 @@ class Run:
     every: int | None = None
     keep: int | None = None
     begun: checkpoints.Newest | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    text: TextOptions = field(default_factory=TextOptions)
 
     def __post_init__(self) -> None:
         given = {"--checkpoint-every": self.every, "--keep": self.keep}
@@ -85,7 +88,9 @@ class Run:
             If that can't be, or they are not those that the run began with.
         """
         try:
-            dataset = readers.read(self.data, self.target, self.drop)
+            dataset = readers.read(
+                self.data, self.target, self.drop, kinds=self.kinds, text=self.text
+            )
         except FileNotFoundError as error:
             if self.begun is None:
                 raise
@@ -104,12 +109,14 @@ class Run:
         """Return the options for `Trainer.fit`; ``settings`` as they have become."""
         if self.folder is None:
             return {}
-        file = Path(self.data).suffix.lower() in readers.FILES
+        file = readers.is_file(self.data)
         about = {
             "data": os.path.abspath(self.data) if file else self.data,
             "fingerprint": dataset.fingerprint(),
             "target": self.target,
             "drop": self.drop,
+            "kinds": self.kinds,
+            "text": asdict(self.text),
             "settings": asdict(settings),
             "device": self.device,
             "output": os.path.abspath(model_file),
@@ -170,6 +177,7 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     try:
         settings = Settings(**{k: _tuple(v) for k, v in told.pop("settings").items()})
         output = _near(Path(told.pop("output")))
+        text = TextOptions(**told.pop("text", {}))
         run = Run(
             settings=settings,
             output=output,
@@ -177,6 +185,7 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
             every=begun.every,
             keep=begun.keep,
             begun=begun,
+            text=text,
             **told,
         )
     except (AttributeError, KeyError, TypeError) as error:

@@ -17,13 +17,26 @@ from ..backends.select import explain
 from ..nn.loss import Loss
 from ..optim.optimizers import Optimizer
 from ..tabular.experiment import Experiment
+from ..tabular.formats.source import TextOptions
+from ..tabular.memory import allow
 from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
-from .options import ACTIVATION_HELP, DATA_HELP, Device, Drop, Json, Target
+from .options import (
+    ACTIVATION_HELP,
+    DATA_HELP,
+    Columns,
+    Decimal,
+    Device,
+    Drop,
+    Json,
+    Separator,
+    Target,
+)
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .resume import Run, going_on
+from .schema import columns_of, show
 
 _defaults = Settings()
 
@@ -33,6 +46,16 @@ def train(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
     target: Target = None,
     drop: Drop = "",
+    column: Columns = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            help="How much memory data may take, before they lie in files; else what is free.",
+        ),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="binary, multiclass or regression; inferred if not given.")
     ] = None,
@@ -150,6 +173,10 @@ def train(
             help="Go on from the newest checkpoint there; the data and all settings come from it.",
         ),
     ] = None,
+    show_schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Show what the columns of a table hold, and train nothing."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
     ] = None,
@@ -199,16 +226,25 @@ def train(
             task=task,
             goal=goal,
         )
-        names = options.names(drop)
-        run = Run(data, target, names, settings, device, output, folder, every, keep)
+        names, kinds = options.names(drop), options.kinds(column)
+        text = TextOptions(separator, decimal)
+        run = Run(
+            data, target, names, settings, device, output, folder, every, keep, None, kinds, text
+        )
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
+    _allow(memory)
+    if show_schema:
+        show(run, out, as_json)
+        return
     dataset = run.read()
     files = files_of(run, dataset, learning_curve)
     experiment = Experiment.prepare(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
+    columns = columns_of(experiment)
     _introduce(out, experiment, run)
+    console.print_columns(out, columns)
     ctrl_c = console.CtrlC()
     with _telling_how_to_go_on(run), ctrl_c.watched(terminated=run.folder is not None):
         result, failure = _carry_out(out, experiment, lambdas, run, files, ctrl_c)
@@ -221,6 +257,13 @@ def train(
         raise failure
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
+
+
+def _allow(memory: float | None) -> None:
+    """Set how much memory data may take, in GB; None: what is free."""
+    if memory is not None and not (math.isfinite(memory) and memory > 0):
+        raise ValueError(f"--memory is {memory:g}: give GB, a number above 0")
+    allow(None if memory is None else int(memory * 1e9))
 
 
 def _check(clip_norm: float | None, seed: int, goal: float) -> None:
@@ -360,6 +403,7 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
         "task": model.target.task,
         "settings": model.training["settings"],
         "examples": sizes,
+        "columns": columns_of(experiment),
         "results": errors,
         "verdict": verdict.verdict,
         "reasons": verdict.reasons,

@@ -6,22 +6,23 @@ import csv
 import io
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from ..data.arrays import is_frame
 from ..files import atomic
 from ..plain_text import printable
 from ..tabular import readers
-from ..tabular.experiment import PARTS, part_dataset
+from ..tabular.dataset import Dataset
+from ..tabular.formats.source import TextOptions
 from ..tabular.model import Model, load_model
+from ..tabular.parts import PARTS, part_dataset
+from ..tabular.schema import Schema
 from . import console, options
-from .options import Data, Device, Drop, Json, ModelFile, Target
+from .options import Data, Decimal, Device, Drop, Json, ModelFile, Separator, Target
 
 
 def predict(
@@ -31,29 +32,56 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="A .csv file; else standard output.")
     ] = None,
     drop: Drop = "",
+    separator: Separator = None,
+    decimal: Decimal = ".",
     device: Device = "auto",
 ) -> None:
-    """Predict each row of DATA: the prediction, and for classes the probability of each."""
+    """Predict each row of DATA: the prediction, and for classes the probability of each.
+
+    A table is read some rows at a time: it may be larger than the memory.
+    """
     if output is not None:
         if output.suffix.lower() != ".csv":
             raise ValueError(f"--output is {output}: predictions are written as .csv")
         options.require_writable(output, data, str(model))
     found = load_model(model, device)
-    rows = readers.read(data, None, options.names(drop), labels=False).rows
-    predictions = np.asarray(found.predict(rows))
-    columns = {"prediction": predictions}
-    if predictions.ndim == 2:
-        columns = {f"prediction_{i}": c for i, c in enumerate(predictions.T)}
-    if found.target.classes is not None:
-        p = found.predict_proba(rows)
-        columns |= {f"p({label})": p[:, i] for i, label in enumerate(found.target.classes)}
+    parts = _parts(found, data, options.names(drop), TextOptions(separator, decimal))
     if output is None:
-        _write_csv(sys.stdout, columns)
+        if not sys.stdout.isatty() and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        _write_csv(sys.stdout.write, _answers(found, parts), sys.stdout.isatty())
         return
-    text = io.StringIO(newline="")
-    _write_csv(text, columns)
-    atomic.write_whole(output, text.getvalue().encode())
-    console.make_console().print(f"wrote {len(predictions):,} predictions to {output}")
+    with atomic.written_whole(output) as write:
+        n = _write_csv(lambda text: write(text.encode()), _answers(found, parts))
+    console.make_console().print(f"wrote {n:,} predictions to {output}")
+
+
+def _parts(model: Model, data: str, drop: list[str], text: TextOptions) -> Iterator[Any]:
+    """Go through raw rows: of a table for a model of tables some at a time."""
+    schema = _schema_of(model)
+    if schema is None or not readers.has_columns(data):
+        yield readers.read(data, None, drop, labels=False, text=text).rows
+        return
+    plan = readers.plan(data, None, drop, labels=False, text=text, schema=schema)
+    yield from (rows for rows, _ in plan.chunks() if len(rows))
+
+
+def _schema_of(model: Model) -> Schema | None:
+    """Return how the tables are read that a model was trained on; None if it was none."""
+    return getattr(model.features, "schema", None)
+
+
+def _answers(model: Model, parts: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Go through what a model says, a column of each at a time."""
+    for predictions, p in model.answers(parts):
+        columns = {"prediction": predictions}
+        if predictions.ndim == 2:
+            columns = {f"prediction_{i}": c for i, c in enumerate(predictions.T)}
+        if p is not None:
+            columns |= {
+                f"p({label})": p[:, i] for i, label in enumerate(model.target.classes or ())
+            }
+        yield columns
 
 
 def evaluate(
@@ -68,6 +96,8 @@ def evaluate(
             "trained on, else all."
         ),
     ] = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -76,7 +106,8 @@ def evaluate(
 
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
-    dataset = _read_again(found, data, target, options.names(drop))
+    text = TextOptions(separator, decimal)
+    dataset = _read_again(found, data, target, options.names(drop), text)
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
     out.print(f"{which}: {len(labels):,} examples")
@@ -89,20 +120,21 @@ def evaluate(
     _show(out, measured)
 
 
-def _read_again(model: Model, data: str, target: str | None, drop: list[str]) -> readers.Dataset:
-    """Read labelled data; of a table, the columns that the model was trained on."""
-    features = model.features
-    if features is None or features.names is None:
-        return readers.read(data, target, drop)
-    if target is None and readers.has_columns(data):
-        target = model.training.get("target")
-    dataset = readers.read(data, target, drop, only={*features.names, *features.categories})
-    if not is_frame(dataset.rows):
+def _read_again(
+    model: Model, data: str, target: str | None, drop: list[str], text: TextOptions
+) -> Dataset:
+    """Read labelled data; of a table, the columns that the model was trained on, as it did."""
+    schema = _schema_of(model)
+    if schema is None:
+        return readers.read(data, target, drop, text=text)
+    if not readers.has_columns(data):
         raise TypeError("the model was trained on a table with named columns: give such a table")
-    return dataset
+    target = model.training.get("target") if target is None else target
+    column = model.target.column
+    return readers.read(data, target, drop, text=text, schema=schema, column=column)
 
 
-def _choose(model: Model, dataset: readers.Dataset, wanted: str | None) -> tuple[Any, Any, str]:
+def _choose(model: Model, dataset: Dataset, wanted: str | None) -> tuple[Any, Any, str]:
     """Return the rows and labels to evaluate on, and what they are."""
     if wanted not in (None, "all", *PARTS):
         raise ValueError(f"--part is {wanted!r}: give train, dev, test or all")
@@ -140,12 +172,24 @@ def _number(key: str, value: float) -> str:
     return f"{value:.2%}" if key in ("error", "unexplained_variance") else f"{value:.4g}"
 
 
-def _write_csv(file: Any, columns: dict[str, Any]) -> None:
-    """Write columns as they are, in UTF-8; to a terminal as they may be shown, as `ls` does."""
-    rows: Iterable[Iterable[Any]] = zip(*(c.tolist() for c in columns.values()), strict=True)
-    rows = itertools.chain([columns], rows)
-    if file.isatty():
-        rows = ([printable(v) if isinstance(v, str) else v for v in row] for row in rows)
-    elif isinstance(file, io.TextIOWrapper):
-        file.reconfigure(encoding="utf-8")
-    csv.writer(file, lineterminator="\n").writerows(rows)
+def _write_csv(
+    write: Callable[[str], object], parts: Iterable[dict[str, Any]], to_terminal: bool = False
+) -> int:
+    """Write columns as they are; to a terminal as they may be shown, as `ls` does.
+
+    Returns
+    -------
+    int
+        How many rows there were.
+    """
+    n = 0
+    for columns in parts:
+        rows: Iterable[Iterable[Any]] = zip(*(c.tolist() for c in columns.values()), strict=True)
+        rows = rows if n else itertools.chain([columns], rows)
+        if to_terminal:
+            rows = ([printable(v) if isinstance(v, str) else v for v in row] for row in rows)
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write(text.getvalue())
+        n += len(next(iter(columns.values())))
+    return n

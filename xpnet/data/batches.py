@@ -16,7 +16,7 @@ from ..backends.protocol import Backend
 from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
-from .arrays import as_host_array, check_lengths, is_frame
+from .arrays import as_host_array, check_lengths
 from .augmentation import Augmentation
 from .labels import is_numeric, is_whole
 from .streaming import Rows as Rows

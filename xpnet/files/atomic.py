@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,11 +100,31 @@ def write_whole(path: Path, data: bytes) -> None:
     >>> [path.read_bytes() for path in folder.iterdir()]
     [b'whole']
     """
+    with written_whole(path) as write:
+        write(data)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Return a context with what writes a file piece by piece, as `write_whole` does at once.
+
+    If the context ends with an error, what stood there stays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with written_whole(path) as write:
+    ...     write(b"wh")
+    ...     write(b"ole")
+    >>> path.read_bytes()
+    b'whole'
+    """
     with _named(path):
         old, target = _find(path)
         remove_abandoned(target.parent, re.compile(re.escape(target.name[:_SHOWN])))
         with _begun(target, old) as (file, beside):
-            DISK.write(file, data)
+            yield functools.partial(DISK.write, file)
             DISK.sync(file)
             file.close()
             DISK.rename(beside, target)
@@ -174,9 +195,16 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        other = error.filename is not None and not _of(str(error.filename), path)
+        if error.errno is None or other:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _of(name: str, path: Path) -> bool:
+    """Return whether a name is that of a file, or of the unfinished one beside it."""
+    folder = os.path.dirname(os.path.realpath(path))
+    return name == str(path) or os.path.dirname(os.path.realpath(name)) in (folder, "")
 
 
 @contextlib.contextmanager

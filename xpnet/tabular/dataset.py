@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,6 +152,15 @@ class Dataset:
 def is_table(rows: Any) -> bool:
     """Return whether rows are a table of Arrow's, which all tables become."""
     return hasattr(rows, "column_names")
+
+
+def some_rows(rows: Any) -> Iterator[Any]:
+    """Go through rows: those of a table some at a time."""
+    if not is_table(rows):
+        return iter([rows])
+    from .tables import chunks
+
+    return chunks(rows)
 
 
 def _as_array(target: Any, what: str) -> Any:

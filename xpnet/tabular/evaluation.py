@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis.metrics import error_rate, unexplained_variance
+from .dataset import some_rows
 from .model import Model
 
 
@@ -37,7 +38,8 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
         If rows or labels are not of the kind that the model was trained on.
     """
     right = model.target.encode(labels)
-    predicted = np.asarray(model.network.predict(model.prepare(rows)))
+    parts = model.prepare_all(some_rows(rows))
+    predicted = np.concatenate([np.asarray(model.network.predict(part)) for part in parts])
     if model.target.classes is None:
         return _regression(right, predicted, model.target.scales.scale)
     return _classification(right, predicted, model.target.classes)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from ..analysis.diagnosis import Diagnosis, diagnose
 from ..analysis.sweeps import (
@@ -27,41 +25,20 @@ from ..analysis.sweeps import (
 from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
-from ..data.batches import SMALL, partition_indices, take_rows
-from ..nn.loss import Loss
-from ..nn.losses import PoissonDeviance
 from ..nn.network import Network
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.trainer import Trainer
-from .dataset import Dataset, is_table
-from .features import Features, require_numbers
+from .dataset import Dataset
 from .leaks import require_different
 from .model import Model
-from .schema import Schema
+from .parts import Part, check_rows, part_dataset, prepare_parts
 from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from .target import Target
 
-PARTS = ("train", "dev", "test")
-
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
-
-
-@dataclass
-class Part:
-    """One part of the data, raw and prepared."""
-
-    rows: Any
-    target: np.ndarray[Any, Any]
-    features: np.ndarray[Any, Any] = field(init=False)
-    labels: np.ndarray[Any, Any] = field(init=False)
-
-    @property
-    def data(self) -> tuple[Any, Any]:
-        """Features and labels."""
-        return self.features, self.labels
 
 
 @dataclass
@@ -122,7 +99,7 @@ class Experiment:
         target = _learn_target(dataset, settings)
         loss = settings.make_loss(target)
         parts = part_dataset(dataset, target, settings.seed)
-        features = _prepare_parts(parts, target, loss, settings, dataset.schema)
+        features = prepare_parts(dataset, parts, target, loss, settings)
         augmentation = parse_augmentation(settings.augment, settings.image_shape)
         if augmentation is not None:
             augmentation.check(features.n_features)
@@ -277,22 +254,10 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     if dataset.target is None:
         raise ValueError(f"{dataset.name}: there are no labels to train on")
     dataset.require_alike(dataset.name)
-    for rows in (dataset.rows, dataset.test_rows):
-        if rows is not None:
-            _check_rows(rows, dataset)
+    check_rows(dataset)
     target = Target.learn(dataset.everything()[1], settings.task, dataset.target_column)
     require_different(dataset)
     return target
-
-
-def _check_rows(rows: Any, dataset: Dataset) -> None:
-    """Raise a TypeError or ValueError if rows hold what can't be learnt from, in any part."""
-    if is_table(rows) and dataset.schema is not None:
-        from .table_features import require_finite
-
-        require_finite(rows, dataset.schema)
-    else:
-        require_numbers(rows)
 
 
 def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
@@ -305,21 +270,6 @@ def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _prepare_parts(
-    parts: dict[str, Part], target: Target, loss: Loss, settings: Settings, schema: Schema | None
-) -> Features:
-    """Learn the preprocessing from the training part, and prepare all parts by it."""
-    features = Features.learn(parts["train"].rows, schema)
-    if target.classes is None:
-        _require_variation(parts)
-        if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
-            target.standardise(parts["train"].target)
-    for piece in parts.values():
-        piece.features = features.transform(piece.rows, settings.dtype)
-        piece.labels = target.encode(piece.target)
-    return features
-
-
 def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tuple[Settings, str]:
     """Return the settings with a batch size that was measured, and why it, if that is asked for."""
     if settings.batch_size != "auto":
@@ -329,31 +279,3 @@ def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tup
     trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason
-
-
-def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
-    """Part a data set by the notes' ratios, by label where labels are classes.
-
-    A test set that the data keeps apart stays the test set; the rest gives training and
-    development set, 80/20 up to 10⁴ examples and 99/1 above.
-    """
-    rows, y = dataset.rows, np.asarray(dataset.target)
-    n = len(rows)
-    kept_apart = dataset.test_rows is not None
-    shares = (0.8, 0.2) if n <= SMALL else (0.99, 0.01)
-    labels = None if target.classes is None else target.encode(y)
-    indices = partition_indices(n, shares if kept_apart else "auto", labels, seed)
-    pieces = [Part(take_rows(rows, chosen), y[chosen]) for chosen in indices]
-    if kept_apart:
-        pieces.append(Part(dataset.test_rows, np.asarray(dataset.test_target)))
-    return dict(zip(PARTS, pieces, strict=True))
-
-
-def _require_variation(parts: dict[str, Part]) -> None:
-    """Raise a ValueError if a regression's target is the same in all rows of a part."""
-    for name, piece in parts.items():
-        if (piece.target == piece.target[0]).all():
-            raise ValueError(
-                f"the target is {np.ravel(piece.target)[0]} in every row of the {name} set: "
-                "1 - R² is not defined there; give more data or another --seed"
-            )

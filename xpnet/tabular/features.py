@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ from .schema import Schema
 OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
 
 Array = np.ndarray[Any, Any]
+
+#: The categories of each column that training did not have.
+Unknown = dict[str, set[str]]
 
 
 class Features(ABC):
@@ -45,6 +50,15 @@ class Features(ABC):
             If the rows are not of the kind that was learnt from; the message says what differs.
         """
 
+    def transform_part(self, rows: Any, dtype: Any, unknown: Unknown) -> Array:
+        """Return features of some of the rows; what is to be told of them goes into a dict."""
+        return self.transform(rows, dtype)
+
+    @contextmanager
+    def telling_unknown(self) -> Iterator[Unknown]:
+        """Return a context with such a dict, which warns at its end of what is in it."""
+        yield {}
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
@@ -52,6 +66,10 @@ class Features(ABC):
     def layers(self) -> list[Layer]:
         """Return what a network begins with that gets these features."""
         return []
+
+    def became(self) -> dict[str, str]:
+        """Return in words what became of each named column."""
+        return {}
 
     @staticmethod
     def learn(rows: Any, schema: Schema | None = None) -> Features:

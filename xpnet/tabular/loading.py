@@ -92,13 +92,14 @@ class Plan:
         DataError
             If there are no rows, or no columns.
         """
-        from .tables import concatenate
+        from .gathering import Gathered
 
-        tables, labels = [], []
-        for table, y in self.chunks():
-            tables.append(table)
-            labels.append(y)
-        rows = concatenate(tables)
+        labels = []
+        with Gathered(self.source.size) as gathered:
+            for table, y in self.chunks():
+                gathered.add(table)
+                labels.append(y)
+            rows = gathered.table()
         if len(rows) == 0:
             raise DataError(f"{self.source.name}: there are no rows")
         return Dataset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from ..nn.description import shapes_of
 from ..nn.network import Network, from_description
 from .features import Features
 from .target import Target
+
+#: Predictions, and the probabilities of classes, or None.
+Answer = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
 
 #: What comes of a description that does not fit together.
 MISMADE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
@@ -60,7 +64,33 @@ class Model:
         TypeError, ValueError
             If the rows are not of the kind that the model was trained on.
         """
-        return self.target.decode(to_host(self.network.predict(self.prepare(rows))))
+        return self._decide(self.prepare(rows))
+
+    def answers(self, parts: Iterable[Any]) -> Iterator[Answer]:
+        """Go through what the model says of raw rows that come some at a time.
+
+        Categories that training did not have are told of once, after the last of them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`.
+        """
+        for features in self.prepare_all(parts):
+            p = None if self.target.classes is None else self._probabilities(features)
+            yield self._decide(features), p
+
+    def prepare_all(self, parts: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
+        """Go through the features of raw rows that come some at a time."""
+        if self.features is None:
+            yield from map(self.prepare, parts)
+            return
+        with self.features.telling_unknown() as unknown:
+            for rows in parts:
+                yield self.features.transform_part(rows, self.network.dtype, unknown)
+
+    def _decide(self, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return self.target.decode(to_host(self.network.predict(features)))
 
     def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
         """Return the probability of each class, (n, classes), in the order of ``target.classes``.
@@ -70,7 +100,10 @@ class Model:
         TypeError, ValueError
             As for `predict`; also for a regression.
         """
-        p = np.asarray(self.network.predict_proba(self.prepare(rows)))
+        return self._probabilities(self.prepare(rows))
+
+    def _probabilities(self, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        p = np.asarray(self.network.predict_proba(features))
         return np.stack([1.0 - p, p], axis=1) if p.ndim == 1 else p
 
     def save(self, path: str | os.PathLike[str]) -> None:

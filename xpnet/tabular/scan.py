@@ -49,7 +49,7 @@ def learn(
     target : str or None
         The column that is to be predicted, which is among them.
     missing : tuple of str
-        What stands for a gap beside `text_forms.GAPS`.
+        What stands for a gap beside `schema.GAPS`.
     decimal : str
         The decimal mark that is tried first.
 

@@ -20,6 +20,25 @@ KINDS = (
 )
 LEFT_OUT = KINDS[-3:]
 
+#: What stands for a missing value among numbers, truth values, dates and times.
+GAPS = (
+    *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NaT"),
+    *("NULL", "Null", "null", "None", "none", "nil"),
+)
+
+#: What becomes of columns of each kind, in words.
+FATES = {
+    "number": "standardised",
+    "integer": "standardised",
+    "boolean": "standardised",
+    "category": "0 or 1 for each category; of very many, learnt numbers",
+    "date": "year, month, day, weekday, hour, elapsed time, as far as they vary",
+    "time": "time of the day",
+    "text": "left out: hardly any two rows have the same",
+    "identifier": "left out: another in every row",
+    "constant": "left out: the same in every row",
+}
+
 #: Marks of a currency, and that of a percentage, before or behind a number.
 MARKS = ("$", "€", "£", "¥", "₹", "%")
 
@@ -60,7 +79,7 @@ class Column:
     pattern : str
         How its text is written, as in `text_forms.Form`, where that has to be known.
     missing : tuple of str
-        What stands for a gap in its text, beside an empty one and `text_forms.GAPS`.
+        What stands for a gap in its text, beside an empty one and `GAPS`.
     """
 
     name: str
@@ -72,6 +91,11 @@ class Column:
     def used(self) -> bool:
         """Whether features are made of it."""
         return self.kind not in LEFT_OUT
+
+    @property
+    def fate(self) -> str:
+        """What becomes of it, in words."""
+        return FATES[self.kind]
 
     def read(self, values: pa.Array) -> pa.Array:
         """Return values as the kind has them: whole numbers in any type, text as a dictionary.

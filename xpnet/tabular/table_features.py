@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..nn.categories import Embedding, OneHot
 from ..nn.layer import Layer
 from . import numeric
 from .categories import DIMENSIONS, Categories, count
-from .features import Array, Features
+from .features import Array, Features, Unknown
 from .scaling import DoubleDouble, Scales, require_list
 from .scan import learn_of
 from .schema import Column, Schema
@@ -143,22 +144,39 @@ class TableFeatures(Features):
             )
         table = as_table(rows)
         features = np.empty((len(table), self.n_features), dtype)
-        unknown: dict[str, set[str]] = {}
         start = 0
-        for part in chunks(table):
-            place = slice(start, start := start + len(part))
-            self._fill(features[place], self.schema.read(part), unknown)
-        for name, others in unknown.items():
-            taken = "they count as the rare ones" if self.categories[name].rare else "none is set"
-            warnings.warn(
-                f"column {name!r} holds categories that training did not have, such as "
-                f"{min(others)!r}: {taken} for them".replace("ones for them", "ones"),
-                UserWarning,
-                stacklevel=2,
-            )
+        with self.telling_unknown() as unknown:
+            for part in chunks(table):
+                place = slice(start, start := start + len(part))
+                self._fill(features[place], self.schema.read(part), unknown)
         return features
 
-    def _fill(self, features: Array, table: pa.Table, unknown: dict[str, set[str]]) -> None:
+    def transform_part(self, rows: Any, dtype: Any, unknown: Unknown) -> Array:
+        """Return features of some of the rows; categories that are unknown go into a dict."""
+        table = as_table(rows)
+        features = np.empty((len(table), self.n_features), dtype)
+        self._fill(features, self.schema.read(table), unknown)
+        return features
+
+    @contextmanager
+    def telling_unknown(self) -> Iterator[Unknown]:
+        """Return a context with a dict of unknown categories, which warns of them at its end."""
+        unknown: Unknown = {}
+        yield unknown
+        for name, others in unknown.items():
+            rare = (
+                "they count as the rare ones"
+                if self.categories[name].rare
+                else "none is set for them"
+            )
+            warnings.warn(
+                f"column {name!r} holds categories that training did not have, such as "
+                f"{min(others)!r}: {rare}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _fill(self, features: Array, table: pa.Table, unknown: Unknown) -> None:
         """Write the features of a table that was read."""
         numbers = numeric.numbers(table, self._columns)
         _require_finite(numbers.high, self._columns)
@@ -184,13 +202,8 @@ class TableFeatures(Features):
         return {column.name: self._became(column) for column in self.schema.columns}
 
     def _became(self, column: Column) -> str:
-        reasons = {
-            "constant": "left out: the same in every row",
-            "identifier": "left out: another in every row",
-            "text": "left out: hardly any two rows have the same",
-        }
-        if column.kind in reasons:
-            return reasons[column.kind]
+        if not column.used:
+            return column.fate
         if column.kind == "category":
             return self._became_of_categories(column.name)
         every = numeric.names_of([column])

@@ -211,14 +211,19 @@ def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.table([join([table[name] for table in tables]) for name in names], names=names)
 
 
+def common(kinds: Sequence[Any]) -> Any:
+    """Return a type of numbers that holds those of several; one that is the only one as it is."""
+    if len({*kinds}) == 1:
+        return kinds[0]
+    if pa.float64() in kinds:
+        return pa.float64()
+    return pa.decimal256(76, 0) if any(map(pt.is_decimal256, kinds)) else pa.decimal128(38, 0)
+
+
 def join(parts: Sequence[Any]) -> pa.Array:
     """Return the parts of a column as one."""
-    kinds = {part.type for part in parts}
-    if len(kinds) > 1:
-        wide = any(pt.is_decimal256(kind) for kind in kinds)
-        held = pa.decimal256(76, 0) if wide else pa.decimal128(38, 0)
-        held = pa.float64() if pa.float64() in kinds else held
-        parts = [pc.cast(part, held) for part in parts]
+    held = common([part.type for part in parts])
+    parts = [part if part.type == held else pc.cast(part, held) for part in parts]
     pieces = [chunk for part in parts for chunk in getattr(part, "chunks", [part])]
     whole = pa.chunked_array(pieces, parts[0].type).unify_dictionaries()
     return one(whole)

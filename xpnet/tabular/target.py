@@ -5,6 +5,7 @@ It is learnt from the training part alone, and travels in the model file.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..data.labels import (
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
 from .scaling import Scales, require_list, split
-from .schema import Column
+from .schema import GAPS, Column
 
 
 class Target:
@@ -88,6 +89,7 @@ class Target:
             raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")
         if task == "binary" and len(classes) != 2:
             raise ValueError(f"the task is binary and the target has {len(classes)} classes")
+        _tell_of_classes(classes, y)
         return cls(task, classes, column=column)
 
     def standardise(self, y: np.ndarray[Any, Any]) -> None:
@@ -228,6 +230,21 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     if not is_class:
         return "regression"
     return "binary" if n_classes <= 2 else "multiclass"
+
+
+def _tell_of_classes(classes: list[Any], y: np.ndarray[Any, Any]) -> None:
+    """Warn of classes that look like gaps, or like no classes at all."""
+    for label in classes:
+        if label in GAPS:
+            count = int((y == label).sum())
+            told = f"the target has the class {label!r}, in {count} of {len(y)} rows: if it means "
+            warnings.warn(f"{told}that the label is missing leave those out", stacklevel=4)
+    if len(classes) > max(20, len(y) / 2):
+        warnings.warn(
+            f"the target has {len(classes)} classes in {len(y)} rows, as {classes[0]!r}: hardly "
+            "any two rows have the same; is it the column to predict?",
+            stacklevel=4,
+        )
 
 
 def _require_exact(y: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> None:

@@ -22,13 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .schema import PATTERNS, ZEROS
-
-#: What stands for a missing value among numbers, truth values, dates and times.
-GAPS = (
-    *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NaT"),
-    *("NULL", "Null", "null", "None", "none", "nil"),
-)
+from .schema import GAPS, PATTERNS, ZEROS
 
 #: As many values tell most columns from a form.
 FIRST = 64

@@ -1,0 +1,41 @@
+"""What a table's columns hold, and what becomes of them, as ``xpnet train`` shows it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from ..tabular import readers
+from ..tabular.experiment import Experiment
+from ..tabular.schema import Column
+from . import console, options
+from .resume import Run
+
+
+def columns_of(experiment: Experiment) -> list[dict[str, str]]:
+    """Return name, kind, and what became of each column of a table; none of an array's."""
+    features, target = experiment.model.features, experiment.model.target
+    became = {} if features is None else features.became()
+    schema = experiment.dataset.schema
+    rows = [] if schema is None else [(c, became[c.name]) for c in schema.columns]
+    if rows and target.column is not None:
+        rows.append((target.column, f"the target: {target.task}"))
+    return [_row(column, what) for column, what in rows]
+
+
+def show(run: Run, out: Console, as_json: bool) -> None:
+    """Show what a table's columns hold, without training."""
+    plan = readers.plan(
+        run.data, run.target, run.drop, labels=False, kinds=run.kinds, text=run.text
+    )
+    rows = [_row(column, column.fate) for column in plan.schema.columns]
+    if plan.target is not None:
+        rows.append(_row(plan.target, "the target"))
+    if as_json:
+        options.write_json({"data": run.data, "columns": rows})
+    else:
+        console.print_columns(out, rows, every=True)
+
+
+def _row(column: Column, what: str) -> dict[str, str]:
+    written = f", written as {column.pattern}" if column.pattern else ""
+    return {"column": column.name, "kind": f"{column.kind}{written}", "became": what}

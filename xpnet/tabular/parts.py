@@ -1,0 +1,170 @@
+"""The parts of a data set, and what is learnt before the network from the first of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data.batches import SMALL, partition_indices, take_rows
+from ..nn.loss import Loss
+from ..nn.losses import PoissonDeviance
+from . import memory
+from .dataset import Dataset, is_table
+from .features import Features, require_numbers
+from .settings import Settings
+from .target import Target
+
+PARTS = ("train", "dev", "test")
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Part:
+    """One part of the data, raw and prepared.
+
+    Attributes
+    ----------
+    source : array or table
+        The rows that it is a part of.
+    indices : array of int or None
+        Which of them; None: all.
+    target : array
+        Their labels.
+    features, labels : array
+        What the network is trained on, once they are prepared.
+    """
+
+    source: Any
+    indices: Array | None
+    target: Array
+    features: Array = field(init=False)
+    labels: Array = field(init=False)
+
+    @property
+    def rows(self) -> Any:
+        """The raw rows."""
+        return self.source if self.indices is None else take_rows(self.source, self.indices)
+
+    @property
+    def data(self) -> tuple[Any, Any]:
+        """Features and labels."""
+        return self.features, self.labels
+
+
+def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
+    """Part a data set by the notes' ratios, by label where labels are classes.
+
+    A test set that the data keeps apart stays the test set; the rest gives training and
+    development set, 80/20 up to 10⁴ examples and 99/1 above.
+    """
+    rows, y = dataset.rows, np.asarray(dataset.target)
+    n = len(rows)
+    kept_apart = dataset.test_rows is not None
+    shares = (0.8, 0.2) if n <= SMALL else (0.99, 0.01)
+    labels = None if target.classes is None else target.encode(y)
+    indices = partition_indices(n, shares if kept_apart else "auto", labels, seed)
+    pieces = [Part(rows, chosen, y[chosen]) for chosen in indices]
+    if kept_apart:
+        pieces.append(Part(dataset.test_rows, None, np.asarray(dataset.test_target)))
+    return dict(zip(PARTS, pieces, strict=True))
+
+
+def prepare_parts(
+    dataset: Dataset, parts: dict[str, Part], target: Target, loss: Loss, settings: Settings
+) -> Features:
+    """Learn the preprocessing from the training part, and prepare all parts by it.
+
+    Features that don't fit into memory lie in a temporary file, from which batches are read.
+    """
+    features = _learn(dataset, parts["train"])
+    if target.classes is None:
+        _require_variation(parts)
+        if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
+            target.standardise(parts["train"].target)
+    for piece in parts.values():
+        piece.labels = target.encode(piece.target)
+        piece.features = _empty((len(piece.labels), features.n_features), settings.dtype)
+    if is_table(dataset.rows):
+        _fill(features, parts)
+    else:
+        for piece in parts.values():
+            piece.features[...] = features.transform(piece.rows, settings.dtype)
+    return features
+
+
+def check_rows(dataset: Dataset) -> None:
+    """Raise a TypeError or ValueError if rows hold what can't be learnt from, in any part."""
+    for rows in (dataset.rows, dataset.test_rows):
+        if rows is None:
+            continue
+        if is_table(rows) and dataset.schema is not None:
+            from .table_features import require_finite
+
+            require_finite(rows, dataset.schema)
+        else:
+            require_numbers(rows)
+
+
+def _learn(dataset: Dataset, train: Part) -> Features:
+    if not is_table(dataset.rows) or dataset.schema is None:
+        return Features.learn(train.rows, dataset.schema)
+    from .table_features import TableFeatures
+
+    chosen = np.zeros(len(train.source), np.bool_)
+    chosen[train.indices] = True
+
+    def training_rows() -> Iterator[Any]:
+        for start, chunk in _numbered(train.source):
+            yield chunk.filter(chosen[start : start + len(chunk)])
+
+    return TableFeatures.learn_parts(training_rows, dataset.schema)
+
+
+def _numbered(rows: Any) -> Iterator[tuple[int, Any]]:
+    """Go through a table, some rows at a time, with the number of the first of them."""
+    from .tables import chunks
+
+    start = 0
+    for chunk in chunks(rows):
+        yield start, chunk
+        start += len(chunk)
+
+
+def _fill(features: Any, parts: dict[str, Part]) -> None:
+    """Write the features of tables' rows to where their parts have them."""
+    for source in {id(part.source): part.source for part in parts.values()}.values():
+        own = [part for part in parts.values() if part.source is source]
+        owner, place = np.zeros(len(source), np.int8), np.arange(len(source))
+        for i, part in enumerate(own):
+            if part.indices is not None:
+                owner[part.indices], place[part.indices] = i, np.arange(len(part.indices))
+        with features.telling_unknown() as unknown:
+            for start, chunk in _numbered(source):
+                here = slice(start, start + len(chunk))
+                made = features.transform_part(chunk, own[0].features.dtype, unknown)
+                for i, part in enumerate(own):
+                    chosen = owner[here] == i
+                    part.features[place[here][chosen]] = made[chosen]
+
+
+def _empty(shape: tuple[int, int], dtype: Any) -> Array:
+    """Return an array, which lies in a file where it is large."""
+    if memory.fits(shape[0] * shape[1] * np.dtype(dtype).itemsize):
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def _require_variation(parts: dict[str, Part]) -> None:
+    """Raise a ValueError if a regression's target is the same in all rows of a part."""
+    for name, piece in parts.items():
+        if (piece.target == piece.target[0]).all():
+            raise ValueError(
+                f"the target is {np.ravel(piece.target)[0]} in every row of the {name} set: "
+                "1 - R² is not defined there; give more data or another --seed"
+            )
