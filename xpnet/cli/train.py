@@ -228,9 +228,8 @@ def train(
         )
         names, kinds = options.names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)
-        run = Run(
-            data, target, names, settings, device, output, folder, every, keep, None, kinds, text
-        )
+        where = folder, every, keep
+        run = Run(data, target, names, settings, device, output, *where, kinds=kinds, text=text)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     _allow(memory)

@@ -171,7 +171,7 @@ class TableFeatures(Features):
             )
             warnings.warn(
                 f"column {name!r} holds categories that training did not have, such as "
-                f"{min(others)!r}: {rare}",
+                f"{min(others)!r}: {taken}",
                 UserWarning,
                 stacklevel=4,
             )
