@@ -164,11 +164,8 @@ class TableFeatures(Features):
         unknown: Unknown = {}
         yield unknown
         for name, others in unknown.items():
-            rare = (
-                "they count as the rare ones"
-                if self.categories[name].rare
-                else "none is set for them"
-            )
+            rare = self.categories[name].rare
+            taken = "they count as the rare ones" if rare else "none is set for them"
             warnings.warn(
                 f"column {name!r} holds categories that training did not have, such as "
                 f"{min(others)!r}: {taken}",
