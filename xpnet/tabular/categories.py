@@ -13,7 +13,7 @@ from ..data.labels import require_utf8
 from .scaling import require_list
 
 #: Categories of fewer training rows than this share one, where there are more than `FEW`.
-RARE, FEW = 5, 20
+RARE, FEW = 3, 20
 
 #: More categories than this become embeddings.
 MOST_ONE_HOT = 200
@@ -61,8 +61,8 @@ class Categories:
     def codes(self, values: Any) -> tuple[np.ndarray[Any, Any], set[str]]:
         """Return the codes of a column, shape (n,), and the categories that are unknown.
 
-        Unknown ones have the code of the rare ones where there is one, else −1; gaps −1 where
-        training had none.
+        Where rare ones share a code, it is that of unknown ones too, and none is unknown; else they
+        have −1. So have gaps where training had none.
         """
         known = {name: code for code, name in enumerate(self.names)}
         other = len(self.names) if self.rare else -1
@@ -74,7 +74,7 @@ class Categories:
         present = np.zeros(len(told) + 1, np.bool_)
         present[used] = True
         unknown = {name for i, name in enumerate(told) if present[i] and name not in known}
-        return codes[used], unknown
+        return codes[used], set() if self.rare else unknown
 
     def config(self) -> dict[str, Any]:
         """Return it JSON-ready."""

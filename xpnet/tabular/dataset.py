@@ -82,6 +82,7 @@ class Dataset:
             return  # which `require_alike` refuses
         if self.schema is None:
             self.schema = learn_of(pa.concat_tables(tables, promote_options="permissive"))
+        self.schema.require_some()
         self.rows = self.schema.read(tables[0])
         if len(tables) > 1:
             self.test_rows = self.schema.read(tables[1])

@@ -24,6 +24,9 @@ from .schema import Schema
 #: What is no number and no text, by the kinds of NumPy's types.
 OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
 
+#: So far from its value, in its own unit, a column that was constant is told to be no more.
+VARIED = 1e-3
+
 Array = np.ndarray[Any, Any]
 
 #: The categories of each column that training did not have.
@@ -146,7 +149,7 @@ class ArrayFeatures(Features):
     scales : Scales
         Of the columns, from the training rows.
     constant : dict of int to float
-        The columns that were the same in all training rows, and their values.
+        The columns that were the same in all training rows, and what these became.
     """
 
     def __init__(self, scales: Scales, constant: dict[int, float] | None = None) -> None:
@@ -156,12 +159,13 @@ class ArrayFeatures(Features):
     def learn(cls, rows: Array) -> ArrayFeatures:
         """Learn from training rows, shape (n, m)."""
         require_numbers(rows)
+        scales = Scales.learn(rows, "X")
+        if share_a_unit(rows):
+            one, whole = Scales.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
+            scales = Scales(one.mean * whole, one.scale * whole)
         same = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
-        constant = {int(i): float(rows[0, i]) for i in same}
-        if not share_a_unit(rows):
-            return cls(Scales.learn(rows, "X"), constant)
-        one, whole = Scales.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
-        return cls(Scales(one.mean * whole, one.scale * whole), constant)
+        values = scales.standardise(split(rows[:1]))[0]
+        return cls(scales, {int(column): float(values[column]) for column in same})
 
     @property
     def n_features(self) -> int:
@@ -183,27 +187,25 @@ class ArrayFeatures(Features):
                 f"the data has {rows.shape[1]} features and the model takes {self.n_features}"
             )
         features = np.empty(rows.shape, dtype)
-        columns, others = [*self.constant], 0
-        values = np.array([*self.constant.values()])
+        columns, values = [*self.constant], np.array([*self.constant.values()])
+        varied = np.zeros(len(columns), np.bool_)
         for part in row_chunks(rows):
             # In float64, if only by parts: a mean may dwarf what varies round it.
-            numbers = split(rows[part])
-            if columns:
-                others += (numbers.high[:, columns] != values).any(axis=0)
-                numbers = _replaced(numbers, columns, values)
             with np.errstate(over="ignore", invalid="ignore"):
-                features[part] = self.scales.standardise(numbers)
+                found = self.scales.standardise(split(rows[part]))
+                varied |= (np.abs(found[:, columns] - values) > VARIED).any(axis=0)
+                found[:, columns] = values
+                features[part] = found
             self.require_no_overflow(features[part], rows[part])
-        self._tell(np.flatnonzero(others))
+        self._tell(np.flatnonzero(varied))
         return features
 
-    def _tell(self, others: Array) -> None:
+    def _tell(self, varied: Array) -> None:
         """Warn of columns that were the same in all training rows; pixels often are."""
-        if len(others) and len({*self.scales.scale}) > 1:
-            column = [*self.constant][others[0]]
+        if len(varied) and len({*self.scales.scale}) > 1:
             warnings.warn(
-                f"column {column} of the data was {self.constant[column]:g} in all training rows "
-                "and has other values here: they are not taken into account",
+                f"column {[*self.constant][varied[0]]} of the data was the same in all training "
+                "rows and has other values here: they are not taken into account",
                 UserWarning,
                 stacklevel=3,
             )
@@ -230,17 +232,6 @@ class ArrayFeatures(Features):
         """Return all of it for a model file, JSON-ready."""
         constant = [[column, value] for column, value in self.constant.items()]
         return {"names": None, **self.scales.config(), "constant": constant}
-
-
-def _replaced(numbers: Any, columns: list[int], values: Array) -> Any:
-    """Return numbers with some columns replaced by one value each."""
-    high = numbers.high.copy()
-    high[:, columns] = values
-    low = numbers.low
-    if low is not None:
-        low = low.copy()
-        low[:, columns] = 0.0
-    return numbers._replace(high=high, low=low)
 
 
 def require_numbers(rows: Any) -> None:

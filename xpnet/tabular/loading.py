@@ -94,6 +94,7 @@ class Plan:
         """
         from .gathering import Gathered
 
+        self.schema.require_some()
         labels = []
         with Gathered(self.source.size) as gathered:
             for table, y in self.chunks():

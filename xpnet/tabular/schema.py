@@ -169,6 +169,12 @@ class Schema:
         """Return the names of the columns of some kinds."""
         return [column.name for column in self.columns if column.kind in kinds]
 
+    def require_some(self) -> None:
+        """Raise a ValueError if there is no column to make features of."""
+        if not self.used:
+            told = ", ".join(f"{c.name!r} is {c.fate}" for c in self.columns[:5])
+            raise ValueError(f"no column of the data is left to learn from: {told}")
+
     def require_in(self, names: Iterable[str]) -> None:
         """Raise a ValueError if a table lacks a column that features are made of."""
         there = {*names}

@@ -69,8 +69,8 @@ class TableFeatures(Features):
     def learn_table(cls, frame: Any, schema: Schema | None = None) -> TableFeatures:
         """Learn from a table of training rows, whosever it is; without a schema that as well."""
         table = as_table(frame)
-        if schema is None:
-            schema = learn_of(table)
+        schema = learn_of(table) if schema is None else schema
+        schema.require_some()
         known = schema
         return cls.learn_parts(lambda: known.read_all(chunks(table)), schema)
 
@@ -92,7 +92,7 @@ class TableFeatures(Features):
         """
         columns = [c for c in schema.used if c.kind != "category"]
         every = numeric.names_of(columns)
-        kept, gaps = _look(parts, columns)
+        kept, gaps, exact = _look(parts, columns)
         names = [every[i] for i in kept]
         leading = {*numeric.leading(columns)}
         held = {c: cls._categories(parts, c) for c in schema.of_kind("category")}
@@ -101,7 +101,7 @@ class TableFeatures(Features):
         if not (names or marked or categories):
             raise ValueError("no column of the data differs from one training row to another")
         numbers = lambda: (_take(numeric.numbers(p, columns), kept) for p in parts())  # noqa: E731
-        noise = numeric.noise_in(columns)[kept]
+        noise = np.where(exact, 0.0, numeric.noise_in(columns))[kept]
         scales = Scales.learn_parts(numbers, noise, "the data", names)
         return cls(schema, names, scales, marked, categories)
 
@@ -136,7 +136,7 @@ class TableFeatures(Features):
         Warns
         -----
         UserWarning
-            If a column holds categories that training rows did not have.
+            If a column holds categories that training rows did not have, and none were rare.
         """
         if isinstance(rows, np.ndarray):
             raise TypeError(
@@ -164,11 +164,9 @@ class TableFeatures(Features):
         unknown: Unknown = {}
         yield unknown
         for name, others in unknown.items():
-            rare = self.categories[name].rare
-            taken = "they count as the rare ones" if rare else "none is set for them"
             warnings.warn(
                 f"column {name!r} holds categories that training did not have, such as "
-                f"{min(others)!r}: {taken}",
+                f"{min(others)!r}: none is set for them",
                 UserWarning,
                 stacklevel=4,
             )
@@ -216,7 +214,7 @@ class TableFeatures(Features):
         found = self.categories.get(name)
         if found is None:
             return "left out: the same in every training row"
-        rare = ", rare ones as one" if found.rare else ""
+        rare = ", rare and unknown ones as one" if found.rare else ""
         gap = ", gaps as one" if None in found.names else ""
         how = f"{DIMENSIONS} learnt numbers for each of" if found.embedded else "0 or 1 for each of"
         return f"{how} {found.size} categories{rare}{gap}"
@@ -279,21 +277,23 @@ def _of_before(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _look(parts: Parts, columns: list[Column]) -> tuple[list[int], list[int]]:
-    """Return which numbers differ from row to row, and which have gaps."""
-    lows, highs, gaps = [], [], []
+def _look(parts: Parts, columns: list[Column]) -> tuple[list[int], list[int], Array]:
+    """Return which numbers differ from row to row, which have gaps, and which are no floats."""
+    lows, highs, gaps, exact = [], [], [], []
     for part in parts():
+        if len(part) == 0:
+            continue
         numbers = numeric.numbers(part, columns)
         _require_finite(numbers.high, columns)
-        first = numbers.high + (0.0 if numbers.low is None else numbers.low)
-        lows.append(np.fmin.reduce(numbers.high))
-        highs.append(np.fmax.reduce(numbers.high))
-        if numbers.low is not None:  # two whole numbers may be one float64
-            differ = np.ptp(numbers.low, axis=0) != 0
-            highs[-1] = np.where(differ, np.inf, highs[-1])
-        gaps.append(np.isnan(first).any(axis=0))
+        low, high = np.fmin.reduce(numbers.high), np.fmax.reduce(numbers.high)
+        more = np.zeros(len(high)) if numbers.low is None else np.ptp(numbers.low, axis=0)
+        lows.append(low)
+        highs.append(np.where(more > 0, np.inf, high))  # two whole numbers may be one float64
+        gaps.append(np.isnan(numbers.high).any(axis=0))
+        exact.append(numbers.low is not None and (numbers.low != 0).any(axis=0))
     differ = np.fmin.reduce(lows) < np.fmax.reduce(highs)
-    return np.flatnonzero(differ).tolist(), np.flatnonzero(np.any(gaps, axis=0)).tolist()
+    found = np.flatnonzero(differ).tolist(), np.flatnonzero(np.any(gaps, axis=0)).tolist()
+    return *found, np.any(exact, axis=0)
 
 
 def _take(numbers: DoubleDouble, columns: list[int]) -> DoubleDouble:
