@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -135,10 +136,25 @@ def _boolean(text: pa.Array, pattern: str) -> pa.Array:
 
 def _require_no_codes(text: pa.Array) -> None:
     """Raise a ValueError if there are whole numbers with leading zeros."""
-    maybe = pc.or_(pc.starts_with(text, "0"), pc.match_substring_regex(text, "^[+-]0"))
-    some = pc.filter(text, maybe)
+    zeros = _begin_with_zeros(text)
+    some = pc.filter(text, pa.array(zeros)) if zeros.any() else text[:0]
     if len(some) and pc.any(pc.match_substring_regex(some, r"^[+-]?0\d+$")).as_py():
         raise ValueError("codes with leading zeros")
+
+
+def _begin_with_zeros(text: pa.Array) -> np.ndarray[Any, Any]:
+    """Return which texts begin with a 0 and a digit, after a sign or without."""
+    _, offsets, data = text.buffers()
+    if len(text) == 0 or data is None or data.size < 2:
+        return np.zeros(len(text), np.bool_)
+    places = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    start, length = places[:-1], np.diff(places)
+    letters = np.frombuffer(data, np.uint8)
+    last = len(letters) - 1
+    first, second = letters[np.minimum(start, last)], letters[np.minimum(start + 1, last)]
+    digits = (first == ord("0")) & (second - ord("0") < 10)  # of eight bits: below "0" is above
+    signed = ((first == ord("-")) | (first == ord("+"))) & (second == ord("0"))
+    return (digits & (length > 1)) | (signed & (length > 2))
 
 
 def _number(text: pa.Array, pattern: str) -> pa.Array:
