@@ -83,9 +83,10 @@ def test_an_error_on_the_way_leaves_no_file(pa, little, tmp_path, monkeypatch):
     from xpnet.tabular.gathering import Gathered
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(RuntimeError), Gathered(10**9) as gathered:
-        gathered.add(pa.table({"a": np.arange(1000.0)}))
-        raise RuntimeError
+    gathered = Gathered(10**9)
+    gathered.add(pa.table({"a": np.arange(1000.0)}))
+    with pytest.raises(ValueError, match="lost"), gathered:
+        raise ValueError("lost")
     assert [*tmp_path.iterdir()] == []
 
 
