@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.layer import Layer
 from ..nn.network import Network, load
 from ..tabular import readers
 from ..tabular.features import Features
@@ -74,16 +75,17 @@ def of_model(path: str, data: str | None, target: str | None, drop: list[str]) -
     ValueError, OSError
         If the file is none, or the data do not fit the model.
     """
-    if looks_like_data(path):
+    if readers.is_data(path):
         raise ValueError(
             f"{path} is data, not a model: give MODEL before it, or --layers as 64-128-10"
         )
     if data is None:
         return Subject(Path(path).name, load(path, device="cpu"))
     model = load_model(path, device="cpu")
+    schema = getattr(model.features, "schema", None)
     if target is None and readers.has_columns(data):
         target = model.training.get("target")
-    dataset = readers.read(data, target, drop)
+    dataset = readers.read(data, target, drop, schema=schema, column=model.target.column)
     X = model.prepare(dataset.rows)
     y = model.target.encode(np.asarray(dataset.target))
     return Subject(f"{Path(path).name} on {dataset.name}", model.network, X, y)
@@ -110,12 +112,14 @@ def of_layers(
     text = "-".join(map(str, widths))
     loss = Target.LOSSES["multiclass" if outputs > 1 else "binary"]
     name, X, y = text, None, None
+    front: list[Layer] = []
     if data is not None:
-        if not looks_like_data(data) and Path(data).is_file():
+        if not readers.is_data(data) and Path(data).is_file():
             raise ValueError(f"--layers is given and {data} is no data: give one of them")
         dataset = readers.read(data, target, drop)
-        features = Features.learn(dataset.rows)
+        features = Features.learn(dataset.rows, dataset.schema)
         X = features.transform(dataset.rows, settings.dtype)
+        front = features.layers()
         if X.shape[1] != inputs:
             raise ValueError(
                 f"--layers begins with {inputs} and {dataset.name} has {X.shape[1]} features: "
@@ -130,7 +134,7 @@ def of_layers(
                 f"for {goal.task}: give the same"
             )
     network = Network(
-        settings.make_layers(outputs),
+        [*front, *settings.make_layers(outputs)],
         loss=loss,
         n_features=inputs,
         device="cpu",
@@ -138,15 +142,3 @@ def of_layers(
         random_state=settings.seed,
     )
     return Subject(name, network, X, y)
-
-
-def looks_like_data(name: str) -> bool:
-    """Return whether a name is that of data, not of a model.
-
-    Examples
-    --------
-    >>> looks_like_data("digits"), looks_like_data("t.csv"), looks_like_data("m.safetensors")
-    (True, True, False)
-    """
-    known = name in readers.BUNDLED or name.startswith("openml:")
-    return known or Path(name).suffix.lower() in readers.FILES

@@ -89,7 +89,12 @@ class Run:
         """
         try:
             dataset = readers.read(
-                self.data, self.target, self.drop, kinds=self.kinds, text=self.text
+                self.data,
+                self.target,
+                self.drop,
+                training=True,
+                kinds=self.kinds,
+                text=self.text,
             )
         except FileNotFoundError as error:
             if self.begun is None:

@@ -24,8 +24,7 @@ def columns_of(experiment: Experiment) -> list[dict[str, str]]:
 
 def show(run: Run, out: Console, as_json: bool) -> None:
     """Show what a table's columns hold, without training."""
-    how = {"labels": False, "kinds": run.kinds, "text": run.text}
-    plan = readers.plan(run.data, run.target, run.drop, **how)
+    plan = readers.plan(run.data, run.target, run.drop, kinds=run.kinds, text=run.text)
     rows = [_row(column, column.fate) for column in plan.schema.columns]
     if plan.target is not None:
         rows.append(_row(plan.target, "the target"))

@@ -62,7 +62,7 @@ def _parts(model: Model, data: str, drop: list[str], text: TextOptions) -> Itera
     if schema is None or not readers.has_columns(data):
         yield readers.read(data, None, drop, labels=False, text=text).rows
         return
-    plan = readers.plan(data, None, drop, labels=False, text=text, schema=schema)
+    plan = readers.plan(data, None, drop, text=text, schema=schema)
     yield from (rows for rows, _ in plan.chunks() if len(rows))
 
 

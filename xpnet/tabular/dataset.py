@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import is_frame
+from ..data.arrays import as_host_array, column_values, is_frame
 from ..data.labels import as_labels, is_numeric, unite
 from .fingerprints import KIND, fingerprint
 from .schema import Column, Schema
@@ -64,8 +64,8 @@ class Dataset:
         except UnicodeEncodeError:
             name = self.name.encode("utf-8", "backslashreplace")
         self.name = name.decode("utf-8", "backslashreplace")
-        self.target = _as_array(self.target, f"{self.name}: the target")
-        self.test_target = _as_array(self.test_target, f"{self.name}: the test set's target")
+        self.rows, self.test_rows = map(_as_rows, (self.rows, self.test_rows))
+        self.target, self.test_target = map(_as_target, (self.target, self.test_target))
         if is_frame(self.rows) or (is_table(self.rows) and self.schema is None):
             self._read_frames()
 
@@ -96,7 +96,7 @@ class Dataset:
         return rows, unite(labels, "the target") if labels else None
 
     def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
-        """Raise a DataError if training and test set don't go together.
+        """Raise a DataError if rows and labels, or training and test set, don't go together.
 
         Parameters
         ----------
@@ -105,6 +105,7 @@ class Dataset:
         names : sequence of str
             What rows, labels, rows and labels for the test are called there.
         """
+        require_pair(self.rows, self.target, source, *names[:2])
         if (self.test_rows is None) != (self.test_target is None):
             there, lacking = names[2:] if self.test_target is None else names[:1:-1]
             raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
@@ -112,6 +113,7 @@ class Dataset:
             return
         if self.target is None:
             raise DataError(f"{source}: there is {names[3]} and no {names[1]}: give both")
+        require_pair(self.test_rows, self.test_target, source, *names[2:])
         parts = (self.rows, self.target, self.test_rows, self.test_target)
         told = [*map(_told, parts, (f"{source}: {name}" for name in names), (False, True) * 2)]
         for i in range(2):
@@ -164,13 +166,46 @@ def some_rows(rows: Any) -> Iterator[Any]:
     return chunks(rows)
 
 
-def _as_array(target: Any, what: str) -> Any:
-    """Return labels given as a list or as pandas' column as an array."""
-    given = target is None or isinstance(target, np.ndarray)
-    found = target if given else as_labels(target, what)
-    if found is not None and len(found) == 0:
-        raise DataError(f"{what} is empty: give one label for each row")
-    return found
+def require_pair(rows: Any, target: Any, source: str, X: str = "rows", y: str = "target") -> None:
+    """Raise a DataError if there are no rows, or not one label for each.
+
+    Parameters
+    ----------
+    rows : array or table
+        The features.
+    target : array or None
+        The labels, if there are any.
+    source, X, y : str
+        What the data set, its rows and its labels are called in the message.
+
+    Examples
+    --------
+    >>> require_pair(np.zeros((3, 2)), np.array([]), "d")
+    Traceback (most recent call last):
+    xpnet.tabular.dataset.DataError: d: rows has 3 rows and target 0: give one label for each row
+    """
+    if len(rows) == 0:
+        raise DataError(f"{source}: {X} has no rows")
+    if target is not None and np.ndim(target) == 0:
+        raise DataError(f"{source}: {y} is a single value: give one label for each row")
+    if target is not None and len(target) != len(rows):
+        raise DataError(
+            f"{source}: {X} has {len(rows)} rows and {y} {len(target)}: give one label for each row"
+        )
+
+
+def _as_rows(rows: Any) -> Any:
+    """Return a list of rows as an array; arrays and tables as they are."""
+    return as_host_array(rows, "rows") if isinstance(rows, list | tuple) else rows
+
+
+def _as_target(target: Any) -> Any:
+    """Return labels as an array, however they are kept: what they hold is for `as_labels`."""
+    if target is None or isinstance(target, np.ndarray):
+        return target
+    if isinstance(target, list | tuple):
+        return np.asarray(target, object)  # NaN and None stay what they are beside text
+    return column_values(target)
 
 
 def _united(rows: Any, others: Any) -> Any:
