@@ -85,7 +85,7 @@ class Run:
             If that can't be, or they are not those that the run began with.
         """
         try:
-            dataset = readers.read(self.data, self.target, self.drop)
+            dataset = readers.read(self.data, self.target, self.drop, training=True)
         except FileNotFoundError as error:
             if self.begun is None:
                 raise

@@ -199,7 +199,7 @@ def train(
             task=task,
             goal=goal,
         )
-        names = options.names(drop)
+        names = options.split_names(drop)
         run = Run(data, target, names, settings, device, output, folder, every, keep)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()

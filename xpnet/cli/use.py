@@ -39,7 +39,7 @@ def predict(
             raise ValueError(f"--output is {output}: predictions are written as .csv")
         options.require_writable(output, data, str(model))
     found = load_model(model, device)
-    rows = readers.read(data, None, options.names(drop), labels=False).rows
+    rows = readers.read(data, None, options.split_names(drop), labels=False).rows
     predictions = np.asarray(found.predict(rows))
     columns = {"prediction": predictions}
     if predictions.ndim == 2:
@@ -76,7 +76,7 @@ def evaluate(
 
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
-    dataset = _read_again(found, data, target, options.names(drop))
+    dataset = _read_again(found, data, target, options.split_names(drop))
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
     out.print(f"{which}: {len(labels):,} examples")

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..data.arrays import column_values, is_frame
 from ..data.labels import is_numeric
-from .readers import DataError, Dataset
+from .dataset import DataError, Dataset
+from .formats.source import in_a_list
 
 #: Rows by which most columns are told from the target; only the others are looked at further.
 FIRST = 256
@@ -29,12 +30,12 @@ def require_different(dataset: Dataset) -> None:
         if second := _twin({column: column_values(dataset.rows[column]) for column in columns}):
             raise DataError(
                 f"{dataset.name}: there are two columns named {name!r}, which hold the same: leave "
-                f"one out, as by --drop {second!r}"
+                f"one out, as by --drop {in_a_list(second)!r}"
             )
     for column in _copies(dataset):
         named = is_frame(dataset.rows)
         called = repr(dataset.rows.columns[column]) if named else f"{column} of the data"
-        how = f" by --drop {called}" if named else ""
+        how = f" by --drop {in_a_list(str(dataset.rows.columns[column]))!r}" if named else ""
         warnings.warn(
             f"column {called} holds the same as the target in every row: if it is not known where "
             f"predictions are made, leave it out{how}",
