@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,22 @@ def pytest_sessionstart() -> None:
 #: Doctests that measure time.
 SLOW_DOCTESTS = ("xpnet.analysis.profiling.profile",)
 
+#: Doctests that need pyarrow, which not everybody has installed.
+ARROW_DOCTESTS = (
+    "xpnet.tabular.formats.opening.open_table",
+    "xpnet.tabular.formats.parts.common_type",
+)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the doctests that are slow: they can't do it themselves."""
+    """Mark the doctests that are slow, or need what may lack: they can't do it themselves."""
+    arrow = find_spec("pyarrow") is not None
     for item in items:
         if item.name in SLOW_DOCTESTS:
             item.add_marker("slow")
+        if item.name in ARROW_DOCTESTS and not arrow:
+            item.add_marker(pytest.mark.skip("pyarrow is not installed (extra 'files')"))
 
 
 def pytest_collection_finish() -> None:

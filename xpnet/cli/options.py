@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -17,9 +18,27 @@ from ..tabular.model import Model
 from ..tabular.schema import KINDS
 
 
-def names(text: str) -> list[str]:
-    """Return the names in ``a,b,c``."""
-    return [name for name in text.split(",") if name]
+def split_names(text: str) -> list[str]:
+    """Return the names in ``a,b,c``, as a line of a CSV file has them: with a comma in quotes.
+
+    Raises
+    ------
+    ValueError
+        If a quote is opened and not closed, or a line ends outside quotes.
+
+    Examples
+    --------
+    >>> split_names('age,"height, cm",weight')
+    ['age', 'height, cm', 'weight']
+    """
+    try:
+        # A quote that is left open would take the second row into the first.
+        found, *more = csv.reader([f"{text}\n", "\n"])
+    except csv.Error as error:
+        raise ValueError(f"{text!r} are no names: put one with a line's end in quotes") from error
+    if not more:
+        raise ValueError(f"{text!r} are no names: a quote is opened and not closed")
+    return [name for name in found if name]
 
 
 def kinds(texts: list[str] | None) -> dict[str, str]:

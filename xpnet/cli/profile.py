@@ -80,7 +80,7 @@ def profile(
     }
     given = {name: value for name, value in described.items() if value is not None}
     widths = None if layers is None else options.layers(layers)
-    subject = profile_subject.find(model, data, widths, given, target, options.names(drop))
+    subject = profile_subject.find(model, data, widths, given, target, options.split_names(drop))
     why = why_no_cuda()
     ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:

@@ -226,7 +226,7 @@ def train(
             task=task,
             goal=goal,
         )
-        names, kinds = options.names(drop), options.kinds(column)
+        names, kinds = options.split_names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)
         where = folder, every, keep
         run = Run(data, target, names, settings, device, output, *where, kinds=kinds, text=text)

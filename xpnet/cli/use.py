@@ -45,7 +45,7 @@ def predict(
             raise ValueError(f"--output is {output}: predictions are written as .csv")
         options.require_writable(output, data, str(model))
     found = load_model(model, device)
-    parts = _parts(found, data, options.names(drop), TextOptions(separator, decimal))
+    parts = _parts(found, data, options.split_names(drop), TextOptions(separator, decimal))
     if output is None:
         if not sys.stdout.isatty() and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
@@ -107,7 +107,7 @@ def evaluate(
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
     text = TextOptions(separator, decimal)
-    dataset = _read_again(found, data, target, options.names(drop), text)
+    dataset = _read_again(found, data, target, options.split_names(drop), text)
     rows, labels, which = _choose(found, dataset, part)
     measured = measure(found, rows, labels)
     out.print(f"{which}: {len(labels):,} examples")

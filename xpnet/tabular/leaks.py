@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.labels import is_numeric
 from .dataset import DataError, Dataset, is_table
+from .formats.source import in_a_list
 
 #: Rows by which most columns are told from the target; only the others are looked at further.
 FIRST = 256
@@ -29,12 +30,13 @@ def require_different(dataset: Dataset) -> None:
         if second := _twin(held):
             raise DataError(
                 f"{dataset.name}: there are two columns named {name!r}, which hold the same: leave "
-                f"one out, as by --drop {second!r}"
+                f"one out, as by --drop {in_a_list(second)!r}"
             )
     for column in _copies(dataset):
         named = is_table(dataset.rows)
-        called = repr(dataset.rows.column_names[column]) if named else f"{column} of the data"
-        how = f" by --drop {called}" if named else ""
+        name = dataset.rows.column_names[column] if named else f"{column} of the data"
+        called = repr(name) if named else name
+        how = f" by --drop {in_a_list(name)!r}" if named else ""
         warnings.warn(
             f"column {called} holds the same as the target in every row: if it is not known where "
             f"predictions are made, leave it out{how}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dataset import DataError, Dataset
+from .formats.source import in_a_list
 from .schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _require_one(target: str, names: Sequence[str], source: Source) -> None:
             twice = f"two columns named {wanted!r}" if written == wanted else twice
             raise DataError(
                 f"{source.name}: there are {twice}, and {target!r} is to be predicted: leave the "
-                f"other out by --drop {name!r}, or rename it"
+                f"other out by --drop {in_a_list(name)!r}, or rename it"
             )
 
 

@@ -1,0 +1,293 @@
+"""Comma- and tab-separated text, plain or compressed: columns of strings, as they are written.
+
+A field is text whatever it looks like, and an empty one is "", with quotes and without. Rows have
+as many fields as the header, but for two habits of programs that write such files: a separator at
+the end of every row, and R's row names, which have no name in the header. Blank lines are left out,
+unless there is one column: there each is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..dataset import DataError
+from .source import (
+    Source,
+    TextOptions,
+    as_data_errors,
+    at_least_one,
+    pieces,
+    unique_names,
+    unreadable,
+)
+from .text_rows import COMPRESSED, Header, find_fault, read_bytes, read_header, uncompressed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What separates fields, by a file's ending.
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+#: Bytes of a file that are parsed at a time; a size after the first only where a row has more.
+BLOCKS = (2**22, 2**25, 2**28)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the fields of a text file's rows are, and what they are called.
+
+    Attributes
+    ----------
+    path : path
+        The file.
+    source, kind : str
+        What messages call it, and its ending.
+    separator : str
+        What stands between two fields.
+    header : Header
+        Its first row.
+    written : list of str
+        For each field of the other rows its name; "" if it has none.
+    """
+
+    path: Path
+    source: str
+    kind: str
+    separator: str
+    header: Header
+    written: Sequence[str]
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the fields, all different."""
+        return unique_names(self.written)
+
+    def body(self) -> Any:
+        """Open the file behind its header."""
+        file = uncompressed(self.path)
+        read_bytes(file, self.header.size)
+        return file
+
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with the rows, if they are gone through with more care."""
+        with closing(self.body()) as body:
+            width = len(self.written)
+            return find_fault(body, self.source, self.separator, self.header, width, BLOCKS[-1])
+
+
+def text_suffix(path: Path) -> str | None:
+    """Return .csv or .tsv if a file has such an ending, maybe before that of a compressed file.
+
+    Examples
+    --------
+    >>> text_suffix(Path("a.tsv.GZ")), text_suffix(Path("a.csv")), text_suffix(Path("a.gz"))
+    ('.tsv', '.csv', None)
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in SEPARATORS else None
+
+
+def open_text(path: Path, source: str, options: TextOptions) -> Source:
+    """Return a text file as a source.
+
+    Parameters
+    ----------
+    path : path
+        A file that `text_suffix` knows.
+    source : str
+        What messages call it.
+    options : TextOptions
+        How it is written.
+
+    Raises
+    ------
+    DataError
+        If it is no such text. Rows are only looked at where the number of their fields, or a column
+        without a name at the end, leaves open what the columns are; else `Source.chunks` finds
+        what is wrong with them.
+    """
+    suffix = text_suffix(path) or ".csv"
+    compressed = path.suffix.lower() in COMPRESSED
+    kind = suffix + path.suffix.lower() * compressed
+    separator = options.separator or SEPARATORS[suffix]
+    with as_data_errors(source, kind):
+        header = read_header(path, source, separator)
+        if options.separator is None:
+            _require_separated(header, source)
+        layout = Layout(path, source, kind, separator, header, header.names)
+        layout, empty = _lay_out(layout)
+        written = dict(zip(layout.fields, layout.written, strict=True))
+        columns = [name for name in written if name not in empty]
+        return Source(
+            source,
+            columns,
+            {name: written[name] for name in columns},
+            lambda chosen: _chunks(layout, columns if chosen is None else chosen),
+            size=None if compressed else path.stat().st_size,
+            decimal=options.decimal,
+        )
+
+
+def _require_separated(header: Header, source: str) -> None:
+    """Raise a DataError if a header is one field in which others seem to be."""
+    name = header.names[0]
+    others = [c for c in (";", "\t", "|", ",") if c in name]
+    if len(header.names) == 1 and others and header.line.strip() == name.strip():
+        told = repr(others[0]) if others[0] != "\t" else r"'\t'"
+        raise DataError(
+            f"{source}: the header is one column, {name[:60]!r}: if fields are parted by another "
+            f"character, give it, as --separator {told}"
+        )
+
+
+def _lay_out(layout: Layout) -> tuple[Layout, set[str]]:
+    """Return what the fields of the rows are, and those that are no columns: without name and text.
+
+    Raises
+    ------
+    DataError
+        If the first row has fewer or more fields than the header can be for.
+    """
+    names = layout.header.names
+    width = _first_width(layout)
+    if width == len(names) + 1:
+        longer = replace(layout, written=[*names, ""])
+        empty = _empty_ends(longer)
+        if longer.fields[-1] in empty:
+            return longer, empty
+        return replace(layout, written=["", *names]), set()
+    if width == len(names) - 1 and not names[-1]:
+        layout = replace(layout, written=names[:-1])
+    elif width != len(names):
+        raise _explained(layout, f"the first row has {width} fields and the header {len(names)}")
+    return layout, _empty_ends(layout)
+
+
+def _empty_ends(layout: Layout) -> set[str]:
+    """Return the last fields, those without a name that hold nothing in any row."""
+    import pyarrow.compute as pc
+
+    nameless = [*takewhile(lambda i: not layout.written[i], range(len(layout.written))[::-1])]
+    names = [layout.fields[i] for i in nameless]
+    full: set[str] = set()
+    for chunk in _chunks(layout, names) if names else ():
+        full |= {name for name in names if pc.max(pc.binary_length(chunk[name])).as_py()}
+    return {*takewhile(lambda name: name not in full, names)}
+
+
+def _first_width(layout: Layout) -> int:
+    """Return how many fields the first row has."""
+    for block in BLOCKS:
+        try:
+            # Arrow makes up names, as many as fields; that other rows have more is no matter.
+            reader = _reader(layout, block, None)
+            return len(layout.written) if reader is None else len(reader.schema)
+        except ValueError as error:
+            _require_longer_row(layout, error)
+    raise _too_long(layout)
+
+
+def _chunks(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Go through the rows of some columns."""
+    import pyarrow as pa
+
+    rows = (piece for chunk in _read(layout, columns) for piece in pieces(chunk))
+    return at_least_one(rows, pa.schema([(name, pa.string()) for name in columns]))
+
+
+def _read(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Go through the rows by blocks, and by larger ones from where a row is longer than one."""
+    done = 0
+    for block in BLOCKS:
+        passed = 0
+        with as_data_errors(layout.source, layout.kind):
+            try:
+                for chunk in _read_blocks(layout, columns, block):
+                    fresh = chunk.slice(max(0, done - passed))
+                    passed += chunk.num_rows
+                    done = max(done, passed)
+                    yield fresh
+                return
+            except ValueError as error:
+                _require_longer_row(layout, error)
+    raise _too_long(layout)
+
+
+def _read_blocks(layout: Layout, columns: Sequence[str], block: int) -> Iterator[pa.Table]:
+    """Go through the rows by blocks of one size."""
+    import pyarrow as pa
+
+    final, last = "", layout.fields[-1]
+    for batch in _reader(layout, block, [*dict.fromkeys([*columns, last])]) or ():
+        if batch.num_rows:
+            final = batch[last][-1].as_py()
+            yield pa.Table.from_batches([batch]).select(columns)
+    # A quote that is left open swallows all the lines after it.
+    if ("\n" in final or "\r" in final) and layout.fault:
+        raise unreadable(layout.source, layout.kind, layout.fault)
+
+
+def _reader(layout: Layout, block: int, columns: list[str] | None) -> Any:
+    """Return Arrow's reader of the rows, None if there are none.
+
+    Without columns it is one whose schema has as many columns as the first row has fields.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    fields, separator = layout.fields, layout.separator
+
+    def skip_blank(row: Any) -> str:
+        told = columns is not None and (row.text.strip() or separator in row.text)
+        return "error" if told else "skip"
+
+    try:
+        # The file is closed when nobody reads of it any more: Arrow reads ahead.
+        return csv.open_csv(
+            layout.body(),
+            csv.ReadOptions(
+                block_size=block,
+                column_names=None if columns is None else fields,
+                autogenerate_column_names=columns is None,
+            ),
+            csv.ParseOptions(
+                delimiter=separator,
+                newlines_in_values=True,
+                ignore_empty_lines=len(layout.header.names) > 1,
+                invalid_row_handler=skip_blank,
+            ),
+            csv.ConvertOptions(
+                column_types={name: pa.string() for name in columns or ()},
+                include_columns=columns,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" in str(error):
+            return None
+        raise
+
+
+def _require_longer_row(layout: Layout, error: ValueError) -> None:
+    """Raise a DataError of what is wrong with a row, unless it is but longer than a block."""
+    if isinstance(error, DataError):
+        raise error
+    if "straddling" not in str(error):
+        raise _explained(layout, error) from error
+
+
+def _too_long(layout: Layout) -> DataError:
+    return _explained(layout, f"a row has more than {BLOCKS[-1] >> 20} MB: is a quote left open?")
+
+
+def _explained(layout: Layout, error: Exception | str) -> DataError:
+    """Return the error of rows that can't be read: which line it is, if that is found."""
+    return unreadable(layout.source, layout.kind, layout.fault or error)
