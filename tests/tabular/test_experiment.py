@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.model import load_model
-from xpnet.tabular.readers import Dataset, read
+from xpnet.tabular.readers import read
 from xpnet.tabular.settings import Settings
 
 

@@ -5,40 +5,40 @@ import json
 import numpy as np
 import pytest
 
-from xpnet.tabular.features import Features
+from xpnet.tabular import preprocessing
 from xpnet.tabular.scaling import share_a_unit
 from xpnet.tabular.target import Target, infer_task
 
 
 def test_array_is_standardised_by_column():
     rows = np.random.default_rng(0).normal([1.0, -50.0], [2.0, 0.1], size=(500, 2))
-    features = Features.learn(rows).transform(rows, np.float64)
+    features = preprocessing.learn(rows).transform(rows, np.float64)
     np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(features.std(axis=0), 1.0, atol=1e-12)
 
 
 def test_training_rows_alone_are_learnt_from():
-    learnt = Features.learn(np.array([[0.0], [2.0]]))
+    learnt = preprocessing.learn(np.array([[0.0], [2.0]]))
     np.testing.assert_allclose(learnt.transform(np.array([[4.0]]), np.float64), [[3.0]])
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 0.1, 1e9])
 def test_constant_column_becomes_zero(value):
     rows = np.column_stack([np.full(100, value), np.arange(100.0)])
-    features = Features.learn(rows).transform(rows, np.float64)
+    features = preprocessing.learn(rows).transform(rows, np.float64)
     np.testing.assert_allclose(features[:, 0], 0.0, atol=1e-6)
 
 
 def test_a_column_that_was_constant_counts_as_constant_later_on():
     rows = np.column_stack([np.full(100, 7.0), np.arange(100.0)])
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     later = rows + np.array([5.0, 0.0])
     with pytest.warns(
         UserWarning, match="column 0 of the data was the same in all training rows and"
     ):
         features = learnt.transform(later, np.float64)
     np.testing.assert_array_equal(features, learnt.transform(rows, np.float64))
-    again = Features.from_config(json.loads(json.dumps(learnt.config())))
+    again = preprocessing.from_config(json.loads(json.dumps(learnt.config())))
     with pytest.warns(UserWarning, match="column 0 of the data was the same"):
         np.testing.assert_array_equal(again.transform(later, np.float64), features)
 
@@ -48,7 +48,7 @@ def test_pixels_that_were_never_lit_stay_dark_without_a_word():
     rows[:, 3] = 0
     later = rows.copy()
     later[:, 3] = 9
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     np.testing.assert_array_equal(
         learnt.transform(later, np.float32), learnt.transform(rows, np.float32)
     )
@@ -56,7 +56,7 @@ def test_pixels_that_were_never_lit_stay_dark_without_a_word():
 
 def test_whole_numbers_that_were_constant():
     rows = np.column_stack([np.full(9, 2**60 + 1), np.arange(9)])
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     with pytest.warns(UserWarning, match="column 0"):
         assert (learnt.transform(rows + np.array([8192, 0]), np.float32)[:, 0] == 0).all()
 
@@ -65,7 +65,7 @@ def test_pixels_share_their_scale():
     rows = np.random.default_rng(0).integers(0, 256, (50, 20)).astype(np.uint8)
     rows[:, 3] = 0
     rows[7, 3] = 1  # a pixel that is hardly ever lit must not be blown up
-    features = Features.learn(rows)
+    features = preprocessing.learn(rows)
     assert len(set(features.scales.mean)) == len(set(features.scales.scale)) == 1
     assert features.transform(rows, np.float32).dtype == np.float32
     assert np.ptp(features.transform(rows, np.float32)[:, 3]) < 0.1
@@ -100,7 +100,7 @@ def test_when_columns_share_a_unit(rows, shared):
 )
 def test_bad_arrays(rows, error, message):
     with pytest.raises(error, match=message):
-        Features.learn(rows)
+        preprocessing.learn(rows)
 
 
 @pytest.mark.filterwarnings("error")
@@ -110,8 +110,8 @@ def test_what_lies_too_far_from_the_training_is_refused():
     far[4, 2] = 1e39  # more than a float32 holds
     message = r"has values up to 1e\+39, too far from those of the training"
     with pytest.raises(ValueError, match=f"column 2 of the data {message}"):
-        Features.learn(rows).transform(far, np.float32)
-    assert np.isfinite(Features.learn(rows).transform(far, np.float64)).all()
+        preprocessing.learn(rows).transform(far, np.float32)
+    assert np.isfinite(preprocessing.learn(rows).transform(far, np.float64)).all()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_unknown_labels_are_named():
 
 def test_a_mean_may_dwarf_what_varies_round_it():
     z = np.random.default_rng(0).normal(size=(1000, 1))
-    features = Features.learn(1.7e9 + 100 * z).transform(1.7e9 + 100 * z, np.float32)
+    features = preprocessing.learn(1.7e9 + 100 * z).transform(1.7e9 + 100 * z, np.float32)
     np.testing.assert_allclose(features, (z - z.mean()) / z.std(), atol=1e-5)
     target = Target.learn(1.7e9 + 100 * z[:, 0])
     target.standardise(1.7e9 + 100 * z[:, 0])

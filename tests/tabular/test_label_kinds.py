@@ -5,9 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.model import load_model
-from xpnet.tabular.readers import Dataset
 from xpnet.tabular.settings import Settings
 from xpnet.tabular.target import Target
 

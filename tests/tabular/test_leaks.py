@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from xpnet.tabular import leaks
+from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.leaks import require_different
-from xpnet.tabular.readers import DataError, Dataset, read
+from xpnet.tabular.readers import read
 from xpnet.tabular.settings import Settings
 
 SPECIES = ["u", "v", "w"] * 10
@@ -66,13 +67,13 @@ def test_a_name_with_a_line_break_in_it_stands_twice_too(write):
 
 def test_the_other_column_may_be_left_out(write):
     path = write("a,b,y,y", SPECIES, SPECIES)
-    assert [*read(path, target="y", drop=["y.1"]).rows.columns] == ["a", "b"]
-    assert [*read(path, target="y.1", drop=["y"]).rows.columns] == ["a", "b"]
+    assert [*read(path, target="y", drop=["y.1"]).rows.column_names] == ["a", "b"]
+    assert [*read(path, target="y.1", drop=["y"]).rows.column_names] == ["a", "b"]
 
 
 def test_a_name_that_only_looks_as_if_pandas_had_made_it_is_fine(write):
     found = read(write("a,b,y,y.1", SPECIES, SPECIES[::-1]), target="y")
-    assert [*found.rows.columns] == ["a", "b", "y.1"]
+    assert [*found.rows.column_names] == ["a", "b", "y.1"]
     assert found.renamed == {}
 
 
@@ -85,7 +86,7 @@ def test_features_of_one_name_are_refused_where_they_are_equal(write):
 
 def test_features_of_one_name_that_differ_go_on_as_pandas_names_them(write):
     found = read(write("a,b,y,a", SPECIES, range(30)), target="y")
-    assert [*found.rows.columns] == ["a", "b", "a.1"]
+    assert [*found.rows.column_names] == ["a", "b", "a.1"]
     prepare(found)
 
 
@@ -138,8 +139,8 @@ def test_columns_of_one_name_that_differ_in_one_row(pd, change):
 
 def test_each_column_is_looked_at_once_for_its_name(pd, monkeypatch):
     looked = []
-    values = leaks.column_values
-    monkeypatch.setattr(leaks, "column_values", lambda c: (looked.append(c.name), values(c))[1])
+    values = leaks._of_table
+    monkeypatch.setattr(leaks, "_of_table", lambda t, c: (looked.append(c), values(t, c))[1])
     require_different(named_a(pd, *np.random.default_rng(0).normal(size=(20, 300))))
     assert max(Counter(looked).values()) == 2  # and once for the target
 

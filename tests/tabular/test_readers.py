@@ -5,9 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from xpnet.tabular import readers
+from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.readers import BUNDLED, DataError, read
+from xpnet.tabular.readers import BUNDLED, read
 from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(12, 3))
@@ -173,17 +173,17 @@ def test_columns_of_labels_are_flattened_in_the_test_set_too(folder):
 )
 def test_parts_from_python_that_do_not_go_together(parts, message):
     with pytest.raises(DataError, match=message):
-        Experiment.prepare(readers.Dataset("d", *parts), Settings(), "cpu")
+        Experiment.prepare(Dataset("d", *parts), Settings(), "cpu")
 
 
 def test_all_the_rows_of_parts_of_several_types_are_what_they_were(pd):
     whole = np.array([[2**53 + 1], [2]])
-    found, _ = readers.Dataset("d", whole, Y[:2], whole.astype(np.uint64), Y[:2]).everything()
+    found, _ = Dataset("d", whole, Y[:2], whole.astype(np.uint64), Y[:2]).everything()
     if np.finfo(np.longdouble).nmant > 60:
         assert [*map(int, found[:, 0])] == [2**53 + 1, 2] * 2
     first, second = (pd.DataFrame({"a": values, "b": ["u", "v"]}) for values in ([1, 2], [3, 4]))
-    found, _ = readers.Dataset("d", first, Y[:2], second, Y[:2]).everything()
-    assert found.to_dict("list") == {"a": [1, 2, 3, 4], "b": ["u", "v"] * 2}
+    found, _ = Dataset("d", first, Y[:2], second, Y[:2]).everything()
+    assert found.to_pydict() == {"a": [1, 2, 3, 4], "b": ["u", "v"] * 2}
 
 
 def test_npz_without_labels_to_predict(folder):
@@ -224,10 +224,10 @@ def test_table(folder, pd, suffix):
     writer = frame.to_csv if suffix == "csv" else frame.to_parquet
     writer(f"d.{suffix}", index=False)
     found = read(f"d.{suffix}", target="y", drop=["b"])
-    assert list(found.rows.columns) == ["a"]
+    assert list(found.rows.column_names) == ["a"]
     assert found.target_name == "y"
     np.testing.assert_array_equal(found.target, Y)
-    assert "y" in read(f"d.{suffix}", labels=False).rows.columns
+    assert "y" in read(f"d.{suffix}", labels=False).rows.column_names
 
 
 def _content(name, content):
@@ -347,7 +347,9 @@ def test_arrays_have_no_columns_to_name():
 
 def test_openml(monkeypatch, pd):
     """What scikit-learn is asked for, and what becomes of its answer; nothing is fetched."""
-    frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"], "survived": ["0", "1"]})
+    frame = pd.DataFrame(
+        {"age": [1.0, 2.0], "sex": ["f", "m"], "survived": pd.Categorical(["0", "1"])}
+    )
     asked = {}
 
     def fetch_openml(name, **options):
@@ -360,9 +362,9 @@ def test_openml(monkeypatch, pd):
     found = read("openml:titanic@1")
     assert (asked["name"], asked["version"], asked["as_frame"]) == ("titanic", 1, True)
     assert found.name == "titanic"
-    assert list(found.rows.columns) == ["age", "sex"]
+    assert list(found.rows.column_names) == ["age", "sex"]
     assert list(found.target) == ["0", "1"]
-    assert list(read("openml:titanic", target="sex").rows.columns) == ["age", "survived"]
+    assert list(read("openml:titanic", target="sex").rows.column_names) == ["age", "survived"]
     assert asked["version"] == "active"
 
 

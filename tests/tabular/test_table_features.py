@@ -8,8 +8,11 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 import xpnet as xn  # noqa: E402
-from xpnet.tabular import categories, numeric  # noqa: E402
-from xpnet.tabular.features import Features  # noqa: E402
+from xpnet.tabular import (  # noqa: E402
+    categories,
+    numeric,
+    preprocessing,
+)
 from xpnet.tabular.table_features import require_finite  # noqa: E402
 
 HOUR = 3_600_000_000
@@ -38,7 +41,7 @@ def column(learnt, name, values, dtype=np.float64):
 
 
 def test_numbers_gaps_and_codes(rows):
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     features = learnt.transform(rows, np.float64)
     # size, count, flag; where size was missing; the code of blue, red, missing
     assert features.shape == (4, learnt.n_features) == (4, 5)
@@ -50,7 +53,7 @@ def test_numbers_gaps_and_codes(rows):
 
 
 def test_rows_in_another_order_with_further_columns(rows):
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     other = rows.select(["flag", "colour", "size", "count"]).append_column("more", [["text"] * 4])
     np.testing.assert_array_equal(
         learnt.transform(other, np.float64), learnt.transform(rows, np.float64)
@@ -58,8 +61,8 @@ def test_rows_in_another_order_with_further_columns(rows):
 
 
 def test_travels_as_json(rows):
-    learnt = Features.learn(rows)
-    again = Features.from_config(json.loads(json.dumps(learnt.config())))
+    learnt = preprocessing.learn(rows)
+    again = preprocessing.from_config(json.loads(json.dumps(learnt.config())))
     np.testing.assert_array_equal(
         again.transform(rows, np.float64), learnt.transform(rows, np.float64)
     )
@@ -68,7 +71,7 @@ def test_travels_as_json(rows):
 
 def test_frames_of_pandas_are_tables(rows):
     pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     frame = pd.DataFrame(rows.to_pydict())
     np.testing.assert_array_equal(
         learnt.transform(frame, np.float64), learnt.transform(rows, np.float64)
@@ -76,7 +79,7 @@ def test_frames_of_pandas_are_tables(rows):
 
 
 def test_unknown_categories_are_none_of_them_and_said_once(rows):
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     other = rows.set_column(1, "colour", [["green", "mauve", "red", "red"]])
     with pytest.warns(UserWarning, match="'colour' holds categories .* 'green': none is") as told:
         features = learnt.transform(other, np.float64)
@@ -87,7 +90,7 @@ def test_unknown_categories_are_none_of_them_and_said_once(rows):
 def test_rare_categories_share_a_code_which_unknown_ones_have_too():
     names = [f"k{i:02}" for i in range(30)]
     values = [name for i, name in enumerate(names) for _ in range(1 + i // 10)]
-    learnt = Features.learn(table(a=values, b=[*range(len(values))][::-1]))
+    learnt = preprocessing.learn(table(a=values, b=[*range(len(values))][::-1]))
     found = learnt.categories["a"]
     assert found.names == names[20:]  # those of three rows
     assert found.rare
@@ -97,14 +100,14 @@ def test_rare_categories_share_a_code_which_unknown_ones_have_too():
 
 
 def test_few_categories_are_never_rare():
-    learnt = Features.learn(table(a=["x", "y", "z"], b=[1, 2, 4]))
+    learnt = preprocessing.learn(table(a=["x", "y", "z"], b=[1, 2, 4]))
     assert learnt.categories["a"] == categories.Categories(["x", "y", "z"])
 
 
 def test_many_categories_are_embedded_and_few_are_not():
     values = [f"k{i}" for i in range(250)] * 3
     few = ["x", "y", "z"] * 250
-    learnt = Features.learn(table(few=few, many=values, b=[*range(750)][::-1]))
+    learnt = preprocessing.learn(table(few=few, many=values, b=[*range(750)][::-1]))
     assert repr(learnt.layers()) == (
         "[OneHot(columns=((2, 3),)), Embedding(columns=((1, 250),), n_dims=8, init='auto')]"
     )
@@ -127,20 +130,20 @@ def test_many_categories_are_embedded_and_few_are_not():
 )
 def test_rows_of_another_kind(rows, change, error, message):
     with pytest.raises(error, match=message):
-        Features.learn(rows).transform(change(rows), np.float64)
+        preprocessing.learn(rows).transform(change(rows), np.float64)
 
 
 def test_infinite_numbers_are_counted_over_all_rows():
     rows = table(a=[np.inf, 1.0, -np.inf], b=[1.0, 2.0, 4.0])
     with pytest.raises(ValueError, match=r"2 values .* in column a \(2\)"):
-        Features.learn(rows)
-    schema = Features.learn(table(a=[1.0, 2.5, 4.0], b=[1.0, 2.0, 4.0])).schema
+        preprocessing.learn(rows)
+    schema = preprocessing.learn(table(a=[1.0, 2.5, 4.0], b=[1.0, 2.0, 4.0])).schema
     with pytest.raises(ValueError, match=r"2 values .* in column a \(2\)"):
         require_finite(schema.read(rows), schema)
 
 
 def test_what_lies_too_far_from_the_training_is_refused():
-    learnt = Features.learn(table(a=[1.0, 2.0, 4.0], b=[1.0, 2.5, 0.0]))
+    learnt = preprocessing.learn(table(a=[1.0, 2.0, 4.0], b=[1.0, 2.5, 0.0]))
     far = table(a=[1.0], b=[1e39])  # more than a float32 holds
     message = r"column 'b' of the data has values up to 1e\+39, too far from those of the training"
     with pytest.raises(ValueError, match=message):
@@ -162,7 +165,7 @@ def test_what_lies_too_far_from_the_training_is_refused():
 )
 def test_large_numbers_that_hardly_vary_are_scaled_exactly(values):
     rows = table(a=values, b=np.sin(range(45)))
-    features = column(Features.learn(rows), "a", rows, np.float32)
+    features = column(preprocessing.learn(rows), "a", rows, np.float32)
     steps = np.arange(45) * np.sign(int(values[-1]) - int(values[0]))
     np.testing.assert_allclose(features, (steps - steps.mean()) / steps.std(), atol=1e-6)
 
@@ -172,14 +175,14 @@ def test_decimals_are_numbers():
 
     values = [Decimal("12345678901234567.25"), Decimal("12345678901234567.75")] * 10
     rows = table(a=pa.array(values), b=range(0, 40, 2))
-    features = column(Features.learn(rows), "a", rows)
+    features = column(preprocessing.learn(rows), "a", rows)
     np.testing.assert_allclose(features, np.tile([-1.0, 1.0], 10), atol=1e-12)
 
 
 @pytest.mark.parametrize("value", [5, 2**53 + 1, str(10**20), "x", 0.1, True, None])
 def test_what_is_the_same_in_all_training_rows_is_left_out(value):
     rows = table(a=[value] * 30, b=[1.0, 2.0, 4.0] * 10)
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     assert learnt.names == ["b"]
     assert learnt.became()["a"] == "left out: the same in every row"
     later = table(a=[7] * 2, b=[1.0, 4.0])
@@ -188,7 +191,7 @@ def test_what_is_the_same_in_all_training_rows_is_left_out(value):
 
 def test_what_is_the_same_in_the_training_part_alone_is_left_out_too():
     rows = table(a=[5, 5, 5, 7], c=["x", "x", "x", "y"], b=[1.0, 2.0, 4.0, 3.0])
-    learnt = Features.learn(rows)
+    learnt = preprocessing.learn(rows)
     part = type(learnt).learn_parts(lambda: [learnt.schema.read(rows[:3])], learnt.schema)
     assert (part.names, part.categories) == (["b"], {})
     gone = "left out: the same in every training row"
@@ -199,13 +202,13 @@ def test_nothing_to_learn_from():
     with pytest.raises(
         ValueError, match="no column of the data is left to learn from: 'a' is left out: the same"
     ):
-        Features.learn(table(a=[1, 1], b=["x", "x"]))
+        preprocessing.learn(table(a=[1, 1], b=["x", "x"]))
 
 
 def test_two_whole_numbers_that_are_one_float_differ():
     rows = table(a=[2**53, 2**53 + 1] * 20, b=range(0, 80, 2))
     np.testing.assert_allclose(
-        column(Features.learn(rows), "a", rows), np.tile([-1.0, 1.0], 20), atol=1e-12
+        column(preprocessing.learn(rows), "a", rows), np.tile([-1.0, 1.0], 20), atol=1e-12
     )
 
 
@@ -213,13 +216,13 @@ def test_two_whole_numbers_that_are_one_float_differ():
 
 
 def test_gaps_in_later_rows_alone_are_filled(rows):
-    learnt = Features.learn(table(a=[1.0, 3.0], c=["x", "y"]))
+    learnt = preprocessing.learn(table(a=[1.0, 3.0], c=["x", "y"]))
     features = learnt.transform(table(a=[None, 3.0], c=[None, "y"]), np.float64)
     np.testing.assert_array_equal(features, [[0.0, -1.0], [1.0, 1.0]])
 
 
 def test_a_column_whose_gaps_alone_say_something():
-    learnt = Features.learn(table(a=[7, None, 7, None], b=[1.0, 2.0, 4.0, 3.0]))
+    learnt = preprocessing.learn(table(a=[7, None, 7, None], b=[1.0, 2.0, 4.0, 3.0]))
     assert learnt.names == ["b"]
     assert learnt.gaps == ["a"]
     assert learnt.became()["a"] == "gaps filled and marked"
@@ -261,19 +264,19 @@ def test_the_day_goes_round():
 
 def test_dates_become_what_varies_of_them():
     days = np.arange("2024-01-01", "2024-01-29", dtype="M8[D]")
-    learnt = Features.learn(table(d=days, b=np.sin(range(28))))
+    learnt = preprocessing.learn(table(d=days, b=np.sin(range(28))))
     assert learnt.became()["d"] == "day, weekday, elapsed, weekday sin, weekday cos"
 
 
 def test_instants_a_microsecond_apart():
     instants = np.datetime64("2024-01-01T00:00:00", "us") + np.arange(40)
     rows = table(d=instants, b=np.sin(range(40)))
-    z = column(Features.learn(rows), "d: elapsed", rows, np.float32)
+    z = column(preprocessing.learn(rows), "d: elapsed", rows, np.float32)
     np.testing.assert_allclose(z, (np.arange(40) - 19.5) / np.arange(40).std(), atol=1e-6)
 
 
 def test_gaps_of_dates_are_marked_once():
-    learnt = Features.learn(table(d=["2024-01-01", None, "2024-02-03"], b=[1.0, 2.0, 4.0]))
+    learnt = preprocessing.learn(table(d=["2024-01-01", None, "2024-02-03"], b=[1.0, 2.0, 4.0]))
     assert learnt.gaps == ["d: elapsed"]
 
 
@@ -299,4 +302,4 @@ def test_gaps_of_dates_are_marked_once():
 )
 def test_a_made_up_file_is_refused(rows, change):
     with pytest.raises((TypeError, ValueError)):
-        Features.from_config(Features.learn(rows).config() | change)
+        preprocessing.from_config(preprocessing.learn(rows).config() | change)

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..nn.layer import Layer
 from ..nn.network import Network, load
-from ..tabular import readers
-from ..tabular.features import Features
+from ..tabular import preprocessing, readers
 from ..tabular.model import load_model
 from ..tabular.settings import Settings
 from ..tabular.target import Target
@@ -117,7 +116,7 @@ def of_layers(
         if not readers.is_data(data) and Path(data).is_file():
             raise ValueError(f"--layers is given and {data} is no data: give one of them")
         dataset = readers.read(data, target, drop)
-        features = Features.learn(dataset.rows, dataset.schema)
+        features = preprocessing.learn(dataset.rows, dataset.schema)
         X = features.transform(dataset.rows, settings.dtype)
         front = features.layers()
         if X.shape[1] != inputs:

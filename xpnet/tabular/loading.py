@@ -158,7 +158,12 @@ def _learn(
     from .scan import learn
 
     every = [*names, *([target] if target is not None else [])]
-    return learn(source.chunks, every, wanted.kinds, target, source.missing, source.decimal)
+    try:
+        return learn(source.chunks, every, wanted.kinds, target, source.missing, source.decimal)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise type(error)(f"{source.name}: {error}") from error
 
 
 def _require_columns(source: Source, wanted: Request, target: str | None) -> None:

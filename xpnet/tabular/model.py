@@ -15,6 +15,7 @@ from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.description import shapes_of
 from ..nn.network import Network, from_description
+from . import preprocessing
 from .features import Features
 from .target import Target
 
@@ -171,7 +172,7 @@ def _parts_of(
     told: dict[str, Any], network: Network
 ) -> tuple[Features | None, Target, dict[str, Any]]:
     """Return what is round a network, as a file tells of it: the features, target and training."""
-    features = Features.from_config(told["features"]) if "features" in told else None
+    features = preprocessing.from_config(told["features"]) if "features" in told else None
     target = Target.from_config(told["target"]) if "target" in told else _plain(network)
     _require_fit(network, features, target)
     return features, target, _checked(told.get("training", {}))

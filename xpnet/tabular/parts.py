@@ -12,9 +12,10 @@ import numpy as np
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
-from . import memory
+from . import memory, preprocessing
+from .array_features import require_numbers
 from .dataset import Dataset, is_table
-from .features import Features, require_numbers
+from .features import Features
 from .settings import Settings
 from .target import Target
 
@@ -112,7 +113,7 @@ def check_rows(dataset: Dataset) -> None:
 
 def _learn(dataset: Dataset, train: Part) -> Features:
     if not is_table(dataset.rows) or dataset.schema is None:
-        return Features.learn(train.rows, dataset.schema)
+        return preprocessing.learn(train.rows, dataset.schema)
     from .table_features import TableFeatures
 
     chosen = np.zeros(len(train.source), np.bool_)

@@ -63,7 +63,7 @@ def learn(
     Raises
     ------
     TypeError, ValueError
-        If a column holds what no feature can be made of.
+        If a column holds what no feature can be made of, or there are no rows.
     """
     kinds = _checked(kinds or {}, names)
     scans = {n: Scan(n, kinds.get(n, ""), n == target, missing, decimal) for n in names}
@@ -75,6 +75,8 @@ def learn(
             for name in again:
                 scans[name].see(one(chunk[name]))
         again = [name for name in again if scans[name].changed]
+    if all(scan.rows == 0 for scan in scans.values()):
+        raise ValueError("there are no rows")
     columns = {name: scan.column() for name, scan in scans.items()}
     own = None if target is None else columns.pop(target)
     return Schema(tuple(columns.values())), own
@@ -140,6 +142,7 @@ class Scan:
     def see(self, values: pa.Array) -> None:
         """Take some rows into account."""
         if self.said in LEFT_OUT:
+            self.rows += len(values)
             return
         values = one(plain(self.name, values))
         require_usable(self.name, values.type)

@@ -89,6 +89,7 @@ def _of_pandas(frame: Any) -> Any:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
+    require_utf8(names, "the data has a column named")
     arrays = [_of_series(name, frame.iloc[:, i]) for i, name in enumerate(names)]
     return pa.table(arrays, names=names)
 
@@ -100,10 +101,15 @@ def _of_series(name: str, series: Any) -> Any:
         raise TypeError(
             f"column {name!r} holds {kinds[series.dtype.kind]}: turn them into numbers first"
         )
+    if hasattr(series.dtype, "fill_value"):  # pandas' sparse ones
+        series = series.sparse.to_dense()
     if series.dtype != object:
         return pa.array(series, from_pandas=True)
     try:
         found = pa.array(series, from_pandas=True)
+    except UnicodeEncodeError:
+        require_utf8(series.dropna().unique(), f"column {name!r} holds")
+        raise
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         found = None
     # Text that Arrow takes from a subclass is not what an Enum's member stands for.

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
+from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.readers import Dataset
 from xpnet.tabular.settings import Settings
 
 

@@ -1,0 +1,50 @@
+"""What is learnt of raw rows before a network: features of arrays, or of tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .array_features import ArrayFeatures
+from .features import Features
+from .schema import Schema
+
+
+def learn(rows: Any, schema: Schema | None = None) -> Features:
+    """Learn from training rows: an array, or a table.
+
+    Parameters
+    ----------
+    rows : array or table
+        The rows.
+    schema : Schema or None
+        How a table is read; None: it is learnt from it as well.
+
+    Raises
+    ------
+    TypeError
+        If an array holds no numbers, or a table's column nothing that features are made of.
+    ValueError
+        If values are NaN (in an array) or infinite, or too large to standardise.
+    """
+    if isinstance(rows, np.ndarray):
+        return ArrayFeatures.learn(rows)
+    from .table_features import TableFeatures
+
+    return TableFeatures.learn_table(rows, schema)
+
+
+def from_config(config: dict[str, Any]) -> Features:
+    """Return the features that `config` was called of, from a file that anybody may have written.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it does not fit together.
+    """
+    if config["names"] is None:
+        return ArrayFeatures.from_config(config)
+    from .table_features import TableFeatures
+
+    return TableFeatures.from_config(config)
