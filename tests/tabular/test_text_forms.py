@@ -8,7 +8,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
-from xpnet.tabular import text_forms  # noqa: E402
+from xpnet.tabular import kinds  # noqa: E402
 from xpnet.tabular.text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form  # noqa: E402
 
 INF, NAN = float("inf"), None
@@ -103,7 +103,7 @@ def test_an_empty_column_is_of_the_first_form_and_has_gaps():
     assert read("", "NA", " ") == ("boolean", [None, None, None])
 
 
-@pytest.mark.parametrize("gap", text_forms.GAPS)
+@pytest.mark.parametrize("gap", kinds.GAPS)
 def test_gaps_among_numbers(gap):
     assert read("1", gap) == ("integer", [1, None])
     assert read("x", gap) == ("text", ["x", gap])
@@ -133,7 +133,7 @@ def test_day_and_month_that_nothing_tells_apart_fit_both_ways():
 
 
 def test_leading_zeros_may_be_allowed():
-    values, others = Form("number", text_forms.ZEROS).read(pa.array(["007", "1"]))
+    values, others = Form("number", kinds.ZEROS).read(pa.array(["007", "1"]))
     assert (values.to_pylist(), len(others)) == ([7.0, 1.0], 0)
 
 

@@ -14,8 +14,8 @@ import typer
 
 from ..files import atomic
 from ..nn.activations import ACTIVATIONS
+from ..tabular.kinds import KINDS
 from ..tabular.model import Model
-from ..tabular.schema import KINDS
 
 
 def split_names(text: str) -> list[str]:

@@ -163,7 +163,8 @@ def _learn(
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise type(error)(f"{source.name}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else DataError
+        raise kind(f"{source.name}: {error}") from error
 
 
 def _require_columns(source: Source, wanted: Request, target: str | None) -> None:

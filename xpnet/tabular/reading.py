@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from . import text_forms
-from .schema import HOLD, Column
+from .kinds import HOLD
 from .tables import as_text, countable, held, is_text, one, plain, require_usable
+
+if TYPE_CHECKING:
+    from .schema import Column
 
 #: In the order in which a later file's text is tried: whole numbers may have become others.
 NEXT = {"integer": ("integer", "number"), "boolean": ("boolean", "integer", "number")}

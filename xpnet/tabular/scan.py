@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from ..data.labels import require_utf8
-from .schema import KINDS, LEFT_OUT, PATTERNS, ZEROS, Column, Schema
+from .kinds import KINDS, LEFT_OUT, PATTERNS, ZEROS
+from .schema import Column, Schema
 from .tables import chunks, countable, is_text, one, plain, require_usable
 from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
 
@@ -49,7 +50,7 @@ def learn(
     target : str or None
         The column that is to be predicted, which is among them.
     missing : tuple of str
-        What stands for a gap beside `schema.GAPS`.
+        What stands for a gap beside `kinds.GAPS`.
     decimal : str
         The decimal mark that is tried first.
 

@@ -21,8 +21,9 @@ from ..data.labels import (
 )
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
+from .kinds import GAPS
 from .scaling import Scales, require_list, split
-from .schema import GAPS, Column
+from .schema import Column
 
 
 class Target:

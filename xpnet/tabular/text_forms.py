@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .schema import GAPS, PATTERNS, ZEROS
+from .kinds import GAPS, PATTERNS, ZEROS
 
 #: As many values tell most columns from a form.
 FIRST = 64
