@@ -26,8 +26,11 @@ from hostile import pack, sign, unpack
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 import xpnet as xn
-from xpnet.tabular.features import Features
+from xpnet.tabular.array_features import ArrayFeatures
+from xpnet.tabular.categories import Categories
 from xpnet.tabular.scaling import Scales
+from xpnet.tabular.schema import Column, Schema
+from xpnet.tabular.table_features import TableFeatures
 from xpnet.tabular.target import Target
 
 try:
@@ -56,12 +59,15 @@ def _network(*layers, loss="softmax_cross_entropy", dtype="float32") -> xn.Netwo
 
 
 def _table() -> xn.Model:
-    categories = {"port": ["C", "Q", None], "deck": ["1", "2"]}
-    features = Features(["age", "fare"], Scales([40.0, 30.5], [9.5, 20.0]), [0], categories)
+    kinds = {"age": "number", "fare": "integer", "port": "category", "deck": "category"}
+    schema = Schema(tuple(Column(name, kind) for name, kind in kinds.items()))
+    known = {"port": Categories(["C", "Q", None]), "deck": Categories(["1", "2"], rare=True)}
+    scales = Scales([40.0, 30.5], [9.5, 20.0])
+    features = TableFeatures(schema, ["age", "fare"], scales, ["age"], known)
     target = Target("multiclass", ["no", "maybe", "yes"])
     told = {"data": "t", "target": "y", "fingerprint": "0123456789abcdef", "settings": {"seed": 3}}
     net = xn.Network(
-        [xn.Linear(4), xn.ReLU(), xn.Linear(3)],
+        [*features.layers(), xn.Linear(4), xn.ReLU(), xn.Linear(3)],
         loss="softmax_cross_entropy",
         n_features=features.n_features,
         device="cpu",
@@ -70,7 +76,7 @@ def _table() -> xn.Model:
 
 
 def _array() -> xn.Model:
-    features = Features(None, Scales([0.5] * 4, [2.0] * 4), [], {})
+    features = ArrayFeatures(Scales([0.5] * 4, [2.0] * 4), {2: 0.5})
     target = Target("regression", None, Scales([100.0, 5.0], [3.0, 2.0]), 2)
     return xn.Model(_network(xn.Linear(2), loss="mean_squared_error"), features, target, {})
 

@@ -17,15 +17,19 @@ from xpnet.files import safetensors_files
 from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
 from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
-from xpnet.tabular.features import Features
+from xpnet.tabular.categories import Categories
 from xpnet.tabular.scaling import Scales
+from xpnet.tabular.schema import Column, Schema
+from xpnet.tabular.table_features import TableFeatures
 from xpnet.tabular.target import Target
 
 
 def model(task="multiclass"):
     """Return a model with the preprocessing of a table."""
     scales = Scales([40.0, 30.5], [9.5, 20.0])
-    features = Features(["age", "fare"], scales, [0], {"port": ["C", "Q", None]})
+    schema = Schema((Column("age", "number"), Column("fare", "number"), Column("port", "category")))
+    known = {"port": Categories(["C", "Q", None])}
+    features = TableFeatures(schema, ["age", "fare"], scales, ["age"], known)
     target = {
         "multiclass": lambda: Target("multiclass", ["no", "maybe", "yes"]),
         "binary": lambda: Target("binary", ["no", "yes"]),

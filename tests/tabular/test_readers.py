@@ -347,9 +347,8 @@ def test_arrays_have_no_columns_to_name():
 
 def test_openml(monkeypatch, pd):
     """What scikit-learn is asked for, and what becomes of its answer; nothing is fetched."""
-    frame = pd.DataFrame(
-        {"age": [1.0, 2.0], "sex": ["f", "m"], "survived": pd.Categorical(["0", "1"])}
-    )
+    frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"]})
+    frame["survived"] = pd.Categorical(["0", "1"])
     asked = {}
 
     def fetch_openml(name, **options):

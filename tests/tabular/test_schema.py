@@ -10,7 +10,7 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 from xpnet.tabular import reading, scan  # noqa: E402
-from xpnet.tabular.kinds import KINDS
+from xpnet.tabular.kinds import KINDS  # noqa: E402
 from xpnet.tabular.schema import Column, Schema  # noqa: E402
 from xpnet.tabular.tables import as_table, chunks, concatenate  # noqa: E402
 
