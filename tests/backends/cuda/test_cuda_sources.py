@@ -625,6 +625,27 @@ def test_a_warm_step_makes_the_loss_it_returns_and_takes_few_launches():
 
 
 @needs_compiler
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_warm_step_on_codes_makes_nothing_else(members):
+    device = stand_in()
+    layers = [xn.OneHot({1: 3}), xn.Embedding({0: 4, 1: 1100}, 2), xn.Linear(1)]
+    options = {"n_features": 4, "device": device, "members": members}
+    trainer = xn.Trainer(xn.Network(layers, loss="mean_squared_error", **options))
+    x, y = device.asarray(np.ones((6, 4)), np.float32), device.asarray(np.ones((6, 1)), np.float32)
+    for _ in range(2):
+        trainer.step(x, y)
+    launches = device.kernels._launcher.launches
+    launches.clear()
+    allocations, uploads = device.allocations, device.uploads
+    trainer.step(x, y)
+    assert device.allocations == allocations + 1
+    assert device.uploads == uploads
+    names = [name for name, _, _ in launches]
+    for name in ("one_hot", "embedding", "embedding_backward"):
+        assert names.count(name) == (members or 1)
+
+
+@needs_compiler
 def test_replicas_go_to_the_reference():
     kernels, d = emulated().kernels, Draw(5, 4, 3, "float64")
     x, out = d(2, d.n, d.m), d.empty(2, 1, d.m)
