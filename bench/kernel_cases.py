@@ -16,7 +16,7 @@ from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
@@ -159,6 +159,33 @@ class Cases:
 
     def dropout_backward(self) -> Arguments:  # noqa: D102
         return self.x(), self._dropout()
+
+    # -- categories: 16 numbers, and 4 columns of 20 categories, or 3 of 5,000 ----
+
+    def _codes(self, count: int, size: int, n_dims: int) -> tuple[Any, CategoryWork]:
+        """Return an input with columns of codes at its end, and what the kernels work with."""
+        x = self.draw.standard_normal((self.n, 16 + count))
+        x[:, 16:] = self.draw.integers(0, size, (self.n, count))
+
+        def rows(name: str, width: int, dtype: Any = None) -> Any:
+            return self.zeros(width, dtype)
+
+        def constant(name: str, value: Any) -> Any:
+            return self.backend.asarray(value)
+
+        coded = tuple((16 + j, size) for j in range(count))
+        work = CategoryWork(coded, 16 + count, n_dims, np.dtype(self.dtype), rows, constant)
+        return self.backend.asarray(x, self.dtype), work
+
+    def one_hot(self) -> Arguments:  # noqa: D102
+        return *self._codes(4, 20, 0), self.zeros(16 + 4 * 20)
+
+    def embedding(self) -> Arguments:  # noqa: D102
+        x, work = self._codes(3, 5000, 8)
+        return x, self.normal(3 * 5000, 8), work, self.zeros(16 + 3 * 8)
+
+    def embedding_backward(self) -> Arguments:  # noqa: D102
+        return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.normal(3 * 5000, 8)
 
     # -- losses ----
 

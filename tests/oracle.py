@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,42 @@ def _module(layer: xn.Layer) -> Any:
             return nn.Dropout(layer.p)
         case xn.Softmax():
             return nn.Softmax(dim=-1)
+        case xn.OneHot() | xn.Embedding():
+            return _of_categories(layer)
         case xn.Softplus():
             return nn.Softplus(threshold=700)  # at 20, its default, it would be wrong by 2e-9
         case Elementwise():  # by the same name, with the same option
             options = {f.name: getattr(layer, f.name) for f in fields(layer) if f.init}
             return getattr(nn, type(layer).__name__)(**options)
     raise TypeError(f"PyTorch's counterpart of {layer!r} is not known here")
+
+
+def _of_categories(layer: xn.OneHot | xn.Embedding) -> Any:
+    """Return a module of PyTorch's lookups: one for each column of codes, where it has one."""
+    torch = _torch()
+    coded, functional = dict(layer.columns), torch.nn.functional
+
+    class Lookups(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            if isinstance(layer, xn.Embedding):
+                rows = torch.empty(sum(coded.values()), layer.n_dims, dtype=torch.float64)
+                self.weight = torch.nn.Parameter(rows)
+
+        def forward(self, x: Any) -> Any:
+            blocks, start = [x[:, [j for j in range(x.shape[1]) if j not in coded]]], 0
+            for column, size in coded.items():
+                known = (x[:, column] >= 0) & (x[:, column] < size)
+                codes = torch.where(known, x[:, column], 0).detach().long()
+                if isinstance(layer, xn.Embedding):
+                    block = functional.embedding(codes, self.weight[start : start + size])
+                else:
+                    block = functional.one_hot(codes, size).to(x)
+                blocks.append(block * known[:, None])
+                start += size
+            return torch.cat(blocks, dim=1)
+
+    return Lookups()
 
 
 def sequential(net: xn.Network) -> Any:
@@ -258,6 +288,42 @@ class Activation:
         dx = alone.backward(a["dy"])
         d = gradients(alone.net)
         return {"y": y, "dx": dx, "dw": d["1.weight"], "db": d["1.bias"]}
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A layer of codes: output, and the gradients of its input and of its table."""
+
+    layer: xn.OneHot | xn.Embedding
+
+    def inputs(self, seed: int) -> Arrays:
+        """Draw x with codes from −1 to one too large, the table and the output's gradient."""
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((20, 5))
+        for column, size in self.layer.columns:
+            x[:, column] = rng.integers(-1, size + 1, 20)
+        built = replace(self.layer)
+        width = built.build(0, 5, [])
+        tables = {name: rng.standard_normal(s) for name, s in built.other_shapes().items()}
+        return {"x": x, "dy": rng.standard_normal((20, width))} | tables
+
+    def by_torch(self, a: Arrays) -> Arrays:
+        """Ask PyTorch."""
+        torch = _torch()
+        module, x = _module(self.layer), torch.tensor(a["x"], requires_grad=True)
+        module.load_state_dict({k: torch.tensor(a[k]) for k in module.state_dict()})
+        y = module(x)
+        y.backward(torch.tensor(a["dy"]))
+        found = {"y": y.detach().numpy(), "dx": x.grad.numpy()}
+        return found | {f"d{k}": p.grad.numpy() for k, p in module.named_parameters()}
+
+    def by_xpnet(self, a: Arrays, backend: Backend) -> Arrays:
+        """Ask xpnet."""
+        alone = Alone(backend, [self.layer], *a["x"].shape)
+        alone.load({"1.weight": a["weight"]} if "weight" in a else {})
+        found = {"y": alone.forward(a["x"]), "dx": alone.backward(a["dy"])}
+        table = gradients(alone.net).get("1.weight")
+        return found if table is None else found | {"dweight": table}
 
 
 @dataclass(frozen=True)
@@ -460,7 +526,7 @@ class Training:
         return net.state() | {"losses": np.array(losses)}
 
 
-Case = Activation | LossCase | Normalisation | Training
+Case = Activation | Categories | LossCase | Normalisation | Training
 
 
 def _scheduled(rate: Any, name: str, **options: Any) -> Training:
@@ -474,6 +540,12 @@ CASES: dict[str, dict[str, Case]] = {
         **{name: Activation(make()) for name, make in ACTIVATIONS.items()},
         "leaky_relu_0.3": Activation(xn.LeakyReLU(0.3)),
         "elu_1.5": Activation(xn.ELU(1.5)),
+    },
+    "categories": {
+        "one_hot": Categories(xn.OneHot({1: 4})),
+        "one_hot_of_several": Categories(xn.OneHot({3: 2, 0: 6})),
+        "embedding": Categories(xn.Embedding({1: 4}, 3)),
+        "embedding_of_several": Categories(xn.Embedding({4: 50, 0: 6, 2: 1}, 2)),
     },
     "losses": {
         "softmax_2": LossCase("softmax_cross_entropy", 2),

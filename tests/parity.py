@@ -9,7 +9,7 @@ from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, spe
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import DropoutWork, SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, DropoutWork, SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -195,6 +195,63 @@ def dropout(d, threshold):
     }
 
 
+#: What stands for no category, of however many.
+ODD_CODES = (np.nan, np.inf, -np.inf, 1e30, -1e30, -1.0, 0.5, -0.5, 1e9 + 0.5, 2.0**62)
+
+
+def coded(d):
+    """Return two columns of codes, not in their order, or one where there is one alone."""
+    return ((d.m - 1, d.k), (0, 3)) if d.m > 1 else ((0, d.k),)
+
+
+def with_codes(d, *leading_shape):
+    """Return an input whose columns of codes also hold what stands for no category."""
+    x = d(*leading_shape, d.n, d.m)
+    for column, size in coded(d):
+        x[..., column] = d.whole(size + 3, *leading_shape, d.n) - 1.0
+        odd = [*ODD_CODES, size, size - 0.5, -0.0][: d.n // 2]
+        x[..., : len(odd), column] = odd
+    return x
+
+
+def category_work(d, n_dims, *leading_shape):
+    def rows(name, width, dtype=None):
+        return np.zeros((*leading_shape, d.n, width), dtype or d.dtype)
+
+    return CategoryWork(coded(d), d.m, n_dims, d.dtype, rows, lambda name, value: value)
+
+
+def one_hot(d, *leading_shape):
+    width = d.m + sum(size - 1 for _, size in coded(d))
+    return {
+        "x": with_codes(d, *leading_shape),
+        "work": category_work(d, 0, *leading_shape),
+        "out": d.empty(*leading_shape, d.n, width),
+    }
+
+
+def tables(d, n_dims, *leading_shape):
+    return *leading_shape, sum(size for _, size in coded(d)), n_dims
+
+
+def embedding(d, n_dims, *leading_shape):
+    return {
+        "x": with_codes(d, *leading_shape),
+        "weight": d(*tables(d, n_dims, *leading_shape)),
+        "work": category_work(d, n_dims, *leading_shape),
+        "out": d.empty(*leading_shape, d.n, d.m + (n_dims - 1) * len(coded(d))),
+    }
+
+
+def embedding_backward(d, n_dims, *leading_shape):
+    return {
+        "dy": d(*leading_shape, d.n, d.m + (n_dims - 1) * len(coded(d))),
+        "x": with_codes(d, *leading_shape),
+        "work": category_work(d, n_dims, *leading_shape),
+        "d_weight": d.empty(*tables(d, n_dims, *leading_shape)),
+    }
+
+
 def in_place(arguments, given, written):
     """Return arguments of which one array is written over another."""
     return arguments | {written: arguments[given]}
@@ -335,6 +392,15 @@ CASES = {
         *(lambda d, p=p: dropout(d, p) for p in (0, 20_000, 65535)),
         lambda d: in_place(dropout(d, 20_000), "x", "out"),
     ],
+    "one_hot": [one_hot, lambda d: one_hot(d, 2)],
+    "embedding": [
+        *(lambda d, dims=dims: embedding(d, dims) for dims in (1, 5, 40)),
+        lambda d: embedding(d, 3, 2),
+    ],
+    "embedding_backward": [
+        *(lambda d, dims=dims: embedding_backward(d, dims) for dims in (1, 5, 40)),
+        lambda d: embedding_backward(d, 3, 2),
+    ],
     "softmax_cross_entropy": [
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
@@ -388,7 +454,7 @@ WRITTEN = {
 def results(kernels, name, arguments):
     """Return what a kernel has written, by name of the array."""
     getattr(kernels, name)(**arguments)
-    found = {k: v for k, v in arguments.items() if hasattr(v, "dtype")}
+    found = {k: v for k, v in arguments.items() if hasattr(v, "ndim")}
     for key, names in WRITTEN.items():
         work = arguments.get(key)
         if isinstance(work, SimpleNamespace | DropoutWork):
@@ -415,6 +481,12 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
+    if isinstance(value, CategoryWork):
+        return replace(
+            value,
+            rows=lambda *arguments: backend.asarray(value.rows(*arguments)),
+            constant=lambda name, array: backend.asarray(array),
+        )
     if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:

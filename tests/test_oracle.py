@@ -68,6 +68,8 @@ def test_cases_of_training_move_the_weights_and_differ(family):
 
 
 EVERY_LAYER = [
+    xn.OneHot({4: 3}),
+    xn.Embedding({4: 5}, 3),
     xn.Dropout(0.2),
     xn.Linear(8),
     xn.BatchNorm(momentum=0.3, eps=1e-3),
@@ -95,13 +97,14 @@ def test_pytorch_reads_a_saved_model_and_predicts_the_same(backend, tmp_path, lo
     import torch
 
     rng = np.random.default_rng(3)
-    X = rng.standard_normal((40, 4))
+    X = rng.standard_normal((40, 6))
+    X[:, 4:] = rng.integers(-1, [3, 5], (40, 2))
     y = {
         "softmax_cross_entropy": rng.integers(3, size=40),
         "sigmoid_cross_entropy": rng.integers(2, size=(40, 3)),
         "mean_squared_error": rng.standard_normal((40, 3)),
     }[loss]
-    net = xn.Network(EVERY_LAYER, loss=loss, n_features=4, device=backend, dtype="float64")
+    net = xn.Network(EVERY_LAYER, loss=loss, n_features=6, device=backend, dtype="float64")
     # Trained a little, so that no bias and no running statistic is still at its start.
     xn.Trainer(net, xn.Adam(0.01)).fit(X, y, batch_size=10, epochs=2)
     net.save(tmp_path / "model.safetensors")

@@ -24,6 +24,7 @@ from quick import ROOT
 import xpnet as xn
 from xpnet.backends.capture import CAPTURED
 from xpnet.backends.select import select
+from xpnet.nn.categories import code_columns
 
 DTYPES = ("float32", "float64")
 CROSS_ENTROPY = "softmax_cross_entropy"
@@ -149,6 +150,12 @@ STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
         xn.Lion(1e-3, weight_decay=0.1),
         {},
     ),
+    "codes of categories": (
+        [xn.OneHot({1: 9}), xn.Embedding({3: 3000, 0: 5}, 8), *_hidden(xn.ReLU())],
+        CROSS_ENTROPY,
+        xn.Adam(1e-2),
+        {"augmentation": xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])},
+    ),
     "ELU, NAdam": (_hidden(xn.ELU()), CROSS_ENTROPY, xn.NAdam(1e-2), {}),
     "softplus, Adagrad": (_hidden(xn.Softplus()), CROSS_ENTROPY, xn.Adagrad(1e-1), {}),
     "sigmoid cross-entropy": (_hidden(xn.ReLU()), "sigmoid_cross_entropy", xn.Adam(1e-2), {}),
@@ -185,6 +192,8 @@ def _train(backend: Any, name: str, dtype: str) -> tuple[list[Any], list[float]]
     if "sample_weight" in options:
         options = options | {"sample_weight": np.linspace(0.5, 1.5, N)}
     net = xn.Network(layers, loss=loss, n_features=12, device=backend, dtype=dtype)
+    for column, size in code_columns(net.layers, 12).items():
+        X[:, column] = np.random.default_rng(column).integers(-1, size + 1, N)
     trainer = xn.Trainer(net, optimizer, l2=0.1, clip_norm=5.0)
     history = trainer.fit(X, y, batch_size=20, epochs=3, **options)
     arrays = [net.parameters, net.statistics, *trainer.moments]

@@ -192,6 +192,22 @@ def test_features_that_are_augmented(fast, slow, transforms):
 
 
 @each_pair
+def test_features_that_are_codes(fast, slow):
+    codes = np.floor(2 * X[:, :3] + 3)  # some are negative, some too large
+    x = np.concatenate([codes, X[:, 3:]], axis=1)
+    layers = [xn.OneHot({1: 6}), xn.Embedding({0: 7, 1: 20}, 4), *LAYERS]
+    mixed = xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])
+
+    def train(trainer):
+        trainer.fit(x[:100], Y[:100], batch_size=20, epochs=1)
+        trainer.fit(x[:100], Y[:100], batch_size=20, epochs=1, augmentation=mixed)
+
+    trainers = both(fast, slow, train, layers=layers)
+    assert_same(*trainers)
+    assert getattr(trainers[0].backend, "captures", 1)
+
+
+@each_pair
 def test_features_that_are_streamed(fast, slow):
     sparse = pytest.importorskip("scipy.sparse")
 

@@ -8,7 +8,8 @@ from scipy import ndimage, stats
 from scipy.special import betaincinv
 
 import xpnet as xn
-from xpnet.data.augmentation import Draws, Geometric, Stage, _joined, _quantiles
+from xpnet.data.augmentation import Geometric, Stage, Transform, _joined, _quantiles
+from xpnet.data.draws import Draws
 from xpnet.randomness import Purpose, augmentation_keys, generator
 
 HEIGHT, WIDTH = 6, 9
@@ -308,6 +309,125 @@ def test_transforms_are_done_in_order(backend):
     cut_last = change(backend, [xn.GaussianNoise(1.0), xn.Cutout(whole)], X, shape())
     assert (cut_first != 0).all()
     assert (cut_last == 0).all()
+
+
+# -- codes of categories ----
+
+
+def coded(n=300, dtype=np.float64):
+    """Return numbers in columns 0 and 2, and beside them codes that belong together."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4)).astype(dtype)
+    X[:, 1] = rng.integers(-1, 50, n)
+    X[:, 3] = 2 * X[:, 1] + 1
+    return X
+
+
+def change_coded(backend, transforms, X, code_columns=(3, 1)):
+    augmentation = xn.Augmentation(transforms)
+    changed = augmentation.apply(backend.asarray(X), random_state=3, code_columns=code_columns)
+    return backend.to_host(changed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_leaves_codes_alone(backend, dtype):
+    X = coded(dtype=dtype)
+    found = change_coded(backend, [xn.GaussianNoise(0.3)], X)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found[:, [1, 3]], X[:, [1, 3]])
+    # The others get the noise that they would have had.
+    plain = change_coded(backend, [xn.GaussianNoise(0.3)], X, ())
+    np.testing.assert_array_equal(found[:, [0, 2]], plain[:, [0, 2]])
+    assert (found[:, [0, 2]] != X[:, [0, 2]]).all()
+
+
+def test_so_does_a_transform_that_knows_no_codes(backend):
+    class Doubling(Transform):
+        of_images = False
+
+        def __call__(self, x, stage):
+            return x * 2
+
+    X = coded()
+    found = change_coded(backend, [Doubling(), xn.GaussianNoise(0.0), Doubling()], X)
+    np.testing.assert_array_equal(found, X * [4, 1, 4, 1])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 2.0])
+def test_mixup_takes_the_codes_of_either_example(backend, alpha):
+    """Those of one example stay together; each gives them as often as its share says."""
+    n = 5000
+    X = coded(n)
+    X[:, 1] = np.arange(n)
+    X[:, 3] = X[:, 1] + n
+    found = change_coded(backend, [xn.Mixup(alpha)], X)
+    plain = change_coded(backend, [xn.Mixup(alpha)], X, ())
+    np.testing.assert_array_equal(found[:, [0, 2]], plain[:, [0, 2]])
+    np.testing.assert_array_equal(found[:, 3], found[:, 1] + n)
+    own = found[:, 1] == X[:, 1]
+    partners = (found[:, 1] - X[:, 1])[~own] % n
+    assert len(np.unique(partners)) == 1
+    partner = np.roll(X, -int(partners[0]), axis=0)
+    share = (plain[:, 0] - partner[:, 0]) / (X[:, 0] - partner[:, 0])
+    # In each tenth of the shares.
+    for low in np.arange(0, 1, 0.1):
+        inside = (low <= share) & (share < low + 0.1)
+        deviation = 0.5 / np.sqrt(max(inside.sum(), 1))
+        if inside.any():
+            assert abs(own[inside].mean() - share[inside].mean()) < 4 * deviation
+
+
+def test_codes_are_the_same_on_every_backend(backend):
+    transforms = [xn.GaussianNoise(0.1), xn.Mixup(0.4)]
+    X = coded(dtype=np.float32)
+    found = change_coded(backend, transforms, X)
+    here = change_coded(xn.backends.select.select("cpu"), transforms, X.astype(np.float64))
+    np.testing.assert_array_equal(found[:, [1, 3]], here[:, [1, 3]])
+    np.testing.assert_allclose(found, here, atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", [xn.HorizontalFlip(), xn.Rotation(), xn.Cutout(1)], ids=repr)
+def test_images_have_no_codes(device, transform):
+    augmentation = xn.Augmentation([xn.GaussianNoise(), transform], image_shape=(2, 2))
+    net = xn.Network([xn.OneHot({1: 3, 3: 5}), xn.Linear(1)], loss="mean_squared_error",
+                     n_features=4, device=device)  # fmt: skip
+    X = coded()
+    with pytest.raises(ValueError, match=r"is for images, and .* codes .* in columns 1, 3: leave"):
+        xn.Trainer(net).fit(X, X[:, 0], epochs=1, augmentation=augmentation)
+    with pytest.raises(ValueError, match="columns 0, 1, 2, 3 and 1 more: leave one of the two"):
+        augmentation.check(8, range(5))
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ([4], ValueError, "a column of codes is 4, and X has 4: give 0 to 3"),
+        ([-1], ValueError, "a column of codes is -1: give 0 or more"),
+        ([1.0], TypeError, "a column of codes is 1.0: give a whole number"),
+    ],
+)
+def test_columns_of_codes_that_are_not_there(columns, error, message):
+    with pytest.raises(error, match=message):
+        xn.Augmentation([xn.GaussianNoise()]).apply(coded(), code_columns=columns)
+
+
+def test_a_fit_asks_the_network_for_its_codes(device):
+    """Step by step, with the batches and keys that the seed gives."""
+    augmentation = xn.Augmentation([xn.GaussianNoise(0.5), xn.Mixup(0.4)])
+    X = coded(30)
+    layers = [xn.OneHot({1: 50}), xn.Embedding({2: 100}, 2), xn.Linear(1)]
+    options = {"loss": "mean_squared_error", "n_features": 4, "dtype": "float64"}
+    net, by_hand = (xn.Network(layers, device=where, **options) for where in (device, "cpu"))
+    xn.Trainer(net, xn.SGD(0.1)).fit(X, X[:, 0], batch_size=30, epochs=1, augmentation=augmentation)
+    chosen = generator(0, Purpose.BATCHES, 0).permutation(30)
+    given = augmentation.apply(X[chosen], code_columns=[1, 3])
+    xn.Trainer(by_hand, xn.SGD(0.1)).step(given, X[chosen, 0])
+    np.testing.assert_allclose(
+        net.backend.to_host(net.parameters), by_hand.parameters, rtol=1e-9, atol=1e-12
+    )
+    # Of codes that are no whole numbers none would be known, and no embedding have moved.
+    before = by_hand.clone().state()["1.weight"]
+    assert (net.state()["1.weight"] != before).any()
 
 
 # -- in a fit ----

@@ -89,6 +89,7 @@ def bases() -> dict[str, bytes]:
         "float64": _network(xn.Linear(1), loss="sigmoid_cross_entropy", dtype="float64"),
         "batch norm": _network(xn.Linear(5), xn.BatchNorm(), xn.LeakyReLU(0.1), xn.Linear(2)),
         "dropout": _network(xn.Dropout(0.1), xn.Linear(3, init=xn.Normal(0.1)), xn.Dropout(0.5)),
+        "codes": _network(xn.OneHot({3: 2}), xn.Embedding({0: 3, 1: 1}, 2), xn.Linear(2)),
         "table": _table(),
         "array": _array(),
     }

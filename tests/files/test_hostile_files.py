@@ -275,6 +275,77 @@ def test_shapes_are_compared_before_an_array_is_read_or_a_network_built(path, wh
         xn.load(path, device="cpu")
 
 
+def write_codes(path, layer, change=lambda network: None):
+    """Write a file of a network that begins with a layer of codes, changed."""
+    layers = [layer, xn.Linear(2)]
+    xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu").save(path)
+    header, document, data = unpack(path.read_bytes())
+    change(document["network"])
+    path.write_bytes(pack(header, document, data))
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ([[1, -3]], "the number of categories of column 1 is -3: give 1 or more"),
+        ([[1, 0]], "the number of categories of column 1 is 0: give 1 or more"),
+        ([[-1, 3]], "a column is -1: give 0 or more"),
+        ([[4, 3]], "takes column 4 and its input has 4"),
+        ([[2**52, 3]], "takes column 4503599627370496 and its input has 4"),
+        ([[1, 10**12]], "column 1 has 1,000,000,000,000 categories: give at most"),
+        ([[1, 2**53]], "categories: give at most 16,777,216"),
+        ([[1, 10**400]], "columns is"),
+        ([[1, 3.0]], "which no"),
+        ([[1, True]], "which no"),
+        ([[1, None]], "which no"),
+        ([[1, 3], [1, 3]], "columns has 1 twice"),
+        ([[1, 3, 3]], "which no"),
+        ([1, 3], "which no"),
+        ({"1": 3}, "which no"),
+        ([], "columns is empty"),
+        ("13", "which no"),
+        (None, "which no"),
+        ([[1, 10**7]], "float32 of shape"),
+        ([[k, 2**24] for k in range(4)], ""),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@pytest.mark.parametrize("kind", ["OneHot", "Embedding"])
+def test_columns_of_codes_that_can_t_be(path, columns, reason, kind):
+    layer = xn.OneHot({1: 3}) if kind == "OneHot" else xn.Embedding({1: 3}, 2)
+    write_codes(path, layer)
+    assert xn.load(path, device="cpu").n_features == 4
+    write_codes(path, layer, lambda network: network["layers"][0].update(columns=columns))
+    assert refuse(path, reason) < 3e6
+
+
+def test_inputs_that_nobody_has_are_not_counted_one_by_one(path):
+    """Of 2⁵³ features, of which one becomes two."""
+    write_codes(path, xn.OneHot({1: 3}), lambda network: network.update(n_features=2**53))
+    assert refuse(path, "more than 16,777,216") < 3e6
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"n_dims": 0}, "n_dims is 0"),
+        ({"n_dims": -2}, "n_dims is -2"),
+        ({"n_dims": 2**53}, "outputs of 4 inputs, more than"),
+        ({"n_dims": 10**6}, "0.weight is float32 of shape (3, 2), expected"),
+        ({"n_dims": 2.0}, "n_dims is 2.0, which no Embedding takes"),
+        ({"init": {"name": "he", "slope": 1e200}}, "can't be built"),
+        ({"init": {"name": "normal", "sigma": -1.0}}, "sigma is -1.0"),
+        ({"init": "auto"}, "an option is missing, or stands there as no file has it"),
+        ({"init": None}, "init is None, which no Embedding takes"),
+    ],
+    ids=str,
+)
+def test_embeddings_that_can_t_be(path, changes, reason):
+    layer = xn.Embedding({1: 3}, 2)
+    write_codes(path, layer, lambda network: network["layers"][0].update(changes))
+    assert refuse(path, reason) < 3e6
+
+
 def test_a_network_without_arrays_claims_nothing(path, whole):
     """Ten thousand layers without parameters are few bytes of JSON."""
     header, document, data = whole

@@ -15,6 +15,8 @@ EVERY_LAYER = {
     "linear": xn.Linear(4),
     "batch_norm": xn.BatchNorm(),
     "dropout": xn.Dropout(0.5),
+    "one_hot": xn.OneHot({1: 3}),
+    "embedding": xn.Embedding({2: 5}, 2),
     **{name: make() for name, make in activations.ACTIVATIONS.items()},
 }
 
@@ -603,6 +605,8 @@ def test_leading_axes_are_free(backend):
         xn.Linear(3, bias=True, init=xn.Normal(0.1)),
         xn.Linear(3, init=xn.He(slope=0.2)),
         xn.BatchNorm(momentum=0.5, eps=1e-2),
+        xn.OneHot([(2, 3), (0, 2)]),
+        xn.Embedding({2: 3, 0: 2}, 4, init=xn.Normal(0.1)),
     ],
     ids=repr,
 )

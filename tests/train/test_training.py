@@ -34,12 +34,23 @@ def problem(loss, n=50, n_outputs=3, seed=0):
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something to train: a network of 4 features and 3 outputs, a loss and an optimiser."""
+    """Something to train: a network of 4 features and 3 outputs, a loss and an optimiser.
+
+    Of the features some may be codes of categories.
+    """
 
     layers: tuple[xn.Layer, ...]
     loss: str = "softmax_cross_entropy"
     optimizer: xn.Optimizer = field(default_factory=lambda: xn.Adam(0.01))
     l2: float = 0.0
+    codes: tuple[int, ...] = ()
+
+    def problem(self, n=50, seed=0):
+        """Return features, some rounded to codes from about −3 to 6, and labels."""
+        X, y = problem(self.loss, n, seed=seed)
+        for column in self.codes:
+            X[:, column] = np.floor(2 * X[:, column] + 2)
+        return X, y
 
     def trainer(self, device, **options):
         options = {"loss": self.loss, "n_features": 4, "device": device} | options
@@ -88,6 +99,20 @@ SCENARIOS = {
     "batch norm after": Scenario((xn.Linear(6), xn.ReLU(), xn.BatchNorm(), xn.Linear(3))),
     "dropout": Scenario((xn.Linear(6), xn.ReLU(), xn.Dropout(0.3), xn.Linear(3))),
     "input dropout": Scenario((xn.Dropout(0.2), xn.Linear(3))),
+    "one hot": Scenario((xn.OneHot({1: 4}), xn.Linear(6), xn.ReLU(), xn.Linear(3)), codes=(1,)),
+    "embedding": Scenario((xn.Embedding({3: 4, 0: 5}, 2), xn.Linear(3)), l2=0.1, codes=(0, 3)),
+    "many categories": Scenario((xn.Embedding({2: 1500}, 3), xn.Linear(3)), codes=(2,)),
+    "codes one after the other": Scenario(
+        (
+            xn.OneHot({1: 4}),
+            xn.Embedding({0: 5}, 2),
+            xn.Embedding({1: 3}, 1),
+            xn.BatchNorm(),
+            xn.Dropout(0.1),
+            xn.Linear(3),
+        ),
+        codes=(0, 1, 3),
+    ),
     "everything": EVERYTHING,
 }
 
@@ -97,7 +122,7 @@ each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCEN
 def results(scenario, device, dtype):
     """Return all that a run gives: curves, state, predictions and errors, on the host."""
     trainer = scenario.trainer(device, dtype=dtype)
-    data, dev = problem(scenario.loss), problem(scenario.loss, n=20, seed=1)
+    data, dev = scenario.problem(), scenario.problem(n=20, seed=1)
     # 50 examples in batches of 16: the last one of each epoch has 2.
     history = trainer.fit(*data, batch_size=16, epochs=3, validation_data=dev)
     found = {
@@ -131,7 +156,7 @@ def test_every_backend_gives_the_reference_s_numbers(device, scenario, dtype):
 @each_scenario
 def test_training_learns(device, scenario):
     trainer = scenario.trainer(device)
-    loss = trainer.fit(*problem(scenario.loss), batch_size=10, epochs=20)["train_loss"]
+    loss = trainer.fit(*scenario.problem(), batch_size=10, epochs=20)["train_loss"]
     assert loss[-1] < 0.9 * loss[0]
 
 
@@ -212,7 +237,7 @@ class Bill(xn.Callback):
 @each_scenario
 def test_steps_cost_no_transfer_wait_allocation_or_copy_and_hardly_an_upload(strict, scenario):
     bill = Bill(strict)
-    data, dev = problem(scenario.loss, n=121), problem(scenario.loss, n=20, seed=1)
+    data, dev = scenario.problem(n=121), scenario.problem(n=20, seed=1)
     # 61 steps an epoch, or 60 where batch norm has a batch of one merged: the weights are put by
     # in the second epoch, and both have a batch of another size at their end.
     trainer = scenario.trainer(strict)
@@ -229,7 +254,7 @@ def test_steps_cost_no_transfer_wait_allocation_or_copy_and_hardly_an_upload(str
 
 def costs(scenario, batch_size):
     strict = StrictBackend()
-    scenario.trainer(strict).fit(*problem(scenario.loss), batch_size=batch_size, epochs=2)
+    scenario.trainer(strict).fit(*scenario.problem(), batch_size=batch_size, epochs=2)
     return without_uploads(counted(strict))
 
 
@@ -242,7 +267,7 @@ def test_a_fit_s_costs_don_t_grow_with_the_number_of_batches(name):
 def test_a_step_on_device_arrays_makes_nothing_but_the_loss_it_returns(strict, scenario):
     trainer = scenario.trainer(strict)
     with strict.active():
-        x, y = trainer.network.prepare(*problem(scenario.loss))
+        x, y = trainer.network.prepare(*scenario.problem())
     for _ in range(WARM_UP + 2):
         trainer.step(x, y)
     before = counted(strict)
@@ -293,7 +318,7 @@ class Peaks(xn.Callback):
 def peak_of_a_warm_step(scenario, batch_size):
     trainer = scenario.trainer("cpu")
     peaks = Peaks()
-    data = problem(scenario.loss, n=4 * batch_size)
+    data = scenario.problem(n=4 * batch_size)
     tracemalloc.start()
     try:
         trainer.fit(*data, batch_size=batch_size, epochs=2, monitor=0, callbacks=[peaks])
@@ -1315,7 +1340,7 @@ def state_of(trainer):
 @pytest.mark.parametrize("scenario", ["everything", "l2", "mean_squared_error", "a schedule"])
 def test_a_fit_with_auto_is_the_fit_with_the_number_chosen(device, scenario):
     scenario = SCENARIOS.get(scenario, EVERYTHING)
-    X, y = problem(scenario.loss, n=400)
+    X, y = scenario.problem(n=400)
     automatic = scenario.trainer(device)
     history = automatic.fit(X, y, batch_size="auto", epochs=3)
     assert history.batch_size in (8, 16)

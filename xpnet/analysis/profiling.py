@@ -20,6 +20,7 @@ from ..checks import (
     check_positive,
     check_several,
 )
+from ..nn.categories import code_columns
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput import timing
@@ -197,6 +198,8 @@ def _data(network: Network, X: Any, y: Any) -> tuple[Any, Any]:
             raise ValueError("y is given and X is not: give both, or neither")
         n = max(1, min(ROWS, ELEMENTS // network.n_features))
         X = draw.standard_normal((n, network.n_features), dtype=np.float32)
+        for column, size in code_columns(network.layers, network.n_features).items():
+            X[:, column] = draw.integers(0, size, n)
     if y is None:
         n = X.shape[0] if hasattr(X, "shape") else len(X)
         shape = network.loss.target_shape(n, network.n_outputs)

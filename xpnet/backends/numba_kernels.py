@@ -15,15 +15,16 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
+from . import numba_categories, numba_rows
 from . import numba_loops as loops
-from . import numba_rows
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_rows import for_activation
 from .numpy_backend import NumpyKernels, host
 from .output_losses import OutputLoss
+from .reference_categories import each_network
 from .reference_sums import host_erf
 from .updates import Update
-from .work import DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
+from .work import CategoryWork, DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -42,7 +43,8 @@ def why_unavailable() -> str | None:
 class NumbaKernels(NumpyKernels):
     """NumPy's kernels, but for those that compiled loops do in fewer passes over memory.
 
-    What has leading axes (members) goes to the reference, but for the optimisers.
+    What has leading axes (members) goes to the reference, but for the optimisers and for codes of
+    categories.
     """
 
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
@@ -212,6 +214,24 @@ class NumbaKernels(NumpyKernels):
             return
         loops.draw(work.counters, key, work.bits)
         loops.drop(x, work.lanes, threshold, 65536 / (65536 - threshold), work.mask, out)
+
+    def one_hot(self, x: Array, work: CategoryWork, out: Array) -> None:
+        """One pass."""
+        tables = work.source, work.columns, work.sizes
+        for rows, written in each_network(x, out):
+            numba_categories.one_hot(rows, *tables, written)
+
+    def embedding(self, x: Array, weight: Array, work: CategoryWork, out: Array) -> None:
+        """One pass."""
+        tables = work.source, work.columns, work.sizes, work.starts
+        for rows, weights, written in each_network(x, weight, out):
+            numba_categories.embedding(rows, weights, *tables, written)
+
+    def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
+        """One pass over the batch, behind one that writes zeros."""
+        tables = work.columns, work.sizes, work.starts
+        for delta, rows, written in each_network(dy, x, d_weight):
+            numba_categories.embedding_backward(delta, rows, *tables, written)
 
     def softmax_cross_entropy(
         self,

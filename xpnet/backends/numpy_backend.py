@@ -12,10 +12,14 @@ import numpy as np
 
 from .._typing import Array, Namespace
 from .reference import Kernels
-from .work import ScalarTable
+from .reference_categories import each_network
+from .work import CategoryWork, ScalarTable
 
 #: `NumpyKernels.max_features` goes column by column up to 32 columns, from 256 rows up.
 FEW_COLUMNS, MANY_ROWS = 32, 256
+
+#: `NumpyKernels.embedding_backward` leaves columns of so many categories to products.
+FEW_CATEGORIES = 32
 
 #: `NumpyKernels.product` turns matrices of so many elements around, up to so many examples.
 LARGE_MATRIX, SHORT_BATCH = 2**15, 128
@@ -120,6 +124,27 @@ class NumpyKernels(Kernels):
         chosen = order[first : first + len(pairs[0][1])]
         for rows, out in pairs:
             host.take(rows, chosen, axis=0, out=out, mode="clip")
+
+    def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
+        """Add up by NumPy's count of numbers, which takes no time for categories that don't occur.
+
+        Its sums are in float64.
+        """
+        if max(size for _, size in work.coded) <= FEW_CATEGORIES:
+            super().embedding_backward(dy, x, work, d_weight)
+            return
+        self._find(host.take(x, work.columns, axis=-1), work)
+        dims, blocks = np.arange(work.n_dims), work.blocks(dy)
+        networks = each_network(d_weight, blocks, work.places, work.unknown)
+        for written, delta, places, unknown in networks:
+            known = ~unknown
+            numbers = places[known][:, None] * work.n_dims + dims
+            total = host.bincount(numbers.reshape(-1), delta[known].reshape(-1), written.size)
+            host.copyto(written, total.reshape(*written.shape), casting="same_kind")
+
+    def _take(self, a: Array, indices: Array, axis: int, out: Array) -> None:
+        """Copy what stands at indices, without a temporary."""
+        host.take(a, indices, axis=axis, out=out, mode="clip")
 
     def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""

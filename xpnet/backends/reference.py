@@ -30,6 +30,7 @@ from .activations import (
     activation_work,
 )
 from .expressions import Program
+from .reference_categories import CategoryKernels
 from .reference_data import DataKernels
 from .reference_losses import LossKernels
 from .reference_updates import UpdateKernels
@@ -54,7 +55,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
     )
 
 
-class Kernels(DataKernels, LossKernels, UpdateKernels):
+class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
     """The reference kernels over one array namespace.
 
     Parameters

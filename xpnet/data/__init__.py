@@ -4,5 +4,5 @@
 - `arrays`: what users give, checked
 - `batches`: mini-batches of a data set, and its partition
 - `streaming`: data that stay on the host or in a file
-- `augmentation`: random changes of each batch
+- `augmentation`, `draws`: random changes of each batch, and their random numbers
 """

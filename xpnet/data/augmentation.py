@@ -21,69 +21,24 @@ from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select
 from ..checks import check_count, check_fields, check_not_negative, check_positive
-from ..randomness import GAMMA, Purpose, augmentation_keys, mix64, word
+from ..randomness import augmentation_keys
+from .draws import Draws
 
 #: Into so many equal parts mixup's distribution is cut.
 QUANTILES = 4096
 
 
-class Draws:
-    """Random numbers of one mini-batch: the k-th call gives stream k of the batch's key.
-
-    Parameters
-    ----------
-    xp : module
-        The array namespace.
-    key : array, uint64, shape (1,)
-        64 bits, on the device.
-    dtype : dtype
-        Of the numbers.
-    """
-
-    def __init__(self, xp: Namespace, key: Array, dtype: Any) -> None:
-        self._xp, self._key, self._dtype = xp, key, np.dtype(dtype).type
-        self._streams = 0
-
-    def bits(self, *shape: int) -> Array:
-        """Return 64 random bits for each element."""
-        self._streams += 1
-        counters: Array = self._xp.arange(math.prod(shape), dtype=np.uint64)
-        counters *= np.uint64(GAMMA)
-        counters += np.uint64(_salt(self._streams))
-        counters += self._key
-        return mix64(counters).reshape(shape)
-
-    def uniform(self, low: float, high: float, *shape: int) -> Array:
-        """Return numbers from [low, high), in steps of 2⁻²⁴ of it: the same in either precision."""
-        return self._unit(self.bits(*shape)) * (high - low) + low
-
-    def whole(self, low: int, high: int, *shape: int) -> Array:
-        """Return whole numbers from low to high, both included."""
-        return self._xp.floor(self.uniform(low, high + 1, *shape))
-
-    def normal(self, *shape: int) -> Array:
-        """Return numbers from N(0, 1), by Box and Muller's transform of two uniform ones."""
-        xp, bits = self._xp, self.bits(*shape)
-        radius = xp.sqrt(-2.0 * xp.log(1.0 - self._unit(bits)))
-        return radius * xp.cos(2.0 * math.pi * self._unit(bits << np.uint64(24)))
-
-    def _unit(self, bits: Array) -> Array:
-        unit: Array = (bits >> np.uint64(40)).astype(self._dtype) * self._dtype(2.0**-24)
-        return unit
-
-
-@lru_cache
-def _salt(stream: int) -> int:
-    return word(stream, Purpose.AUGMENTATION)
-
-
 class Stage(NamedTuple):
-    """What a transform works with besides the batch."""
+    """What a transform works with besides the batch.
+
+    ``codes``, of shape (features,), says which features are codes of categories; None: none is.
+    """
 
     backend: Backend
     draws: Draws
     height: int
     width: int
+    codes: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +47,9 @@ class Transform:
 
     #: Whether it is for images alone.
     of_images: ClassVar[bool] = True
+
+    #: Whether it knows what to do with codes of categories; else they stay what they are.
+    knows_codes: ClassVar[bool] = False
 
     def __call__(self, x: Array, stage: Stage) -> Array:
         """Return a changed batch: images (n, height, width, channels), else (n, 1, 1, features)."""
@@ -281,6 +239,9 @@ class Mixup(Transform):
     the same gradient on average: by the symmetry of the pair, weighing by λ is drawing from
     λ · Beta(α, α), which is Beta(α + 1, α) up to a constant. So labels stay what they are.
 
+    Codes of categories can't be mixed: all those of an example are taken from x with probability λ,
+    else from x'. On average that gives the mixed one-hot vectors.
+
     Parameters
     ----------
     alpha : float
@@ -288,6 +249,7 @@ class Mixup(Transform):
     """
 
     of_images: ClassVar[bool] = False
+    knows_codes: ClassVar[bool] = True
 
     alpha: float = 0.2
 
@@ -303,7 +265,11 @@ class Mixup(Transform):
         partner = xp.take(x, others.astype(np.intp), axis=0)
         place = stage.draws.whole(0, QUANTILES - 1, n).astype(np.intp)
         share = xp.take(_quantiles(self.alpha, stage.backend, x.dtype), place, axis=0)
-        return partner + share[:, None, None, None] * (x - partner)
+        mixed = partner + share[:, None, None, None] * (x - partner)
+        if stage.codes is None:
+            return mixed
+        own = (stage.draws.uniform(0.0, 1.0, n) < share)[:, None, None, None]
+        return xp.where(stage.codes, xp.where(own, x, partner), mixed)
 
 
 @lru_cache
@@ -318,7 +284,9 @@ def _quantiles(alpha: float, backend: Backend, dtype: Any) -> Array:
 class Augmentation:
     """Transforms one after another, on the mini-batches of a fit.
 
-    Each mini-batch is changed anew; development and test set, and the training error, are not.
+    Each mini-batch is changed anew; development and test set, and the training error, are not. The
+    codes that a network's `OneHot` and `Embedding` take are left as they are, but for `Mixup`; the
+    transforms for images are refused there.
 
     Parameters
     ----------
@@ -372,16 +340,26 @@ class Augmentation:
     def __repr__(self) -> str:
         return f"Augmentation({list(self.transforms)}, image_shape={self.image_shape})"
 
-    def check(self, n_features: int) -> None:
-        """Raise a ValueError if images of this shape don't have so many features."""
+    def check(self, n_features: int, code_columns: Sequence[int] = ()) -> None:
+        """Raise a ValueError if features, of which some are codes, are no images of this shape."""
         shape = self.image_shape
+        images = next((repr(t) for t in self.transforms if t.of_images), "")
+        if images and code_columns:
+            shown = ", ".join(map(str, code_columns[:4]))
+            more = f" and {len(code_columns) - 4} more" if len(code_columns) > 4 else ""
+            raise ValueError(
+                f"{images} is for images, and there are codes of categories in columns "
+                f"{shown}{more}: leave one of the two out"
+            )
         if shape is not None and math.prod(shape) != n_features:
             raise ValueError(
                 f"image_shape is {shape}, which makes {math.prod(shape)} features, and X has "
                 f"{n_features}: give the shape that an example's features have as an image"
             )
 
-    def apply(self, X: Any, random_state: int = 0, epoch: int = 0) -> Array:
+    def apply(
+        self, X: Any, random_state: int = 0, epoch: int = 0, code_columns: Sequence[int] = ()
+    ) -> Array:
         """Return a changed copy of some examples: to look at, or to train on elsewhere.
 
         Parameters
@@ -390,22 +368,26 @@ class Augmentation:
             Floating-point features.
         random_state, epoch : int
             What the changes are computed from: each pair gives others.
+        code_columns : sequence of int
+            The columns that hold codes of categories; in a fit the network says which.
 
         Raises
         ------
         TypeError, ValueError
-            If X is no floating-point array (n, n_features), or does not suit image_shape.
+            If X is no floating-point array (n, n_features), does not suit image_shape, or lacks a
+            column of codes.
         """
         if getattr(getattr(X, "dtype", None), "kind", None) != "f" or X.ndim != 2:
             what = f"{getattr(X, 'dtype', type(X).__name__)} of shape {np.shape(X)}"
             raise TypeError(f"X is {what}: give an array (n, n_features) of floating-point numbers")
-        self.check(X.shape[1])
+        self.check(X.shape[1], code_columns)
         backend = backend_of(X, select("cpu"))
         with backend.active():
             key = backend.asarray(augmentation_keys(random_state, epoch, 1)[0])
-            return self.change(X, key, backend)
+            codes = mark_columns(X.shape[1], code_columns, backend)
+            return self.change(X, key, backend, codes)
 
-    def change(self, x: Array, key: Array, backend: Backend) -> Array:
+    def change(self, x: Array, key: Array, backend: Backend, codes: Array | None = None) -> Array:
         """Return a changed copy of a mini-batch.
 
         Parameters
@@ -416,18 +398,40 @@ class Augmentation:
             64 bits of this mini-batch, on the device.
         backend : Backend
             Where to compute.
+        codes : array of bool, shape (n_features,), or None
+            Which features are codes of categories, as `mark_columns` says; there are no images
+            then.
         """
         n, n_features = x.shape
         height, width, *_ = self.image_shape or (1, 1)
-        stage = Stage(backend, Draws(backend.xp, key, x.dtype), height, width)
+        if codes is not None:
+            height = width = 1
+        stage = Stage(backend, Draws(backend.xp, key, x.dtype), height, width, codes)
         images = x.reshape(n, height, width, n_features // (height * width))
         for moving, group in groupby(self.transforms, lambda t: isinstance(t, Geometric)):
             if moving:
                 images = _move_pixels(images, list(group), stage)  # type: ignore[arg-type]
                 continue
             for transform in group:
-                images = transform(images, stage)
+                changed = transform(images, stage)
+                if codes is not None and not transform.knows_codes:
+                    changed = backend.xp.where(codes, images, changed)
+                images = changed
         return images.reshape(n, n_features)
+
+
+def mark_columns(n: int, columns: Sequence[int], backend: Backend) -> Array | None:
+    """Return which of n columns are named, as truth values on the device; None if none is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such column.
+    """
+    given = [check_count(column, "a column of codes", 0) for column in columns]
+    if max(given, default=0) >= n:
+        raise ValueError(f"a column of codes is {max(given)}, and X has {n}: give 0 to {n - 1}")
+    return backend.asarray(np.isin(np.arange(n), given)) if given else None
 
 
 def _move_pixels(images: Array, transforms: Sequence[Geometric], stage: Stage) -> Array:

@@ -17,7 +17,7 @@ from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
 from .arrays import as_host_array, check_lengths
-from .augmentation import Augmentation
+from .augmentation import Augmentation, mark_columns
 from .labels import is_numeric, is_whole
 from .streaming import Rows as Rows
 from .streaming import Streamed, is_sparse
@@ -211,6 +211,8 @@ class Batches:
         What changes the features of each batch.
     weights : array, shape (n, 1), or None
         The examples' weights, on the device.
+    code_columns : sequence of int
+        The columns of X that hold codes of categories, which are not augmented like the others.
 
     Raises
     ------
@@ -236,10 +238,11 @@ class Batches:
         min_batch: int = 1,
         augmentation: Augmentation | None = None,
         weights: Array | None = None,
+        code_columns: Sequence[int] = (),
     ) -> None:
         n = X.shape[0]
         if augmentation is not None:
-            augmentation.check(X.shape[1])
+            augmentation.check(X.shape[1], code_columns)
         batch_size = check_count(batch_size, "batch_size")
         if min(batch_size, n) < min_batch:
             what = (
@@ -255,6 +258,7 @@ class Batches:
             warnings.warn(message, UserWarning, stacklevel=6)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self._augmentation = n, augmentation
+        self._codes = mark_columns(X.shape[1], code_columns if augmentation else (), backend)
         self.batch_size = batch_size
         edges = [*range(0, n, batch_size), n]
         if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
@@ -332,5 +336,5 @@ class Batches:
             pairs.append((self.weights, weights))
         self.backend.kernels.gather(self._order, start, self._work, pairs)
         if self._augmentation is not None:
-            rows = self._augmentation.change(rows, cast(Array, key), self.backend)
+            rows = self._augmentation.change(rows, cast(Array, key), self.backend, self._codes)
         return rows, labels, weights

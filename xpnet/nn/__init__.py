@@ -1,7 +1,7 @@
 """What is computed.
 
 - `layer`: what all layers have in common
-- `linear`, `batch_norm`, `dropout`, `activations`: the layers of a network
+- `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,9 +10,7 @@ from numpy.typing import DTypeLike
 
 from .._typing import DType, Tree
 from ..checks import check_count
-from .initializers import resolve
 from .layer import Layer
-from .linear import Linear
 from .loss import Loss
 
 #: The precisions that a network may have.
@@ -57,18 +54,10 @@ def shapes_of(layers: list[Layer], n_features: int) -> dict[str, tuple[int, ...]
     width = check_count(n_features, "n_features")
     for index, layer in enumerate(layers):
         width = layer.build(index, width, layers[index + 1 :])
-        if isinstance(layer, Linear):
-            _check_init(layer)
+        layer.check_initial()  # it is not drawn on loading
         named = layer.weight_shapes() | layer.other_shapes() | layer.statistic_shapes()
         shapes |= {f"{index}.{name}": shape for name, shape in named.items()}
     return shapes
-
-
-def _check_init(layer: Linear) -> None:
-    """Raise an error if a layer's initial weights can't be drawn: it is not done on loading."""
-    init = resolve(layer.init)
-    if not math.isfinite(init.standard_deviation(layer.n_inputs, layer.n_outputs)):
-        raise ValueError(f"init is {init!r}: its weights are not finite")
 
 
 def check_dtype(dtype: DTypeLike) -> DType:

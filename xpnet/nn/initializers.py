@@ -184,3 +184,9 @@ def resolve(init: str | Initializer) -> Initializer:
         known = ", ".join(["auto", *Initializer.registry])
         raise ValueError(f"init is {init!r}: give one of {known}, or an initialiser as Normal(0.1)")
     return Initializer.registry[init]()
+
+
+def check_scale(init: str | Initializer, n_inputs: int, n_outputs: int) -> None:
+    """Raise a ValueError if the weights of a layer of this size would not be finite."""
+    if not math.isfinite(resolve(init).standard_deviation(n_inputs, n_outputs)):
+        raise ValueError(f"init is {init!r}: its weights are not finite")

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import typing
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
 
@@ -198,6 +198,19 @@ class Layer(Registered, Generic[B]):
         super().__setattr__(name, value)
 
     @property
+    def code_columns(self) -> Mapping[int, int]:
+        """The input's columns that hold codes of categories, each with how many there are.
+
+        Augmentation leaves them alone.
+        """
+        return {}
+
+    @property
+    def passed_columns(self) -> Sequence[int]:
+        """The input's columns that the output begins with, as they are."""
+        return ()
+
+    @property
     def activation(self) -> ActivationSpec | None:
         """What the layer before may compute in this one's place: an elementwise activation."""
         return None
@@ -248,6 +261,9 @@ class Layer(Registered, Generic[B]):
     def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return the initial value of a parameter or statistic: a host array or a number."""
         return 0.0
+
+    def check_initial(self) -> None:
+        """Raise an error if the initial values can't be drawn, as they are not for a file."""
 
     def bind(self, kernels: Kernels) -> None:
         """Prepare for running, once the flat buffers' views are in place."""

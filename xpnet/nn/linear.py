@@ -94,6 +94,10 @@ class Linear(Layer[LinearBuffers]):
             return 0.0
         return initializers.resolve(self.init).draw(generator, self.n_inputs, self.n_outputs)
 
+    def check_initial(self) -> None:
+        """Raise an error if initial weights can't be drawn."""
+        initializers.check_scale(self.init, self.n_inputs, self.n_outputs)
+
     def bind(self, kernels: Kernels) -> None:
         """Prepare the views that forward and backward use."""
         super().bind(kernels)

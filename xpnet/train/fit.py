@@ -20,6 +20,7 @@ from .._typing import Array, Tree
 from ..checks import check_count, check_flag
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
+from ..nn.categories import code_columns
 from ..randomness import Purpose, generator
 from . import fit_state
 from .callback import Callback, as_callback
@@ -161,6 +162,7 @@ class Fit:
             shuffle=options.shuffle,
             min_batch=self.network.min_batch,
             augmentation=options.augmentation,
+            code_columns=[*code_columns(self.network.layers, self.network.n_features)],
         )
         sample = self._sample(batches.X, batches.y)
         self.network.passes.reserve(self.step.accumulation.size(batches.largest), training=True)

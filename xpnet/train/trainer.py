@@ -289,8 +289,8 @@ class Trainer:
             On how many training examples to measure the training error after each epoch, as in
             prediction; 0 leaves it out.
         augmentation : Augmentation or None
-            Changes each mini-batch at random before it is trained on (notes, chapter 5.2). Errors
-            are measured on the data as they are.
+            Changes each mini-batch at random before it is trained on (notes, chapter 5.2); codes of
+            categories as `Augmentation` says. Errors are measured on the data as they are.
         sample_weight : array-like, shape (n,), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
             (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.

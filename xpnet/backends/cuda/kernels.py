@@ -2,7 +2,8 @@
 
 What they compute is in ``cuda/``; `_cuda` says how threads lie over it. The fused kernels take
 contiguous arrays with two axes, examples and features; what has more (members) goes to the
-reference, but for what runs over whole buffers.
+reference, but for what runs over whole buffers, and for codes of categories, where each network has
+a launch.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import ClassVar
 
 from ..._typing import Array
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
-from ..work import DropoutWork
-from .launch import tiles, tiles_to_add_up
+from ..reference_categories import each_network
+from ..work import CategoryWork, DropoutWork
+from .launch import table_rows, tiles, tiles_to_add_up
 from .run_kernels import CudaRunKernels, is_dense, is_matrix
 
 
@@ -237,6 +239,44 @@ class CudaKernels(CudaRunKernels):
         numbers = n, words, m, threshold, 65536 / (65536 - threshold)
         t = tiles(n, words, 16)  # a thread takes one word
         self._launch("dropout", t, x, x, work.counters, key, work.mask, out, *numbers)
+
+    # -- categories ----
+
+    def one_hot(self, x: Array, work: CategoryWork, out: Array) -> None:
+        """One pass."""
+        networks = [*each_network(x, out)]
+        if not all(is_matrix(*arrays) for arrays in networks):
+            super().one_hot(x, work, out)
+            return
+        for x, out in networks:
+            t = tiles(*out.shape, 16)  # a thread takes one column
+            sizes = *out.shape, x.shape[1], work.n_others
+            self._launch("one_hot", t, x, x, work.source, work.categories, out, *sizes)
+
+    def embedding(self, x: Array, weight: Array, work: CategoryWork, out: Array) -> None:
+        """One pass."""
+        networks = [*each_network(x, weight, out)]
+        if not all(is_matrix(*arrays) for arrays in networks):
+            super().embedding(x, weight, work, out)
+            return
+        tables = work.source, work.sizes, work.starts
+        for x, weight, out in networks:
+            sizes = *out.shape, x.shape[1], work.n_others, work.n_dims
+            t = tiles(*out.shape, 16)
+            self._launch("embedding", t, x, x, weight, *tables, out, *sizes)
+
+    def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
+        """One launch: a block looks through the batch for the examples of a category."""
+        networks = [*each_network(dy, x, d_weight)]
+        if not all(is_matrix(*arrays) for arrays in networks):
+            super().embedding_backward(dy, x, work, d_weight)
+            return
+        count, largest = len(work.coded), max(size for _, size in work.coded)
+        t = table_rows(largest, count, work.n_dims)
+        tables = work.columns, work.sizes, work.starts
+        for dy, x, d_weight in networks:
+            sizes = *dy.shape, x.shape[1], work.n_others, work.n_dims, count
+            self._launch("embedding_backward", t, x, dy, x, *tables, d_weight, *sizes)
 
 
 def _folded(x: Array) -> tuple[int, int]:

@@ -33,7 +33,7 @@ LARGE = 2**18
 #: of a block bring, up to 40 bytes each.
 WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
-_FILES = ("common.cu", "activations.cu", "layers.cu", "losses.cu", "update.cu")
+_FILES = ("common.cu", "activations.cu", "layers.cu", "categories.cu", "losses.cu", "update.cu")
 
 
 @lru_cache
@@ -144,6 +144,19 @@ def rows_of(n: int, m: int) -> Tiles:
     across = _power_of_two(m, THREADS)
     down = THREADS // across
     return Tiles((1, min(max(-(-n // down), 1), MOST_BLOCKS)), (across, down), 0)
+
+
+@lru_cache(4096)
+def table_rows(rows: int, columns: int, dims: int) -> Tiles:
+    """Return the tiles for sums over the examples of each row of some tables, of so many at most.
+
+    A block takes one row after another, its threads several numbers of it and a part of the
+    examples. The tables lie along y.
+    """
+    across = _power_of_two(dims, 32)
+    down = max(min(columns, MOST_BLOCKS), 1)
+    over = min(rows, max(MOST_TILES // down, 1))
+    return Tiles((max(over, 1), down), (across, THREADS // across), 0)
 
 
 @lru_cache(4096)
