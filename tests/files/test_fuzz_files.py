@@ -9,6 +9,7 @@ counts what became of the files:
 
 import argparse
 import copy
+import datetime
 import json
 import re
 import sys
@@ -351,6 +352,17 @@ def _check_predictions(net, moderate):
             assert np.isfinite(net.predict_proba(X)).all()
 
 
+#: Three values of each kind of column.
+VALUES = {
+    "number": [1.0, None, 2.0],
+    "integer": [1, None, 2],
+    "boolean": [True, None, False],
+    "category": ["C", None, "Q"],
+    "date": [pd and pd.Timestamp("2024-02-29"), None, None],
+    "time": [datetime.time(12, 30), None, None],
+}
+
+
 def _check_model(model, document, moderate):
     """Check that preprocessing and target are what the file says, and fit the network."""
     if "features" in document:
@@ -358,14 +370,14 @@ def _check_model(model, document, moderate):
     if "target" in document:
         assert model.target.config() == document["target"]
     assert model.training == document.get("training", {})
-    if model.features is None or model.features.names is None:
+    if not isinstance(model.features, TableFeatures):
         rows = np.linspace(-1, 1, 3 * model.network.n_features).reshape(3, -1)
     else:
         if pd is None:
             return
-        rows = pd.DataFrame({c: [1.0, np.nan, 2.0] for c in model.features.names})
+        rows = pd.DataFrame({c.name: VALUES[c.kind] for c in model.features.schema.used})
         for column, known in model.features.categories.items():
-            rows[column] = [*known[:1], None, None][:3] if known else None
+            rows[column] = [*known.names[:1], None, None][:3] if known.names else None
     try:
         predicted = model.predict(rows)
     except ValueError:  # such as means beyond what its type holds

@@ -11,13 +11,17 @@ from ..backends.arrays import NUMPY
 from ..data.arrays import as_array, check_finite
 from ..data.labels import is_numeric
 from .features import Array, Features
-from .scaling import Scales, require_list, row_chunks, share_a_unit, split
+from .scaling import Scales, row_chunks, share_a_unit, split
 
 #: What is no number and no text, by the kinds of NumPy's types.
 OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
 
 #: So far from its value, in its own unit, a column that was constant is told to be no more.
 VARIED = 1e-3
+
+
+#: What a file tells of them.
+KNOWN = ("names", "mean", "scale", "remainder", "constant")
 
 
 class ArrayFeatures(Features):
@@ -97,25 +101,29 @@ class ArrayFeatures(Features):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ArrayFeatures:
         """Return what `config` was called of, from a file that anybody may have written."""
-        known = {"names", "mean", "scale", "remainder", "gaps", "categories", "constant"}
-        if not {"names", "mean", "scale"} <= config.keys() <= known:
-            raise TypeError(f"the features are {[*config]!r:.100}")
-        if config.get("gaps") or config.get("categories"):
-            raise ValueError("an array has neither gaps nor categories")
-        scales, constant = Scales.from_config(config), config.get("constant", [])
-        if type(constant) is not list or any(type(pair) is not list for pair in constant):
-            raise TypeError(f"constant columns are {constant!r:.100}")
-        columns, values = [pair[0] for pair in constant], [pair[-1] for pair in constant]
-        require_list(columns, (int,), "constant columns")
-        fit = all(len(pair) == 2 and 0 <= pair[0] < len(scales.mean) for pair in constant)
-        if not fit or any(type(v) is not float or not np.isfinite(v) for v in values):
-            raise ValueError(f"constant columns are {constant!r:.100}, of {len(scales.mean)}")
-        return cls(scales, dict(zip(columns, values, strict=True)))
+        before = {"gaps": [], "categories": {}}  # files of before have these
+        strange = {k for k, v in config.items() if k not in KNOWN and v != before.get(k)}
+        if strange:
+            raise TypeError(f"the features have {sorted(strange)!r:.100}")
+        scales = Scales.from_config(config)
+        if "constant" not in config:
+            return cls(scales)
+        pairs = config["constant"]
+        if type(pairs) is not list or not pairs or any(type(p) is not list for p in pairs):
+            raise TypeError(f"constant columns are {pairs!r:.100}")
+        if any([*map(type, pair)] != [int, float] for pair in pairs):
+            raise TypeError(f"constant columns are {pairs!r:.100}")
+        constant = dict(pairs)
+        within = all(0 <= column < len(scales.mean) for column in constant)
+        if not within or len(constant) < len(pairs) or not np.isfinite([*constant.values()]).all():
+            raise ValueError(f"constant columns are {pairs!r:.100}, of {len(scales.mean)}")
+        return cls(scales, constant)
 
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
         constant = [[column, value] for column, value in self.constant.items()]
-        return {"names": None, **self.scales.config(), "constant": constant}
+        more = {"constant": constant} if constant else {}
+        return {"names": None, **self.scales.config(), **more}
 
 
 def require_numbers(rows: Any) -> None:

@@ -238,8 +238,10 @@ class TableFeatures(Features):
         require_list(names, (str,), "names")
         require_list(gaps, (str,), "gaps")
         columns = [c for c in schema.used if c.kind != "category"]
-        if {*names, *gaps} - {*numeric.names_of(columns)} or len(names) != len(scales.mean):
-            raise ValueError(f"there are {len(names)} numbers of {len(scales.mean)} scales")
+        if {*names, *gaps} - {*numeric.names_of(columns)}:
+            raise ValueError("numbers or gaps are of no column of the schema")
+        if len(names) != len(scales.mean):
+            raise ValueError(f"there are {len(names)} names of {len(scales.mean)} columns")
         told = config["categories"]
         if type(told) is not dict or told.keys() - {*schema.of_kind("category")}:
             raise TypeError("categories are no dict of columns of the schema")
@@ -265,8 +267,10 @@ def _of_before(config: dict[str, Any]) -> dict[str, Any]:
     names, categories, gaps = config["names"], config["categories"], config["gaps"]
     require_list(names, (str,), "names")
     require_list(gaps, (int,), "gaps")
-    if type(categories) is not dict or categories.keys() & {*names}:
-        raise TypeError("categories are no dict of further columns")
+    if type(categories) is not dict or any(type(c) is not list for c in categories.values()):
+        raise TypeError("categories are no dict of lists")
+    if "coded" in config or categories.keys() & {*names}:
+        raise TypeError("the features have no schema")
     if any(not 0 <= place < len(names) for place in gaps):
         raise ValueError(f"gaps are {gaps!r:.100}, of {len(names)} columns")
     kinds = [(name, "number") for name in names] + [(name, "category") for name in categories]
