@@ -962,7 +962,7 @@ def test_a_slip_in_a_column_of_numbers(run):
     Path("d.csv").write_text(f"a,y\n{rows}12x,1\n")
     code, _, err = run("train", "d.csv", "--target", "y")
     assert code == 2
-    assert "column 'a' holds text where numbers belong: 1 values such as '12x'" in err
+    assert "column 'a' holds text where numbers belong: 1 value such as '12x'" in err
 
 
 def test_outputs_of_different_scales(run):

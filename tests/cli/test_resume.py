@@ -242,8 +242,8 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
     code, _, err = run("train", "--resume", "run")
     assert code == 2
     # Though the row that is another is in the test set, and nothing is trained on it.
-    message = r"0008\.\w+: is of other data: the fingerprint of .*/data\.npz is 2:\w{16}, and in "
-    assert re.search(message + r"the checkpoint 2:\w{16}$", err)
+    message = r"0008\.\w+: is of other data: the fingerprint of .*/data\.npz is 3:\w{16}, and in "
+    assert re.search(message + r"the checkpoint 3:\w{16}$", err)
     Path("data.npz").unlink()
     code, _, err = run("train", "--resume", "run")
     assert (code, len(err.splitlines())) == (2, 1)

@@ -483,7 +483,7 @@ def told(*way, value):
         (told("features", "names", value=["age", "age"]), "stands there twice"),
         (told("features", "names", value=["age", 3]), "names are"),
         (told("features", "names", value="ab"), "names are 'ab'"),
-        (told("features", "names", value=None), "the features are ["),
+        (told("features", "names", value=None), "the features have ["),
         (told("features", "mean", value=[0.0]), "1 means have 2 scales"),
         (told("features", "mean", value=["0", "1"]), "means and scales are"),
         (told("features", "mean", value=[True, 1.0]), "means and scales are"),

@@ -138,11 +138,7 @@ class TableFeatures(Features):
         UserWarning
             If a column holds categories that training rows did not have, and none were rare.
         """
-        if isinstance(rows, np.ndarray):
-            raise TypeError(
-                "the model was trained on a table with named columns: give such a table"
-            )
-        table = as_table(rows)
+        table = _table(rows)
         features = np.empty((len(table), self.n_features), dtype)
         start = 0
         with self.telling_unknown() as unknown:
@@ -153,7 +149,7 @@ class TableFeatures(Features):
 
     def transform_part(self, rows: Any, dtype: Any, unknown: Unknown) -> Array:
         """Return features of some of the rows; categories that are unknown go into a dict."""
-        table = as_table(rows)
+        table = _table(rows)
         features = np.empty((len(table), self.n_features), dtype)
         self._fill(features, self.schema.read(table), unknown)
         return features
@@ -260,6 +256,13 @@ class TableFeatures(Features):
             "categories": {column: found.config() for column, found in self.categories.items()},
             "coded": self.coded,
         }
+
+
+def _table(rows: Any) -> pa.Table:
+    """Return rows as a table, or raise a TypeError if they have no named columns."""
+    if isinstance(rows, np.ndarray):
+        raise TypeError("the model was trained on a table with named columns: give such a table")
+    return as_table(rows)
 
 
 def _of_before(config: dict[str, Any]) -> dict[str, Any]:

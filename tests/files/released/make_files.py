@@ -5,8 +5,8 @@ Run it once for each release, with that release of xpnet, and never again for an
     python tests/files/released/make_files.py 0.1.0
 
 `tests/test_old_files.py` reads every folder for ever. `predictions.npz` holds the inputs and what
-the release itself predicted from them. 0.1.0-format-1 is from before the first release, when files
-had no checksum yet.
+the release itself predicted from them. 0.1.0-format-1 and 0.1.0-format-2 are from before the first
+release, when files had no checksum yet, and then no schema of tables.
 """
 
 import sys
