@@ -6,6 +6,7 @@ from rich.console import Console
 
 from ..tabular import readers
 from ..tabular.experiment import Experiment
+from ..tabular.kinds import written
 from ..tabular.schema import Column
 from . import console, options
 from .resume import Run
@@ -35,5 +36,5 @@ def show(run: Run, out: Console, as_json: bool) -> None:
 
 
 def _row(column: Column, what: str) -> dict[str, str]:
-    written = f", written as {column.pattern}" if column.pattern else ""
-    return {"column": column.name, "kind": f"{column.kind}{written}", "became": what}
+    how = f", as {written(column.pattern)}" if column.pattern else ""
+    return {"column": column.name, "kind": f"{column.kind}{how}", "became": what}

@@ -86,6 +86,13 @@ class Predictor:
         z = self.logits(X)
         return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
 
+    def both(self, X: ArrayLike) -> tuple[Array, Array]:
+        """Return the predictions and the probabilities of the classes, of one way through."""
+        z = self.logits(X)
+        decided = self._loss.decide(self._backend.xp, z)
+        p = self._loss.probabilities(self._backend.kernels, z)
+        return self._give_back(decided, X), self._give_back(p, X)
+
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
         x, chunk, wanted = self._checked(X), self.chunk, self._passes.places(layers)

@@ -101,7 +101,7 @@ class ArrayFeatures(Features):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ArrayFeatures:
         """Return what `config` was called of, from a file that anybody may have written."""
-        before = {"gaps": [], "categories": {}}  # files of before have these
+        before: dict[str, Any] = {"gaps": [], "categories": {}}  # files of before have these
         strange = {k for k, v in config.items() if k not in KNOWN and v != before.get(k)}
         if strange:
             raise TypeError(f"the features have {sorted(strange)!r:.100}")

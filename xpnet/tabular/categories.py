@@ -45,8 +45,8 @@ class Categories:
         require_utf8(there, f"column {column!r} holds")
         rare = {name for name, n in there.items() if n < RARE}
         share = len(there) > FEW and len(rare) > 1
-        names: list[str | None] = sorted(there.keys() - rare if share else there)
-        return cls([*names, None] if counts[None] else names, share)
+        names = sorted(there.keys() - rare if share else there)
+        return cls([*names, *([None] if counts[None] else [])], share)
 
     @property
     def size(self) -> int:

@@ -45,6 +45,22 @@ PATTERNS = {
     "date": ("zone", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"),
 }
 
+
+def written(pattern: str) -> str:
+    """Return an example of how a column's text is written, by its pattern.
+
+    Examples
+    --------
+    >>> [written(pattern) for pattern in (".,", ",.€", ". %", "%d.%m.%Y", "zone", "0")]
+    ['1,234.5', '1.234,5 €', '1 234.5 %', '31.12.2024', '2024-12-31T12:00Z', '0042']
+    """
+    if pattern in ("zone", ZEROS):
+        return "2024-12-31T12:00Z" if pattern == "zone" else "0042"
+    if pattern.startswith("%"):
+        return pattern.replace("%d", "31").replace("%m", "12").replace("%Y", "2024")
+    return f"1{pattern[1]}234{pattern[0]}5 {pattern[2:]}".rstrip()
+
+
 #: What columns of each kind hold, in words.
 HOLD = {
     "number": "numbers",

@@ -77,9 +77,14 @@ class Model:
         TypeError, ValueError
             As for `predict`.
         """
+        network = self.network
         for features in self.prepare_all(parts):
-            p = None if self.target.classes is None else self._probabilities(features)
-            yield self._decide(features), p
+            if self.target.classes is None:
+                yield self._decide(features), None
+                continue
+            with network.backend.active():
+                decided, p = network.predictor.both(features)
+            yield self.target.decode(to_host(decided)), _of_each(p)
 
     def prepare_all(self, parts: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
         """Go through the features of raw rows that come some at a time."""
@@ -101,11 +106,7 @@ class Model:
         TypeError, ValueError
             As for `predict`; also for a regression.
         """
-        return self._probabilities(self.prepare(rows))
-
-    def _probabilities(self, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        p = np.asarray(self.network.predict_proba(features))
-        return np.stack([1.0 - p, p], axis=1) if p.ndim == 1 else p
+        return _of_each(self.network.predict_proba(self.prepare(rows)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a safetensors file, which `load_model` and `xpnet.load` read."""
@@ -140,6 +141,12 @@ class Model:
         if self.features is not None:
             description["features"] = self.features.config()
         return description
+
+
+def _of_each(p: Any) -> np.ndarray[Any, Any]:
+    """Return the probability of each class, from that of each, or of the second one."""
+    p = np.asarray(p)
+    return np.stack([1.0 - p, p], axis=1) if p.ndim == 1 else p
 
 
 def load_model(path: str | os.PathLike[str], device: str | Backend = "auto") -> Model:

@@ -15,7 +15,8 @@ import numpy as np
 from .dataset import DataError, Dataset
 from .formats import libsvm
 from .formats.arrays import read_npy, read_npz
-from .formats.opening import PREFIX, TABLES, format_of, open_table
+from .formats.opening import TABLES, format_of, open_table
+from .formats.openml import PREFIX
 from .formats.source import TextOptions
 from .loading import Plan, Request
 from .loading import plan as make_plan

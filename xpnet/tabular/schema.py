@@ -80,15 +80,17 @@ class Column:
         known = {"name", "kind", "pattern", "missing"}
         if type(told) is not dict or not {"name", "kind"} <= told.keys() <= known:
             raise TypeError(f"a column is {told!r:.100}")
-        missing = told.get("missing", [])
-        texts = [told["name"], told["kind"], told.get("pattern", "")]
-        if type(missing) is not list or any(type(text) is not str for text in [*texts, *missing]):
+        name, kind, missing = told["name"], told["kind"], told.get("missing", ["?"])
+        if type(name) is not str or type(kind) is not str or type(missing) is not list:
             raise TypeError(f"a column is {told!r:.100}")
-        if told["kind"] not in KINDS:
-            raise ValueError(f"column {told['name']!r:.50} is of kind {told['kind']!r:.50}")
-        if told.get("pattern") and told["pattern"] not in PATTERNS.get(told["kind"], ()):
-            raise ValueError(f"column {told['name']!r:.50} is written as {told['pattern']!r:.50}")
-        return cls(*texts, tuple(missing))
+        if not missing or any(type(text) is not str for text in missing):
+            raise TypeError(f"gaps of column {name!r:.50} are {missing!r:.50}")
+        if kind not in KINDS:
+            raise ValueError(f"column {name!r:.50} is of kind {kind!r:.50}")
+        if "pattern" in told and told["pattern"] not in PATTERNS.get(kind, ()):
+            raise ValueError(f"column {name!r:.50} is written as {told['pattern']!r:.50}")
+        missing = tuple(missing) if "missing" in told else ()
+        return cls(name, kind, told.get("pattern", ""), missing)
 
 
 @dataclass(frozen=True)

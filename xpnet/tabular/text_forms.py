@@ -154,7 +154,8 @@ def _begin_with_zeros(text: pa.Array) -> np.ndarray[Any, Any]:
     first, second = letters[np.minimum(start, last)], letters[np.minimum(start + 1, last)]
     digits = (first == ord("0")) & (second - ord("0") < 10)  # of eight bits: below "0" is above
     signed = ((first == ord("-")) | (first == ord("+"))) & (second == ord("0"))
-    return (digits & (length > 1)) | (signed & (length > 2))
+    found: np.ndarray[Any, Any] = (digits & (length > 1)) | (signed & (length > 2))
+    return found
 
 
 def _number(text: pa.Array, pattern: str) -> pa.Array:
