@@ -151,7 +151,7 @@ STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
         {},
     ),
     "codes of categories": (
-        [xn.OneHot({1: 9}), xn.Embedding({3: 3000, 0: 5}, 8), *_hidden(xn.ReLU())],
+        [xn.OneHot({1: 9}), xn.Embedding({3: 40, 0: 5}, 8), *_hidden(xn.ReLU())],
         CROSS_ENTROPY,
         xn.Adam(1e-2),
         {"augmentation": xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])},
