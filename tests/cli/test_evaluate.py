@@ -54,6 +54,20 @@ def test_a_column_that_was_left_out_at_the_training_is_no_matter(
     assert run("evaluate", "m", "t.csv", "--drop", drop, "--json") == (0, out, "")
 
 
+def test_a_column_with_a_comma_in_its_name_can_be_left_out(run, tmp_path):
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
+    (tmp_path / "t.csv").write_text("\n".join(['a,y,b,"y, too"', *lines]) + "\n", "utf-8")
+    code, _, err = run("train", "t.csv", "--target", "y", *QUICK)
+    assert code == 0
+    assert """leave it out by --drop '"y, too"'""" in err
+    drop = ["--drop", '"y, too",b']
+    assert run("train", "t.csv", "--target", "y", *drop, *QUICK) == (0, "", "")
+    code, out, err = run("predict", "m", "t.csv", *drop)
+    assert (code, err, len(out.splitlines())) == (0, "", 61)
+
+
 def test_a_test_set_kept_apart_is_measured_whatever_the_model_remembers(run, arrays):
     np.savez("d.npz", **arrays)
     assert run("train", "d.npz", *QUICK) == (0, "", "")
@@ -68,6 +82,18 @@ def test_a_test_set_kept_apart_is_measured_whatever_the_model_remembers(run, arr
         code, _, err = run("evaluate", "m", "d.npz", "--part", part)
         assert code == 2
         assert "a fingerprint of an older kind" in err
+
+
+def test_a_test_set_alone_is_measured_and_predicted_and_nothing_to_train_on(run, arrays):
+    np.savez("d.npz", **arrays)
+    np.savez("test.npz", **{name: arrays[name] for name in ("X_test", "y_test")})
+    code, _, err = run("train", "test.npz", *QUICK)
+    assert code == 2
+    assert "test.npz: holds X_test, y_test; give X and y, or X_train and y_train" in err
+    assert run("train", "d.npz", *QUICK) == (0, "", "")
+    told = [json.loads(run("evaluate", "m", name, "--json")[1]) for name in ("d.npz", "test.npz")]
+    assert told[0]["root_mean_squared_error"] == told[1]["root_mean_squared_error"]
+    assert run("predict", "m", "test.npz") == run("predict", "m", "d.npz")
 
 
 def test_figures_that_are_not_finite_are_null_and_said(run, arrays):

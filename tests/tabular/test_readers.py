@@ -135,6 +135,19 @@ def test_other_arrays_in_an_archive_are_no_matter(folder, arrays):
 
 
 @pytest.mark.parametrize(
+    ("arrays", "taken"), [(WHOLE, True), (TRAIN, True), (TRAIN | TEST, True), (TEST, False)]
+)
+def test_a_test_set_alone_is_nothing_to_train_on(folder, arrays, taken):
+    np.savez("d.npz", **arrays, **NAMES)
+    if taken:
+        assert len(read("d.npz", training=True).rows) == 12
+        return
+    message = r"^d\.npz: holds X_test, y_test, feature_names; give X and y, or X_train and y_train"
+    with pytest.raises(DataError, match=message):
+        read("d.npz", training=True)
+
+
+@pytest.mark.parametrize(
     ("arrays", "rows"),
     [
         ({"X": X} | NAMES, 12),
@@ -345,6 +358,13 @@ def test_arrays_have_no_columns_to_name():
         read("digits", target="y")
 
 
+@pytest.fixture
+def new(monkeypatch):
+    """Let scikit-learn be one that finds OpenML."""
+    monkeypatch.setattr("sklearn.__version__", "1.9.0")
+
+
+@pytest.mark.usefixtures("new")
 def test_openml(monkeypatch, pd):
     """What scikit-learn is asked for, and what becomes of its answer; nothing is fetched."""
     frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"]})
@@ -373,6 +393,7 @@ def test_openml_needs_a_name(source):
         read(source)
 
 
+@pytest.mark.usefixtures("new")
 @pytest.mark.parametrize("error", [ValueError, OSError])
 def test_what_openml_does_not_give_is_named(monkeypatch, error):
     def refuse(*_, **__):
@@ -383,6 +404,7 @@ def test_what_openml_does_not_give_is_named(monkeypatch, error):
         read("openml:zzz")
 
 
+@pytest.mark.usefixtures("new")
 def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     from sklearn.utils import Bunch
 

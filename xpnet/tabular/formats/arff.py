@@ -57,13 +57,13 @@ class _Lines:
     ----------
     number : int
         Of the line that it got last.
-    declared : list of str
-        The types of the attributes, as they are written.
+    names, declared : list of str
+        The names of the attributes, and their types as they are written.
     """
 
     def __init__(self, lines: list[bytes], source: str) -> None:
         self.lines, self.source = lines, source
-        self.number, self.declared = 0, list[str]()
+        self.number, self.names, self.declared = 0, list[str](), list[str]()
 
     def __iter__(self) -> Iterator[str]:
         rows = False
@@ -72,17 +72,23 @@ class _Lines:
             if rows:
                 if text.lstrip().startswith("{") and {"string", "date"} & {*self.declared}:
                     raise self.error("sparse rows have no text: what is left out would be any")
-            elif found := ATTRIBUTE.fullmatch(text.rstrip()):
-                text = self._attribute(*found.groups())
+            elif text.lstrip().lower().startswith("@attribute"):
+                text = self._attribute(text)
             rows = rows or text.strip().lower().startswith("@data")
             yield text
 
-    def _attribute(self, name: str, kind: str) -> str:
-        """Note an attribute, and return it as the reader takes it."""
+    def _attribute(self, text: str) -> str:
+        """Note an attribute, and return it for the reader, by a name that needs no quotes."""
+        found = ATTRIBUTE.fullmatch(text.rstrip())
+        if found is None:
+            raise self.error("an attribute's name and type are expected")
+        name, kind = found.groups()
+        name = re.sub(r"\\(.)", r"\1", name[1:-1]) if name[0] in "'\"" else name
+        self.names.append(name)
         self.declared.append(kind.split()[0].lower())
         if self.declared[-1] == "relational":
             raise self.error("there are tables within a field")
-        return f"@attribute {name} {READ_AS.get(self.declared[-1], kind)}"
+        return f"@attribute a{len(self.names)} {READ_AS.get(self.declared[-1], kind)}"
 
     def error(self, why: Exception | str) -> DataError:
         """Return the error of the line that the reader got last."""
@@ -99,15 +105,14 @@ def _table(lines: _Lines) -> pa.Table:
 
     try:
         found = _arff.load(iter(lines), return_type=_arff.DENSE_GEN)
-        names, kinds = zip(*found["attributes"], strict=True)
-        chunks = [*_chunks(found["data"], kinds)]
+        chunks = [*_chunks(found["data"], [kind for _, kind in found["attributes"]])]
     except (_arff.ArffException, ValueError) as error:
         raise error if isinstance(error, DataError) else lines.error(error) from error
     columns = [pa.chunked_array(parts) for parts in zip(*chunks, strict=True)]
     for i, declared in enumerate(lines.declared):
         if declared == "integer":
             columns[i] = _whole(columns[i])
-    return pa.table(columns, names=names)
+    return pa.table(columns, names=lines.names)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:

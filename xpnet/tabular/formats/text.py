@@ -9,7 +9,6 @@ unless there is one column: there each is a row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -26,7 +25,7 @@ from .source import (
     unique_names,
     unreadable,
 )
-from .text_rows import COMPRESSED, Header, find_fault, read_bytes, read_header, uncompressed
+from .text_rows import COMPRESSED, Header, Rows, read_bytes, read_header, uncompressed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,12 +73,16 @@ class Layout:
         read_bytes(file, self.header.size)
         return file
 
+    @property
+    def rows(self) -> Rows:
+        """The rows of the file, gone through with more care than haste."""
+        width, longest = len(self.written), BLOCKS[-1]
+        return Rows(self.body(), self.source, self.separator, self.header, width, longest)
+
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with the rows, if they are gone through with more care."""
-        with closing(self.body()) as body:
-            width = len(self.written)
-            return find_fault(body, self.source, self.separator, self.header, width, BLOCKS[-1])
+        """What is wrong with the rows, if anything is."""
+        return self.rows.fault()
 
 
 def text_suffix(path: Path) -> str | None:
@@ -158,7 +161,7 @@ def _lay_out(layout: Layout) -> tuple[Layout, set[str]]:
         If the first row has fewer or more fields than the header can be for.
     """
     names = layout.header.names
-    width = _first_width(layout)
+    width = layout.rows.first_width()
     if width == len(names) + 1:
         longer = replace(layout, written=[*names, ""])
         empty = _empty_ends(longer)
@@ -182,18 +185,6 @@ def _empty_ends(layout: Layout) -> set[str]:
     for chunk in _chunks(layout, names) if names else ():
         full |= {name for name in names if pc.max(pc.binary_length(chunk[name])).as_py()}
     return {*takewhile(lambda name: name not in full, names)}
-
-
-def _first_width(layout: Layout) -> int:
-    """Return how many fields the first row has."""
-    for block in BLOCKS:
-        try:
-            # Arrow makes up names, as many as fields; that other rows have more is no matter.
-            reader = _reader(layout, block, None)
-            return len(layout.written) if reader is None else len(reader.schema)
-        except ValueError as error:
-            _require_longer_row(layout, error)
-    raise _too_long(layout)
 
 
 def _chunks(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -236,38 +227,27 @@ def _read_blocks(layout: Layout, columns: Sequence[str], block: int) -> Iterator
         raise unreadable(layout.source, layout.kind, layout.fault)
 
 
-def _reader(layout: Layout, block: int, columns: list[str] | None) -> Any:
-    """Return Arrow's reader of the rows, None if there are none.
-
-    Without columns it is one whose schema has as many columns as the first row has fields.
-    """
+def _reader(layout: Layout, block: int, columns: list[str]) -> Any:
+    """Return Arrow's reader of some columns, None if there are no rows."""
     import pyarrow as pa
     from pyarrow import csv
 
-    fields, separator = layout.fields, layout.separator
-
     def skip_blank(row: Any) -> str:
-        told = columns is not None and (row.text.strip() or separator in row.text)
-        return "error" if told else "skip"
+        return "error" if row.text.strip() or layout.separator in row.text else "skip"
 
     try:
         # The file is closed when nobody reads of it any more: Arrow reads ahead.
         return csv.open_csv(
             layout.body(),
-            csv.ReadOptions(
-                block_size=block,
-                column_names=None if columns is None else fields,
-                autogenerate_column_names=columns is None,
-            ),
+            csv.ReadOptions(block_size=block, column_names=layout.fields),
             csv.ParseOptions(
-                delimiter=separator,
+                delimiter=layout.separator,
                 newlines_in_values=True,
                 ignore_empty_lines=len(layout.header.names) > 1,
                 invalid_row_handler=skip_blank,
             ),
             csv.ConvertOptions(
-                column_types={name: pa.string() for name in columns or ()},
-                include_columns=columns,
+                column_types={name: pa.string() for name in columns}, include_columns=columns
             ),
         )
     except pa.ArrowInvalid as error:

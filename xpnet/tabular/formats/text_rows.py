@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def find_header(start: bytes, source: str, separator: str, whole: bool) -> Heade
     mark = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
     lines = start[mark:].splitlines(keepends=True)
     lines = lines if whole else lines[:-1]
-    blank = _blank_lines(lines)
+    blank = _blank_lines(lines, separator)
     if blank == len(lines):
         if whole:
             raise DataError(f"{source}: there is no header: give the columns' names in line 1")
@@ -126,7 +127,7 @@ def find_header(start: bytes, source: str, separator: str, whole: bool) -> Heade
             f"{source}: line {blank + 1}, the header, can't be read ({error})"
         ) from error
     # A line of spaces is a row only if a row has one field.
-    used += _blank_lines(lines[used:]) if len(names) > 1 else 0
+    used += _blank_lines(lines[used:], separator) if len(names) > 1 else 0
     size = mark + sum(map(len, lines[:used]))
     return Header(names, size, used, texts[0].rstrip("\r\n"))
 
@@ -138,14 +139,10 @@ def _noted(lines: list[bytes], before: int, source: str, texts: list[str]) -> It
         yield texts[-1]
 
 
-def _blank_lines(lines: Iterable[bytes]) -> int:
-    """Return how many lines are blank before one is not."""
-    count = 0
-    for line in lines:
-        if line.strip():
-            break
-        count += 1
-    return count
+def _blank_lines(lines: Iterable[bytes], separator: str) -> int:
+    """Return how many lines are blank before one is not; of separators alone it is a row."""
+    mark = separator.encode()
+    return sum(1 for _ in takewhile(lambda line: not (line.strip() or mark in line), lines))
 
 
 def _require_closed(lines: list[str], separator: str) -> None:
@@ -212,10 +209,8 @@ class Body(io.RawIOBase):
         return len(data)
 
 
-def find_fault(
-    file: Any, source: str, separator: str, header: Header, width: int, longest: int
-) -> str | None:
-    """Return what is wrong with the first row of a text file that can't be read, if it is found.
+class Rows:
+    """The rows of a text file as Python's reader has them: slow, and it knows their lines.
 
     Parameters
     ----------
@@ -232,43 +227,69 @@ def find_fault(
     longest : int
         How many characters a field may have.
 
-    Raises
-    ------
-    DataError
-        If a line is no text in UTF-8.
+    Attributes
+    ----------
+    start, end : int
+        The first and the last line of the row that came last.
     """
-    raw = io.BufferedReader(Body(file, separator, width))
-    text = io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="")
-    reader = csv.reader(_decodable(text, header.lines, source), delimiter=separator)
-    before = csv.field_size_limit(longest)
-    try:
-        return _first_fault(reader, header, width)
-    finally:
-        csv.field_size_limit(before)
 
+    def __init__(
+        self, file: Any, source: str, separator: str, header: Header, width: int, longest: int
+    ) -> None:
+        raw = io.BufferedReader(Body(file, separator, width))
+        text = io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="")
+        self._reader = csv.reader(_decodable(text, header.lines, source), delimiter=separator)
+        self._header, self._width, self._longest = header, width, longest
+        self.start = self.end = header.lines
 
-def _first_fault(reader: Any, header: Header, width: int) -> str | None:
-    """Return what is wrong with the first of Python's rows that has not so many fields."""
-    row, start, end = [""] * width, header.lines, header.lines
-    try:
-        for row in reader:
-            start, end = end + 1, header.lines + reader.line_num
-            blank = width > 1 and len(row) < 2 and not "".join(row).strip()
-            if not blank and len(row or [""]) != width:
-                break
-        else:
-            return f"line {start} {UNCLOSED}" if any(row) else None
-        # The row that `Body` adds is swallowed by this one, if no other comes after it.
-        if end > start and next(reader, None) is None:
-            return f"line {start} {UNCLOSED}"
-    except csv.Error as error:
-        longest = f"more than {csv.field_size_limit() >> 20} MB: is a quote left open?"
-        return f"line {end + 1} begins a field of {longest}" if "limit" in str(error) else None
-    wanted = f"the header {len(header.names)}"
-    if width != len(header.names):
-        wanted = f"the rows before it {width}, {wanted}"
-    place = f"line {start}" if start == end else f"the row in lines {start} to {end}"
-    return f"{place} has {len(row)} field{'s' * (len(row) != 1)} and {wanted}"
+    def __iter__(self) -> Iterator[list[str]]:
+        """Go through the rows, without blank lines; the one that `Body` adds is the last."""
+        before = csv.field_size_limit(self._longest)
+        try:
+            for row in self._reader:
+                self.start, self.end = self.end + 1, self._header.lines + self._reader.line_num
+                few = len(self._header.names) > 1 and len(row) < 2
+                if not (few and not "".join(row).strip()):
+                    yield row or [""]
+        finally:
+            csv.field_size_limit(before)
+
+    def first_width(self) -> int:
+        """Return how many fields the first row has; of a file without rows as many as they must."""
+        try:
+            return len(next(iter(self)))
+        except csv.Error:
+            return self._width
+
+    def fault(self) -> str | None:
+        """Return what is wrong with the first row that can't be read, if it is found.
+
+        Raises
+        ------
+        DataError
+            If a line is no text in UTF-8.
+        """
+        row, rows = [""] * self._width, iter(self)
+        try:
+            for row in rows:
+                if len(row) != self._width:
+                    break
+            else:
+                return f"line {self.start} {UNCLOSED}" if any(row) else None
+            start, end = self.start, self.end
+            # The row that `Body` adds is swallowed by this one, if no other comes after it.
+            if end > start and next(rows, None) is None:
+                return f"line {start} {UNCLOSED}"
+        except csv.Error as error:
+            size = f"more than {self._longest >> 20} MB: is a quote left open?"
+            return (
+                f"line {self.end + 1} begins a field of {size}" if "limit" in str(error) else None
+            )
+        wanted = f"the header {len(self._header.names)}"
+        if self._width != len(self._header.names):
+            wanted = f"the rows before it {self._width}, {wanted}"
+        place = f"line {start}" if start == end else f"the row in lines {start} to {end}"
+        return f"{place} has {len(row)} field{'s' * (len(row) != 1)} and {wanted}"
 
 
 def _decodable(lines: Iterable[str], before: int, source: str) -> Iterator[str]:
