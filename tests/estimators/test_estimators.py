@@ -551,19 +551,6 @@ def test_layers_are_as_told():
     assert names == ["Dropout", *hidden, "Linear"]
 
 
-def test_class_weights_are_sample_weights():
-    X, y = datasets.load_iris(return_X_y=True)
-    X, y = X[:120], y[:120]
-    counts = np.bincount(y)
-    options = {"max_iter": 10, "random_state": 0}
-    balanced = MLPClassifier(class_weight="balanced", **options).fit(X, y)
-    given = MLPClassifier(class_weight={0: 1.0, 1: 2.0, 2: 5.0}, **options).fit(X, y)
-    by_hand = MLPClassifier(**options).fit(X, y, (120 / 3 / counts)[y])
-    np.testing.assert_array_equal(balanced.predict_proba(X), by_hand.predict_proba(X))
-    by_hand = MLPClassifier(**options).fit(X, y, np.array([1.0, 2.0, 5.0])[y])
-    np.testing.assert_array_equal(given.predict_proba(X), by_hand.predict_proba(X))
-
-
 def test_transform_is_the_last_hidden_layer():
     X, y = datasets.load_iris(return_X_y=True)
     model = MLPClassifier((5, 3), "tanh", max_iter=5, random_state=0).fit(X, y)
@@ -923,22 +910,6 @@ def test_lbfgs_says_what_it_can_t_do(params, fit):
     X, y = datasets.load_iris(return_X_y=True)
     with pytest.raises(ValueError, match=r"solver='lbfgs' makes no epochs, so .* would do nothing"):
         MLPClassifier(solver="lbfgs", **params).fit(X, y, **fit)
-
-
-def test_balanced_weights_want_all_labels_at_once():
-    X, y = datasets.load_iris(return_X_y=True)
-    with pytest.raises(ValueError, match="not supported for partial_fit"):
-        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
-
-
-def test_labels_have_class_weights_each():
-    X, y = datasets.load_iris(return_X_y=True)
-    Y = np.stack([y == 0, y == 1], axis=1) * 1
-    both = [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 1.0}]
-    told = MLPClassifier(max_iter=3, random_state=0, class_weight=both).fit(X, Y)
-    weights = np.where(Y[:, 0], 3.0, 1.0) * np.where(Y[:, 1], 1.0, 2.0)
-    same = MLPClassifier(max_iter=3, random_state=0).fit(X, Y, sample_weight=weights)
-    np.testing.assert_allclose(told.coefs_[0], same.coefs_[0])
 
 
 def test_predictions_in_several_threads_are_those_of_one():

@@ -56,8 +56,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return what the network ends with."""
         raise NotImplementedError
 
-    def _weigh_classes(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weights of training examples, with those of their classes."""
+    def _weigh_classes(self, codes: Any, sample_weight: Any, incremental: bool) -> Any:
+        """Return the weights of training examples, with those of their classes, by number."""
         return sample_weight
 
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:

@@ -111,7 +111,7 @@ def fit(
             _require_same(e)
         network = e.network_
         x, labels = network.prepare(data.X, data.codes)
-        weights = e._weigh_classes(data.y, data.weights, incremental)
+        weights = e._weigh_classes(data.codes, data.weights, incremental)
         if weights is not None:
             weights = prepare_weights(weights, x.shape[0], network.backend, network.dtype)
         begin = until_all_is_there.close
