@@ -149,6 +149,17 @@ def hold_out(data: Part, labels: Classes | Values, fraction: float, seed: int) -
     return _take(data, train), _take(data, dev)
 
 
+def require_score(dev: Part, labels: Classes | Values) -> None:
+    """Raise a ValueError if predictions for a validation set have no score, whatever they are."""
+    counted = dev.y if dev.weights is None else dev.y[dev.weights > 0]
+    if len(counted) == 0:
+        raise ValueError(
+            f"sample_weight is zero for all {len(dev.y)} examples of the validation set: increase "
+            "validation_fraction, or give X_val and y_val"
+        )
+    labels.require_score(counted)
+
+
 def _take(data: Part, rows: Any) -> Part:
     weights = None if data.weights is None else data.weights[rows]
     return Part(take_rows(data.X, rows), data.y[rows], data.codes[rows], weights)

@@ -45,6 +45,9 @@ class Classes(NamedTuple):
                 f"call to fit. Previously got {self.labels}, `y` has {classes}"
             )
 
+    def require_score(self, y: Labels) -> None:
+        """Do nothing: the accuracy is defined for any labels."""
+
     def encode(self, y: Labels) -> Labels:
         """Return the numbers of labels' classes, or a ValueError for one that is not known."""
         multilabel = is_multilabel(y)
@@ -101,6 +104,15 @@ class Values(NamedTuple):
 
     def require_all(self, y: Labels) -> None:
         """Do nothing: any values will do."""
+
+    def require_score(self, y: Labels) -> None:
+        """Raise a ValueError if R² is not defined, for want of different values."""
+        if (y == y[0]).all():
+            several = f"the same value ({np.ravel(y)[0]:g}) {len(y)} times" if len(y) > 1 else "one"
+            raise ValueError(
+                f"The validation set holds {several}: R², which is to choose the weights, needs "
+                "different values. Increase validation_fraction, or give others as X_val and y_val"
+            )
 
     def encode(self, y: Labels) -> Labels:
         """Return the values, or a ValueError if there are not as many in a row."""
