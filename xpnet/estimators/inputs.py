@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
-from ..data.arrays import column_values, is_frame, prepare_weights
+from ..data.arrays import column_values, is_frame, prepare_weights, require_numbers
 from ..data.batches import take_rows
-from ..data.labels import as_labels, require_present, text_of
+from ..data.labels import as_labels, is_numeric, require_present, text_of
 from .labels import Classes, Values
 from .parameters import Estimator
 
@@ -32,8 +32,14 @@ def check_features(estimator: Estimator, X: Any, reset: bool) -> Any:
     X = from_dlpack(X)
     if on_host(X):
         return validate_data(
-            estimator, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
+            estimator,
+            require_numbers(X, "X"),
+            reset=reset,
+            accept_sparse=["csr", "csc"],
+            dtype=(np.float64, np.float32),
         )
+    if not is_numeric(X):
+        raise TypeError(f"X has dtype {X.dtype}: give an array of numbers")
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
     if reset:
@@ -62,7 +68,7 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
     else:
         X, y = validate_data(
             estimator,
-            X,
+            require_numbers(X, "X"),
             y,
             reset=reset,
             accept_sparse=["csr", "csc"],
