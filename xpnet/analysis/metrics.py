@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import Array, ArrayLike
-from ..backends.arrays import NUMPY, backend_of, from_dlpack, to_host
+from ..backends.arrays import NUMPY, backend_of, from_dlpack, on_host, to_host
 from ..backends.protocol import Backend
 from ..data.labels import as_labels, differing, is_numeric, these_values
 
@@ -95,7 +95,7 @@ def _prepare(y: ArrayLike, y_predicted: ArrayLike) -> tuple[Array, Array, Backen
     given = {"y": from_dlpack(y), "y_predicted": from_dlpack(y_predicted)}
     backend, other = (backend_of(labels, NUMPY) for labels in given.values())
     arrays: list[Array]
-    if backend is not other or backend.device == "cpu":
+    if backend is not other or on_host(given["y"]):
         backend = NUMPY
         arrays = [as_labels(to_host(labels), name) for name, labels in given.items()]
     else:

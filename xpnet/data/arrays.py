@@ -48,10 +48,10 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         raise ValueError(f"{name} has no rows: give at least one example")
     if is_sparse(X):
         streamed = Streamed(X, backend, dtype)
-        largest = _largest(streamed.values)
-        if not math.isfinite(largest):
+        highest = largest(streamed.values)
+        if not math.isfinite(highest):
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
-        if largest > np.finfo(dtype).max:
+        if highest > np.finfo(dtype).max:
             what = f"values that are too large for {np.dtype(dtype)}"
             raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
         return cast(Array, streamed)  # it is used alike
@@ -298,14 +298,14 @@ def check_finite(array: Array, backend: Backend, name: str, given: Array) -> Non
         bad = xp.logical_not(xp.isfinite(array[start : start + step]))
         if bool(backend.to_host(xp.any(bad))):
             counts += backend.to_host(xp.sum(bad, axis=0))
-    if counts.any() and math.isfinite(_largest(given)):
+    if counts.any() and math.isfinite(largest(given)):
         what = describe_columns(counts, what=f"too large for {array.dtype}")
         raise ValueError(f"{name} has {what}: {_against_overflow(array.dtype)}")
     if counts.any():
         raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
 
 
-def _largest(X: Array) -> float:
+def largest(X: Array) -> float:
     """Return the largest absolute value, wherever they live; NaN if there is one."""
     source, step = backend_of(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
     with source.active():

@@ -14,6 +14,7 @@ from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
 from ..data.arrays import column_values, is_frame, prepare_weights, require_numbers
 from ..data.batches import take_rows
 from ..data.labels import as_labels, is_numeric, require_present, text_of
+from ..data.whole_numbers import warn_of_merged
 from .labels import Classes, Values
 from .parameters import Estimator
 
@@ -60,6 +61,7 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
     X, y = from_dlpack(X), plain_labels(y)
+    given = X
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)
@@ -76,6 +78,7 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
             y_numeric=isinstance(estimator, RegressorMixin),
             dtype=(np.float64, np.float32),
         )
+    warn_of_merged(given, estimator.dtype or np.float64, "X")
     y = y.toarray() if hasattr(y, "toarray") else y
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)

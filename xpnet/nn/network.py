@@ -15,6 +15,7 @@ from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
+from ..data.whole_numbers import warn_of_merged
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..registry import UnknownNameError
@@ -291,13 +292,19 @@ class Network:
         ------
         TypeError, ValueError
             If something about it is not as the network needs it.
+
+        Warns
+        -----
+        UserWarning
+            If X holds different whole numbers that are the same in the network's dtype.
         """
         with self.backend.active():
-            X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
+            given, X, y = X, as_array(X, f"{name}X"), as_array(y, f"{name}y")
             check_lengths(X, y, name)
             x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
             host = np.asarray(backend_of(y, self.backend).to_host(y))
             targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
+            warn_of_merged(given, self.dtype, f"{name}X")
             return x, self.backend.asarray(targets)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
