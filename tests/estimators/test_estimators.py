@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import joblib
 import numpy as np
@@ -1081,13 +1082,14 @@ def test_labels_of_every_type_come_back_from_a_file_as_they_were(pair, tmp_path)
         ("m8[s]", ValueError, "y has dtype timedelta64.s.: give labels that are numbers or str"),
         (complex, ValueError, "Complex data not supported"),
         ("S1", TypeError, "bytes is not supported"),
-        (object, ValueError, "Unknown label type"),
+        ("O", ValueError, "Unknown label type: y holds Fraction: give numbers or strings"),
     ],
 )
 def test_labels_that_no_file_holds_are_refused_before_the_fit(dtype, error, message):
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    y = y * np.full(20, Fraction(1)) if dtype == "O" else y.astype(dtype)
     with pytest.raises(error, match=message):
-        MLPClassifier().fit(X, y.astype(dtype))
+        MLPClassifier().fit(X, y)
 
 
 def test_long_doubles_are_fitted_as_float64(tmp_path):

@@ -179,14 +179,35 @@ def as_float64(y: Labels, what: str) -> Labels:
     return found
 
 
+def kinds_of(types: Iterable[type]) -> set[str]:
+    """Return the kinds of NumPy's types that objects of some types stand for; "" for others.
+
+    Examples
+    --------
+    >>> sorted(kinds_of({bool, np.float32, str, list}))
+    ['', 'U', 'b', 'f']
+    """
+    return {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
+
+
+def named(types: Iterable[type]) -> str:
+    """Return types by name.
+
+    Examples
+    --------
+    >>> named({str, int})
+    'int and str'
+    """
+    return " and ".join(sorted(t.__name__ for t in types))
+
+
 def _of_objects(y: Labels, what: str) -> Labels:
     """Return Python's objects, or bytes, as an array of what they are."""
     flat = y.ravel().tolist()
     types = {*map(type, flat)}
-    kinds = {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
+    kinds = kinds_of(types)
     if "" in kinds or ("b" in kinds and kinds & {"i", "f"} and "U" not in kinds):
-        named = " and ".join(sorted(t.__name__ for t in types))
-        raise ValueError(f"{what} holds {named}: give numbers or strings, all of one kind")
+        raise ValueError(f"{what} holds {named(types)}: give numbers or strings, all of one kind")
     if kinds & {"U", "S"}:  # and numbers: a table's reader took some of the text for these
         found = np.array([_text(value, what) for value in flat], np.str_)
     else:

@@ -208,7 +208,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             How much each example counts.
         """
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
-        return self._measure(plain_labels(y), predicted, weights)
+        return self._measure(plain_labels(y, of_classes=True), predicted, weights)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
@@ -257,7 +257,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         self._validate_params()
         first = not hasattr(self, "network_")
-        classes = plain_labels(classes)
+        classes = plain_labels(classes, of_classes=True, what="classes")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if not (first or classes is None or np.array_equal(self.classes_, unique_labels(classes))):

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..backends.arrays import NUMPY, backend_of
-from ..data.labels import as_float64, class_codes, is_numeric
+from ..data.labels import as_float64, class_codes, is_numeric, kinds_of, named
 
 Labels = np.ndarray[Any, Any]
 
@@ -130,16 +130,22 @@ def _plain(classes: Labels) -> Labels:
     """Return classes in a type that files hold, or raise a ValueError before anything is fitted."""
     if not (is_numeric(classes) or classes.dtype.kind in "UO"):
         raise ValueError(f"y has dtype {classes.dtype}: give labels that are numbers or strings")
-    if classes.dtype.kind != "f" or classes.dtype.itemsize <= 8:
+    if classes.dtype.kind != "f":
         return classes
-    held = as_float64(classes, "y")
-    if (held != classes).any():
-        raise ValueError(f"y has dtype {classes.dtype}, and labels that float64 does not hold")
-    return held
+    if classes.dtype.itemsize > 8:
+        held = as_float64(classes, "y")
+        if (held != classes).any():
+            raise ValueError(f"y has dtype {classes.dtype}, and labels that float64 does not hold")
+        classes = held
+    return classes + 0.0  # −0 and 0 are one class, which is 0
 
 
 def is_multilabel(y: Labels) -> bool:
     """Return whether labels are columns of 0 and 1; refuse what are no labels."""
+    if y.dtype.kind == "O":
+        types = {*map(type, np.ravel(y).tolist())}
+        if not kinds_of(types) <= {"U", "S"}:
+            raise ValueError(f"Unknown label type: y holds {named(types)}: give numbers or strings")
     check_classification_targets(y)
     multilabel = str(type_of_target(y, input_name="y")).startswith("multilabel")
     if y.ndim == 2 and not multilabel:
