@@ -161,8 +161,8 @@ def test_a_string_that_is_also_something_else_is_its_value():
     ids=str,
 )  # fmt: skip
 def test_a_list_s_numbers_are_those_that_stand_there(values, dtype):
-    for given in (values, tuple(values)):
-        labels = as_labels(given, "y")
+    for several in (values, tuple(values)):
+        labels = as_labels(several, "y")
         assert (labels.dtype, labels.tolist()) == (dtype, values)
 
 

@@ -213,6 +213,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
 
+        Those of a row alone and of the same row in a batch may differ in the last bits.
+
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)

@@ -222,6 +222,8 @@ class Network:
     def predict(self, X: ArrayLike) -> Array:
         """Return the predictions for examples.
 
+        Those of a row alone and of the same row in a batch may differ in the last bits.
+
         Parameters
         ----------
         X : array-like, shape (n, n_features)
@@ -243,6 +245,8 @@ class Network:
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probabilities of the classes for examples.
+
+        Those of a row alone and of the same row in a batch may differ in the last bits.
 
         Parameters
         ----------
@@ -292,11 +296,6 @@ class Network:
         ------
         TypeError, ValueError
             If something about it is not as the network needs it.
-
-        Warns
-        -----
-        UserWarning
-            If X holds different whole numbers that are the same in the network's dtype.
         """
         with self.backend.active():
             given, X, y = X, as_array(X, f"{name}X"), as_array(y, f"{name}y")
@@ -469,12 +468,8 @@ def from_description(
     except UnknownNameError as error:
         raise ModelFileError(f"{source}: {error}, then load again") from error
     except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        MemoryError,
+        *(LookupError, TypeError, ValueError, AttributeError),
+        *(ArithmeticError, MemoryError),
     ) as error:
         why = safetensors_files.short(repr(error))
         raise ModelFileError(f"{source}: its network can't be built ({why})") from error
@@ -487,10 +482,7 @@ _PICKLED = ("loss", "n_features", "dtype", "random_state")
 
 
 def _revive(
-    arrays: dict[str, HostArray],
-    layers: list[Layer],
-    config: Tree,
-    device: str,
+    arrays: dict[str, HostArray], layers: list[Layer], config: Tree, device: str
 ) -> Network:
     """Build a network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")
