@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.analysis import sweeps
 
 
 def blobs(n=240, classes=3, seed=0):
@@ -27,6 +28,21 @@ def make(device, hidden=16, **options):
 
 
 FIT = {"batch_size": 16, "epochs": 4}
+
+
+@pytest.mark.parametrize("n", [1, 9])
+@pytest.mark.parametrize("loss", ["mean_squared_error", xn.Quantile(0.3)])
+def test_an_error_that_is_not_defined_is_refused_before_anything_is_trained(device, n, loss):
+    """Of values that are all the same there is no variance to explain, and no loss of a median."""
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    net = xn.Network([xn.Linear(1)], loss=loss, n_features=4, device=device)
+    before = net.state()
+    parts = (X, X.sum(axis=1)), (X[:n], np.full(n, 0.1))
+    for sweep in (xn.learning_curve, lambda *given: xn.choose_l2(*given, l2=(0, 1))):
+        with pytest.raises(ValueError, match=r"all values of dev y are the same: .*Give a larger"):
+            sweep(net, *parts)
+    for name, array in before.items():
+        np.testing.assert_array_equal(net.state()[name], array)
 
 
 class TestChoosingL2:
@@ -103,6 +119,23 @@ class TestChoosingL2:
         parts = xn.partition(*blobs())
         with pytest.raises(xn.DivergedError, match="NaN or infinite"):
             self.choose(device, parts, l2=(1e9, 1e10), optimizer=xn.SGD(0.1), epochs=10)
+
+    @pytest.mark.parametrize("bad", ["dev_error", "dev_loss"])
+    @pytest.mark.parametrize("place", range(3))
+    def test_a_figure_that_is_nan_is_never_the_best(self, monkeypatch, bad, place):
+        """Wherever it stands among the others, and whichever of the two figures it is."""
+        told = [{"dev_error": 0.3, "dev_loss": 2.0}, {"dev_error": 0.3, "dev_loss": 1.0}]
+        told.insert(place, {"dev_error": 0.3, "dev_loss": 0.1} | {bad: np.nan})
+        rows = iter(told)
+        monkeypatch.setattr(sweeps, "_measure", lambda *_: next(rows))
+        _, choice = self.choose("cpu", xn.partition(*blobs()), epochs=1)
+        assert choice.rows[self.values.index(choice.l2)]["dev_loss"] == 1.0
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_if_no_error_is_finite_it_says_so(self, monkeypatch, value):
+        monkeypatch.setattr(sweeps, "_measure", lambda *_: {"dev_error": value, "dev_loss": 1.0})
+        with pytest.raises(ValueError, match="development error is NaN or infinite for every λ"):
+            self.choose("cpu", xn.partition(*blobs()), epochs=1)
 
     @pytest.mark.parametrize(("cut_at", "tried"), [(1, [0.0]), (2, [0.0]), (3, [0.0, 1.0])])
     def test_a_training_that_was_cut_short_is_the_last_and_no_candidate(

@@ -11,6 +11,7 @@ from xpnet.data.labels import (
     as_labels,
     class_array,
     class_codes,
+    differing,
     is_numeric,
     is_whole,
     text_of,
@@ -149,6 +150,41 @@ def test_a_string_that_is_also_something_else_is_its_value():
     assert as_labels(np.array([red, "b"], object), "y").tolist() == ["red", "b"]
     assert as_labels(np.array([Number.ONE, "b"], object), "y").tolist() == ["1", "b"]
     assert as_labels(np.array([Number.ONE, 2], object), "y").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 2**63 + 1], "uint64"), ([2**60, 2**60 + 1], "int64"), ([1, 0.5], "float64"),
+        ([0.5, 1.5], "float64"), ([True, False], "bool"), ([[1, 2**63 + 1], [2, 3]], "uint64"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_list_s_numbers_are_those_that_stand_there(values, dtype):
+    for several in (values, tuple(values)):
+        labels = as_labels(several, "y")
+        assert (labels.dtype, labels.tolist()) == (dtype, values)
+
+
+def test_rows_of_different_lengths_are_no_labels():
+    with pytest.raises(ValueError, match="y is not a rectangular array: give rows of one length"):
+        as_labels([[1], [1, 2]], "y")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "wanted"),
+    [
+        (np.array([1, 2]), np.array([1.0, 2.5]), [False, True]),
+        (np.array([True, False]), np.array([1, 2]), [False, True]),
+        (np.array([-1, 5]), np.array([2**64 - 1, 5], np.uint64), [True, False]),
+        (np.array([2**53 + 1, 2**53]), np.array([2.0**53] * 2), [True, False]),
+        (np.array(["a", "b"]), np.array(["a", "long"]), [False, True]),
+        (np.array([[1, 2]]), np.array([[1, 3]]), [[False, True]]),
+    ],
+    ids=str,
+)
+def test_labels_that_differ(a, b, wanted):
+    assert differing(a, b).tolist() == differing(b, a).tolist() == wanted
 
 
 @pytest.mark.parametrize("gap", [None, float("nan")])

@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import joblib
 import numpy as np
@@ -280,13 +281,69 @@ class TestStopping:
             assert model.score(X[250:], y[250:]) == model.best_validation_score_
         assert len(model.validation_scores_) == 80
 
-    def test_a_constant_validation_set_of_values_ends_it(self):
+    @pytest.mark.parametrize("columns", [(), (2,)])
+    def test_a_validation_set_without_a_score_is_refused_before_anything_is_trained(self, columns):
+        """R² of one row, or of one value, would choose weights by NaN or 0: those of no epoch."""
         X = np.random.default_rng(0).normal(size=(60, 3))
-        y = np.zeros(60)
-        y[:2] = 1
-        model = MLPRegressor(early_stopping=True, random_state=0, max_iter=300).fit(X, y)
-        assert np.isfinite(model.validation_scores_).all()
-        assert model.n_iter_ < 300
+        y = np.broadcast_to((X[:, 0] > 0) * 1.0, (*columns, 60)).T
+        model = MLPRegressor(early_stopping=True, random_state=0, max_iter=2).fit(X, y)
+        before = vars(model).copy()
+        seen = []
+        model.callbacks = [lambda trainer, row: seen.append(row)]
+        zeros = np.where(np.arange(60) < 1, y.T, 0.1).T
+        given = {"X_val": X[:1], "y_val": y[:1]}, {"X_val": X[:9], "y_val": 0 * y[:9] + 0.1}
+        for fit in (
+            lambda: model.fit(X, zeros),
+            lambda: model.fit(X, y, X[:, 0] > 0),
+            *(lambda given=given: model.fit(X, y, **given) for given in given),
+        ):
+            with pytest.raises(ValueError, match=r"The validation set holds .*one|the same value"):
+                fit()
+        assert seen == []
+        assert vars(model) == before | {"callbacks": model.callbacks}
+        model.set_params(early_stopping=False, callbacks=None)
+        assert model.fit(X, y, **given[1]).validation_loss_curve_
+
+    def test_a_validation_set_that_counts_nothing_is_refused(self):
+        model = MLPClassifier(early_stopping=True, random_state=0, max_iter=2)
+        held = []
+        model._measure = lambda y, predicted, weights: held.append(weights) or 0.5
+        model.fit(self.X, self.y, np.arange(200.0))
+        del model._measure
+        weights = np.where(np.isin(np.arange(200), held[0]), 0.0, 1.0)
+        with pytest.raises(ValueError, match="sample_weight is zero for all 20 examples of"):
+            model.fit(self.X, self.y, weights)
+
+    @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+    def test_scores_that_are_not_finite_choose_nothing(self, loss):
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        far = np.where(np.arange(20)[:, None] < 1, 1e308, X[:20])
+        y = (X[:, 0] > 0) * 1.0
+        model = MLPRegressor(loss, early_stopping=True, random_state=0, max_iter=30)
+        with (
+            pytest.raises(ValueError, match="infinite after every epoch: there is no best one"),
+            np.errstate(all="ignore"),
+        ):
+            model.fit(X, y, X_val=far, y_val=y[:20])
+        model.early_stopping = False
+        with np.errstate(all="ignore"):
+            model.fit(X, y, X_val=far, y_val=y[:20])
+        assert {*model.validation_scores_} == {-np.inf}
+
+    @pytest.mark.parametrize("place", range(3))
+    @pytest.mark.parametrize("value", [np.nan, -np.inf])
+    def test_nan_is_no_better_than_any_score(self, place, value):
+        scores = [0.2, 0.4, 0.3]
+        scores.insert(place, value)
+        told, seen = iter(scores), []
+        model = MLPRegressor(
+            early_stopping=True, max_iter=4, random_state=0,
+            callbacks=[lambda trainer, row: seen.append(trainer.network.predict(self.X))],
+        )  # fmt: skip
+        model._measure = lambda *_: next(told)
+        model.fit(self.X, self.X[:, 0])
+        assert model.best_validation_score_ == 0.4
+        np.testing.assert_array_equal(model.predict(self.X), seen[scores.index(0.4)])
 
     def test_a_rare_class_of_several_is_no_obstacle_to_holding_out(self):
         y = self.y.copy()
@@ -549,19 +606,6 @@ def test_layers_are_as_told():
     names = [type(layer).__name__ for layer in model.network_.layers]
     hidden = ["Linear", "BatchNorm", "Tanh", "Dropout", "Linear", "BatchNorm", "Dropout"]
     assert names == ["Dropout", *hidden, "Linear"]
-
-
-def test_class_weights_are_sample_weights():
-    X, y = datasets.load_iris(return_X_y=True)
-    X, y = X[:120], y[:120]
-    counts = np.bincount(y)
-    options = {"max_iter": 10, "random_state": 0}
-    balanced = MLPClassifier(class_weight="balanced", **options).fit(X, y)
-    given = MLPClassifier(class_weight={0: 1.0, 1: 2.0, 2: 5.0}, **options).fit(X, y)
-    by_hand = MLPClassifier(**options).fit(X, y, (120 / 3 / counts)[y])
-    np.testing.assert_array_equal(balanced.predict_proba(X), by_hand.predict_proba(X))
-    by_hand = MLPClassifier(**options).fit(X, y, np.array([1.0, 2.0, 5.0])[y])
-    np.testing.assert_array_equal(given.predict_proba(X), by_hand.predict_proba(X))
 
 
 def test_transform_is_the_last_hidden_layer():
@@ -925,22 +969,6 @@ def test_lbfgs_says_what_it_can_t_do(params, fit):
         MLPClassifier(solver="lbfgs", **params).fit(X, y, **fit)
 
 
-def test_balanced_weights_want_all_labels_at_once():
-    X, y = datasets.load_iris(return_X_y=True)
-    with pytest.raises(ValueError, match="not supported for partial_fit"):
-        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
-
-
-def test_labels_have_class_weights_each():
-    X, y = datasets.load_iris(return_X_y=True)
-    Y = np.stack([y == 0, y == 1], axis=1) * 1
-    both = [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 1.0}]
-    told = MLPClassifier(max_iter=3, random_state=0, class_weight=both).fit(X, Y)
-    weights = np.where(Y[:, 0], 3.0, 1.0) * np.where(Y[:, 1], 1.0, 2.0)
-    same = MLPClassifier(max_iter=3, random_state=0).fit(X, Y, sample_weight=weights)
-    np.testing.assert_allclose(told.coefs_[0], same.coefs_[0])
-
-
 def test_predictions_in_several_threads_are_those_of_one():
     X, y = datasets.load_digits(return_X_y=True)
     model = MLPClassifier((256,), max_iter=2, random_state=0).fit(X, y)
@@ -1054,13 +1082,14 @@ def test_labels_of_every_type_come_back_from_a_file_as_they_were(pair, tmp_path)
         ("m8[s]", ValueError, "y has dtype timedelta64.s.: give labels that are numbers or str"),
         (complex, ValueError, "Complex data not supported"),
         ("S1", TypeError, "bytes is not supported"),
-        (object, ValueError, "Unknown label type"),
+        ("O", ValueError, "Unknown label type: y holds Fraction: give numbers or strings"),
     ],
 )
 def test_labels_that_no_file_holds_are_refused_before_the_fit(dtype, error, message):
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    y = y * np.full(20, Fraction(1)) if dtype == "O" else y.astype(dtype)
     with pytest.raises(error, match=message):
-        MLPClassifier().fit(X, y.astype(dtype))
+        MLPClassifier().fit(X, y)
 
 
 def test_long_doubles_are_fitted_as_float64(tmp_path):

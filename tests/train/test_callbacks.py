@@ -139,6 +139,62 @@ def test_it_stops_after_its_patience_and_brings_the_best_back(
     np.testing.assert_array_equal(state(net), told.states[best - 1])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_a_figure_that_is_never_finite_chooses_nothing(device, value, restore_best):
+    net, X, y = make(device)
+    told, stopping = Told([value] * 9), xn.EarlyStopping(2, restore_best=restore_best)
+    with pytest.warns(UserWarning, match="dev_loss was NaN or infinite in every epoch: the last w"):
+        history = fit(net, X, y, [told, stopping], epochs=9)
+    assert (stopping.best_epoch, stopping.best, len(history)) == (0, float("inf"), 3)
+    assert history.reason == "no finite dev_loss"
+    np.testing.assert_array_equal(state(net), told.states[-1])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_nan_is_never_the_best(device, place):
+    losses = [3.0, 2.0, 4.0]
+    losses.insert(place, float("nan"))
+    net, X, y = make(device)
+    told, stopping = Told(losses), xn.EarlyStopping(4)
+    fit(net, X, y, [told, stopping], epochs=4)
+    assert stopping.best == 2.0
+    np.testing.assert_array_equal(state(net), told.states[losses.index(2.0)])
+
+
+def of_values(device):
+    """Return a network for a regression."""
+    return xn.Network(
+        [xn.Linear(1)], loss="mean_squared_error", n_features=3, device=device, dtype="float64"
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9 + 0.1])
+@pytest.mark.parametrize("n", [1, 7])
+def test_an_error_that_is_not_defined_is_refused_before_anything_is_trained(device, value, n):
+    """Of values that are all the same there is no variance to explain."""
+    _, X, y = make(device)
+    net, dev = of_values(device), (X[:n], np.full(n, value))
+    before = state(net)
+    with pytest.raises(ValueError, match="watches 'dev_error', and all values that it is measured"):
+        fit(net, X, y, [xn.EarlyStopping(monitor="dev_error")], epochs=2, validation_data=dev)
+    with pytest.raises(ValueError, match=r"watches 'train_error', and .* or watch a loss"):
+        fit(net, X, y, [xn.EarlyStopping(monitor="train_error")], epochs=2, monitor=1)
+    np.testing.assert_array_equal(state(net), before)
+    history = fit(net, X, y, [xn.EarlyStopping()], epochs=2, validation_data=dev)
+    assert history.undefined == ("dev_error",)
+    assert np.isnan(history["dev_error"]).all()
+    assert np.isfinite(history["dev_loss"]).all()
+
+
+def test_errors_of_classes_are_always_defined(device):
+    net, X, _ = make(device)
+    stopping = xn.EarlyStopping(monitor="dev_error")
+    dev = X[:3], np.zeros(3)
+    history = fit(net, X, (X[:, 0] > 0) * 1, [stopping], epochs=2, validation_data=dev)
+    assert (history.undefined, stopping.best) == ((), min(history["dev_error"]))
+
+
 def test_it_says_why_it_stopped(device):
     net, X, y = make(device)
     history = fit(net, X, y, [Told([1, 2, 3, 4]), xn.EarlyStopping(2)], epochs=4)

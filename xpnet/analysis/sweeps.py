@@ -96,7 +96,8 @@ def choose_l2(
     ------
     TypeError, ValueError
         If a λ is negative, not finite or given twice, there is none, or the data are not as the
-        network needs them.
+        network needs them; if the error on the development set is not defined, since all of its
+        values are the same, or not finite for any λ.
     DivergedError
         If the training diverged for every λ.
 
@@ -112,7 +113,7 @@ def choose_l2(
     ([0.0, 1.0, 10.0], True)
     """
     values = check_l2_values(l2)
-    train, dev = _prepare(network, train, "train"), _prepare(network, dev, "dev")
+    train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
     best: dict[str, Any] = {}
@@ -130,18 +131,43 @@ def choose_l2(
         if cut and best:
             break
         rows.append(row)
-        rank = row.get("dev_error", math.inf), row.get("dev_loss", math.inf)
-        if "dev_error" in row and (not best or rank < best["rank"]):
+        rank = _rank(row)
+        if math.isfinite(rank[0]) and (not best or rank < best["rank"]):
             with network.backend.active():
                 weights = snapshot(weights_of(network))
             best = {"rank": rank, "l2": value, "weights": weights}
         if cut:
             break
-    if not best and failure is not None:
-        raise failure
+    if not best:
+        raise failure or ValueError(
+            "the development error is NaN or infinite for every λ: look at the features of dev, "
+            "which may be far from those of train"
+        )
     with network.backend.active():
         restore(weights_of(network), best["weights"])
     return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
+
+
+def _rank(row: dict[str, float]) -> tuple[float, float]:
+    """Return what a training is judged by, smaller is better; NaN and what is missing is infinite.
+
+    Comparisons with NaN are false, so that it would win or lose by its place in the order.
+    """
+    error, loss = (row.get(name, math.nan) for name in ("dev_error", "dev_loss"))
+    return (math.inf if math.isnan(error) else error, math.inf if math.isnan(loss) else loss)
+
+
+def _prepare_dev(network: Network, dev: Data) -> tuple[Array, Array]:
+    """Check a development set, whose error is to be compared, and bring it to the device."""
+    x, y = _prepare(network, dev, "dev")
+    with network.backend.active():
+        count = network.loss.error_count(network.backend.xp, y)
+    if math.isnan(count):
+        raise ValueError(
+            "all values of dev y are the same: its error, the share of the variance that is left, "
+            "is not defined. Give a larger development set"
+        )
+    return x, y
 
 
 def _prepare(network: Network, part: Data, name: str) -> tuple[Array, Array]:
@@ -230,7 +256,8 @@ def learning_curve(
     ------
     TypeError, ValueError
         If the sizes are no rising shares, or the smallest part has no two examples with different
-        labels; if the data are not as the network needs them. Found before anything is trained.
+        labels; if the data are not as the network needs them, or all values of the development set
+        are the same. Found before anything is trained.
     DivergedError
         If the training diverges.
 
@@ -247,7 +274,7 @@ def learning_curve(
     >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
     (30, 300, True)
     """
-    (X, y), dev = _prepare(network, train, "train"), _prepare(network, dev, "dev")
+    (X, y), dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     optimizer = check_optimizer(optimizer)
     order = nested_order(network, y)
     counts = _counts(sizes, y, order)

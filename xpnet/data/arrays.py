@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from .._typing import Array
 from ..backends.arrays import NUMPY, backend_of, from_dlpack, move
 from ..backends.protocol import Backend
-from .labels import is_numeric, these_values
+from .labels import is_missing, is_numeric, these_values
 from .streaming import Streamed, is_in_file, is_sparse
 
 #: Rows and elements looked at at once when checking for NaN, so that the check needs little memory.
@@ -36,8 +38,7 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         return cast(Array, X)
     X = as_array(X, name)
     if not is_numeric(X):
-        hint = "; if they are numbers, as X.astype(float)" if X.dtype.kind in "OUS" else ""
-        raise TypeError(f"{name} has dtype {X.dtype}: give an array of numbers{hint}")
+        raise TypeError(_no_dtype_message(X, name))
     if X.ndim != 2 or X.shape[1] != n_features:
         hint = "; one example is X.reshape(1, -1)" if X.ndim == 1 else ""
         raise ValueError(
@@ -47,10 +48,10 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         raise ValueError(f"{name} has no rows: give at least one example")
     if is_sparse(X):
         streamed = Streamed(X, backend, dtype)
-        largest = _largest(streamed.values)
-        if not math.isfinite(largest):
+        highest = largest(streamed.values)
+        if not math.isfinite(highest):
             raise ValueError(f"{name} has values that are NaN or infinite: remove or replace them")
-        if largest > np.finfo(dtype).max:
+        if highest > np.finfo(dtype).max:
             what = f"values that are too large for {np.dtype(dtype)}"
             raise ValueError(f"{name} has {what}: {_against_overflow(dtype)}")
         return cast(Array, streamed)  # it is used alike
@@ -84,25 +85,46 @@ def as_array(X: Any, name: str) -> Any:
 
 def _as_numbers(X: Any, name: str) -> np.ndarray[Any, Any]:
     """Return a list, table or masked array as a NumPy array."""
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(
-            f"{name} has {np.sum(np.ma.getmaskarray(X))} masked values: remove their rows, or fill "
-            "them with numpy.ma.filled"
-        )
+    if isinstance(X, np.ma.MaskedArray):
+        return _unmasked(X, name)
     if is_frame(X) and hasattr(X, "iloc"):
         array = np.asarray(X)  # of numbers of one kind, without a copy
         if is_numeric(array):
             return array
-        return _stack([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns], len(X), name)
-    if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
-        columns = [X.column(i) for i in range(X.num_columns)]
-        return _stack(columns, X.column_names, X.num_rows, name)
-    if hasattr(X, "dtype") and not isinstance(X, np.ndarray):  # a column of a frame
+    if (table := table_of(X)) is not None:
+        return _stack(table, len(X), name)
+    if hasattr(X, "dtype"):  # a column of a frame
         return column_values(X)
+    return _of_list(X, name)
+
+
+def _of_list(X: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, or what NumPy knows, as an array."""
     array = as_host_array(X, name)
     if array.ndim == 0 and array.dtype.kind in "OUS":
         raise TypeError(f"{name} is a {type(X).__name__}: give an array, a table, or a list")
     return array
+
+
+def _unmasked(X: np.ma.MaskedArray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """Return a masked array's values, or raise a ValueError if some are masked."""
+    if np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} has {np.sum(np.ma.getmaskarray(X))} masked values: remove their rows, or fill "
+            "them with numpy.ma.filled"
+        )
+    return np.asarray(X)
+
+
+def _no_dtype_message(X: Array, name: str) -> str:
+    """Return in words that an array has a type of no numbers, and what to do."""
+    hint = {
+        **dict.fromkeys("OUST", "; if they are numbers, as X.astype(float)"),
+        "M": "; of days, as (X - X.min()) / numpy.timedelta64(1, 'D')",
+        "m": "; of days, as X / numpy.timedelta64(1, 'D')",
+        "V": "; of fields, as numpy.lib.recfunctions.structured_to_unstructured(X)",
+    }
+    return f"{name} has dtype {X.dtype}: give an array of numbers{hint.get(X.dtype.kind, '')}"
 
 
 def as_host_array(X: Any, name: str) -> np.ndarray[Any, Any]:
@@ -120,21 +142,130 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def _stack(columns: list[Any], names: list[Any], n: int, name: str) -> np.ndarray[Any, Any]:
+class Table(NamedTuple):
+    """A table's columns, each of a type of its own, and their names."""
+
+    columns: list[Any]
+    names: list[Any]
+
+
+def table_of(X: Any) -> Table | None:
+    """Return the columns of a table of pandas, Polars or Arrow, and None of what is none."""
+    if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
+        return Table([X.column(i) for i in range(X.num_columns)], list(X.column_names))
+    if not is_frame(X):
+        return None
+    if hasattr(X, "iloc"):
+        return Table([X.iloc[:, i] for i in range(X.shape[1])], [*X.columns])
+    return Table(X.get_columns(), [*X.columns]) if hasattr(X, "get_columns") else None  # Polars'
+
+
+def _stack(table: Table, n: int, name: str) -> np.ndarray[Any, Any]:
     """Return a table's columns side by side, or raise a TypeError if some hold no numbers."""
-    arrays = [column_values(column) for column in columns]
-    bad = [
-        f"{names[i]!r} ({getattr(columns[i], 'dtype', None) or columns[i].type})"
-        for i, array in enumerate(arrays)
-        if not is_numeric(array)
-    ]
+    arrays = [column_values(column) for column in table.columns]
+    bad = {i: array for i, array in enumerate(arrays) if array.ndim > 1 or not is_numeric(array)}
     if bad:
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise TypeError(
-            f"{name} has columns without numbers: {', '.join(bad[:5])}{more}: turn them into "
-            "numbers, as pandas.get_dummies does, or leave them out"
-        )
+        raise TypeError(_no_columns_message(table, bad, name))
     return np.stack(arrays, axis=1) if arrays else np.empty((n, 0))
+
+
+def _no_columns_message(table: Table, bad: dict[int, np.ndarray[Any, Any]], name: str) -> str:
+    """Return in words which columns, by place, hold no numbers, what they hold, and what to do."""
+    told, ways, why = [], [], ""
+    for i, values in [*bad.items()][:5]:
+        kind = str(getattr(table.columns[i], "dtype", None) or table.columns[i].type)
+        if kind in ("object", "category"):
+            kind += f" of {' and '.join(sorted({type(v).__name__ for v in values.tolist()})[:5])}"
+        told.append(f"{table.names[i]!r} ({kind})")
+        way, reason = _way_to_numbers(kind.lower(), values)
+        ways.append(way)
+        why = why or reason
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return (
+        f"{name} has columns without numbers: {', '.join(told)}{more}: turn them into numbers, as "
+        f"{', '.join(dict.fromkeys(ways))}, or leave them out{why}"
+    )
+
+
+def _way_to_numbers(kind: str, values: np.ndarray[Any, Any]) -> tuple[str, str]:
+    """Return what makes numbers of values, and NumPy's own words for why it does not."""
+    if any(word in kind for word in ("date", "time", "duration", "period")):
+        return "a number of days", ""
+    if values.dtype.kind == "c":
+        return "their real and imaginary parts", ""
+    several = any(word in kind for word in ("list", "tuple", "array", "struct", "of dict"))
+    way = "a column for each of their elements" if several else "pandas.get_dummies does"
+    if values.ndim > 1:
+        return way, ""
+    try:
+        values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        return way, f" ({error})"
+    return "astype(float) does", ""
+
+
+def require_numbers(X: Any, name: str) -> Any:
+    """Return features of the host as they are, lists as an array, for scikit-learn to convert.
+
+    It would take dates as nanoseconds, text as the number that it spells, and masked values as they
+    are. Python's numbers among objects are numbers.
+
+    Raises
+    ------
+    TypeError
+        If X or a column of it holds something else.
+    ValueError
+        If values are masked or missing, or rows have different lengths.
+
+    Examples
+    --------
+    >>> require_numbers(np.array([[1, "2"]], object), "X")
+    Traceback (most recent call last):
+    TypeError: X has columns without numbers: 1 (object of str): turn them into numbers, as ...
+    """
+    if type(X) is np.ndarray and _is_of_numbers(X.dtype):
+        return X
+    if isinstance(X, np.ma.MaskedArray):
+        return _unmasked(X, name)
+    if is_frame(X) and hasattr(X, "iloc") and all(map(_is_of_numbers, X.dtypes)):
+        return X
+    if (table := table_of(X)) is not None:
+        _require_columns(table, name)
+    elif not hasattr(X, "dtype"):
+        X = _of_list(X, name)
+    if isinstance(X, np.ndarray) and not _is_of_numbers(X.dtype):
+        if X.dtype.kind != "O":
+            raise TypeError(_no_dtype_message(X, name))
+        if X.ndim == 2:
+            _require_columns(Table([*X.T], [*range(X.shape[1])]), name)
+    return X
+
+
+def _is_of_numbers(dtype: Any) -> bool:
+    """Return whether a type, of NumPy or pandas, is one of numbers or truth values."""
+    return getattr(dtype, "kind", None) in [*"fiubc"]
+
+
+def _require_columns(table: Table, name: str) -> None:
+    """Raise an error if a table's columns hold anything but numbers, also as Python's objects."""
+    bad, missing = {}, np.zeros(len(table.columns), np.int64)
+    for i, column in enumerate(table.columns):
+        if _is_of_numbers(getattr(column, "dtype", None)):
+            continue
+        values = column_values(column)
+        if values.ndim == 1 and values.dtype.kind == "O":
+            there = [v for v in values.tolist() if not is_missing(v)]
+            missing[i] = len(values) - len(there)
+            others = not all(issubclass(t, Real | Decimal | np.bool_) for t in {*map(type, there)})
+        else:
+            others = values.ndim > 1 or not _is_of_numbers(values.dtype)
+        if others:
+            bad[i] = values
+    if bad:
+        raise TypeError(_no_columns_message(table, bad, name))
+    if missing.any():
+        what = describe_columns(missing, table.names, "missing")
+        raise ValueError(f"{name} has {what}: remove or replace them")
 
 
 def column_values(column: Any) -> np.ndarray[Any, Any]:
@@ -150,7 +281,7 @@ def column_values(column: Any) -> np.ndarray[Any, Any]:
         held = float if gaps and kind != "f" else own
         return np.asarray(column.to_numpy(dtype=held, na_value=np.nan if gaps else 0))
     values = np.asarray(column)
-    if values.dtype.kind == "O" and str(getattr(column, "type", "")) == "bool":
+    if values.dtype.kind == "O" and str(getattr(column, "type", dtype)) in ("bool", "Boolean"):
         return np.array([np.nan if v is None else v for v in values], np.float64)
     return values
 
@@ -167,14 +298,14 @@ def check_finite(array: Array, backend: Backend, name: str, given: Array) -> Non
         bad = xp.logical_not(xp.isfinite(array[start : start + step]))
         if bool(backend.to_host(xp.any(bad))):
             counts += backend.to_host(xp.sum(bad, axis=0))
-    if counts.any() and math.isfinite(_largest(given)):
+    if counts.any() and math.isfinite(largest(given)):
         what = describe_columns(counts, what=f"too large for {array.dtype}")
         raise ValueError(f"{name} has {what}: {_against_overflow(array.dtype)}")
     if counts.any():
         raise ValueError(f"{name} has {describe_columns(counts)}: remove or replace them")
 
 
-def _largest(X: Array) -> float:
+def largest(X: Array) -> float:
     """Return the largest absolute value, wherever they live; NaN if there is one."""
     source, step = backend_of(X, NUMPY), max(1, ELEMENTS * len(X) // max(1, X.size))
     with source.active():

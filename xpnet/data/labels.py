@@ -77,6 +77,21 @@ def _as_type(y: Labels, dtype: np.dtype[Any]) -> tuple[Labels, Labels | bool]:
         return held, (held.astype(y.dtype) != y) | ((held < 0) != (y < 0))
 
 
+def differing(y: Any, others: Any) -> Any:
+    """Return where labels differ from others of the same shape, as a boolean array.
+
+    They are arrays in one place. Numbers of two types are compared as the numbers that they are:
+    NumPy would have both be floats.
+
+    Examples
+    --------
+    >>> differing(np.array([2**53 + 1, 3]), np.array([2.0**53, 3.0]))
+    array([ True, False])
+    """
+    held, changed = _as_type(y, others.dtype)
+    return (held != others) | changed
+
+
 def class_array(classes: list[Any]) -> Labels:
     """Return classes, as a list has them, as an array: whole numbers never as floats.
 
@@ -105,7 +120,7 @@ def as_labels(y: Any, what: str) -> Labels:
     (array([1, 2]), array(['a'], dtype='<U1'))
     """
     require_present(y, what)
-    labels: Labels = np.asarray(y)
+    labels = _as_array(y, what)
     if labels.dtype.kind in "OST":
         labels = _of_objects(labels, what)
     if not (is_numeric(labels) or labels.dtype.kind == "U"):
@@ -114,6 +129,18 @@ def as_labels(y: Any, what: str) -> Labels:
         if bad := int((~np.isfinite(labels)).sum()):
             raise ValueError(f"{what} has {these_values(bad)}: remove those rows")
         return as_float64(labels, what) if labels.dtype.itemsize > 8 else labels
+    return labels
+
+
+def _as_array(y: Any, what: str) -> Labels:
+    """Return labels as an array; whole numbers in a list, where NumPy makes floats, as objects."""
+    try:
+        labels: Labels = np.asarray(y)
+        if labels.dtype.kind == "f" and isinstance(y, list | tuple):
+            return np.asarray(y, object)
+    except ValueError as error:
+        message = f"{what} is not a rectangular array: give rows of one length ({error})"
+        raise ValueError(message) from error
     return labels
 
 
@@ -152,14 +179,35 @@ def as_float64(y: Labels, what: str) -> Labels:
     return found
 
 
+def kinds_of(types: Iterable[type]) -> set[str]:
+    """Return the kinds of NumPy's types that objects of some types stand for; "" for others.
+
+    Examples
+    --------
+    >>> sorted(kinds_of({bool, np.float32, str, list}))
+    ['', 'U', 'b', 'f']
+    """
+    return {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
+
+
+def named(types: Iterable[type]) -> str:
+    """Return types by name.
+
+    Examples
+    --------
+    >>> named({str, int})
+    'int and str'
+    """
+    return " and ".join(sorted(t.__name__ for t in types))
+
+
 def _of_objects(y: Labels, what: str) -> Labels:
     """Return Python's objects, or bytes, as an array of what they are."""
     flat = y.ravel().tolist()
     types = {*map(type, flat)}
-    kinds = {next((k for k in _KINDS if issubclass(t, _KINDS[k])), "") for t in types}
+    kinds = kinds_of(types)
     if "" in kinds or ("b" in kinds and kinds & {"i", "f"} and "U" not in kinds):
-        named = " and ".join(sorted(t.__name__ for t in types))
-        raise ValueError(f"{what} holds {named}: give numbers or strings, all of one kind")
+        raise ValueError(f"{what} holds {named(types)}: give numbers or strings, all of one kind")
     if kinds & {"U", "S"}:  # and numbers: a table's reader took some of the text for these
         found = np.array([_text(value, what) for value in flat], np.str_)
     else:
@@ -180,6 +228,9 @@ def require_present(y: Any, what: str) -> None:
         bad, why = int(np.ma.getmaskarray(y).sum()), "masked"
     elif hasattr(y, "isna") and not isinstance(getattr(y, "dtype", None), np.dtype):
         bad, why = int(np.asarray(y.isna()).sum()), "missing"  # of pandas' own types
+    elif hasattr(y, "null_count"):  # Arrow's and Polars'
+        count = y.null_count() if callable(y.null_count) else y.null_count
+        bad, why = int(np.asarray(count).sum()), "missing"
     else:
         y = np.asarray(y, object if isinstance(y, list | tuple) else None)  # NaN is no "nan"
         objects = y.ravel().tolist() if y.dtype.kind in "OT" else []

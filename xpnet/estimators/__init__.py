@@ -4,6 +4,7 @@
 - `base`: the methods that both have
 - `parameters`: what the parameters stand for
 - `inputs`, `labels`: what is given, checked; classes and values
+- `class_weights`: how much the examples of each class count
 - `fitting`, `convergence`, `lbfgs`: the fit, when it ends, and L-BFGS
 - `weights`, `files`: the weights in scikit-learn's form; saved and loaded
 """

@@ -56,8 +56,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return what the network ends with."""
         raise NotImplementedError
 
-    def _weigh_classes(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weights of training examples, with those of their classes."""
+    def _weigh_classes(self, codes: Any, sample_weight: Any, incremental: bool) -> Any:
+        """Return the weights of training examples, with those of their classes, by number."""
         return sample_weight
 
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
@@ -74,9 +74,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
-            NumPy, CuPy, SciPy's sparse matrices, data frames, or what has DLPack.
+            NumPy, CuPy, SciPy's sparse matrices, data frames, or what has DLPack. Numbers or truth
+            values: dates, text and the like are refused.
         y : array-like, shape (n,) or (n, n_outputs)
-            Class labels, or values.
+            Class labels, or values. Whole numbers, truth values and strings stay what they are.
         sample_weight : array-like, shape (n,), or None
             How much each example counts.
         X_val, y_val : array-like or None
@@ -91,14 +92,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If data or a parameter is not as it must be, or the weights turn infinite.
+            If data or a parameter is not as it must be, or the weights turn infinite; if early
+            stopping has no score to go by, as R² of one value.
 
         Warns
         -----
         ConvergenceWarning
             If it ran for `max_iter` epochs and had not converged.
         UserWarning
-            If Ctrl-C ended it; the estimator is fitted as far as it came.
+            If Ctrl-C ended it; the estimator is fitted as far as it came. If X holds different
+            whole numbers that are the same in `dtype`, or else in float64.
         """
         self._validate_params()
         if (X_val is None) != (y_val is None):
@@ -131,6 +134,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Any:
         """Predict labels or values.
+
+        Those of a row alone and of the same row in a batch may differ in the last bits.
 
         Parameters
         ----------

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
@@ -18,6 +17,7 @@ from ..nn.loss import Loss
 from ..nn.losses import SigmoidCrossEntropy
 from ..nn.stacks import units_for
 from .base import MLP, Output
+from .class_weights import is_balanced, weigh
 from .inputs import check_features, plain_labels
 from .labels import Classes
 from .parameters import find_loss, keep
@@ -77,7 +77,9 @@ class MLPClassifier(ClassifierMixin, MLP):
     dropout, input_dropout : float
         Probability of dropping a unit of each hidden layer, and a feature.
     class_weight : dict, list of dict, "balanced" or None
-        How much the examples of a class count.
+        How much the examples of a class count: 1 for those that a dict does not name. For columns
+        of 0 and 1 a list with a dict for each. "balanced" makes up for how often classes occur in
+        the examples that are trained on; `partial_fit` does not know that.
     callbacks : list or None
         `xpnet.Callback` or functions of (trainer, row).
     device : {"auto", "cpu", "cuda", "cuda:N"}
@@ -178,16 +180,16 @@ class MLPClassifier(ClassifierMixin, MLP):
         n_outputs = n if self._multilabel else units_for(loss, n)
         return Output(loss, n_outputs, "logistic" if sigmoid else "softmax")
 
-    def _weigh_classes(self, y: np.ndarray[Any, Any], weights: Any, incremental: bool) -> Any:
+    def _weigh_classes(self, codes: np.ndarray[Any, Any], weights: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return weights
-        if incremental and self.class_weight == "balanced":
+        if incremental and is_balanced(self.class_weight):
             raise ValueError(
                 "class_weight='balanced' needs all labels at once and is not supported for "
                 "partial_fit: compute_class_weight('balanced', classes=classes, y=y) on a sample "
                 "of the labels gives weights to pass as a dict"
             )
-        of_class = compute_sample_weight(self.class_weight, y)
+        of_class = weigh(self.class_weight, self._labels, codes)
         return of_class if weights is None else weights * of_class
 
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
@@ -206,10 +208,12 @@ class MLPClassifier(ClassifierMixin, MLP):
             How much each example counts.
         """
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
-        return self._measure(plain_labels(y), predicted, weights)
+        return self._measure(plain_labels(y, of_classes=True), predicted, weights)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
+
+        Those of a row alone and of the same row in a batch may differ in the last bits.
 
         Parameters
         ----------
@@ -255,7 +259,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         self._validate_params()
         first = not hasattr(self, "network_")
-        classes = plain_labels(classes)
+        classes = plain_labels(classes, of_classes=True, what="classes")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if not (first or classes is None or np.array_equal(self.classes_, unique_labels(classes))):

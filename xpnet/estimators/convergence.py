@@ -80,7 +80,7 @@ class Convergence(Callback):
         else:
             score = e.validation_scores_[-1]
             best = -math.inf if e.best_validation_score_ is None else e.best_validation_score_
-            better = not score < best + e.tol
+            better = math.isfinite(score) and score >= best + e.tol
             if score > best:
                 e.best_validation_score_ = score
                 self._keep(trainer.network)

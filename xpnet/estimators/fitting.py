@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .._typing import Array
@@ -26,7 +27,7 @@ from ..train.trainer import Trainer
 from . import parameters
 from .convergence import Convergence, penalty
 from .files import COUNTERS, take_moments
-from .inputs import Part, check_data, check_weights, hold_out
+from .inputs import Part, check_data, check_weights, hold_out, require_score
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
 from .parameters import Estimator
 
@@ -102,6 +103,8 @@ def fit(
     seed = parameters.seed_of(e)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
     data, dev = _validation(e, data, validation, seed)
+    if dev is not None and e.early_stopping:
+        require_score(dev, e._labels)
     # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
     with ExitStack() as until_all_is_there:
         until_all_is_there.enter_context(defer_sigint())
@@ -111,7 +114,7 @@ def fit(
             _require_same(e)
         network = e.network_
         x, labels = network.prepare(data.X, data.codes)
-        weights = e._weigh_classes(data.y, data.weights, incremental)
+        weights = e._weigh_classes(data.codes, data.weights, incremental)
         if weights is not None:
             weights = prepare_weights(weights, x.shape[0], network.backend, network.dtype)
         begin = until_all_is_there.close
@@ -259,6 +262,11 @@ def _fit_by_steps(
     except DivergedError as error:
         _report_divergence(e, error)
     else:
+        if e.early_stopping and not _has_best(e):
+            raise ValueError(
+                "Predictions for the validation set were infinite after every epoch: there is no "
+                "best one. Its features may be far from those that are trained on"
+            )
         if e.n_iter_ == e.max_iter and not (convergence.converged or incremental):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
@@ -294,14 +302,23 @@ def _scorer(e: Estimator, dev: Part) -> Callable[[dict[str, float]], float]:
     def score(row: dict[str, float]) -> float:
         if plain:
             return 1.0 - row["dev_error"]
-        return float(e._measure(dev.y, to_host(e._predict(dev.X)), dev.weights))
+        predicted = to_host(e._predict(dev.X))
+        if not (e.network_.loss.of_classes or all_finite(predicted)):
+            return -math.inf
+        with np.errstate(over="ignore"):  # of squares, which make it −∞ as well
+            return float(e._measure(dev.y, predicted, dev.weights))
 
     return score
 
 
+def _has_best(e: Estimator) -> bool:
+    """Return whether an epoch had a score, so that its weights may be the best."""
+    return e.best_validation_score_ is not None and math.isfinite(e.best_validation_score_)
+
+
 def _report_divergence(e: Estimator, error: DivergedError) -> None:
     """Raise, unless there are best weights to go back to."""
-    if not (e.early_stopping and e.n_iter_):
+    if not (e.early_stopping and e.n_iter_ and _has_best(e)):
         raise ValueError(f"{NOT_FINITE}: {error}") from error
     for curve in (e.loss_curve_, e.validation_scores_, e.validation_loss_curve_):
         if curve is not None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
-from ..data.arrays import column_values, is_frame, prepare_weights
+from ..data.arrays import column_values, prepare_weights, require_numbers, table_of
 from ..data.batches import take_rows
-from ..data.labels import as_labels, require_present, text_of
+from ..data.labels import as_labels, is_numeric, kinds_of, named, require_present, text_of
+from ..data.whole_numbers import warn_of_merged
 from .labels import Classes, Values
 from .parameters import Estimator
 
@@ -32,8 +35,14 @@ def check_features(estimator: Estimator, X: Any, reset: bool) -> Any:
     X = from_dlpack(X)
     if on_host(X):
         return validate_data(
-            estimator, X, reset=reset, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32)
+            estimator,
+            require_numbers(X, "X"),
+            reset=reset,
+            accept_sparse=["csr", "csc"],
+            dtype=(np.float64, np.float32),
         )
+    if not is_numeric(X):
+        raise TypeError(f"X has dtype {X.dtype}: give an array of numbers")
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got an array of shape {X.shape} instead")
     if reset:
@@ -53,7 +62,8 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
-    X, y = from_dlpack(X), plain_labels(y)
+    X, given = from_dlpack(X), X
+    y = plain_labels(y, isinstance(estimator, ClassifierMixin))
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)
@@ -62,7 +72,7 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
     else:
         X, y = validate_data(
             estimator,
-            X,
+            require_numbers(X, "X"),
             y,
             reset=reset,
             accept_sparse=["csr", "csc"],
@@ -70,47 +80,89 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
             y_numeric=isinstance(estimator, RegressorMixin),
             dtype=(np.float64, np.float32),
         )
+    warn_of_merged(given, estimator.dtype or np.float64, "X")
     y = y.toarray() if hasattr(y, "toarray") else y
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, y
 
 
-def plain_labels(y: Any) -> Any:
-    """Return labels of types that scikit-learn does not know, or takes for others, as arrays.
+def plain_labels(y: Any, of_classes: bool, what: str = "y") -> Any:
+    """Return labels as arrays of truth values, whole numbers, floats or strings, as they are.
 
-    These are NumPy's own strings, pandas' own numbers and truth values, and objects that are
-    strings and more, such as an Enum's. All else comes back as it is, on the host.
+    scikit-learn does not know NumPy's own strings, pandas' and Arrow's types, numbers among objects
+    and objects that are strings and more, such as an Enum's; of whole numbers of 64 bits it may
+    make floats. What is none of these comes back as it is.
 
     Raises
     ------
     ValueError
-        If labels of an array or a column are missing or masked.
+        If labels are missing or masked, of several kinds, or no numbers where ``of_classes`` is
+        false.
 
     Examples
     --------
-    >>> plain_labels(np.array(["a", "b"], np.dtypes.StringDType()))
-    array(['a', 'b'], dtype='<U1')
+    >>> plain_labels([1, 2**63 + 1], of_classes=True)
+    array([                  1, 9223372036854775809], dtype=uint64)
     """
     y = to_host(y)
-    if is_frame(y):
-        own = any(not isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in y.dtypes)
-        columns = [y.iloc[:, i] for i in range(y.shape[1])]
-        return np.stack([*map(column_values, columns)], axis=1) if own else y
-    dtype = getattr(y, "dtype", None)
-    if isinstance(y, list | tuple) and any(isinstance(label, str) for label in y):
-        require_present(y, "y")
-    if dtype is None or issparse(y):
+    if y is None or issparse(y) or (type(y) is np.ndarray and is_numeric(y)):
         return y
-    require_present(y, "y")
-    values = y if isinstance(dtype, np.dtype) else column_values(y)
+    if (table := table_of(y)) is not None:
+        if not table.columns:
+            raise ValueError(f"{what} has no columns: give one of labels")
+        columns = [plain_labels(column, of_classes, what) for column in table.columns]
+        return np.stack(columns, axis=1)
+    values = _values(y)
+    if values is None:
+        return y
+    require_present(values if isinstance(y, list | tuple) else y, what)
     if values.dtype.kind == "T":
-        return as_labels(values, "y")
-    kinds = {*map(type, np.ravel(values).tolist())} if values.dtype.kind == "O" else {str}
-    if any(issubclass(kind, str) and kind is not str for kind in kinds):
-        flat = (text_of(v, "y") if isinstance(v, str) else v for v in np.ravel(values))
-        return np.fromiter(flat, object).reshape(values.shape)
+        return as_labels(values, what)
+    if values.dtype.kind != "O":
+        return values
+    found = _of_objects(values, of_classes, what)
+    return y if found is values and isinstance(y, list | tuple) else found
+
+
+def _values(y: Any) -> np.ndarray[Any, Any] | None:
+    """Return what an array, a column or a list holds, and None of what is none of these."""
+    if isinstance(y, list | tuple):
+        try:
+            return np.asarray(y, object)
+        except ValueError:  # rows of different lengths, which scikit-learn tells
+            return None
+    if isinstance(getattr(y, "dtype", None), np.dtype):
+        return np.asarray(y)
+    return column_values(y) if hasattr(y, "dtype") or hasattr(y, "type") else None
+
+
+def _of_objects(values: np.ndarray[Any, Any], of_classes: bool, what: str) -> np.ndarray[Any, Any]:
+    """Return Python's objects as an array of numbers, or plain strings; others as they are."""
+    flat = values.ravel().tolist()
+    types = {*map(type, flat)}
+    kinds = kinds_of(types)
+    if not of_classes:
+        if others := [t for t in types if not issubclass(t, Real | Decimal | np.bool_)]:
+            raise ValueError(f"{what} holds {named(others)}: give numbers")
+        return values
+    if kinds == {"U"}:
+        plain = types == {str}
+        return values if plain else _objects([text_of(v, what) for v in flat], values.shape)
+    if kinds and kinds <= {"b", "i", "f", "U"}:
+        if "U" in kinds:
+            one_kind = "give numbers or strings, all of one kind"
+            raise ValueError(f"{what} holds {named(types)}: {one_kind}")
+        held = as_labels(values, what)
+        if kinds == {"i", "f"} and (lost := [v for v in flat if float(v) != v]):
+            message = f"{what} holds {lost[0]} beside floats, and float64 does not hold it"
+            raise ValueError(f"{message}: give whole numbers alone, or strings")
+        return held
     return values
+
+
+def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    return np.fromiter(values, object, len(values)).reshape(shape)
 
 
 def check_weights(n: int, sample_weight: Any) -> Any:
@@ -147,6 +199,17 @@ def hold_out(data: Part, labels: Classes | Values, fraction: float, seed: int) -
             "or the size of your dataset."
         )
     return _take(data, train), _take(data, dev)
+
+
+def require_score(dev: Part, labels: Classes | Values) -> None:
+    """Raise a ValueError if predictions for a validation set have no score, whatever they are."""
+    counted = dev.y if dev.weights is None else dev.y[dev.weights > 0]
+    if len(counted) == 0:
+        raise ValueError(
+            f"sample_weight is zero for all {len(dev.y)} examples of the validation set: increase "
+            "validation_fraction, or give X_val and y_val"
+        )
+    labels.require_score(counted)
 
 
 def _take(data: Part, rows: Any) -> Part:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..backends.arrays import NUMPY, backend_of
-from ..data.labels import as_float64, class_codes, is_numeric
+from ..data.labels import as_float64, class_codes, is_numeric, kinds_of, named
 
 Labels = np.ndarray[Any, Any]
 
@@ -44,6 +44,9 @@ class Classes(NamedTuple):
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.labels}, `y` has {classes}"
             )
+
+    def require_score(self, y: Labels) -> None:
+        """Do nothing: the accuracy is defined for any labels."""
 
     def encode(self, y: Labels) -> Labels:
         """Return the numbers of labels' classes, or a ValueError for one that is not known."""
@@ -102,6 +105,15 @@ class Values(NamedTuple):
     def require_all(self, y: Labels) -> None:
         """Do nothing: any values will do."""
 
+    def require_score(self, y: Labels) -> None:
+        """Raise a ValueError if R² is not defined, for want of different values."""
+        if (y == y[0]).all():
+            several = f"the same value ({np.ravel(y)[0]:g}) {len(y)} times" if len(y) > 1 else "one"
+            raise ValueError(
+                f"The validation set holds {several}: R², which is to choose the weights, needs "
+                "different values. Increase validation_fraction, or give others as X_val and y_val"
+            )
+
     def encode(self, y: Labels) -> Labels:
         """Return the values, or a ValueError if there are not as many in a row."""
         width = Values.learn(y).width
@@ -118,16 +130,22 @@ def _plain(classes: Labels) -> Labels:
     """Return classes in a type that files hold, or raise a ValueError before anything is fitted."""
     if not (is_numeric(classes) or classes.dtype.kind in "UO"):
         raise ValueError(f"y has dtype {classes.dtype}: give labels that are numbers or strings")
-    if classes.dtype.kind != "f" or classes.dtype.itemsize <= 8:
+    if classes.dtype.kind != "f":
         return classes
-    held = as_float64(classes, "y")
-    if (held != classes).any():
-        raise ValueError(f"y has dtype {classes.dtype}, and labels that float64 does not hold")
-    return held
+    if classes.dtype.itemsize > 8:
+        held = as_float64(classes, "y")
+        if (held != classes).any():
+            raise ValueError(f"y has dtype {classes.dtype}, and labels that float64 does not hold")
+        classes = held
+    return classes + 0.0  # −0 and 0 are one class, which is 0
 
 
 def is_multilabel(y: Labels) -> bool:
     """Return whether labels are columns of 0 and 1; refuse what are no labels."""
+    if y.dtype.kind == "O":
+        types = {*map(type, np.ravel(y).tolist())}
+        if not kinds_of(types) <= {"U", "S"}:
+            raise ValueError(f"Unknown label type: y holds {named(types)}: give numbers or strings")
     check_classification_targets(y)
     multilabel = str(type_of_target(y, input_name="y")).startswith("multilabel")
     if y.ndim == 2 and not multilabel:

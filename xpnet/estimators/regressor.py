@@ -115,7 +115,7 @@ class MLPRegressor(RegressorMixin, MLP):
             How much each example counts.
         """
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
-        return self._measure(plain_labels(y), predicted, weights)
+        return self._measure(plain_labels(y, of_classes=False), predicted, weights)
 
     @available_if(lambda self: self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

@@ -185,8 +185,10 @@ class MeanSquaredError(Loss):
 
     def error_count(self, xp: Namespace, y: Array) -> float:
         """Return the sum of squares around the mean; NaN if there is none, as R² is undefined."""
-        around = xp.square(y - xp.mean(y, axis=0), dtype=np.float64)
-        return float(xp.sum(around)) or float("nan")
+        # Of values that are all the same the differences are 0, and those from their mean, which is
+        # rounded, may not be.
+        rest = xp.subtract(y, y[:1], dtype=np.float64)
+        return float(xp.sum(xp.square(rest - xp.mean(rest, axis=0)))) or float("nan")
 
 
 @dataclass(frozen=True)

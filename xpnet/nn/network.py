@@ -15,6 +15,7 @@ from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
 from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
+from ..data.whole_numbers import warn_of_merged
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..registry import UnknownNameError
@@ -221,6 +222,8 @@ class Network:
     def predict(self, X: ArrayLike) -> Array:
         """Return the predictions for examples.
 
+        Those of a row alone and of the same row in a batch may differ in the last bits.
+
         Parameters
         ----------
         X : array-like, shape (n, n_features)
@@ -242,6 +245,8 @@ class Network:
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probabilities of the classes for examples.
+
+        Those of a row alone and of the same row in a batch may differ in the last bits.
 
         Parameters
         ----------
@@ -293,11 +298,12 @@ class Network:
             If something about it is not as the network needs it.
         """
         with self.backend.active():
-            X, y = as_array(X, f"{name}X"), as_array(y, f"{name}y")
+            given, X, y = X, as_array(X, f"{name}X"), as_array(y, f"{name}y")
             check_lengths(X, y, name)
             x = check_features(X, self.backend, self.n_features, self.dtype, f"{name}X")
             host = np.asarray(backend_of(y, self.backend).to_host(y))
             targets = self.loss.targets(host, self.n_outputs, self.dtype, f"{name}y")
+            warn_of_merged(given, self.dtype, f"{name}X")
             return x, self.backend.asarray(targets)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
@@ -462,12 +468,8 @@ def from_description(
     except UnknownNameError as error:
         raise ModelFileError(f"{source}: {error}, then load again") from error
     except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        MemoryError,
+        *(LookupError, TypeError, ValueError, AttributeError),
+        *(ArithmeticError, MemoryError),
     ) as error:
         why = safetensors_files.short(repr(error))
         raise ModelFileError(f"{source}: its network can't be built ({why})") from error
@@ -480,10 +482,7 @@ _PICKLED = ("loss", "n_features", "dtype", "random_state")
 
 
 def _revive(
-    arrays: dict[str, HostArray],
-    layers: list[Layer],
-    config: Tree,
-    device: str,
+    arrays: dict[str, HostArray], layers: list[Layer], config: Tree, device: str
 ) -> Network:
     """Build a network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")

@@ -49,7 +49,13 @@ class EarlyStopping(Callback):
     Raises
     ------
     TypeError, ValueError
-        If patience is less than 1, min_improvement negative, or `monitor` not measured in the fit.
+        If patience is less than 1, min_improvement negative, or `monitor` not measured in the fit;
+        if it is the error of values that are all the same, which is NaN.
+
+    Warns
+    -----
+    UserWarning
+        If the watched figure was NaN or infinite in every epoch, so that no weights were the best.
 
     Examples
     --------
@@ -81,7 +87,8 @@ class EarlyStopping(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self.best, self.best_epoch, self._waited = math.inf, 0, 0
+        # The first epoch has none before it that it could improve on.
+        self.best, self.best_epoch, self._waited = math.inf, 0, -1
         self.stopped_epoch: int | None = None
         self._state: list[Array] = []
 
@@ -95,11 +102,16 @@ class EarlyStopping(Callback):
                 f"EarlyStopping watches {self.monitor!r}, and this fit measures "
                 f"{', '.join(measured)}{hint}"
             )
+        if self.monitor in trainer.history.undefined:
+            raise ValueError(
+                f"EarlyStopping watches {self.monitor!r}, and all values that it is measured on "
+                "are the same: there is no variance to explain. Give more examples, or watch a loss"
+            )
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Keep the weights if they are the best so far; stop if there were none for too long."""
         value = row[self.monitor]
-        if value < self.best - self.min_improvement or not self.best_epoch:
+        if value < self.best - self.min_improvement:  # and no NaN
             self.best, self.best_epoch, self._waited = value, int(row["epoch"]), 0
             if self.restore_best:
                 self._state = snapshot(weights_of(trainer.network))
@@ -107,7 +119,8 @@ class EarlyStopping(Callback):
         self._waited += 1
         if self._waited >= self.patience:
             self.stopped_epoch = int(row["epoch"])
-            trainer.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
+            since = f"no better {self.monitor} since epoch {self.best_epoch}"
+            trainer.stop(since if self.best_epoch else f"no finite {self.monitor}")
 
     def state(self) -> Tree:
         """Return what it is set to, what was best so far, and those weights."""
@@ -134,7 +147,10 @@ class EarlyStopping(Callback):
             self.on_fit_end(trainer, trainer.history)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """Bring the best weights back."""
+        """Bring the best weights back, or warn that there are none."""
+        if history.rows and not self.best_epoch:
+            message = f"{self.monitor} was NaN or infinite in every epoch: the last weights stay"
+            warnings.warn(message, UserWarning, stacklevel=2)
         restore(weights_of(trainer.network), self._state)
         self._state = []
 

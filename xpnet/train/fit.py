@@ -215,7 +215,11 @@ class Fit:
     def _run(self, batches: Batches, sample: Prepared | None) -> History:
         trainer, step, manager, epochs = self.trainer, self.step, self._manager, self.options.epochs
         parts = {k: data for k, data in (("train", sample), ("dev", self._dev)) if data is not None}
-        trainer.history = History(columns=_columns(parts), batch_size=batches.batch_size)
+        trainer.history = History(
+            columns=_columns(parts),
+            undefined=tuple(f"{k}_error" for k, (_, y) in parts.items() if not self._has_error(y)),
+            batch_size=batches.batch_size,
+        )
         step.meter.reset()
         step.rollback.begin(step.count, step.meter.finite)
         step.forget_changes()
@@ -243,6 +247,10 @@ class Fit:
         for watcher in self._watchers:
             watcher.on_fit_end(trainer, trainer.history)
         return trainer.history
+
+    def _has_error(self, y: Array) -> bool:
+        """Return whether the error on a part is defined."""
+        return not math.isnan(self.network.loss.error_count(self.trainer.backend.xp, y))
 
     def _evaluate(self, parts: dict[str, Prepared], row: dict[str, float]) -> None:
         """Measure loss and error on some parts, as in prediction, for a row of the history."""

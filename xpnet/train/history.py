@@ -50,6 +50,9 @@ class History:
         that a callback makes in the midst of an epoch count in its loss and its samples/s.
     columns : tuple of str
         The keys of each row, known from the fit's beginning on.
+    undefined : tuple of str
+        Those of them that are NaN in each row, whatever the network predicts: the error of values
+        that are all the same, since there is no variance to explain.
     stopped : bool
         Whether `Trainer.stop` or `interrupt` ended the fit before its last epoch was through.
     reason : str
@@ -60,6 +63,7 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     columns: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
     stopped: bool = False
     reason: str = ""
     batch_size: int | None = None

@@ -330,6 +330,12 @@ class Trainer:
         DivergedError
             If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
             were at most 100 updates before, and training can go on at a smaller rate.
+
+        Warns
+        -----
+        UserWarning
+            If X holds different whole numbers that are the same in the network's dtype; which ones
+            by column.
         """
         net = self.network
         net.require_single("fit")
