@@ -32,7 +32,8 @@ def features(columns, n=30, m=4, seed=0, codes=()):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, m))
     for column, size in dict(columns).items():
-        x[:, column] = rng.integers(-1, size + 1, n)
+        x[:, column] = rng.integers(size, size=n)
+        x[-2:, column] = -1, size
         x[: len(codes), column] = codes
     return x
 

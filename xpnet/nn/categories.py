@@ -67,7 +67,8 @@ class CategoryLayer(Layer[CategoryBuffers]):
     @property
     def passed_columns(self) -> Sequence[int]:
         """The other columns, which come first in the output."""
-        return [j for j in range(self.n_inputs) if j not in self.code_columns]
+        coded = self.code_columns
+        return [j for j in range(self.n_inputs) if j not in coded]
 
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs.

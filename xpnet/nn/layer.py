@@ -19,6 +19,8 @@ The contract, for whoever adds a layer:
 - A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
   it only the next one may write over it.
 - What its constructor takes is fixed once it is in a network.
+- A layer that takes codes of categories names their columns, ``code_columns``, for no augmentation
+  to change them; ``passed_columns`` are those of its input that its output begins with.
 - Arrays have shape (…, examples, features): axes before the last two are free.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
 """
