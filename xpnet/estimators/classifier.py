@@ -208,7 +208,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             How much each example counts.
         """
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
-        return self._measure(plain_labels(y, of_classes=True), predicted, weights)
+        y = plain_labels(y, of_classes=True)
+        self._labels.require_kind(y)
+        return self._measure(y, predicted, weights)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..backends.arrays import NUMPY, backend_of
@@ -43,6 +44,17 @@ class Classes(NamedTuple):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.labels}, `y` has {classes}"
+            )
+
+    def require_kind(self, y: Any) -> None:
+        """Raise a ValueError if labels are numbers and the classes strings, or the reverse."""
+        if self.multilabel or issparse(y):
+            return
+        of_numbers = is_numeric(np.asarray(y)), is_numeric(self.labels)
+        if of_numbers[0] != of_numbers[1]:
+            kinds = ["numbers" if numeric else "strings" for numeric in of_numbers]
+            raise ValueError(
+                f"y holds {kinds[0]} and the classes are {kinds[1]}: give labels of that kind"
             )
 
     def require_score(self, y: Labels) -> None:

@@ -320,7 +320,8 @@ class Network:
         -------
         dict
             "loss": the mean loss. "error": the share of examples with a wrong class (notes, chapter
-            4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R².
+            4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R²; NaN where
+            all values are the same.
 
         Raises
         ------
