@@ -167,7 +167,7 @@ def test_a_wrong_use_is_told_in_a_line(run, option):  # noqa: F811
 
 
 def test_a_fault_of_our_own_is_shown_as_safely(run, monkeypatch):  # noqa: F811
-    def fail(*_):
+    def fail(*_, **__):
         raise ZeroDivisionError("\x1b[2J\n\u202e")
 
     monkeypatch.setattr("xpnet.tabular.readers.read", fail)
