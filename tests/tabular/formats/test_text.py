@@ -146,6 +146,13 @@ def test_a_header_of_one_column_that_holds_another_separator(separator):
     )
 
 
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("options", [TextOptions(), SEMICOLON])
+def test_a_line_for_excel_is_refused(line, options):
+    with pytest.raises(DataError, match=r"^d\.csv: line 1 is .*Excel.*--separator ';'$"):
+        read(f"{line}\na;b\n1;2\n", options)
+
+
 def test_another_separator_within_quotes_or_beside_others_is_a_name():
     assert read('"a;b"\n1\n') == (["a;b"], [("1",)])
     assert read("a;b,c\n1,2\n") == (["a;b", "c"], [("1", "2")])
@@ -184,6 +191,8 @@ ROW_NAMES = ["Unnamed: 0", "y", "a"]
         # R's row names
         ("y,a\nr1,3,2\nr2,4,5\n", ROW_NAMES, [("r1", "3", "2"), ("r2", "4", "5")]),
         ("y,a\nr1,3,\nr2,4,5\n", ROW_NAMES, [("r1", "3", ""), ("r2", "4", "5")]),
+        ("y\nr1,3\n\nr2,4\n", ROW_NAMES[:2], [("r1", "3"), ("r2", "4")]),
+        ("y\n1,\n\n2,\n", ["y"], [("1",), ("2",)]),
         # pandas' index
         (",y,a\n0,3,2\n", ROW_NAMES, [("0", "3", "2")]),
         # a separator at the end of the header, too or alone
@@ -250,6 +259,7 @@ def test_a_line_of_separators_alone_is_a_row_and_one_of_spaces_is_not():
     ("content", "message"),
     [
         (b"a,b\n1,\xe9\n", "line 2 is no text in UTF-8 .*: save it as UTF-8"),
+        (b"a,b\n1,2\n\xe9\n", "line 3 is no text in UTF-8 .*: save it as UTF-8"),
         (b"a,b\n" + b"1,2\n" * 10**6 + b"1,\xe9\n", "line 1000002 is no text in UTF-8"),
         (b"\xe9,b\n1,2\n", "line 1 is no text in UTF-8 .*: save it as UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "line 1 is no text in UTF-8"),

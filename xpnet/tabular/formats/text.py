@@ -8,6 +8,7 @@ unless there is one column: there each is a row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 #: Bytes of a file that are parsed at a time; a size after the first only where a row has more.
-BLOCKS = (2**22, 2**25, 2**28)
+#: Arrow reads some 32 of them ahead.
+BLOCKS = (2**21, 2**23, 2**25, 2**28)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Layout:
 
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with the rows, if anything is."""
+        """What is wrong with the rows, if anything is: all of them are gone through once."""
         return self.rows.fault()
+
+    @property
+    def checked(self) -> bool:
+        """Whether they were."""
+        return "fault" in vars(self)
 
 
 def text_suffix(path: Path) -> str | None:
@@ -124,8 +131,7 @@ def open_text(path: Path, source: str, options: TextOptions) -> Source:
     separator = options.separator or SEPARATORS[suffix]
     with as_data_errors(source, kind):
         header = read_header(path, source, separator)
-        if options.separator is None:
-            _require_separated(header, source)
+        _require_separated(header, source, options.separator is not None)
         layout = Layout(path, source, kind, separator, header, header.names)
         layout, empty = _lay_out(layout)
         written = dict(zip(layout.fields, layout.written, strict=True))
@@ -140,15 +146,22 @@ def open_text(path: Path, source: str, options: TextOptions) -> Source:
         )
 
 
-def _require_separated(header: Header, source: str) -> None:
-    """Raise a DataError if a header is one field in which others seem to be."""
+def _require_separated(header: Header, source: str, given: bool) -> None:
+    """Raise a DataError if a header seems to be separated by something else than it was read by.
+
+    ``given`` says that the separator was: then one column is meant to be one.
+    """
+    if found := re.fullmatch(r'"?sep=(.)"?', header.line, re.IGNORECASE):
+        raise DataError(
+            f"{source}: line 1 is {header.line!r}, which is for Excel alone: remove it, and give "
+            f"--separator {found[1]!r}"
+        )
     name = header.names[0]
     others = [c for c in (";", "\t", "|", ",") if c in name]
-    if len(header.names) == 1 and others and header.line.strip() == name.strip():
-        told = repr(others[0]) if others[0] != "\t" else r"'\t'"
+    if not given and len(header.names) == 1 and others and header.line.strip() == name.strip():
         raise DataError(
             f"{source}: the header is one column, {name[:60]!r}: if fields are parted by another "
-            f"character, give it, as --separator {told}"
+            f"character, give it, as --separator {others[0]!r}"
         )
 
 
@@ -197,8 +210,8 @@ def _chunks(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 def _read(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Go through the rows by blocks, and by larger ones from where a row is longer than one."""
-    done = 0
-    for block in BLOCKS:
+    done, block = 0, BLOCKS[0]
+    while True:
         passed = 0
         with as_data_errors(layout.source, layout.kind):
             try:
@@ -209,8 +222,26 @@ def _read(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
                     yield fresh
                 return
             except ValueError as error:
-                _require_longer_row(layout, error)
-    raise _too_long(layout)
+                block = _next_block(layout, block, error)
+
+
+def _next_block(layout: Layout, block: int, error: ValueError) -> int:
+    """Return the size of the blocks to try again by.
+
+    Raises
+    ------
+    DataError
+        If that would not help.
+    """
+    if isinstance(error, DataError):
+        raise error
+    if "straddling" in str(error):  # a row that is longer than a block
+        larger = [size for size in BLOCKS if size > block]
+        if larger:
+            return larger[0]
+    elif not layout.checked and layout.fault is None:
+        return block  # but for lines of spaces, which are skipped now
+    raise _explained(layout, error) from error
 
 
 def _read_blocks(layout: Layout, columns: Sequence[str], block: int) -> Iterator[pa.Table]:
@@ -232,7 +263,7 @@ def _reader(layout: Layout, block: int, columns: list[str]) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
-    def skip_blank(row: Any) -> str:
+    def skip_blank(row: Any) -> str:  # Arrow can only show it rows in UTF-8
         return "error" if row.text.strip() or layout.separator in row.text else "skip"
 
     try:
@@ -243,8 +274,8 @@ def _reader(layout: Layout, block: int, columns: list[str]) -> Any:
             csv.ParseOptions(
                 delimiter=layout.separator,
                 newlines_in_values=True,
-                ignore_empty_lines=len(layout.header.names) > 1,
-                invalid_row_handler=skip_blank,
+                ignore_empty_lines=len(layout.written) > 1,
+                invalid_row_handler=skip_blank if layout.checked else None,
             ),
             csv.ConvertOptions(
                 column_types={name: pa.string() for name in columns}, include_columns=columns
@@ -254,18 +285,6 @@ def _reader(layout: Layout, block: int, columns: list[str]) -> Any:
         if "Empty CSV file" in str(error):
             return None
         raise
-
-
-def _require_longer_row(layout: Layout, error: ValueError) -> None:
-    """Raise a DataError of what is wrong with a row, unless it is but longer than a block."""
-    if isinstance(error, DataError):
-        raise error
-    if "straddling" not in str(error):
-        raise _explained(layout, error) from error
-
-
-def _too_long(layout: Layout) -> DataError:
-    return _explained(layout, f"a row has more than {BLOCKS[-1] >> 20} MB: is a quote left open?")
 
 
 def _explained(layout: Layout, error: Exception | str) -> DataError:

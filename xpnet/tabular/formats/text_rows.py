@@ -248,8 +248,8 @@ class Rows:
         try:
             for row in self._reader:
                 self.start, self.end = self.end + 1, self._header.lines + self._reader.line_num
-                few = len(self._header.names) > 1 and len(row) < 2
-                if not (few and not "".join(row).strip()):
+                blank = self._width > 1 and len(row) < 2 and not "".join(row).strip()
+                if not blank:
                     yield row or [""]
         finally:
             csv.field_size_limit(before)
