@@ -250,7 +250,7 @@ def test_many_categories_become_learnt_numbers(run):  # noqa: F811
     names = np.array([f"item {i}" for i in range(300)])
     codes = np.tile(np.arange(300), 15)
     Path("d.csv").write_text("item,y\n" + lines(names[codes], codes % 2))
-    found = train(run, "d.csv", epochs=10)
+    found = train(run, "d.csv", epochs=30)
     assert found["columns"][0]["became"] == "8 learnt numbers for each of 300 categories"
     assert error(found) == 0
 
