@@ -62,8 +62,8 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
-    X, given = from_dlpack(X), X
-    y = plain_labels(y, isinstance(estimator, ClassifierMixin))
+    X, y = from_dlpack(X), plain_labels(y, isinstance(estimator, ClassifierMixin))
+    given = X
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)
