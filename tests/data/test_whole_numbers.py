@@ -146,5 +146,14 @@ def test_an_estimator_tells(kind):
         model.set_params(dtype="float32").fit(small, Y)
 
 
+def test_tensors_of_pytorch_are_looked_at():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'oracle')")
+    for values, n in ((column((2**53, 2**53 + 1)), 1), (column((1, 2)), 0)):
+        X = torch.as_tensor(np.stack([Y, values], axis=1))
+        assert len(told(X, "float64", "X")) == n
+    assert told(torch.zeros(3, 2), "float32", "X") == []
+    xn.Trainer(network()).fit(X, torch.as_tensor(Y), epochs=1)
+
+
 def test_largest_is_by_size():
     assert arrays.largest(np.array([[-3, 2]])) == 3.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, DType
-from ..backends.arrays import to_host
+from ..backends.arrays import from_dlpack, to_host
 from .arrays import column_values, describe_columns, is_frame, largest, table_of
 from .streaming import is_sparse
 
@@ -66,6 +66,7 @@ def count_merged(values: np.ndarray[Any, Any], dtype: DType) -> int:
 
 def _large_columns(X: Any, limit: int) -> Iterator[tuple[Any, np.ndarray[Any, Any]]]:
     """Yield name and values of columns with whole numbers beyond the last one that is exact."""
+    X = from_dlpack(X)
     if is_frame(X) and hasattr(X, "iloc"):
         X = X.iloc[:, [i for i, t in enumerate(X.dtypes) if getattr(t, "kind", "O") in _KINDS]]
     if (table := table_of(X)) is not None:

@@ -62,8 +62,8 @@ def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, 
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
-    X, given = from_dlpack(X), X
-    y = plain_labels(y, isinstance(estimator, ClassifierMixin))
+    X, y = from_dlpack(X), plain_labels(y, isinstance(estimator, ClassifierMixin))
+    given = X
     if not on_host(X):
         X = check_features(estimator, X, reset)
         y = np.asarray(y)
@@ -147,8 +147,10 @@ def _of_objects(values: np.ndarray[Any, Any], of_classes: bool, what: str) -> np
             raise ValueError(f"{what} holds {named(others)}: give numbers")
         return values
     if kinds == {"U"}:
-        plain = types == {str}
-        return values if plain else _objects([text_of(v, what) for v in flat], values.shape)
+        if types == {str}:
+            return values
+        texts = (text_of(v, what) for v in flat)
+        return np.fromiter(texts, object, len(flat)).reshape(values.shape)
     if kinds and kinds <= {"b", "i", "f", "U"}:
         if "U" in kinds:
             one_kind = "give numbers or strings, all of one kind"
@@ -159,10 +161,6 @@ def _of_objects(values: np.ndarray[Any, Any], of_classes: bool, what: str) -> np
             raise ValueError(f"{message}: give whole numbers alone, or strings")
         return held
     return values
-
-
-def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    return np.fromiter(values, object, len(values)).reshape(shape)
 
 
 def check_weights(n: int, sample_weight: Any) -> Any:
