@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ..data.arrays import CHUNK
 from ..data.labels import require_utf8, text_of
+
+#: Rows that are looked at at a time: so few that what is made of them stays in the cache.
+ROWS = 2**13
 
 #: What columns may hold that no features are made of, by the names of Arrow's tests.
 REFUSED: dict[str, Callable[[Any], bool]] = {
@@ -191,7 +193,7 @@ def as_text(name: str, column: Any) -> Any:
     return pc.cast(column, pa.string())
 
 
-def chunks(table: pa.Table, rows: int = CHUNK) -> Iterator[pa.Table]:
+def chunks(table: pa.Table, rows: int = ROWS) -> Iterator[pa.Table]:
     """Go through a table, some rows at a time; of one without rows comes one part."""
     for start in range(0, max(1, len(table)), rows):
         yield table.slice(start, rows).combine_chunks()
@@ -226,13 +228,12 @@ def common(kinds: Sequence[Any]) -> Any:
     return pa.decimal256(76, 0) if any(map(pt.is_decimal256, kinds)) else pa.decimal128(38, 0)
 
 
-def join(parts: Sequence[Any]) -> pa.Array:
-    """Return the parts of a column as one."""
+def join(parts: Sequence[Any]) -> pa.ChunkedArray:
+    """Return the parts of a column as one, without a copy of those that are of its type."""
     held = common([part.type for part in parts])
     parts = [part if part.type == held else pc.cast(part, held) for part in parts]
     pieces = [chunk for part in parts for chunk in getattr(part, "chunks", [part])]
-    whole = pa.chunked_array(pieces, parts[0].type).unify_dictionaries()
-    return one(whole)
+    return pa.chunked_array(pieces, parts[0].type).unify_dictionaries()
 
 
 def as_numpy(column: Any) -> np.ndarray[Any, Any]:
