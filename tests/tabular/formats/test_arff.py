@@ -125,6 +125,8 @@ A, B = "@attribute a numeric", "@attribute b {x,y}"
         (arff(f"{A}\n{B}", "1,x\n1"), "line 9 can't be read as .arff"),
         (arff(f"{A}\n{B}", "1,x,{5}"), "line 8 can't be read as .arff"),
         (arff(A, "1\nx"), "line 8 can't be read as .arff .Invalid numerical value.$"),
+        (arff(B, "x\n50%"), "line 8 .*Data value 50% not found in nominal declaration.$"),
+        (arff(A, "'50% \""), "line 7 .*Invalid layout of the ARFF file. Error parsing .*50%"),
         (arff(B, "x\nz"), "line 8 .*Data value z not found in nominal declaration.$"),
         (arff(f"{A}\n{A}", "1,2"), "there are two columns named 'a': rename one$"),
         (arff("@attribute a", "1"), "line 4 .*an attribute's name and type are expected.$"),

@@ -111,6 +111,14 @@ def test_offsets_that_lead_out_of_a_column_are_refused(folder):
         read("d.arrow")
 
 
+def test_a_name_that_is_no_text(folder):
+    as_stream("d.arrow", pa.table({"a name": ["abcd"]}))
+    content = (folder / "d.arrow").read_bytes()
+    (folder / "d.arrow").write_bytes(content.replace(b"a name", b"a \xff\xfe !"))
+    with pytest.raises(DataError, match=r"^d\.arrow: can't be read as \.arrow \(.*utf-8"):
+        open_table("d.arrow")
+
+
 def test_two_columns_of_one_name():
     as_file("d.arrow", pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]))
     with pytest.raises(DataError, match=r"^d\.arrow: there are two columns named 'a': rename one"):

@@ -7,6 +7,7 @@ import sklearn
 
 from xpnet.tabular.dataset import DataError
 from xpnet.tabular.formats.opening import TABLES, format_of, open_table
+from xpnet.tabular.formats.source import TextOptions
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,14 @@ def test_what_has_no_known_format(folder, name):
         DataError, match=rf"^{name}: give a file ending in \.csv, \.tsv, \.parquet,"
     ):
         open_table(name)
+
+
+@pytest.mark.parametrize("options", [TextOptions(separator=";"), TextOptions(decimal=",")])
+@pytest.mark.parametrize("source", ["d.parquet", "d.arff", "openml:iris"])
+def test_how_text_is_written_is_said_of_text_alone(source, options):
+    message = rf"^{source}: --separator and --decimal are for \.csv and \.tsv$"
+    with pytest.raises(DataError, match=message):
+        open_table(source, options)
 
 
 @pytest.mark.parametrize("suffix", [*TABLES, ".csv.gz"])

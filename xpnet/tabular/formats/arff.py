@@ -92,9 +92,9 @@ class _Lines:
 
     def error(self, why: Exception | str) -> DataError:
         """Return the error of the line that the reader got last."""
-        reason = (
-            re.sub(r",? (at line -?\d+|in line -1)|\.$", "", str(why)).strip() or type(why).__name__
-        )
+        # Of the reader's own errors str() fails if a value with a % is in them.
+        reason = re.sub(r",? (at|in) line %d", "", getattr(why, "message", None) or str(why))
+        reason = reason.replace("%%", "%").strip().removesuffix(".") or type(why).__name__
         return DataError(f"{self.source}: line {self.number} can't be read as .arff ({reason})")
 
 

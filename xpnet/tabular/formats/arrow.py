@@ -36,7 +36,7 @@ def open_arrow(path: Path, source: str) -> Source:
         )
     with as_data_errors(source, kind):
         schema = _reader(path, start == FILE, []).schema
-    names = [*schema.names]
+        names = [*schema.names]
     require_unique(names, source)
 
     def chunks(chosen: Sequence[str] | None) -> Iterator[pa.Table]:

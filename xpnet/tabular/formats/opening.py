@@ -78,6 +78,8 @@ def open_table(source: str, options: TextOptions = DEFAULTS) -> Source:
             f"{source}: give a file ending in {', '.join(TABLES)}, a folder of Parquet files, or "
             "openml:NAME"
         )
+    if options != DEFAULTS and kind not in SEPARATORS:
+        raise DataError(f"{source}: --separator and --decimal are for {' and '.join(SEPARATORS)}")
     if kind == PREFIX:
         return open_openml(source)
     path = Path(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -234,7 +233,7 @@ def as_data_errors(source: str, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DataError, FileNotFoundError, ImportError, MemoryError):
+    except (DataError, FileNotFoundError, ImportError):
         raise
     except Exception as error:
         if not _is_of_the_file(error):
@@ -248,26 +247,13 @@ def unreadable(source: str, kind: str, error: Exception | str) -> DataError:
     return DataError(f"{source}: can't be read as {kind} ({reason.splitlines()[0]})")
 
 
-#: What reading a damaged file raises, by Arrow, and by what undoes its compression.
-DAMAGED: tuple[type[Exception], ...] = (
-    ValueError,
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    NotImplementedError,
-    zlib.error,
-)
-
-
 def _is_of_the_file(error: Exception) -> bool:
     """Return whether an error may come of what is in a file."""
     from pyarrow import ArrowCancelled, ArrowException
 
     if isinstance(error, ArrowException):
         return not isinstance(error, ArrowCancelled)
-    return isinstance(error, DAMAGED) or type(error).__name__ == "LZMAError"
+    return isinstance(error, ValueError | OSError | EOFError | OverflowError)
 
 
 def arrow_for(source: str) -> Any:
