@@ -12,7 +12,7 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'fil
 from xpnet.tabular import reading, scan  # noqa: E402
 from xpnet.tabular.kinds import KINDS  # noqa: E402
 from xpnet.tabular.schema import Column, Schema  # noqa: E402
-from xpnet.tabular.tables import as_table, chunks, concatenate  # noqa: E402
+from xpnet.tabular.tables import as_table, chunks, concatenate, join  # noqa: E402
 
 N = 40
 COUNT = np.arange(N)
@@ -26,11 +26,22 @@ def pd():
 def learn(columns, rows=7, **options):
     """Return the schema of columns, learnt from a few rows at a time; and the target's column."""
     table = as_table(columns if hasattr(columns, "shape") else pa.table(columns))
-    return scan.learn(
+    found = scan.learn(
         lambda names: chunks(table if names is None else table.select(names), rows),
         table.column_names,
         **options,
     )
+    if "kinds" not in options:  # which may be others than what is there
+        _require_kept(table, found)
+    return found.schema, found.target
+
+
+def _require_kept(table, found):
+    """What was read on the way is what is read again."""
+    columns = [*found.schema.used, *([found.target] if found.target else [])]
+    for column in columns if found.values is not None else ():
+        kept = [column.read(part) for part in found.values[column.name]]
+        assert join(kept).to_pylist() == join([column.read(table[column.name])]).to_pylist()
 
 
 def kinds(**columns):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .formats.source import Source
+    from .scan import Learnt
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,37 @@ class Plan:
         How the labels are read.
     target_name : str or None
         The column that is to be predicted, whether it is there or not.
+    values : dict of str to list of pyarrow.Array, or None
+        What the columns hold, if that is known already.
     """
 
     source: Source
     schema: Schema
     target: Column | None
     target_name: str | None
+    values: dict[str, list[pa.Array]] | None = None
 
     def chunks(self) -> Iterator[tuple[pa.Table, Any]]:
         """Go through features, read by the schema, and labels, or None for these."""
         from .reading import labels
 
-        names = [column.name for column in self.schema.used]
-        more = [] if self.target is None else [self.target.name]
-        for chunk in self.source.chunks([*names, *more]):
+        for chunk in self._raw():
             y = None
             if self.target is not None:
                 y = labels(self.target, self.target.read(chunk[self.target.name]))
             yield self.schema.read(chunk), y
+
+    def _raw(self) -> Iterator[pa.Table]:
+        """Go through the columns, as they are in the source or as they were read of it."""
+        names = [column.name for column in self.schema.used]
+        names += [] if self.target is None else [self.target.name]
+        if self.values is None:
+            yield from self.source.chunks(names)
+            return
+        import pyarrow as pa
+
+        for parts in zip(*(self.values[name] for name in names), strict=True):
+            yield pa.table([*parts], names=names)
 
     def renamed(self) -> dict[str, str]:
         """Return what the file calls the columns of a name that stands there twice."""
@@ -138,8 +152,8 @@ def plan(source: Source, wanted: Request) -> Plan:
             column = _known_column(source, wanted, str(target))
         found = Plan(source, wanted.schema, column, target)
     else:
-        schema, column = _learn(source, wanted, names, str(target) if there else None)
-        found = Plan(source, schema, column, target)
+        learnt = _learn(source, wanted, names, str(target) if there else None)
+        found = Plan(source, learnt.schema, learnt.target, target, learnt.values)
     if there:
         _require_one(str(target), [c.name for c in found.schema.used], source)
     return found
@@ -149,12 +163,10 @@ def _known_column(source: Source, wanted: Request, target: str) -> Column | None
     """Return how a model's labels are read from a column; learnt, if the model does not say."""
     if wanted.column is not None:
         return replace(wanted.column, name=target)
-    return _learn(source, wanted, [], target)[1]
+    return _learn(source, wanted, [], target).target
 
 
-def _learn(
-    source: Source, wanted: Request, names: list[str], target: str | None
-) -> tuple[Schema, Column | None]:
+def _learn(source: Source, wanted: Request, names: list[str], target: str | None) -> Learnt:
     from .scan import learn
 
     every = [*names, *([target] if target is not None else [])]

@@ -142,6 +142,7 @@ class Scales:
         noise: Any,
         what: str,
         names: Sequence[str] | None = None,
+        bounds: tuple[Array, Array] | None = None,
     ) -> Scales:
         """Learn from rows, chunk by chunk; NaN stands for a gap, which is filled with the mean.
 
@@ -153,13 +154,15 @@ class Scales:
             From `noise_of`, of each column.
         what, names
             What the rows and their columns are called in messages.
+        bounds : pair of arrays, shape (m,), or None
+            The least and the largest of each column, if they are known already.
 
         Raises
         ------
         ValueError
             If numbers are too large for float64.
         """
-        least, most = _bounds(chunk.high for chunk in chunks())
+        least, most = bounds or _bounds(chunk.high for chunk in chunks())
         _require_finite(least, most, what, names)
         centre = np.nan_to_num(least / 2 + most / 2)
         largest = np.nan_to_num(np.maximum(np.abs(least), np.abs(most)))

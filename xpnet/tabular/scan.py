@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from ..data.labels import require_utf8
+from . import memory
+from .categories import count
 from .kinds import KINDS, LEFT_OUT, PATTERNS, ZEROS
 from .schema import Column, Schema
 from .tables import chunks, countable, is_text, one, plain, require_usable
@@ -29,6 +31,25 @@ TEXT = len(FORMS)
 Chunks = Callable[[list[str] | None], Iterable[pa.Table]]
 
 
+class Learnt(NamedTuple):
+    """What was learnt of a table.
+
+    Attributes
+    ----------
+    schema : Schema
+        Of the columns but the target.
+    target : Column or None
+        The target's.
+    values : dict of str to list of pyarrow.Array, or None
+        What the used columns hold, as it was read on the way, for `Column.read`; None: they are too
+        large to be kept.
+    """
+
+    schema: Schema
+    target: Column | None
+    values: dict[str, list[pa.Array]] | None
+
+
 def learn(
     chunks: Chunks,
     names: list[str],
@@ -36,7 +57,7 @@ def learn(
     target: str | None = None,
     missing: tuple[str, ...] = (),
     decimal: str = ".",
-) -> tuple[Schema, Column | None]:
+) -> Learnt:
     """Learn the kind of each column from a whole table.
 
     Parameters
@@ -54,13 +75,6 @@ def learn(
     decimal : str
         The decimal mark that is tried first.
 
-    Returns
-    -------
-    schema : Schema
-        Of the columns but the target.
-    column : Column or None
-        The target's.
-
     Raises
     ------
     TypeError, ValueError
@@ -75,12 +89,17 @@ def learn(
         for chunk in chunks(again if len(again) < len(names) else names):
             for name in again:
                 scans[name].see(one(chunk[name]))
+            if not memory.fits(sum(scan.kept_bytes for scan in scans.values())):
+                for scan in scans.values():
+                    scan.kept = None
         again = [name for name in again if scans[name].changed]
     if all(scan.rows == 0 for scan in scans.values()):
         raise ValueError("there are no rows")
     columns = {name: scan.column() for name, scan in scans.items()}
+    values = {n: scan.values(columns[n]) for n, scan in scans.items() if columns[n].used}
     own = None if target is None else columns.pop(target)
-    return Schema(tuple(columns.values())), own
+    kept = {name: parts for name, parts in values.items() if parts is not None}
+    return Learnt(Schema(tuple(columns.values())), own, kept if len(kept) == len(values) else None)
 
 
 def learn_of(table: pa.Table) -> Schema:
@@ -93,7 +112,7 @@ def learn_of(table: pa.Table) -> Schema:
     """
     return learn(
         lambda names: chunks(table if names is None else table.select(names)), table.column_names
-    )[0]
+    ).schema
 
 
 def _checked(kinds: Mapping[str, str], names: list[str]) -> Mapping[str, str]:
@@ -138,6 +157,8 @@ class Scan:
         self.counts: Counter[str] | None = Counter()
         self.bounds: tuple[Any, Any] | None = None
         self.next: int | None = 0  # what follows if the column counts its rows
+        self.kept: list[pa.Array] | None = []
+        self.kept_bytes = 0
         self.first = True
 
     def see(self, values: pa.Array) -> None:
@@ -153,12 +174,17 @@ class Scan:
             values = self._see_text(values, before)
         else:
             self.kind = self._kind_of(values.type)
-            values = countable(values)
+        self._keep(values)
         self.gaps += values.null_count
-        if pt.is_dictionary(values.type) or is_text(values.type):
+        if pt.is_dictionary(values.type):
             self._count(values)
         elif values.null_count < len(values):
-            self._bound(values)
+            self._bound(countable(values))
+
+    def _keep(self, values: pa.Array) -> None:
+        if self.kept is not None:
+            self.kept.append(values)
+            self.kept_bytes += values.nbytes
 
     def _see_text(self, text: pa.Array, before: int) -> pa.Array:
         """Find the form that all text so far has; return its values."""
@@ -169,7 +195,7 @@ class Scan:
             wider = began < len(self.forms) and self.forms[began].kind == "integer"
             self.changed |= not (wider and self.form < len(self.forms) and self._form == NUMBER)
         if self.form == len(self.forms):
-            return self._gaps_as_null(text)
+            return pc.dictionary_encode(self._gaps_as_null(text))
         if self._form == MONTH_FIRST:
             self.ambiguous = self.ambiguous and DAY_FIRST.fits(text, self.missing)
         return self._form.read(text, self.missing)[0]
@@ -204,9 +230,7 @@ class Scan:
     def _count(self, values: pa.Array) -> None:
         if self.counts is None:
             return
-        for pair in pc.value_counts(values):
-            if (value := pair["values"].as_py()) is not None:
-                self.counts[value] += pair["counts"].as_py()
+        self.counts.update({name: n for name, n in count([values]).items() if name is not None})
         if len(self.counts) > MOST_COUNTED:
             self.counts = None
 
@@ -227,6 +251,13 @@ class Scan:
         self.first = False
         counting = int(numbers[0]) == int(start) and bool((np.diff(numbers) == 1).all())
         self.next = int(numbers[-1]) + 1 if counting else None
+
+    def values(self, column: Column) -> list[pa.Array] | None:
+        """Return what was read, if that is what the column is read from."""
+        if self.kept and column.kind == "category":
+            same = all(pt.is_dictionary(part.type) or self.kind for part in self.kept)
+            return self.kept if same else None
+        return self.kept
 
     def column(self) -> Column:
         """Return what the column is."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -92,22 +93,20 @@ class TableFeatures(Features):
         """
         columns = [c for c in schema.used if c.kind != "category"]
         every = numeric.names_of(columns)
-        kept, gaps, exact = _look(parts, columns)
+        seen = _look(parts, columns, schema.of_kind("category"))
+        kept, gaps = seen.differing, seen.with_gaps
         names = [every[i] for i in kept]
         leading = {*numeric.leading(columns)}
-        held = {c: cls._categories(parts, c) for c in schema.of_kind("category")}
+        held = {c: Categories.learn(n, c) for c, n in seen.counts.items()}
         categories = {column: found for column, found in held.items() if found.size > 1}
         marked = [every[i] for i in gaps if every[i] in leading]
         if not (names or marked or categories):
             raise ValueError("no column of the data differs from one training row to another")
         numbers = lambda: (_take(numeric.numbers(p, columns), kept) for p in parts())  # noqa: E731
-        noise = np.where(exact, 0.0, numeric.noise_in(columns))[kept]
-        scales = Scales.learn_parts(numbers, noise, "the data", names)
+        noise = np.where(seen.exact, 0.0, numeric.noise_in(columns))[kept]
+        bounds = seen.least[kept], seen.most[kept]
+        scales = Scales.learn_parts(numbers, noise, "the data", names, bounds)
         return cls(schema, names, scales, marked, categories)
-
-    @staticmethod
-    def _categories(parts: Parts, column: str) -> Categories:
-        return Categories.learn(count(p[column].combine_chunks() for p in parts()), column)
 
     @property
     def n_features(self) -> int:
@@ -284,23 +283,52 @@ def _of_before(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _look(parts: Parts, columns: list[Column]) -> tuple[list[int], list[int], Array]:
-    """Return which numbers differ from row to row, which have gaps, and which are no floats."""
-    lows, highs, gaps, exact = [], [], [], []
+class Seen(NamedTuple):
+    """What was seen of training rows.
+
+    Attributes
+    ----------
+    differing, with_gaps : list of int
+        Which numbers differ from row to row, and which have gaps.
+    exact : array of bool, shape (m,)
+        Which are no floats.
+    least, most : array of float64, shape (m,)
+        The least and the largest of each number; NaN where there is none.
+    counts : dict of str to Counter
+        How often each category of each column is there.
+    """
+
+    differing: list[int]
+    with_gaps: list[int]
+    exact: Array
+    least: Array
+    most: Array
+    counts: dict[str, Counter[str | None]]
+
+
+def _look(parts: Parts, columns: list[Column], categories: list[str]) -> Seen:
+    """Look once at all training rows."""
+    lows, highs, more, gaps, exact = [], [], [], [], []
+    counts: dict[str, Counter[str | None]] = {name: Counter() for name in categories}
     for part in parts():
         if len(part) == 0:
             continue
         numbers = numeric.numbers(part, columns)
         _require_finite(numbers.high, columns)
-        low, high = np.fmin.reduce(numbers.high), np.fmax.reduce(numbers.high)
-        more = np.zeros(len(high)) if numbers.low is None else np.ptp(numbers.low, axis=0)
-        lows.append(low)
-        highs.append(np.where(more > 0, np.inf, high))  # two whole numbers may be one float64
+        lows.append(np.fmin.reduce(numbers.high))
+        highs.append(np.fmax.reduce(numbers.high))
+        low = np.zeros((1, len(lows[-1]))) if numbers.low is None else numbers.low
+        more.append((np.fmin.reduce(low), np.fmax.reduce(low)))
         gaps.append(np.isnan(numbers.high).any(axis=0))
-        exact.append(numbers.low is not None and (numbers.low != 0).any(axis=0))
-    differ = np.fmin.reduce(lows) < np.fmax.reduce(highs)
-    found = np.flatnonzero(differ).tolist(), np.flatnonzero(np.any(gaps, axis=0)).tolist()
-    return *found, np.any(exact, axis=0)
+        exact.append((low != 0).any(axis=0))
+        for name in categories:
+            counts[name].update(count([part[name].combine_chunks()]))
+    least, most = np.fmin.reduce(lows), np.fmax.reduce(highs)
+    # Two whole numbers may be one float64, and differ in what that leaves over.
+    under, over = (f([m[i] for m in more]) for i, f in enumerate((np.fmin.reduce, np.fmax.reduce)))
+    differ = (least < most) | (under < over)
+    differing, with_gaps = (np.flatnonzero(w).tolist() for w in (differ, np.any(gaps, axis=0)))
+    return Seen(differing, with_gaps, np.any(exact, axis=0), least, most, counts)
 
 
 def _take(numbers: DoubleDouble, columns: list[int]) -> DoubleDouble:
