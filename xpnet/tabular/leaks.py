@@ -78,14 +78,14 @@ def _copies(dataset: Dataset) -> Iterator[int]:
     rows, target = dataset.rows, np.asarray(dataset.target)
     for y in target.reshape(len(target), -1).T:
         if is_table(rows):
-            yield from (i for i, column in enumerate(_values(rows)) if _same(column, y))
+            start = rows.slice(0, FIRST)
+            for i, name in enumerate(rows.column_names):
+                alike = _same(_of_table(start, name), y[:FIRST])
+                if alike and _same(_of_table(rows, name), y):
+                    yield i
         elif is_numeric(rows) and is_numeric(y):
             alike = np.flatnonzero((rows[:FIRST] == y[:FIRST, None]).all(axis=0))
             yield from (int(i) for i in alike if _same(rows[:, i], y))
-
-
-def _values(rows: Any) -> Iterator[Any]:
-    return (_of_table(rows, name) for name in rows.column_names)
 
 
 def _of_table(rows: Any, name: str) -> Any:
