@@ -97,6 +97,18 @@ def signals_stay() -> Iterator[None]:
 
 
 @pytest.fixture
+def pa() -> Any:
+    """Return pyarrow, which reads tables."""
+    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+
+
+@pytest.fixture
+def pd(pa: Any) -> Any:
+    """Return pandas, where its frames are taken as tables."""
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+
+
+@pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
     """CuPy's stand-in: fresh, its counters at zero, not active.
 

@@ -43,7 +43,7 @@ def arrays():
 def test_a_column_that_was_left_out_at_the_training_is_no_matter(
     run, tmp_path, header, target, drop
 ):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
     lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
     (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n", "utf-8")
@@ -55,7 +55,7 @@ def test_a_column_that_was_left_out_at_the_training_is_no_matter(
 
 
 def test_a_column_with_a_comma_in_its_name_can_be_left_out(run, tmp_path):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
     lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
     (tmp_path / "t.csv").write_text("\n".join(['a,y,b,"y, too"', *lines]) + "\n", "utf-8")

@@ -19,11 +19,6 @@ NUMBERS = np.random.default_rng(0).normal(size=(30, 2)).round(3).tolist()
 
 
 @pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
-@pytest.fixture
 def write(tmp_path, pd):
     """Return what writes a table with two columns of numbers, and further ones, for a header."""
 
@@ -156,8 +151,7 @@ def test_the_target_in_an_array_is_said():
         prepare(Dataset("d", X, y))
 
 
-def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, pd):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+def test_parquet_with_two_columns_of_one_name_is_refused(pa, tmp_path, pd):
     from pyarrow import parquet
 
     table = pa.table([[1, 2], [3, 4], ["u", "v"], ["u", "v"]], names=["a", "b", "y", "y"])

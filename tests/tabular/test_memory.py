@@ -19,11 +19,6 @@ def little():
     memory.allow(None)
 
 
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-
-
 def test_what_is_allowed_is_for_several_copies():
     memory.allow(100 * MB)
     try:

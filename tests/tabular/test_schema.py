@@ -18,11 +18,6 @@ N = 40
 COUNT = np.arange(N)
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 def learn(columns, rows=7, **options):
     """Return the schema of columns, learnt from a few rows at a time; and the target's column."""
     table = as_table(columns if hasattr(columns, "shape") else pa.table(columns))
