@@ -17,7 +17,7 @@ from .formats import libsvm
 from .formats.arrays import read_npy, read_npz
 from .formats.opening import TABLES, format_of, open_table
 from .formats.openml import PREFIX
-from .formats.source import TextOptions
+from .formats.source import PLAIN, TextOptions
 from .loading import Plan, Request
 from .loading import plan as make_plan
 from .schema import Column, Schema
@@ -26,9 +26,6 @@ from .schema import Column, Schema
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 
 ARRAYS = (".npz", ".npy", *libsvm.SUFFIXES)
-
-#: How the numbers and fields of a text file are written, if nothing is said.
-PLAIN = TextOptions()
 
 
 def read(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...data.labels import is_whole
 from ..dataset import DataError, Dataset, require_pair
+from .opening import name_of
 
 #: The endings of such files, with .gz or .bz2 behind them or without.
 SUFFIXES = (".svm", ".libsvm", ".svmlight")
@@ -77,7 +78,7 @@ def read_libsvm(path: Path, source: str, n_features: int | None = None) -> Datas
         )
     found = rows.toarray()
     require_pair(found, target, source)
-    return Dataset(path.name.partition(".")[0], found, _labels(target))
+    return Dataset(name_of(str(path)), found, _labels(target))
 
 
 def _unreadable(source: str, error: Any) -> DataError:
