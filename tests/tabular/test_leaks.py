@@ -19,7 +19,7 @@ NUMBERS = np.random.default_rng(0).normal(size=(30, 2)).round(3).tolist()
 
 
 @pytest.fixture
-def write(tmp_path, pd):
+def write(tmp_path, pa):
     """Return what writes a table with two columns of numbers, and further ones, for a header."""
 
     def write(header, *columns, start=""):
@@ -158,3 +158,16 @@ def test_parquet_with_two_columns_of_one_name_is_refused(pa, tmp_path, pd):
     parquet.write_table(table, tmp_path / "d.parquet")
     with pytest.raises(DataError, match=r"d\.parquet: .* two columns named 'y': rename one"):
         read(str(tmp_path / "d.parquet"), target="y")
+
+
+def test_columns_that_differ_early_are_not_held_as_a_whole(pa, monkeypatch):
+    from xpnet.tabular import tables
+
+    held = []
+    plain = tables.as_numpy
+    monkeypatch.setattr(tables, "as_numpy", lambda column: held.append(len(column)) or plain(column))
+    y = np.arange(1000) % 2
+    rows = pa.table({"a": [*"uv"] * 500, "b": y, "c": np.arange(1000.0)})
+    with pytest.warns(UserWarning, match="column 'b' holds the same as the target"):
+        require_different(Dataset("d", rows, y))
+    assert sorted(held) == [leaks.FIRST] * 3 + [1000]

@@ -330,7 +330,7 @@ def test_broken_arrays(folder, name, write, message):
         ("d.parquet", b"hello", {"target": "b"}, "can't be read as .parquet"),
     ],
 )
-def test_broken_tables(folder, pd, name, content, options, message):
+def test_broken_tables(folder, pa, name, content, options, message):
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read(name, **options)
