@@ -165,7 +165,9 @@ def test_columns_that_differ_early_are_not_held_as_a_whole(pa, monkeypatch):
 
     held = []
     plain = tables.as_numpy
-    monkeypatch.setattr(tables, "as_numpy", lambda column: held.append(len(column)) or plain(column))
+    monkeypatch.setattr(
+        tables, "as_numpy", lambda column: held.append(len(column)) or plain(column)
+    )
     y = np.arange(1000) % 2
     rows = pa.table({"a": [*"uv"] * 500, "b": y, "c": np.arange(1000.0)})
     with pytest.warns(UserWarning, match="column 'b' holds the same as the target"):

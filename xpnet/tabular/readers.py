@@ -39,6 +39,7 @@ def read(
     text: TextOptions = PLAIN,
     schema: Schema | None = None,
     column: Column | None = None,
+    n_features: int = 0,
 ) -> Dataset:
     """Read a data set.
 
@@ -63,6 +64,8 @@ def read(
         How a text file is written.
     schema, column : Schema, Column, or None
         How a table's columns and labels are read, by a model; else that is learnt from them.
+    n_features : int
+        How many features a model takes: what is left out at the end of sparse rows is 0.
 
     Raises
     ------
@@ -78,7 +81,10 @@ def read(
     if has_columns(source):
         request = Request(target, drop, labels, kinds or {}, schema, column)
         return make_plan(open_table(source, text), request).load()
-    found = _bundled(source) if source in BUNDLED else _arrays(source, labels, training)
+    if source in BUNDLED:
+        found = _bundled(source)
+    else:
+        found = _arrays(source, labels, training, n_features)
     if target is not None or drop or kinds:
         raise DataError(f"{found.name} has no named columns: leave --target, --drop, --column out")
     return found
@@ -139,7 +145,7 @@ def is_array(source: str) -> bool:
     return path.suffix.lower() in ARRAYS or libsvm.is_libsvm(path)
 
 
-def _arrays(source: str, labels: bool, training: bool) -> Dataset:
+def _arrays(source: str, labels: bool, training: bool, n_features: int) -> Dataset:
     """Read a file of arrays."""
     path = Path(source)
     if not is_array(source):
@@ -153,7 +159,7 @@ def _arrays(source: str, labels: bool, training: bool) -> Dataset:
     if path.stat().st_size == 0:
         raise DataError(f"{source}: the file is empty")
     if libsvm.is_libsvm(path):
-        return libsvm.read_libsvm(path, source)
+        return libsvm.read_libsvm(path, source, n_features)
     npz = path.suffix.lower() == ".npz"
     return read_npz(path, labels, training) if npz else read_npy(path, labels)
 
