@@ -163,11 +163,13 @@ def test_parquet_with_two_columns_of_one_name_is_refused(pa, tmp_path, pd):
 def test_columns_that_differ_early_are_not_held_as_a_whole(pa, monkeypatch):
     from xpnet.tabular import tables
 
-    held = []
-    plain = tables.as_numpy
-    monkeypatch.setattr(
-        tables, "as_numpy", lambda column: held.append(len(column)) or plain(column)
-    )
+    held, plain = [], tables.as_numpy
+
+    def as_numpy(column):
+        held.append(len(column))
+        return plain(column)
+
+    monkeypatch.setattr(tables, "as_numpy", as_numpy)
     y = np.arange(1000) % 2
     rows = pa.table({"a": [*"uv"] * 500, "b": y, "c": np.arange(1000.0)})
     with pytest.warns(UserWarning, match="column 'b' holds the same as the target"):

@@ -94,12 +94,13 @@ def test_a_disk_that_is_full_leaves_no_file(pa, little, tmp_path, monkeypatch):
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     gathered = Gathered(10**9)
+    for values in ([1], [1.5]):
+        gathered.add(pa.table({"a": values}))
+    for file in gathered._files:
+        file.writer = Full()
+    assert len([*tmp_path.iterdir()]) == 2
     with pytest.raises(OSError, match="No space left"), gathered:
-        for values in ([1], [1.5]):
-            gathered.add(pa.table({"a": values}))
-        for file in gathered._files:
-            file.writer = Full()
-        assert len([*tmp_path.iterdir()]) == 2
+        gathered.table()
     assert [*tmp_path.iterdir()] == []
 
 

@@ -81,10 +81,8 @@ def read(
     if has_columns(source):
         request = Request(target, drop, labels, kinds or {}, schema, column)
         return make_plan(open_table(source, text), request).load()
-    if source in BUNDLED:
-        found = _bundled(source)
-    else:
-        found = _arrays(source, labels, training, n_features)
+    arrays = source, labels, training, n_features
+    found = _bundled(source) if source in BUNDLED else _arrays(*arrays)
     if target is not None or drop or kinds:
         raise DataError(f"{found.name} has no named columns: leave --target, --drop, --column out")
     return found
