@@ -32,7 +32,7 @@ def learn(columns, rows=7, **options):
 
 
 def _require_kept(table, found):
-    """What was read on the way is what is read again."""
+    """Check that what was read on the way is what is read again."""
     columns = [*found.schema.used, *([found.target] if found.target else [])]
     for column in columns if found.values is not None else ():
         kept = [column.read(part) for part in found.values[column.name]]

@@ -81,8 +81,7 @@ def _copies(dataset: Dataset) -> Iterator[int]:
         if is_arrow(rows):
             start = rows.slice(0, FIRST)
             for i, name in enumerate(rows.column_names):
-                alike = _same(_of_table(start, name), y[:FIRST])
-                if alike and _same(_of_table(rows, name), y):
+                if _same(_of_table(start, name), y[:FIRST]) and _same(_of_table(rows, name), y):
                     yield i
         elif is_numeric(rows) and is_numeric(y):
             alike = np.flatnonzero((rows[:FIRST] == y[:FIRST, None]).all(axis=0))

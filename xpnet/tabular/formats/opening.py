@@ -90,7 +90,7 @@ def open_table(source: str, options: TextOptions = PLAIN) -> Source:
             f"{source}: give a file ending in {', '.join(TABLES)}, a folder of Parquet files, or "
             "openml:NAME"
         )
-    if options != DEFAULTS and kind not in SEPARATORS:
+    if options != PLAIN and kind not in SEPARATORS:
         raise DataError(f"{source}: --separator and --decimal are for {' and '.join(SEPARATORS)}")
     if kind == PREFIX:
         return open_openml(source)
