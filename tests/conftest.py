@@ -105,7 +105,7 @@ def pa() -> Any:
 @pytest.fixture
 def pd(pa: Any) -> Any:
     """Return pandas, where its frames are taken as tables."""
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def prepare(*parts):
 
 
 def as_series(values):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     return pd.Series(values, index=range(7, 7 + len(values)))
 
 

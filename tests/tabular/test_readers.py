@@ -396,6 +396,16 @@ def test_what_openml_does_not_give_is_named(monkeypatch, pa, error):
 
 
 @pytest.mark.usefixtures("new")
+def test_openml_without_pandas_says_what_to_install(monkeypatch, pa):
+    def refuse(*_, **__):
+        raise ImportError("pandas is needed")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
+    monkeypatch.setattr("sklearn.__version__", "1.9.0")
+    with pytest.raises(ImportError, match=r"openml:zzz: OpenML needs pandas: pip .*xpnet\[openml"):
+        read("openml:zzz")
+
+
 def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     from sklearn.utils import Bunch
 
