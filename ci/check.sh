@@ -24,7 +24,7 @@ die() {
 
 show_versions() {
     python --version
-    pip list --format=freeze | grep -iE '^(xpnet|numpy|numba|cupy|torch|scipy|scikit-learn|pandas|pytest|mypy|ruff)'
+    pip list --format=freeze | grep -iE '^(xpnet|numpy|numba|cupy|torch|scipy|scikit-learn|pandas|pyarrow|pytest|mypy|ruff)'
 }
 
 # Make a virtual environment and a copy of what is tracked; name them, and the interpreter.

@@ -31,7 +31,7 @@ SLOW_DOCTESTS = ("xpnet.analysis.profiling.profile",)
 #: Doctests that need pyarrow, which not everybody has installed.
 ARROW_DOCTESTS = (
     "xpnet.tabular.formats.opening.open_table",
-    "xpnet.tabular.formats.parts.common_type",
+    "xpnet.tabular.formats.folders.common_type",
 )
 
 
@@ -94,6 +94,18 @@ def signals_stay() -> Iterator[None]:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     yield
     assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.fixture
+def pa() -> Any:
+    """Return pyarrow, which reads tables."""
+    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+
+
+@pytest.fixture
+def pd(pa: Any) -> Any:
+    """Return pandas, where its frames are taken as tables."""
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 
 
 @pytest.fixture

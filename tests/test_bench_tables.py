@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pd: Any = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+pd: Any = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 pa: Any = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 import tables  # noqa: E402  # what it needs is there by now

@@ -67,7 +67,7 @@ def test_small_types_do_not_overflow():
 
 
 def test_columns_are_compared_by_place():
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     assert error_rate(pd.Series([1, 2], index=[5, 6]), pd.Series([1, 3])) == 0.5
     assert error_rate(pd.array(["a", "b"], dtype="string"), ["a", "b"]) == 0.0
     assert unexplained_variance(pd.Series([1, 2], dtype="Int64"), [1, 3]) == 2.0

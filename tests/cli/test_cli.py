@@ -462,7 +462,7 @@ def test_other_tasks(run, data, task):
 
 
 def test_raw_rows_of_a_table(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     code, out, _ = run(
         "train", table, "--target", "kind", "--epochs", "40", "--device", "cpu", "--json"
     )
@@ -482,7 +482,7 @@ def test_raw_rows_of_a_table(run, table):
 
 
 def test_evaluate_says_where_a_model_is_too_old_to_know_its_data(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     assert run("train", table, "--target", "kind", *QUICK)[0] == 0
     model = xn.load_model("table.safetensors", device="cpu")
     model.training["fingerprint"] = "0123456789abcdef"  # as they were once
@@ -495,7 +495,7 @@ def test_evaluate_says_where_a_model_is_too_old_to_know_its_data(run, table):
 
 
 def test_evaluate_takes_the_part_that_was_not_trained_on(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     _, out, _ = run("train", table, "--target", "kind", *QUICK, "--json")
     trained = json.loads(out)
     for part, options in (("test", []), ("train", ["--part", "train"])):
@@ -691,7 +691,7 @@ def test_wrong_files(run, command, message):
 
 
 def test_a_model_of_a_table_says_that_it_takes_one(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     run("train", table, "--target", "kind", "-q", *QUICK)
     _save(X=GOOD[0], y=GOOD[1])
     for command in (["evaluate"], ["predict"], ["profile", "--device", "cpu"]):
@@ -893,7 +893,7 @@ def test_ctrl_c_saves_what_there_is(tmp_path):
 
 
 def test_a_column_that_was_left_out_stays_out(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     run("train", table, "--target", "kind", "--drop", "colour", "-q", *QUICK)
     _, out, _ = run("evaluate", "table.safetensors", table, "--json")
     assert json.loads(out)["examples"] == 24
@@ -911,7 +911,7 @@ def test_a_column_that_was_left_out_stays_out(run, table):
     ],
 )
 def test_nothing_is_written_over_what_is_read(run, table, arguments, message):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     if not hasattr(os, "mkfifo"):
         pytest.skip("no pipes with names on this system")
     os.mkfifo("pipe")
@@ -957,7 +957,7 @@ def test_dates_are_no_labels(run):
 
 
 def test_a_slip_in_a_column_of_numbers(run):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rows = "".join(f"{i}.5,{i % 2}\n" for i in range(60))
     Path("d.csv").write_text(f"a,y\n{rows}12x,1\n")
     code, _, err = run("train", "d.csv", "--target", "y")
@@ -1003,7 +1003,7 @@ def test_cosine_by_step_lasts_for_the_run(run):
 
 
 def test_a_table_without_the_column_that_was_left_out(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     run("train", table, "--target", "kind", "--drop", "colour", "-q", *QUICK)
     Path("new.csv").write_text("kind,size\nlow,0.0\nhigh,2.0\n")
     code, out, err = run("evaluate", "table.safetensors", "new.csv", "--json")
@@ -1012,7 +1012,7 @@ def test_a_table_without_the_column_that_was_left_out(run, table):
 
 
 def test_columns_in_another_order_are_the_same_data(run, table):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     run("train", table, "--target", "kind", "-q", *QUICK)
     rows = [line.split(",") for line in Path(table).read_text().splitlines()]
     Path("other.csv").write_text("".join(f"{c},{b},{a}\n" for a, b, c in rows))

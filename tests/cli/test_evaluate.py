@@ -43,7 +43,7 @@ def arrays():
 def test_a_column_that_was_left_out_at_the_training_is_no_matter(
     run, tmp_path, header, target, drop
 ):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
     lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
     (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n", "utf-8")
@@ -55,7 +55,7 @@ def test_a_column_that_was_left_out_at_the_training_is_no_matter(
 
 
 def test_a_column_with_a_comma_in_its_name_can_be_left_out(run, tmp_path):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
     lines = [f"{a},{int(a > 0)},{b},{int(a > 0)}" for a, b in rows]
     (tmp_path / "t.csv").write_text("\n".join(['a,y,b,"y, too"', *lines]) + "\n", "utf-8")
@@ -118,3 +118,29 @@ def test_json_is_written_whole_or_not_at_all(capsys):
     with pytest.raises(TypeError):
         options.write_json({"a": 1, "b": object()})
     assert capsys.readouterr().out == ""
+
+
+def test_sparse_rows_may_leave_the_last_features_out(run, tmp_path, arrays):
+    X = np.round(arrays["X_train"], 3)
+    rows = [f"{int(a > 0)} 1:{a} 2:{b} 3:{c}" for a, b, c in X]
+    (tmp_path / "t.svm").write_text("\n".join(rows) + "\n")
+    (tmp_path / "few.svm").write_text("1 1:0.5\n0 2:-1\n")
+    np.save(tmp_path / "whole_X.npy", [[0.5, 0, 0], [0, -1, 0]])
+    assert run("train", "t.svm", *QUICK) == (0, "", "")
+    code, out, err = run("predict", "m", "few.svm")
+    assert (code, err) == (0, "")
+    assert out == run("predict", "m", "whole_X.npy")[1]
+    assert json.loads(run("evaluate", "m", "few.svm", "--json")[1])["examples"] == 2
+    assert run("profile", "m", "few.svm", "--seconds", "0.01")[0] == 0
+    (tmp_path / "many.svm").write_text("1 4:0.5\n")
+    assert "has 4 features and the model takes 3" in run("predict", "m", "many.svm")[2]
+
+
+def test_every_kind_of_data_is_named_where_it_is_asked_for(run):
+    from xpnet.tabular.formats.opening import TABLES
+    from xpnet.tabular.readers import ARRAYS, BUNDLED
+
+    assert all(name in options.DATA_HELP for name in (*BUNDLED, *ARRAYS, *TABLES, "openml:NAME"))
+    for ending in (*ARRAYS, *TABLES):
+        code, _, err = run("train", "iris", "-o", f"m{ending}", *QUICK[:-2])
+        assert (code, "models are written as .safetensors" in err) == (2, True)

@@ -64,7 +64,7 @@ def test_a_training_that_goes_on_writes_the_same_file(run, options):  # noqa: F8
 
 
 def test_a_table_with_its_target(run, tmp_path):  # noqa: F811
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rng = np.random.default_rng(0)
     rows = [f"{rng.normal():.3f},{'ab'[k % 2]},{k % 3},{k}" for k in range(90)]
     Path("table.csv").write_text("\n".join(["size,name,kind,id", *rows]))

@@ -338,7 +338,7 @@ def test_nothing_of_others_reaches_a_real_terminal(tmp_path):
 @pytest.mark.slow
 @needs_signals
 def test_columns_of_others_do_not_either(tmp_path):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     column = "size\x1b]0;t\x07"
     rows = "".join(f"{i}.5,{'ab'[i % 2]}\x1b[2J\n" for i in range(60))
     (tmp_path / "d.csv").write_text(f"{column},kind\x9b\n{rows}")

@@ -100,7 +100,7 @@ def test_lengths_differ():
 
 
 def test_a_series_is_taken_by_position():
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     y = pd.Series(range(10), index=range(9, -1, -1))
     for X, labels in partition(pd.DataFrame({"a": range(10)}), y):
         np.testing.assert_array_equal(X[:, 0], labels)

@@ -24,7 +24,7 @@ from xpnet.data.arrays import column_values
 
 def pandas():
     pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 
 
 def arrow():

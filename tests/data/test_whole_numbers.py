@@ -29,7 +29,7 @@ each_dtype = pytest.mark.parametrize("dtype", PAIRS)
 
 def pandas():
     pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 
 
 def column(pair):

@@ -620,7 +620,7 @@ def test_transform_is_the_last_hidden_layer():
 
 
 def test_units_have_names_in_a_table(tmp_path):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     X, y = datasets.load_iris(return_X_y=True)
     model = MLPClassifier((3,), max_iter=2).set_output(transform="pandas").fit(X, y)
     names = ["mlpclassifier0", "mlpclassifier1", "mlpclassifier2"]
@@ -1101,7 +1101,7 @@ def test_long_doubles_are_fitted_as_float64(tmp_path):
 
 
 def test_a_file_holds_the_columns_names(tmp_path):
-    pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     X, y = datasets.load_iris(return_X_y=True, as_frame=True)
     model = MLPClassifier(max_iter=3).fit(X, y)
     model.save(tmp_path / "m.safetensors")
@@ -1275,7 +1275,7 @@ class TestNeighbours:
         np.testing.assert_array_equal(cross_val_score(model, self.X, self.y, cv=2, n_jobs=2), alone)
 
     def test_columns(self):
-        pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+        pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
         table = pd.DataFrame({"n": self.X[:, 2], "s": np.where(self.y == 0, "u", "v")})
         columns = ColumnTransformer([("a", StandardScaler(), ["n"]), ("b", OneHotEncoder(), ["s"])])
         model = make_pipeline(columns, MLPClassifier(max_iter=150, random_state=0))

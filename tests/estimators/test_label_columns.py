@@ -19,7 +19,7 @@ SECOND = X[:, 0] > 0
 
 @pytest.fixture
 def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
 
 
 def make(kind=MLPClassifier):

@@ -11,22 +11,12 @@ X = np.random.default_rng(0).normal(size=(40, 3))
 NUMBERS, WORDS = np.arange(40) % 2, np.array(["no", "yes"])[np.arange(40) % 2]
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-
-
 def prepare(*parts):
     return Experiment.prepare(Dataset("d", *parts), Settings(hidden=(4,)), "cpu")
 
 
 def as_series(values):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     return pd.Series(values, index=range(7, 7 + len(values)))
 
 

@@ -12,11 +12,6 @@ Y = np.arange(12) % 3
 TEXT = np.array(["u", "v"] * 6)
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 def of(rows, *others):
     return Dataset("d", rows, *others).fingerprint()
 
@@ -92,7 +87,6 @@ def test_texts_are_told_apart_wherever_they_end():
     ],
 )
 def test_pandas_own_types_are_what_they_hold(pd, ways, gaps):
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     values = [True, False, True, None] if "boolean" in ways else [1, 0, 3, None]
     values = values if gaps else [*values[:3], values[0]]
     found = {of(pd.DataFrame({"a": pd.Series(values, dtype=way)})) for way in ways}
@@ -102,8 +96,7 @@ def test_pandas_own_types_are_what_they_hold(pd, ways, gaps):
 
 
 @pytest.mark.parametrize("rows", [1, 5, 100])
-def test_it_is_no_matter_how_many_rows_are_told_at_a_time(rows):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+def test_it_is_no_matter_how_many_rows_are_told_at_a_time(pa, rows):
     from decimal import Decimal
 
     from xpnet.tabular.table_digest import TableDigest
@@ -129,8 +122,7 @@ def test_it_is_no_matter_how_many_rows_are_told_at_a_time(rows):
     assert len({value for _, value in found[0]}) == len(columns)
 
 
-def test_whole_numbers_are_the_same_in_every_type():
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+def test_whole_numbers_are_the_same_in_every_type(pa):
     from xpnet.tabular.table_digest import ColumnDigest
 
     def value(kind):

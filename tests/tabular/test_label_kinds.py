@@ -157,8 +157,7 @@ def test_long_doubles_that_float64_does_not_hold_are_no_classes():
         ("Float64", (0.5, 1.5), "f"),
     ],
 )
-def test_pandas_own_types(tmp_path, dtype, values, kind):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_pandas_own_types(pd, tmp_path, dtype, values, kind):
     y = pd.Series(two(*values)).astype(dtype)
     model = prepare(y.to_numpy(), task="binary").model
     model.save(tmp_path / "m")
@@ -172,8 +171,7 @@ def test_pandas_own_types(tmp_path, dtype, values, kind):
 
 
 @pytest.mark.parametrize("which", ["names", "categories"])
-def test_half_a_character_in_a_table_is_refused_before_the_training(which):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_half_a_character_in_a_table_is_refused_before_the_training(pd, which):
     text = pd.Series(two("\udce9" if which == "categories" else "a", "b"), dtype=object)
     names = ["\udce9" if which == "names" else "c", "d"]
     frame = pd.DataFrame({"c": text, "d": X[:, 0]})

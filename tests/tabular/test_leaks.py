@@ -19,12 +19,7 @@ NUMBERS = np.random.default_rng(0).normal(size=(30, 2)).round(3).tolist()
 
 
 @pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
-@pytest.fixture
-def write(tmp_path, pd):
+def write(tmp_path, pa):
     """Return what writes a table with two columns of numbers, and further ones, for a header."""
 
     def write(header, *columns, start=""):
@@ -156,11 +151,27 @@ def test_the_target_in_an_array_is_said():
         prepare(Dataset("d", X, y))
 
 
-def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path, pd):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+def test_parquet_with_two_columns_of_one_name_is_refused(pa, tmp_path, pd):
     from pyarrow import parquet
 
     table = pa.table([[1, 2], [3, 4], ["u", "v"], ["u", "v"]], names=["a", "b", "y", "y"])
     parquet.write_table(table, tmp_path / "d.parquet")
     with pytest.raises(DataError, match=r"d\.parquet: .* two columns named 'y': rename one"):
         read(str(tmp_path / "d.parquet"), target="y")
+
+
+def test_columns_that_differ_early_are_not_held_as_a_whole(pa, monkeypatch):
+    from xpnet.tabular import tables
+
+    held, plain = [], tables.as_numpy
+
+    def as_numpy(column):
+        held.append(len(column))
+        return plain(column)
+
+    monkeypatch.setattr(tables, "as_numpy", as_numpy)
+    y = np.arange(1000) % 2
+    rows = pa.table({"a": [*"uv"] * 500, "b": y, "c": np.arange(1000.0)})
+    with pytest.warns(UserWarning, match="column 'b' holds the same as the target"):
+        require_different(Dataset("d", rows, y))
+    assert sorted(held) == [leaks.FIRST] * 3 + [1000]

@@ -19,11 +19,6 @@ def little():
     memory.allow(None)
 
 
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-
-
 def test_what_is_allowed_is_for_several_copies():
     memory.allow(100 * MB)
     try:
@@ -88,6 +83,35 @@ def test_an_error_on_the_way_leaves_no_file(pa, little, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="lost"), gathered:
         raise ValueError("lost")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_disk_that_is_full_leaves_no_file(pa, little, tmp_path, monkeypatch):
+    from xpnet.tabular.gathering import Gathered
+
+    class Full:
+        def close(self):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gathered = Gathered(10**9)
+    for values in ([1], [1.5]):
+        gathered.add(pa.table({"a": values}))
+    for file in gathered._files:
+        file.writer = Full()
+    assert len([*tmp_path.iterdir()]) == 2
+    with pytest.raises(OSError, match="No space left"), gathered:
+        gathered.table()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_few_files_are_open_however_often_types_change(pa, little):
+    from xpnet.tabular.gathering import Gathered
+
+    with Gathered(10**9) as gathered:
+        for i in range(60):
+            gathered.add(pa.table({"a": [i]} if i % 2 else {"a": [i / 1]}))
+        assert sum(file.writer is not None for file in gathered._files) == 1
+        assert gathered.table()["a"].to_pylist() == [*range(60)]
 
 
 def experiment(dataset):

@@ -20,11 +20,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled(name):
     found = read(name)
@@ -231,8 +226,6 @@ def test_npy_without_its_partner(folder):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_table(folder, pd, suffix):
-    if suffix == "parquet":
-        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     frame = pd.DataFrame({"a": X[:, 0], "b": ["u", "v"] * 6, "y": Y})
     writer = frame.to_csv if suffix == "csv" else frame.to_parquet
     writer(f"d.{suffix}", index=False)
@@ -337,9 +330,7 @@ def test_broken_arrays(folder, name, write, message):
         ("d.parquet", b"hello", {"target": "b"}, "can't be read as .parquet"),
     ],
 )
-def test_broken_tables(folder, pd, name, content, options, message):
-    if name.endswith("parquet"):
-        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+def test_broken_tables(folder, pa, name, content, options, message):
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read(name, **options)
@@ -388,14 +379,14 @@ def test_openml(monkeypatch, pd):
 
 
 @pytest.mark.parametrize("source", ["openml:", "openml:titanic@one"])
-def test_openml_needs_a_name(source):
+def test_openml_needs_a_name(pa, source):
     with pytest.raises(DataError, match="openml"):
         read(source)
 
 
 @pytest.mark.usefixtures("new")
 @pytest.mark.parametrize("error", [ValueError, OSError])
-def test_what_openml_does_not_give_is_named(monkeypatch, error):
+def test_what_openml_does_not_give_is_named(monkeypatch, pa, error):
     def refuse(*_, **__):
         raise error("unreachable")
 
@@ -405,6 +396,16 @@ def test_what_openml_does_not_give_is_named(monkeypatch, error):
 
 
 @pytest.mark.usefixtures("new")
+def test_openml_without_pandas_says_what_to_install(monkeypatch, pa):
+    def refuse(*_, **__):
+        raise ImportError("pandas is needed")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
+    monkeypatch.setattr("sklearn.__version__", "1.9.0")
+    with pytest.raises(ImportError, match=r"openml:zzz: OpenML needs pandas: pip .*xpnet\[openml"):
+        read("openml:zzz")
+
+
 def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     from sklearn.utils import Bunch
 

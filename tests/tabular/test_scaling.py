@@ -50,11 +50,6 @@ def exactly_standardised(column):
     return shares / np.sqrt(np.mean(shares**2))
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 @each_column
 def test_features_of_every_size_and_type_are_standardised(column):
     rows = np.column_stack([column, column[::-1]])
@@ -77,8 +72,6 @@ def test_a_frames_columns_are_standardised_as_an_array_is(pd, column):
 
 @pytest.mark.parametrize("dtype", ["Int64", "UInt64", "int64[pyarrow]", "float64"])
 def test_a_frames_gaps_are_left_out_of_mean_and_deviation(pd, dtype):
-    if "arrow" in dtype:
-        pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     base = 1000 if dtype == "float64" else LARGE
     values = [base + 1, base + 3, None, base + 5]
     frame = pd.DataFrame({"a": pd.array(values, dtype=dtype)})

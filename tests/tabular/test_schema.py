@@ -18,11 +18,6 @@ N = 40
 COUNT = np.arange(N)
 
 
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 def learn(columns, rows=7, **options):
     """Return the schema of columns, learnt from a few rows at a time; and the target's column."""
     table = as_table(columns if hasattr(columns, "shape") else pa.table(columns))
@@ -37,7 +32,7 @@ def learn(columns, rows=7, **options):
 
 
 def _require_kept(table, found):
-    """What was read on the way is what is read again."""
+    """Check that what was read on the way is what is read again."""
     columns = [*found.schema.used, *([found.target] if found.target else [])]
     for column in columns if found.values is not None else ():
         kept = [column.read(part) for part in found.values[column.name]]

@@ -69,8 +69,7 @@ def test_travels_as_json(rows):
     assert repr(again.layers()) == repr(learnt.layers())
 
 
-def test_frames_of_pandas_are_tables(rows):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_frames_of_pandas_are_tables(pd, rows):
     learnt = preprocessing.learn(rows)
     frame = pd.DataFrame(rows.to_pydict())
     np.testing.assert_array_equal(

@@ -14,6 +14,8 @@ import typer
 
 from ..files import atomic
 from ..nn.activations import ACTIVATIONS
+from ..tabular import readers
+from ..tabular.formats.opening import TABLES
 from ..tabular.kinds import KINDS
 from ..tabular.model import Model
 
@@ -125,7 +127,7 @@ def require_writable(path: Path, *sources: str) -> None:
 
 
 #: What a model file must not be called: it would pass for data, or for the picture beside it.
-OTHERS = (".csv", ".npy", ".npz", ".parquet", ".png", ".json", ".txt")
+OTHERS = (*readers.ARRAYS, *TABLES, ".png", ".json", ".txt")
 
 
 def beside(model_file: Path, ending: str) -> Path:
@@ -146,8 +148,8 @@ def beside(model_file: Path, ending: str) -> Path:
 # -- what several commands take, and how they answer ----
 
 DATA_HELP = (
-    "digits, breast_cancer, wine, iris or diabetes; a file .npz, .npy, .csv or .parquet; or "
-    "openml:NAME."
+    f"{', '.join(readers.BUNDLED)}; a file {', '.join((*readers.ARRAYS, *TABLES))}; a folder of "
+    "Parquet files; or openml:NAME."
 )
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]

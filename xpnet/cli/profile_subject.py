@@ -84,7 +84,14 @@ def of_model(path: str, data: str | None, target: str | None, drop: list[str]) -
     schema = getattr(model.features, "schema", None)
     if target is None and readers.has_columns(data):
         target = model.training.get("target")
-    dataset = readers.read(data, target, drop, schema=schema, column=model.target.column)
+    dataset = readers.read(
+        data,
+        target,
+        drop,
+        schema=schema,
+        column=model.target.column,
+        n_features=model.network.n_features,
+    )
     X = model.prepare(dataset.rows)
     y = model.target.encode(np.asarray(dataset.target))
     return Subject(f"{Path(path).name} on {dataset.name}", model.network, X, y)

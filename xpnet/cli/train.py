@@ -187,10 +187,10 @@ def train(
 ) -> None:
     """Train a network on DATA, write it to a file, and say what to try next.
 
-    The data is parted into training, development and test set; numbers are standardised, strings
-    one-hot encoded. Ctrl-C ends the training and saves what there is; a second one quits at once.
-    With --checkpoint SIGTERM does as Ctrl-C, and a training that was cut off, however, goes on by
-    --resume.
+    The data is parted into training, development and test set; numbers are standardised, dates
+    become numbers, and categories 0 or 1 for each. Ctrl-C ends the training and saves what there
+    is; a second one quits at once. With --checkpoint SIGTERM does as Ctrl-C, and a training that
+    was cut off, however, goes on by --resume.
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))

@@ -60,7 +60,8 @@ def _parts(model: Model, data: str, drop: list[str], text: TextOptions) -> Itera
     """Go through raw rows: of a table for a model of tables some at a time."""
     schema = _schema_of(model)
     if schema is None or not readers.has_columns(data):
-        yield readers.read(data, None, drop, labels=False, text=text).rows
+        n = model.network.n_features
+        yield readers.read(data, None, drop, labels=False, text=text, n_features=n).rows
         return
     plan = readers.plan(data, None, drop, text=text, schema=schema)
     yield from (rows for rows, _ in plan.chunks() if len(rows))
@@ -126,7 +127,7 @@ def _read_again(
     """Read labelled data; of a table, the columns that the model was trained on, as it did."""
     schema = _schema_of(model)
     if schema is None:
-        return readers.read(data, target, drop, text=text)
+        return readers.read(data, target, drop, text=text, n_features=model.network.n_features)
     if not readers.has_columns(data):
         raise TypeError("the model was trained on a table with named columns: give such a table")
     target = model.training.get("target") if target is None else target

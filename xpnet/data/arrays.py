@@ -137,6 +137,11 @@ def as_host_array(X: Any, name: str) -> np.ndarray[Any, Any]:
         ) from error
 
 
+def is_arrow(X: Any) -> bool:
+    """Return whether something is a table of Arrow's, or a batch of its rows."""
+    return hasattr(X, "column_names") and hasattr(X, "schema")
+
+
 def is_frame(X: Any) -> bool:
     """Return whether something is a data frame, with named columns of several kinds."""
     return hasattr(X, "columns") and hasattr(X, "dtypes")
@@ -151,7 +156,7 @@ class Table(NamedTuple):
 
 def table_of(X: Any) -> Table | None:
     """Return the columns of a table of pandas, Polars or Arrow, and None of what is none."""
-    if hasattr(X, "column_names") and hasattr(X, "schema"):  # Arrow's tables and record batches
+    if is_arrow(X):
         return Table([X.column(i) for i in range(X.num_columns)], list(X.column_names))
     if not is_frame(X):
         return None

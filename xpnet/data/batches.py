@@ -16,7 +16,7 @@ from ..backends.protocol import Backend
 from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
-from .arrays import as_host_array, check_lengths
+from .arrays import as_host_array, check_lengths, is_arrow
 from .augmentation import Augmentation, mark_columns
 from .labels import is_numeric, is_whole
 from .streaming import Rows as Rows
@@ -122,7 +122,7 @@ def partition(
 
 def take_rows(array: Any, indices: np.ndarray[Any, Any]) -> Any:
     """Return the rows with given indices: a copy where they live, or `Rows` of a file."""
-    if hasattr(array, "column_names"):  # Arrow's tables
+    if is_arrow(array):
         return array.take(indices)
     if isinstance(array, np.memmap | Rows):
         return Rows(array, indices)

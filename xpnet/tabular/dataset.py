@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import as_host_array, column_values, is_frame
+from ..data.arrays import as_host_array, column_values, is_arrow, is_frame
 from ..data.labels import as_labels, is_numeric, unite
 from .fingerprints import KIND, fingerprint
 from .schema import Column, Schema
@@ -66,7 +66,7 @@ class Dataset:
         self.name = name.decode("utf-8", "backslashreplace")
         self.rows, self.test_rows = map(_as_rows, (self.rows, self.test_rows))
         self.target, self.test_target = map(_as_target, (self.target, self.test_target))
-        if is_frame(self.rows) or (is_table(self.rows) and self.schema is None):
+        if is_frame(self.rows) or (is_arrow(self.rows) and self.schema is None):
             self._read_frames()
 
     def _read_frames(self) -> None:
@@ -152,14 +152,9 @@ class Dataset:
         return told == self.fingerprint()
 
 
-def is_table(rows: Any) -> bool:
-    """Return whether rows are a table of Arrow's, which all tables become."""
-    return hasattr(rows, "column_names")
-
-
 def some_rows(rows: Any) -> Iterator[Any]:
     """Go through rows: those of a table some at a time."""
-    if not is_table(rows):
+    if not is_arrow(rows):
         return iter([rows])
     from .tables import chunks
 
@@ -210,7 +205,7 @@ def _as_target(target: Any) -> Any:
 
 def _united(rows: Any, others: Any) -> Any:
     """Return the rows of two parts that go together."""
-    if is_table(rows):
+    if is_arrow(rows):
         from .tables import concatenate
 
         return concatenate([rows, others])
@@ -224,7 +219,7 @@ def _told(part: Any, called: str, of_labels: bool) -> str:
     """Return in words what must be the same of a training set and a test set."""
     if of_labels:
         part = as_labels(part, called)
-    if is_table(part):
+    if is_arrow(part):
         return f"has the columns {', '.join(map(str, part.column_names))}"
     kind = part.dtype.kind
     if kind in "OSTU":

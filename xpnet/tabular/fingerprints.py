@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import CHUNK, ELEMENTS
+from ..data.arrays import CHUNK, ELEMENTS, is_arrow
 from ..data.labels import as_labels, is_missing, text_of
 from .scaling import split
 
@@ -36,7 +36,7 @@ def fingerprint(**parts: Any) -> str:
     """
     digest = hashlib.sha256()
     for what, part in parts.items():
-        if hasattr(part, "column_names"):
+        if is_arrow(part):
             digest.update(json.dumps([what, _told_of_table(part)]).encode())
         elif part is not None:
             values = _plain(part)

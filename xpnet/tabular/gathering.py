@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,8 +53,9 @@ class Gathered:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for file in self._files:
-            file.close()
+        with ExitStack() as closing:
+            for file in self._files:
+                closing.callback(file.close)
 
     def add(self, table: pa.Table) -> None:
         """Add a table below the others."""
@@ -67,6 +69,8 @@ class Gathered:
         """Write what is in memory, to another file where types are no longer those before."""
         for table in map(_plain, self._tables):
             if not self._files or self._files[-1].schema != table.schema:
+                for before in self._files[-1:]:
+                    before.finish()
                 self._files.append(_File(table.schema))
             self._files[-1].writer.write_table(table)
         self._tables.clear()
@@ -92,16 +96,24 @@ class _File:
         self._path = Path(name)
         self.writer: Any = pa.ipc.new_file(name, schema)
 
+    def finish(self) -> None:
+        """Write the end, and leave the file to others."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
     def map(self) -> pa.Table:
         """Return what was written, without reading it."""
-        self.writer.close()
+        self.finish()
         with pa.memory_map(str(self._path)) as mapped:
             return pa.ipc.open_file(mapped).read_all()
 
     def close(self) -> None:
         """Give the file up: what is mapped stays."""
-        self.writer.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self.finish()  # if there is room for it
+        finally:
+            self._path.unlink(missing_ok=True)
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data.arrays import is_arrow
 from ..data.labels import is_numeric
-from .dataset import DataError, Dataset, is_table
+from .dataset import DataError, Dataset
 from .formats.source import in_a_list
 
 #: Rows by which most columns are told from the target; only the others are looked at further.
@@ -33,7 +34,7 @@ def require_different(dataset: Dataset) -> None:
                 f"one out, as by --drop {in_a_list(second)!r}"
             )
     for column in _copies(dataset):
-        named = is_table(dataset.rows)
+        named = is_arrow(dataset.rows)
         name = dataset.rows.column_names[column] if named else f"{column} of the data"
         called = repr(name) if named else name
         how = f" by --drop {in_a_list(name)!r}" if named else ""
@@ -77,11 +78,10 @@ def _copies(dataset: Dataset) -> Iterator[int]:
     """Go through the features that are the same as the target, or as a column of it."""
     rows, target = dataset.rows, np.asarray(dataset.target)
     for y in target.reshape(len(target), -1).T:
-        if is_table(rows):
+        if is_arrow(rows):
             start = rows.slice(0, FIRST)
             for i, name in enumerate(rows.column_names):
-                alike = _same(_of_table(start, name), y[:FIRST])
-                if alike and _same(_of_table(rows, name), y):
+                if _same(_of_table(start, name), y[:FIRST]) and _same(_of_table(rows, name), y):
                     yield i
         elif is_numeric(rows) and is_numeric(y):
             alike = np.flatnonzero((rows[:FIRST] == y[:FIRST, None]).all(axis=0))

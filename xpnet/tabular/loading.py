@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dataset import DataError, Dataset
+from .formats.opening import name_of
 from .formats.source import in_a_list
 from .schema import Column, Schema
 
@@ -217,18 +217,3 @@ def _joined(labels: list[Any]) -> Any:
     if len({part.dtype for part in labels}) > 1 and any(p.dtype == object for p in labels):
         return np.concatenate([part.astype(object) for part in labels])
     return np.concatenate(labels)
-
-
-def name_of(source: str) -> str:
-    """Return what a data set is called that comes from a source.
-
-    Examples
-    --------
-    >>> name_of("a/t.csv.gz"), name_of("openml:titanic@1")
-    ('t', 'titanic')
-    """
-    if source.startswith("openml:"):
-        return source.removeprefix("openml:").partition("@")[0]
-    path = Path(source)
-    packed = path.suffix.lower() in (".gz", ".zst", ".bz2", ".xz")
-    return Path(path.stem).stem if packed else path.stem

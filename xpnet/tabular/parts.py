@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..data.arrays import is_arrow
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
 from . import memory, preprocessing
 from .array_features import require_numbers
-from .dataset import Dataset, is_table
+from .dataset import Dataset
 from .features import Features
 from .settings import Settings
 from .target import Target
@@ -90,7 +91,7 @@ def prepare_parts(
     for piece in parts.values():
         piece.labels = target.encode(piece.target)
         piece.features = _empty((len(piece.labels), features.n_features), settings.dtype)
-    if is_table(dataset.rows):
+    if is_arrow(dataset.rows):
         _fill(features, parts)
     else:
         for piece in parts.values():
@@ -103,7 +104,7 @@ def check_rows(dataset: Dataset) -> None:
     for rows in (dataset.rows, dataset.test_rows):
         if rows is None:
             continue
-        if is_table(rows) and dataset.schema is not None:
+        if is_arrow(rows) and dataset.schema is not None:
             from .table_features import require_finite
 
             require_finite(rows, dataset.schema)
@@ -112,7 +113,7 @@ def check_rows(dataset: Dataset) -> None:
 
 
 def _learn(dataset: Dataset, train: Part) -> Features:
-    if not is_table(dataset.rows) or dataset.schema is None:
+    if not is_arrow(dataset.rows) or dataset.schema is None:
         return preprocessing.learn(train.rows, dataset.schema)
     from .table_features import TableFeatures
 

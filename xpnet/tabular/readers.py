@@ -17,7 +17,7 @@ from .formats import libsvm
 from .formats.arrays import read_npy, read_npz
 from .formats.opening import TABLES, format_of, open_table
 from .formats.openml import PREFIX
-from .formats.source import TextOptions
+from .formats.source import PLAIN, TextOptions
 from .loading import Plan, Request
 from .loading import plan as make_plan
 from .schema import Column, Schema
@@ -26,9 +26,6 @@ from .schema import Column, Schema
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 
 ARRAYS = (".npz", ".npy", *libsvm.SUFFIXES)
-
-#: How the numbers and fields of a text file are written, if nothing is said.
-PLAIN = TextOptions()
 
 
 def read(
@@ -42,6 +39,7 @@ def read(
     text: TextOptions = PLAIN,
     schema: Schema | None = None,
     column: Column | None = None,
+    n_features: int = 0,
 ) -> Dataset:
     """Read a data set.
 
@@ -66,6 +64,8 @@ def read(
         How a text file is written.
     schema, column : Schema, Column, or None
         How a table's columns and labels are read, by a model; else that is learnt from them.
+    n_features : int
+        How many features a model takes: what is left out at the end of sparse rows is 0.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def read(
     if has_columns(source):
         request = Request(target, drop, labels, kinds or {}, schema, column)
         return make_plan(open_table(source, text), request).load()
-    found = _bundled(source) if source in BUNDLED else _arrays(source, labels, training)
+    arrays = source, labels, training, n_features
+    found = _bundled(source) if source in BUNDLED else _arrays(*arrays)
     if target is not None or drop or kinds:
         raise DataError(f"{found.name} has no named columns: leave --target, --drop, --column out")
     return found
@@ -142,7 +143,7 @@ def is_array(source: str) -> bool:
     return path.suffix.lower() in ARRAYS or libsvm.is_libsvm(path)
 
 
-def _arrays(source: str, labels: bool, training: bool) -> Dataset:
+def _arrays(source: str, labels: bool, training: bool, n_features: int) -> Dataset:
     """Read a file of arrays."""
     path = Path(source)
     if not is_array(source):
@@ -156,7 +157,7 @@ def _arrays(source: str, labels: bool, training: bool) -> Dataset:
     if path.stat().st_size == 0:
         raise DataError(f"{source}: the file is empty")
     if libsvm.is_libsvm(path):
-        return libsvm.read_libsvm(path, source)
+        return libsvm.read_libsvm(path, source, n_features)
     npz = path.suffix.lower() == ".npz"
     return read_npz(path, labels, training) if npz else read_npy(path, labels)
 

@@ -6,7 +6,7 @@ what was text stays text, be it that a file holds nothing but digits there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +148,6 @@ class Schema:
         self.require_in(table.column_names)
         arrays = [column.read(table[column.name]) for column in self.used]
         return pa.table(arrays, names=[column.name for column in self.used])
-
-    def read_all(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Read one table after another."""
-        return (self.read(table) for table in tables)
 
     def config(self) -> list[dict[str, Any]]:
         """Return it JSON-ready."""

@@ -72,8 +72,8 @@ class TableFeatures(Features):
         table = as_table(frame)
         schema = learn_of(table) if schema is None else schema
         schema.require_some()
-        known = schema
-        return cls.learn_parts(lambda: known.read_all(chunks(table)), schema)
+        read = schema.read
+        return cls.learn_parts(lambda: map(read, chunks(table)), schema)
 
     @classmethod
     def learn_parts(cls, parts: Parts, schema: Schema) -> TableFeatures:

@@ -100,12 +100,12 @@ class Form:
     def _read(self, text: pa.Array, missing: Iterable[str]) -> pa.Array:
         read = READ[self.kind]
         try:
-            return read(_present(text), self.pattern)
+            return read(gaps_as_null(text), self.pattern)
         except ValueError:  # Arrow's errors of values derive from it
             return read(_trimmed(text, missing), self.pattern)
 
 
-def _present(text: pa.Array) -> pa.Array:
+def gaps_as_null(text: pa.Array) -> pa.Array:
     """Return text with nulls where it is empty."""
     empty = pc.equal(pc.binary_length(text), 0)
     return pc.if_else(empty, pa.scalar(None, text.type), text) if pc.any(empty).as_py() else text
@@ -116,11 +116,6 @@ def _trimmed(text: pa.Array, missing: Iterable[str]) -> pa.Array:
     text = pc.utf8_trim_whitespace(text)
     gaps = pc.is_in(text, pa.array(["", *GAPS, *missing], pa.string()))
     return pc.if_else(gaps, pa.scalar(None, pa.string()), text)
-
-
-def gaps_as_null(text: pa.Array) -> pa.Array:
-    """Return text that stays text: null where it is empty."""
-    return _present(text)
 
 
 def _match_all(text: pa.Array, pattern: str) -> bool:

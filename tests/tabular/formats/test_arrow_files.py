@@ -74,8 +74,7 @@ def test_large_batches_come_in_pieces():
     assert max(chunk.num_rows for chunk in chunks) <= 2**16
 
 
-def test_what_pandas_says_of_an_index_is_left_out():
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_what_pandas_says_of_an_index_is_left_out(pd):
     frame = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["u", "v"], name="id"))
     as_file("d.arrow", pa.Table.from_pandas(frame))
     assert read("d.arrow").schema.metadata is None

@@ -16,16 +16,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-
-
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
-
-
 @pytest.mark.parametrize(
     ("source", "kind"),
     [

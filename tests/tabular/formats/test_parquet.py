@@ -88,8 +88,7 @@ def test_the_whole_file_is_never_in_memory():
     assert most < 0.6 * source.size
 
 
-def test_what_pandas_makes_an_index_is_a_column(folder):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_what_pandas_makes_an_index_is_a_column(pd, folder):
     frame = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["u", "v"], name="id"))
     frame.to_parquet("named.parquet")
     frame.rename_axis(None).to_parquet("nameless.parquet")

@@ -13,11 +13,6 @@ from xpnet.tabular.formats.source import (
 )
 
 
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-
-
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -36,8 +31,7 @@ def test_names_are_made_different(written, expected):
     assert unique_names(written) == expected
 
 
-def test_names_are_those_of_pandas():
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'files')")
+def test_names_are_those_of_pandas(pd):
     from io import StringIO
     from itertools import product
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...data.labels import is_whole
 from ..dataset import DataError, Dataset, require_pair
+from .opening import name_of
 
 #: The endings of such files, with .gz or .bz2 behind them or without.
 SUFFIXES = (".svm", ".libsvm", ".svmlight")
@@ -32,7 +33,7 @@ def is_libsvm(path: Path) -> bool:
     return inner.suffix.lower() in SUFFIXES
 
 
-def read_libsvm(path: Path, source: str, n_features: int | None = None) -> Dataset:
+def read_libsvm(path: Path, source: str, least: int = 0) -> Dataset:
     """Read a file of LIBSVM's into an array.
 
     The first feature is number 1, or 0 if there is a 0 in the file. Labels that are all whole are
@@ -44,8 +45,8 @@ def read_libsvm(path: Path, source: str, n_features: int | None = None) -> Datas
         The file, maybe compressed, as .gz or .bz2.
     source : str
         What messages call it.
-    n_features : int or None
-        How many features there are, if that is known: in a small file the last may all be 0.
+    least : int
+        How many features there are at least: in a small file the last may all be 0.
 
     Raises
     ------
@@ -61,13 +62,14 @@ def read_libsvm(path: Path, source: str, n_features: int | None = None) -> Datas
     from sklearn.datasets import load_svmlight_file
 
     try:
-        rows, target, queries = load_svmlight_file(str(path), n_features=n_features, query_id=True)
+        rows, target, queries = load_svmlight_file(str(path), query_id=True)
     except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
         raise _unreadable(source, error) from error
     if len(queries):
         warnings.warn(
             f"{source}: rows belong to queries (qid), which play no part", UserWarning, stacklevel=2
         )
+    rows.resize(rows.shape[0], max(rows.shape[1], least))
     size = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
     if size > LARGEST:
         raise DataError(
@@ -77,7 +79,7 @@ def read_libsvm(path: Path, source: str, n_features: int | None = None) -> Datas
         )
     found = rows.toarray()
     require_pair(found, target, source)
-    return Dataset(path.name.partition(".")[0], found, _labels(target))
+    return Dataset(name_of(str(path)), found, _labels(target))
 
 
 def _unreadable(source: str, error: Any) -> DataError:

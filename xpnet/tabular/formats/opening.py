@@ -9,7 +9,7 @@ from .arff import open_arff
 from .arrow import open_arrow
 from .openml import PREFIX, open_openml
 from .parquet import open_parquet
-from .source import Source, TextOptions, arrow_for
+from .source import PLAIN, Source, TextOptions, arrow_for
 from .text import SEPARATORS, open_text, text_suffix
 from .text_rows import COMPRESSED
 
@@ -17,8 +17,6 @@ ARROW = (".feather", ".arrow", ".ipc")
 
 #: The endings of files with a table.
 TABLES = (*SEPARATORS, ".parquet", *ARROW, ".arff")
-
-DEFAULTS = TextOptions()
 
 
 def format_of(source: str) -> str | None:
@@ -43,7 +41,21 @@ def format_of(source: str) -> str | None:
     return ".parquet" if path.is_dir() and suffix not in COMPRESSED else None
 
 
-def open_table(source: str, options: TextOptions = DEFAULTS) -> Source:
+def name_of(source: str) -> str:
+    """Return what a data set is called that comes from a source.
+
+    Examples
+    --------
+    >>> name_of("a/t.csv.gz"), name_of("openml:titanic@1")
+    ('t', 'titanic')
+    """
+    if source.startswith(PREFIX):
+        return source.removeprefix(PREFIX).partition("@")[0]
+    path = Path(source)
+    return Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
+
+
+def open_table(source: str, options: TextOptions = PLAIN) -> Source:
     r"""Return a table, which can be gone through again and again, some rows at a time.
 
     Parameters
@@ -78,7 +90,7 @@ def open_table(source: str, options: TextOptions = DEFAULTS) -> Source:
             f"{source}: give a file ending in {', '.join(TABLES)}, a folder of Parquet files, or "
             "openml:NAME"
         )
-    if options != DEFAULTS and kind not in SEPARATORS:
+    if options != PLAIN and kind not in SEPARATORS:
         raise DataError(f"{source}: --separator and --decimal are for {' and '.join(SEPARATORS)}")
     if kind == PREFIX:
         return open_openml(source)

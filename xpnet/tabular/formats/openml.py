@@ -51,7 +51,7 @@ def fetch(source: str) -> Any:
     try:
         return datasets.fetch_openml(name, version=which, as_frame=True, parser="auto")
     except ImportError as error:
-        raise ImportError(f"{source}: tables need pandas: pip install 'xpnet[files]'") from error
+        raise ImportError(f"{source}: OpenML needs pandas: pip install 'xpnet[openml]'") from error
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{source}: can't be fetched ({reason})") from error

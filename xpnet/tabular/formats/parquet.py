@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dataset import DataError
-from .parts import Joined, Part, find_parts, join_schemas
+from .folders import Joined, Part, find_parts, join_schemas
 from .source import (
     BYTES,
     ROWS,

@@ -58,6 +58,10 @@ class TextOptions:
             raise ValueError(f"--decimal is {self.decimal!r}: give . or ,")
 
 
+#: How they are written if nothing is said.
+PLAIN = TextOptions()
+
+
 @dataclass
 class Source:
     """A table in a file, or in memory, that can be gone through again and again.

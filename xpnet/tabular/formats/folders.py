@@ -142,7 +142,7 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
     if one.equals(other):
         return one
-    if is_text(one) and is_text(other):
+    if _holds_text(one) and _holds_text(other):
         return pa.string()
     schemas = [pa.schema([("x", kind)]) for kind in (one, other)]
     found = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
@@ -150,15 +150,15 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return pa.decimal128(38, found.scale)  # what Arrow finds is too narrow for whole numbers
     if pa.types.is_floating(found) and (pa.types.is_decimal(one) or pa.types.is_decimal(other)):
         return pa.float64()
-    if is_text(one) != is_text(other) and pa.null() not in (one, other):
+    if _holds_text(one) != _holds_text(other) and pa.null() not in (one, other):
         raise pa.ArrowTypeError(f"{one} and {other}")
     return found
 
 
-def is_text(kind: pa.DataType) -> bool:
+def _holds_text(kind: pa.DataType) -> bool:
     """Return whether values of a type are strings, maybe each kept once."""
     from pyarrow import types
 
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    view = getattr(types, "is_string_view", lambda _: False)
-    return bool(types.is_string(kind) or types.is_large_string(kind) or view(kind))
+    from ..tables import is_text
+
+    return is_text(kind.value_type if types.is_dictionary(kind) else kind)
