@@ -10,6 +10,7 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 from xpnet.tabular import reading, scan  # noqa: E402
+from xpnet.tabular.dataset import Dataset  # noqa: E402
 from xpnet.tabular.kinds import KINDS  # noqa: E402
 from xpnet.tabular.schema import Column, Schema  # noqa: E402
 from xpnet.tabular.tables import as_table, chunks, concatenate, join  # noqa: E402
@@ -249,6 +250,15 @@ def test_a_later_file_is_read_as_the_kind(column, later, read):
 def test_a_later_file_of_another_kind(kind, later, message):
     with pytest.raises(TypeError, match=message):
         Column("a", kind).read(pa.table({"a": later})["a"])
+
+
+def test_gaps_among_the_categories_of_several_parts():
+    parts = [
+        pa.DictionaryArray.from_arrays([0, 1, 2, None], pa.array(["a", None, "b"])),
+        pa.DictionaryArray.from_arrays([0, 1, 0, 1], pa.array([None, "c"])),
+    ]
+    found = Dataset("d", pa.table({"a": pa.chunked_array(parts)}))
+    assert found.rows["a"].to_pylist() == ["a", None, "b", None, None, "c", None, "c"]
 
 
 def test_a_later_file_that_lacks_columns():

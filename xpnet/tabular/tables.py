@@ -154,12 +154,16 @@ def plain(name: str, column: Any) -> Any:
         return plain(name, pc.run_end_decode(column))
     if pt.is_dictionary(kind):
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        made = [
-            pa.DictionaryArray.from_arrays(c.indices.cast(pa.int32()), as_text(name, c.dictionary))
-            for c in chunks
-        ]
+        made = [_categories(c.indices, as_text(name, c.dictionary)) for c in chunks]
         return pa.chunked_array(made, pa.dictionary(pa.int32(), pa.string()))
     return column
+
+
+def _categories(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """Return categories by their codes; a gap is none of them."""
+    if texts.null_count:  # which Arrow can't bring together with others
+        return pc.dictionary_encode(pc.take(texts, codes))
+    return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), texts)
 
 
 def countable(values: pa.Array) -> pa.Array:
