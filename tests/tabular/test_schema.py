@@ -218,6 +218,8 @@ def test_decimal_commas_may_be_said():
         (Column("a", "number"), ["NA", "", "nan"], [None, None, None]),
         (Column("a", "category"), ["", "x", None], [None, "x", None]),
         (Column("a", "category"), pa.array([b"x", b"y"]), ["x", "y"]),
+        (Column("a", "category"), pa.array([0.1, 2.0, None], pa.float32()), ["0.1", "2", None]),
+        (Column("a", "category"), pa.array([0.1, 1e300, np.inf]), ["0.1", str(int(1e300)), "inf"]),
         (Column("a", "category", missing=("?",)), ["?", "x"], [None, "x"]),
         (Column("a", "number", missing=("?",)), ["?", "1"], [None, 1.0]),
         (Column("a", "number"), [None, None], [None, None]),

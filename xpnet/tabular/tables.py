@@ -191,10 +191,14 @@ def as_text(name: str, column: Any) -> Any:
     if pt.is_integer(kind) or pt.is_null(kind):
         return pc.cast(column, pa.string())
     if pt.is_floating(kind):
-        values = column.to_pylist()
-        texts = (None if v is None or v != v else int(v) if v == v // 1 else v for v in values)
-        return pa.array([None if v is None else str(v) for v in texts], pa.string())
+        own = kind.to_pandas_dtype()  # 0.1 is 0.1 in float32 too
+        texts = (None if v is None or v != v else _number(v, own) for v in column.to_pylist())
+        return pa.array(texts, pa.string())
     return pc.cast(column, pa.string())
+
+
+def _number(value: float, dtype: Any) -> str:
+    return str(int(value) if value == value // 1 else dtype(value))
 
 
 def chunks(table: pa.Table, rows: int = ROWS) -> Iterator[pa.Table]:
