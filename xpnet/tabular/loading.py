@@ -107,6 +107,8 @@ class Plan:
         DataError
             If there are no rows, or no columns.
         """
+        import pyarrow as pa
+
         from .gathering import Gathered
 
         self.schema.require_some()
@@ -116,6 +118,8 @@ class Plan:
                 gathered.add(table)
                 labels.append(y)
             rows = gathered.table()
+        self.values = None
+        pa.default_memory_pool().release_unused()  # what the text took
         if len(rows) == 0:
             raise DataError(f"{self.source.name}: there are no rows")
         return Dataset(
