@@ -182,6 +182,16 @@ def test_bad_kinds(said, message):
         learn({"a": [1, 2]}, kinds=said)
 
 
+@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.time64("ns"), pa.duration("ns")])
+def test_nanoseconds_that_are_no_microseconds(kind):
+    found = {"date"} if pa.types.is_timestamp(kind) else {"time", "integer"}
+    table = pa.table({"a": pa.array([1, 5, None, 2001], kind), "b": pa.array([7] * 4, kind)})
+    schema = scan.learn_of(table)
+    assert schema["a"].kind in found
+    assert schema["b"].kind == "constant"
+    assert schema.read(table)["a"].null_count == 1
+
+
 @pytest.mark.parametrize(
     ("values", "holds"),
     [
@@ -246,6 +256,18 @@ def test_a_later_file_is_read_as_the_kind(column, later, read):
         ("date", [1, 2], "'a' holds numbers where dates belong: 2 values such as 1"),
         ("number", np.array([1], "M8[D]"), "'a' holds dates where numbers belong: 1 value"),
         ("time", [1.5], "'a' holds numbers where times belong"),
+        (
+            "time",
+            pa.array([True]),
+            "'a' holds truth values .*: 1 value such as True",
+        ),
+        (
+            "number",
+            pa.array([1], pa.timestamp("ns")),
+            "'a' holds dates .* 1970-01-01 00:00:00.0+1",
+        ),
+        ("number", pa.array([1], pa.time64("ns")), "'a' holds times .* such as 00:00:00.000000001"),
+        ("date", pa.array([1], pa.duration("ns")), "'a' holds durations .*: 1 value such as 1"),
         ("category", [[1]], "'a' holds lists"),
     ],
 )

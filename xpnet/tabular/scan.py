@@ -237,7 +237,7 @@ class Scan:
     def _bound(self, values: pa.Array) -> None:
         """Note the least and the largest value, and whether the column counts its rows."""
         found = pc.min_max(values)
-        low, high = found["min"].as_py(), found["max"].as_py()
+        low, high = _bare(found["min"]), _bare(found["max"])
         if self.bounds is not None:
             low, high = min(low, self.bounds[0]), max(high, self.bounds[1])
         self.bounds = low, high
@@ -326,6 +326,14 @@ class Scan:
 
 
 NUMBER = Form("number")
+
+
+def _bare(scalar: Any) -> Any:
+    """Return a number as Python's, a date or time as the number that it is held as.
+
+    Without pandas those with nanoseconds are none of Python's.
+    """
+    return scalar.value if hasattr(scalar, "value") else scalar.as_py()
 
 
 def _forms(said: str, pattern: str, decimal: str) -> tuple[Form, ...]:
