@@ -107,3 +107,14 @@ def test_the_loss_that_is_asked_for_is_trained_saved_and_loaded(
 def test_a_loss_for_other_targets_is_refused(dataset, y, loss, message):
     with pytest.raises(ValueError, match=message):
         make(Dataset("d", dataset.rows, y), loss=loss, epochs=1).run()
+
+
+def test_raw_rows_may_be_given_up(dataset):
+    known = dataset.fingerprint()
+    experiment = make(dataset, epochs=2)
+    train = experiment.parts["train"]
+    raw = experiment.model.prepare(train.rows)
+    experiment.release_rows()
+    assert (dataset.rows, train.source, dataset.fingerprint()) == (None, None, known)
+    experiment.run()
+    np.testing.assert_array_equal(train.features, raw)

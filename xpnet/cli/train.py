@@ -241,9 +241,9 @@ def train(
     experiment = Experiment.prepare(dataset, run.settings, run.device)
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
-    columns = columns_of(experiment)
+    experiment.release_rows()
     _introduce(out, experiment, run)
-    console.print_columns(out, columns)
+    console.print_columns(out, columns_of(experiment))
     ctrl_c = console.CtrlC()
     with _telling_how_to_go_on(run), ctrl_c.watched(terminated=run.folder is not None):
         result, failure = _carry_out(out, experiment, lambdas, run, files, ctrl_c)

@@ -57,6 +57,7 @@ class Dataset:
     renamed: dict[str, str] = field(default_factory=dict)
     schema: Schema | None = None
     target_column: Column | None = None
+    _fingerprint: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -128,12 +129,19 @@ class Dataset:
 
         The name of the target's column has no part in it: the labels have.
         """
+        if self._fingerprint is not None:
+            return self._fingerprint
         return fingerprint(
             rows=self.rows,
             target=self.target,
             test_rows=self.test_rows,
             test_target=self.test_target,
         )
+
+    def release_rows(self) -> None:
+        """Give up the rows, for the memory that they take; the fingerprint is still known."""
+        self._fingerprint = self.fingerprint()
+        self.rows = self.test_rows = None
 
     def is_known_by(self, told: str | None) -> bool:
         """Return whether a fingerprint is that of this data set.

@@ -140,6 +140,12 @@ class Experiment:
             stopping,
         )
 
+    def release_rows(self) -> None:
+        """Give up the raw rows: what is trained on are features."""
+        self.dataset.release_rows()
+        for part in self.parts.values():
+            part.source = None
+
     def run(
         self,
         callbacks: Sequence[Callback] = (),

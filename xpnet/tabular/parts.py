@@ -31,8 +31,8 @@ class Part:
 
     Attributes
     ----------
-    source : array or table
-        The rows that it is a part of.
+    source : array, table or None
+        The rows that it is a part of; None once they were given up.
     indices : array of int or None
         Which of them; None: all.
     target : array
