@@ -13,10 +13,9 @@ import pyarrow.types as pt
 
 from ..data.labels import require_utf8
 from . import memory
-from .categories import count
 from .kinds import KINDS, LEFT_OUT, PATTERNS, ZEROS
 from .schema import Column, Schema
-from .tables import chunks, countable, is_text, one, plain, require_usable
+from .tables import chunks, count, countable, is_text, one, plain, require_usable
 from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
 
 #: Up to so many different texts are counted; a column of more is none of categories.
@@ -230,7 +229,7 @@ class Scan:
     def _count(self, values: pa.Array) -> None:
         if self.counts is None:
             return
-        self.counts.update({name: n for name, n in count([values]).items() if name is not None})
+        self.counts.update({name: n for name, n in count(values).items() if name is not None})
         if len(self.counts) > MOST_COUNTED:
             self.counts = None
 

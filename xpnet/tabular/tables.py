@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -171,6 +172,23 @@ def countable(values: pa.Array) -> pa.Array:
     if pt.is_duration(values.type):
         return pc.cast(values, pa.int64())
     return pc.cast(values, pa.float64()) if pt.is_float16(values.type) else values
+
+
+def count(values: pa.DictionaryArray) -> Counter[str | None]:
+    """Return how often each category is there; None counts the gaps.
+
+    Examples
+    --------
+    >>> count(pa.array(["a", None, "b", "a"]).dictionary_encode())
+    Counter({'a': 2, 'b': 1, None: 1})
+    """
+    found: Counter[str | None] = Counter()
+    names = values.dictionary.to_pylist()
+    times = np.bincount(values.indices.fill_null(len(names)).to_numpy(), minlength=len(names) + 1)
+    for name, n in zip([*names, None], times.tolist(), strict=True):
+        if n:
+            found[name] += n
+    return found
 
 
 def as_text(name: str, column: Any) -> Any:
