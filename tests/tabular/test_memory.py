@@ -6,6 +6,7 @@ import pytest
 from xpnet.tabular import memory
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.readers import read
 from xpnet.tabular.settings import Settings
 
 MB = 2**20
@@ -118,6 +119,19 @@ def experiment(dataset):
     found = Experiment.prepare(dataset, Settings(hidden=(4,), epochs=3, batch_size=16), "cpu")
     found.run()
     return found
+
+
+def test_what_lies_in_a_file_is_known_again(pa, tmp_path):
+    rows = [f"{i / 7},{'uvw'[i % 3]},2024-01-{i % 28 + 1:02d},{i % 2}" for i in range(300)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,c,d,y", *rows]))
+    in_memory = read(str(tmp_path / "t.csv"), target="y")
+    memory.allow(4096)
+    try:
+        in_file = read(str(tmp_path / "t.csv"), target="y")
+    finally:
+        memory.allow(None)
+    assert pa.types.is_string(in_file.rows["c"].type)  # not as in memory
+    assert in_file.fingerprint() == in_memory.fingerprint()
 
 
 def test_a_training_from_a_file_is_that_from_memory(pa):

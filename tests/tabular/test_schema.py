@@ -10,6 +10,7 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 from xpnet.tabular import reading, scan  # noqa: E402
+from xpnet.tabular.dataset import Dataset  # noqa: E402
 from xpnet.tabular.kinds import KINDS  # noqa: E402
 from xpnet.tabular.schema import Column, Schema  # noqa: E402
 from xpnet.tabular.tables import as_table, chunks, concatenate, join  # noqa: E402
@@ -181,6 +182,16 @@ def test_bad_kinds(said, message):
         learn({"a": [1, 2]}, kinds=said)
 
 
+@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.time64("ns"), pa.duration("ns")])
+def test_nanoseconds_that_are_no_microseconds(kind):
+    found = {"date"} if pa.types.is_timestamp(kind) else {"time", "integer"}
+    table = pa.table({"a": pa.array([1, 5, None, 2001], kind), "b": pa.array([7] * 4, kind)})
+    schema = scan.learn_of(table)
+    assert schema["a"].kind in found
+    assert schema["b"].kind == "constant"
+    assert schema.read(table)["a"].null_count == 1
+
+
 @pytest.mark.parametrize(
     ("values", "holds"),
     [
@@ -217,6 +228,8 @@ def test_decimal_commas_may_be_said():
         (Column("a", "number"), ["NA", "", "nan"], [None, None, None]),
         (Column("a", "category"), ["", "x", None], [None, "x", None]),
         (Column("a", "category"), pa.array([b"x", b"y"]), ["x", "y"]),
+        (Column("a", "category"), pa.array([0.1, 2.0, None], pa.float32()), ["0.1", "2", None]),
+        (Column("a", "category"), pa.array([0.1, 1e300, np.inf]), ["0.1", str(int(1e300)), "inf"]),
         (Column("a", "category", missing=("?",)), ["?", "x"], [None, "x"]),
         (Column("a", "number", missing=("?",)), ["?", "1"], [None, 1.0]),
         (Column("a", "number"), [None, None], [None, None]),
@@ -243,12 +256,33 @@ def test_a_later_file_is_read_as_the_kind(column, later, read):
         ("date", [1, 2], "'a' holds numbers where dates belong: 2 values such as 1"),
         ("number", np.array([1], "M8[D]"), "'a' holds dates where numbers belong: 1 value"),
         ("time", [1.5], "'a' holds numbers where times belong"),
+        (
+            "time",
+            pa.array([True]),
+            "'a' holds truth values .*: 1 value such as True",
+        ),
+        (
+            "number",
+            pa.array([1], pa.timestamp("ns")),
+            "'a' holds dates .* 1970-01-01 00:00:00.0+1",
+        ),
+        ("number", pa.array([1], pa.time64("ns")), "'a' holds times .* such as 00:00:00.000000001"),
+        ("date", pa.array([1], pa.duration("ns")), "'a' holds durations .*: 1 value such as 1"),
         ("category", [[1]], "'a' holds lists"),
     ],
 )
 def test_a_later_file_of_another_kind(kind, later, message):
     with pytest.raises(TypeError, match=message):
         Column("a", kind).read(pa.table({"a": later})["a"])
+
+
+def test_gaps_among_the_categories_of_several_parts():
+    parts = [
+        pa.DictionaryArray.from_arrays([0, 1, 2, None], pa.array(["a", None, "b"])),
+        pa.DictionaryArray.from_arrays([0, 1, 0, 1], pa.array([None, "c"])),
+    ]
+    found = Dataset("d", pa.table({"a": pa.chunked_array(parts)}))
+    assert found.rows["a"].to_pylist() == ["a", None, "b", None, None, "c", None, "c"]
 
 
 def test_a_later_file_that_lacks_columns():

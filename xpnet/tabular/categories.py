@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,21 +90,3 @@ class Categories:
         if type(told["rare"]) is not bool:
             raise TypeError(f"the categories of {column!r:.50} are {told!r:.100}")
         return cls(**told)
-
-
-def count(values: Iterable[Any]) -> Counter[str | None]:
-    """Return how often each category is there, in a column's parts; None counts the gaps.
-
-    Parameters
-    ----------
-    values : iterable of pyarrow.DictionaryArray
-        The parts.
-    """
-    found: Counter[str | None] = Counter()
-    for part in values:
-        told = part.dictionary.to_pylist()
-        times = np.bincount(part.indices.fill_null(len(told)).to_numpy(), minlength=len(told) + 1)
-        for name, n in zip([*told, None], times.tolist(), strict=True):
-            if n:
-                found[name] += n
-    return found

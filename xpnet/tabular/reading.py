@@ -92,7 +92,7 @@ def _typed(column: Column, values: Any) -> pa.Array:
     there = pc.drop_null(values)
     if len(there) == 0:
         return pa.nulls(len(values), EMPTY[column.kind])
-    raise _strange(column, held(kind), len(there), str(there[0].as_py()))
+    raise _strange(column, held(kind), len(there), as_text(column.name, there[:1])[0].as_py())
 
 
 def _strange(column: Column, what: str, count: int, example: str) -> TypeError:

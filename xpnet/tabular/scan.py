@@ -13,10 +13,9 @@ import pyarrow.types as pt
 
 from ..data.labels import require_utf8
 from . import memory
-from .categories import count
 from .kinds import KINDS, LEFT_OUT, PATTERNS, ZEROS
 from .schema import Column, Schema
-from .tables import chunks, countable, is_text, one, plain, require_usable
+from .tables import chunks, count, countable, is_text, one, plain, require_usable
 from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
 
 #: Up to so many different texts are counted; a column of more is none of categories.
@@ -230,14 +229,14 @@ class Scan:
     def _count(self, values: pa.Array) -> None:
         if self.counts is None:
             return
-        self.counts.update({name: n for name, n in count([values]).items() if name is not None})
+        self.counts.update({name: n for name, n in count(values).items() if name is not None})
         if len(self.counts) > MOST_COUNTED:
             self.counts = None
 
     def _bound(self, values: pa.Array) -> None:
         """Note the least and the largest value, and whether the column counts its rows."""
         found = pc.min_max(values)
-        low, high = found["min"].as_py(), found["max"].as_py()
+        low, high = _bare(found["min"]), _bare(found["max"])
         if self.bounds is not None:
             low, high = min(low, self.bounds[0]), max(high, self.bounds[1])
         self.bounds = low, high
@@ -326,6 +325,14 @@ class Scan:
 
 
 NUMBER = Form("number")
+
+
+def _bare(scalar: Any) -> Any:
+    """Return a number as Python's, a date or time as the number that it is held as.
+
+    Without pandas those with nanoseconds are none of Python's.
+    """
+    return scalar.value if hasattr(scalar, "value") else scalar.as_py()
 
 
 def _forms(said: str, pattern: str, decimal: str) -> tuple[Form, ...]:

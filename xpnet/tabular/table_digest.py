@@ -76,7 +76,7 @@ def _kind(kind: Any) -> str:
         return "whole"
     if pt.is_floating(kind) or pt.is_decimal(kind):
         return "fractions"
-    return "text" if pt.is_dictionary(kind) else str(kind)
+    return "text" if pt.is_dictionary(kind) or pt.is_string(kind) else str(kind)
 
 
 def _whole(text: str) -> bytes:

@@ -15,12 +15,12 @@ from ..data.arrays import describe_columns
 from ..nn.categories import Embedding, OneHot
 from ..nn.layer import Layer
 from . import numeric
-from .categories import DIMENSIONS, Categories, count
+from .categories import DIMENSIONS, Categories
 from .features import Array, Features, Unknown
 from .scaling import DoubleDouble, Scales, require_list
 from .scan import learn_of
 from .schema import Column, Schema
-from .tables import as_table, chunks
+from .tables import as_table, chunks, count, one
 
 Parts = Callable[[], Iterable[pa.Table]]
 
@@ -322,7 +322,7 @@ def _look(parts: Parts, columns: list[Column], categories: list[str]) -> Seen:
         gaps.append(np.isnan(numbers.high).any(axis=0))
         exact.append((low != 0).any(axis=0))
         for name in categories:
-            counts[name].update(count([part[name].combine_chunks()]))
+            counts[name].update(count(one(part[name])))
     least, most = np.fmin.reduce(lows), np.fmax.reduce(highs)
     # Two whole numbers may be one float64, and differ in what that leaves over.
     under, over = (f([m[i] for m in more]) for i, f in enumerate((np.fmin.reduce, np.fmax.reduce)))

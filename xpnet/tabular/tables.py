@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -154,12 +155,16 @@ def plain(name: str, column: Any) -> Any:
         return plain(name, pc.run_end_decode(column))
     if pt.is_dictionary(kind):
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        made = [
-            pa.DictionaryArray.from_arrays(c.indices.cast(pa.int32()), as_text(name, c.dictionary))
-            for c in chunks
-        ]
+        made = [_categories(c.indices, as_text(name, c.dictionary)) for c in chunks]
         return pa.chunked_array(made, pa.dictionary(pa.int32(), pa.string()))
     return column
+
+
+def _categories(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """Return categories by their codes; a gap is none of them."""
+    if texts.null_count:  # which Arrow can't bring together with others
+        return pc.dictionary_encode(pc.take(texts, codes))
+    return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), texts)
 
 
 def countable(values: pa.Array) -> pa.Array:
@@ -167,6 +172,23 @@ def countable(values: pa.Array) -> pa.Array:
     if pt.is_duration(values.type):
         return pc.cast(values, pa.int64())
     return pc.cast(values, pa.float64()) if pt.is_float16(values.type) else values
+
+
+def count(values: pa.DictionaryArray) -> Counter[str | None]:
+    """Return how often each category is there; None counts the gaps.
+
+    Examples
+    --------
+    >>> count(pa.array(["a", None, "b", "a"]).dictionary_encode())
+    Counter({'a': 2, 'b': 1, None: 1})
+    """
+    found: Counter[str | None] = Counter()
+    names = values.dictionary.to_pylist()
+    times = np.bincount(values.indices.fill_null(len(names)).to_numpy(), minlength=len(names) + 1)
+    for name, n in zip([*names, None], times.tolist(), strict=True):
+        if n:
+            found[name] += n
+    return found
 
 
 def as_text(name: str, column: Any) -> Any:
@@ -187,10 +209,14 @@ def as_text(name: str, column: Any) -> Any:
     if pt.is_integer(kind) or pt.is_null(kind):
         return pc.cast(column, pa.string())
     if pt.is_floating(kind):
-        values = column.to_pylist()
-        texts = (None if v is None or v != v else int(v) if v == v // 1 else v for v in values)
-        return pa.array([None if v is None else str(v) for v in texts], pa.string())
+        own = kind.to_pandas_dtype()  # 0.1 is 0.1 in float32 too
+        texts = (None if v is None or v != v else _number(v, own) for v in column.to_pylist())
+        return pa.array(texts, pa.string())
     return pc.cast(column, pa.string())
+
+
+def _number(value: float, dtype: Any) -> str:
+    return str(int(value) if value == value // 1 else dtype(value))
 
 
 def chunks(table: pa.Table, rows: int = ROWS) -> Iterator[pa.Table]:
