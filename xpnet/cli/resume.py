@@ -18,7 +18,10 @@ from ..train import checkpoints
 from ..train.checkpoints import Checkpoints
 
 #: What may be given beside ``--resume``; all else comes from the checkpoint.
-FREE = ("data", "epochs", "device", "output", "every", "keep", "quiet", "as_json", "resume")
+FREE = (
+    *("data", "epochs", "device", "output", "every", "keep", "memory"),
+    *("quiet", "as_json", "resume"),
+)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from . import memory
-from .tables import common, concatenate
+from .tables import as_type, common, concatenate
 
 
 class Gathered:
@@ -40,7 +39,8 @@ class Gathered:
 
     def __init__(self, size: int | None) -> None:
         self._tables: list[pa.Table] = []
-        self._files: list[_File] = []
+        self._files: dict[pa.Schema, _File] = {}
+        self._batches: list[tuple[_File, int]] = []
         self._size = 0
         self.in_file = size is not None and not memory.fits(size)
 
@@ -54,7 +54,7 @@ class Gathered:
         trace: TracebackType | None,
     ) -> None:
         with ExitStack() as closing:
-            for file in self._files:
+            for file in self._files.values():
                 closing.callback(file.close)
 
     def add(self, table: pa.Table) -> None:
@@ -66,54 +66,51 @@ class Gathered:
             self._write()
 
     def _write(self) -> None:
-        """Write what is in memory, to another file where types are no longer those before."""
+        """Write what is in memory, to a file for each schema: types may change, and again."""
         for table in map(_plain, self._tables):
-            if not self._files or self._files[-1].schema != table.schema:
-                for before in self._files[-1:]:
-                    before.finish()
-                self._files.append(_File(table.schema))
-            self._files[-1].writer.write_table(table)
+            file = self._files.get(table.schema)
+            if file is None:
+                file = self._files[table.schema] = _File(table.schema)
+            self._batches += [(file, file.write(batch)) for batch in table.to_batches()]
         self._tables.clear()
 
     def table(self) -> pa.Table:
         """Return all of it."""
         if not self._files:
             return concatenate(self._tables)
-        tables = [file.map() for file in self._files]
-        names = tables[0].column_names
-        kinds = [common([table.schema.field(name).type for table in tables]) for name in names]
-        schema = pa.schema([*zip(names, kinds, strict=True)])
-        return pa.concat_tables([table.cast(schema) for table in tables])
+        mapped = {file: file.map() for file in self._files.values()}
+        batches = [mapped[file].get_batch(i) for file, i in self._batches]
+        columns = []
+        for name in (names := next(iter(self._files)).names):
+            kind = common([schema.field(name).type for schema in self._files])
+            columns.append(pa.chunked_array([as_type(b[name], kind) for b in batches], kind))
+        return pa.table(columns, names=names)
 
 
 class _File:
-    """A file of tables of one schema."""
+    """A file without a name, of batches of one schema."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self.schema = schema
-        descriptor, name = tempfile.mkstemp(prefix="xpnet-", suffix=".arrow")
-        os.close(descriptor)
-        self._path = Path(name)
-        self.writer: Any = pa.ipc.new_file(name, schema)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), schema)
+        self._count = 0
 
-    def finish(self) -> None:
-        """Write the end, and leave the file to others."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Write a batch; return its number."""
+        self._writer.write_batch(batch)
+        self._count += 1
+        return self._count - 1
 
-    def map(self) -> pa.Table:
-        """Return what was written, without reading it."""
-        self.finish()
-        with pa.memory_map(str(self._path)) as mapped:
-            return pa.ipc.open_file(mapped).read_all()
+    def map(self) -> Any:
+        """Return a reader of what was written, which reads nothing yet."""
+        self._writer.close()
+        self._file.flush()
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return pa.ipc.open_file(pa.py_buffer(mapped))
 
     def close(self) -> None:
         """Give the file up: what is mapped stays."""
-        try:
-            self.finish()  # if there is room for it
-        finally:
-            self._path.unlink(missing_ok=True)
+        self._file.close()
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -113,8 +113,9 @@ def check_rows(dataset: Dataset) -> None:
 
 
 def _learn(dataset: Dataset, train: Part) -> Features:
-    if not is_arrow(dataset.rows) or dataset.schema is None:
-        return preprocessing.learn(train.rows, dataset.schema)
+    schema = dataset.schema
+    if not is_arrow(dataset.rows) or schema is None:
+        return preprocessing.learn(train.rows, schema)
     from .table_features import TableFeatures
 
     chosen = np.zeros(len(train.source), np.bool_)
@@ -122,9 +123,10 @@ def _learn(dataset: Dataset, train: Part) -> Features:
 
     def training_rows() -> Iterator[Any]:
         for start, chunk in _numbered(train.source):
-            yield chunk.filter(chosen[start : start + len(chunk)])
+            # What lay in a file has its categories as text.
+            yield schema.read(chunk.filter(chosen[start : start + len(chunk)]))
 
-    return TableFeatures.learn_parts(training_rows, dataset.schema)
+    return TableFeatures.learn_parts(training_rows, schema)
 
 
 def _numbered(rows: Any) -> Iterator[tuple[int, Any]]:
