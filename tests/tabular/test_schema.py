@@ -13,7 +13,7 @@ from xpnet.tabular import reading, scan  # noqa: E402
 from xpnet.tabular.dataset import Dataset  # noqa: E402
 from xpnet.tabular.kinds import KINDS  # noqa: E402
 from xpnet.tabular.schema import Column, Schema  # noqa: E402
-from xpnet.tabular.tables import as_table, chunks, concatenate, join  # noqa: E402
+from xpnet.tabular.tables import as_table, chunks, concatenate, floats, join  # noqa: E402
 
 N = 40
 COUNT = np.arange(N)
@@ -52,7 +52,8 @@ def kinds(**columns):
         (COUNT % 2 == 0, "boolean"),
         (["red", "blue"] * 20, "category"),
         (COUNT.astype("M8[D]"), "date"),
-        (COUNT.astype("M8[ns]"), "date"),
+        ((COUNT * 1000).astype("M8[ns]"), "date"),
+        (COUNT.astype("M8[ns]"), "constant"),  # to the microsecond
         ([datetime.time(12, i) for i in COUNT], "time"),
         ([datetime.timedelta(minutes=int(i) % 7) for i in COUNT], "integer"),
         ([Decimal(i) / 4 for i in range(N)], "number"),
@@ -426,3 +427,129 @@ def test_parts_of_one_table_keep_every_whole_number():
         pa.table({"a": pa.array(part, pa.uint64() if part[0] > 0 else None)}) for part in parts
     ]
     assert [int(value) for value in concatenate(tables)["a"].to_pylist()] == [-1, 2**63, 2**53 + 1]
+
+
+# -- what is told of, and read as, by more than one chunk, unit, type or file ----
+
+
+def learn_parts(*parts):
+    return scan.learn(lambda _: [pa.table({"a": part}) for part in parts], ["a"]).schema["a"]
+
+
+def test_parts_may_each_be_of_a_form_of_their_own():
+    assert learn_parts(["1"], ["2024-01-31"] * 3).kind == "category"
+    assert learn_parts(["true"], ["10:00"], ["5"]).kind == "category"
+    assert learn_parts(["NA", "NA"], ["x", "NA"]).kind == "category"
+
+
+def test_parts_of_several_types_are_refused_by_name():
+    with pytest.raises(TypeError, match="column 'a' holds numbers and dates: give it one type"):
+        learn_parts([1.5], [datetime.date(2024, 1, 31)])
+
+
+@pytest.mark.parametrize("said", ["date", "date:%m/%d/%Y", "date:%d/%m/%Y"])
+def test_dates_that_are_said_to_be_so_are_not_guessed_either(said):
+    texts = {"a": ["03/04/2024", "05/06/2024"]}
+    if said == "date":
+        with pytest.raises(ValueError, match="no value tells which is the day"):
+            learn(texts, kinds={"a": said})
+        return
+    column = learn(texts, kinds={"a": said})[0]["a"]
+    month = 3 if said.startswith("date:%m") else 4
+    assert column.read(pa.table(texts)["a"])[0].as_py().month == month
+
+
+def test_numbers_that_are_said_to_be_whole_may_be_of_any_form():
+    column = learn({"a": ["$1,200", "$2.5"]}, kinds={"a": "integer"})[0]["a"]
+    again = Column.from_config(json.loads(json.dumps(column.config())))
+    assert again.read(pa.array(["$1,200", "7"])).to_pylist() == [1200.0, 7.0]
+
+
+@pytest.mark.parametrize("said", ["text", "identifier", "constant"])
+def test_a_target_that_is_said_to_be_left_out(said):
+    column = learn({"y": ["1", "2"]}, target="y", kinds={"y": said})[1]
+    with pytest.raises(TypeError, match=f"the target 'y' is said to be {said}: give numbers"):
+        reading.labels(column, pa.array(["1", "2"]))
+
+
+ZONED = pa.array([0, 3_600_000_000], pa.timestamp("us", "Europe/Berlin"))
+
+
+def test_instants_with_a_zone_are_read_of_text_too():
+    column = learn({"a": ZONED})[0]["a"]
+    assert column == Column("a", "date", "zone")
+    texts = ["1970-01-01 01:00:00+01:00", "1970-01-01T01:00:00.000000000Z"]
+    assert column.read(pa.array(texts)).to_pylist() == column.read(ZONED).to_pylist()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_are_microseconds_in_whatever_unit(unit):
+    values = pa.array([5, 90, None], pa.duration("s")).cast(pa.duration(unit))
+    column = learn({"a": values})[0]["a"]
+    assert (column.kind, column.read(values).to_pylist()) == ("integer", [5e6, 90e6, None])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0, 10**7], pa.int32()).cast(pa.date32()),
+        pa.array([0, -(10**6)], pa.int32()).cast(pa.date32()),
+        pa.array([0, 10**15], pa.timestamp("s")),
+        pa.array([0, 253_402_300_800], pa.timestamp("s")),
+    ],
+)
+def test_dates_outside_the_calendar_are_refused(values):
+    told = "column 'a' holds dates outside the years 1 to 9999"
+    with pytest.raises(ValueError, match=told):
+        learn({"a": values})
+    with pytest.raises(ValueError, match=told):
+        Column("a", "date").read(values)
+
+
+def test_the_first_and_the_last_day_of_the_calendar():
+    ends = [datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31)]
+    for unit in ("s", "ms", "us"):
+        values = pa.array(ends, pa.timestamp(unit))
+        assert learn({"a": values})[0]["a"].read(values).to_pylist() == ends
+    assert learn({"a": ["0000-01-01", "2024-01-31"]})[0]["a"].kind == "category"
+
+
+def test_truth_values_that_are_none_are_told():
+    with pytest.raises(TypeError, match=r"'a' holds .* truth values belong: 1 value such as 'yes'"):
+        Column("a", "boolean").read(pa.array(["TRUE", "yes", "false"]))
+
+
+def test_labels_have_one_type_whatever_they_were_held_in():
+    column = Column("y", "integer")
+    for kind in (pa.uint64(), pa.uint8(), pa.int16(), pa.string()):
+        found = reading.labels(column, pa.array([1, 0]).cast(kind))
+        assert (found.dtype, found.tolist()) == (np.dtype(np.int64), [1, 0])
+    large = reading.labels(column, pa.array([2**63, 0], pa.uint64()))
+    assert (large.dtype, large.tolist()) == (np.dtype(np.uint64), [2**63, 0])
+
+
+def test_labels_of_more_than_64_bits():
+    column = learn({"y": ["1" + "0" * 25, "7"]}, target="y")[1]
+    with pytest.raises(TypeError, match="'y' holds whole numbers of more than 64 bits: say"):
+        reading.labels(column, pa.array(["1" + "0" * 25]))
+
+
+def test_decimals_are_the_nearest_floats():
+    values = [Decimal(k) / 100 for k in range(-5000, 5000, 7)]
+    found = floats(pa.array(values, pa.decimal128(20, 2))).to_pylist()
+    assert found == [float(value) for value in values]
+
+
+def test_numbers_of_several_types_are_held_in_one():
+    parts = [pa.array([2**53 + 1]), pa.array([Decimal("1.25")]), pa.array([True])]
+    found = join(parts)
+    assert found.to_pylist() == [2**53 + 1, Decimal("1.25"), 1]
+    assert join([parts[0], parts[2]]).to_pylist() == [2**53 + 1, 1]
+    assert join([pa.array([0.5]), parts[1]]).to_pylist() == [0.5, 1.25]
+
+
+def test_most_text_that_is_no_number_is_no_slip():
+    texts = [f"a text, the {i}th" for i in range(3000)] + [str(i) for i in range(2000)]
+    assert learn({"a": texts}, rows=10**4)[0]["a"].kind == "identifier"
+    with pytest.raises(TypeError, match="2000 values such as 'a text, the 0th'"):
+        learn({"a": texts[:2000] + texts[3000:] * 2}, rows=10**4)

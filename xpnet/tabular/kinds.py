@@ -35,13 +35,14 @@ MARKS = ("$", "€", "£", "¥", "₹", "%")
 ZEROS = "0"
 
 #: How text may be written, in the order in which that is tried: see `text_forms.Form`.
+_NUMBERS = (
+    *(f"{both}{mark}" for both in (".,", ",.") for mark in ("", *MARKS)),
+    *(f"{decimal} {mark}" for decimal in ".," for mark in ("", *MARKS)),
+    ZEROS,
+)
 PATTERNS = {
-    "integer": (ZEROS, ",."),
-    "number": (
-        *(f"{both}{mark}" for both in (".,", ",.") for mark in ("", *MARKS)),
-        *(f"{decimal} {mark}" for decimal in ".," for mark in ("", *MARKS)),
-        ZEROS,
-    ),
+    "integer": _NUMBERS,  # of a column that is said to be one, and of later files' fractions
+    "number": _NUMBERS,
     "date": ("zone", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"),
 }
 

@@ -11,7 +11,7 @@ import pyarrow.types as pt
 
 from . import text_forms
 from .kinds import HOLD
-from .tables import as_text, countable, held, is_text, one, plain, require_usable
+from .tables import as_text, countable, floats, held, is_text, one, plain, require_usable
 
 if TYPE_CHECKING:
     from .schema import Column
@@ -34,6 +34,9 @@ def read(column: Column, values: Any) -> pa.Array:
         return _of_text(column, values)
     return _typed(column, values)
 
+
+#: What may be numbers, as `tables.held` calls it.
+COUNTED = ("truth values", "numbers", "durations")
 
 #: Types of columns without any value.
 EMPTY = {
@@ -63,32 +66,27 @@ def _of_text(column: Column, text: Any) -> pa.Array:
     kinds = NEXT.get(column.kind, (column.kind,))
     forms = [text_forms.Form(k, column.pattern if k == kinds[-1] else "") for k in kinds]
     for form in forms:
-        if form.fits(text, column.missing):
-            return form.read(text, column.missing)[0]
-    others = forms[-1].read(text, column.missing)[1]
+        if (values := form.values(text, column.missing)) is not None:
+            return values
+    # Of truth values and numbers what most values are.
+    found = (form.read(text, column.missing)[1] for form in (forms[0], forms[-1]))
+    others = min(found, key=len)
     raise _strange(column, "text", len(others), repr(others[0].as_py()))
 
 
 def _typed(column: Column, values: Any) -> pa.Array:
     """Return values of a type of their own, if that goes with the kind."""
     kind = values.type
-    if column.kind in ("number", "integer", "boolean"):
-        if pt.is_boolean(kind):
-            return values if column.kind == "boolean" else pc.cast(values, pa.int64())
-        values = countable(values)
+    fits = {"date": pt.is_date(kind) or pt.is_timestamp(kind), "time": pt.is_time(kind)}
+    fits |= {"boolean": pt.is_boolean(kind)}
+    if fits.get(column.kind):
+        return countable(column.name, values)
+    if column.kind in ("number", "integer", "boolean") and held(kind) in COUNTED:
+        values = countable(column.name, values)
         kind = values.type
-        if pt.is_float32(kind):
-            return pc.cast(values, pa.float64())
         if pt.is_float64(kind) or pt.is_decimal(kind) or pt.is_uint64(kind):
             return values
-        if pt.is_integer(kind):
-            return pc.cast(values, pa.int64())
-    if column.kind == "date" and (pt.is_date(kind) or pt.is_timestamp(kind)):
-        zoned = pt.is_timestamp(kind) and kind.tz is not None
-        target = pa.timestamp("us", kind.tz) if zoned else pa.timestamp("us")
-        return pc.cast(pc.cast(values, target, safe=False), pa.timestamp("us"), safe=False)
-    if column.kind == "time" and pt.is_time(kind):
-        return pc.cast(values, pa.time64("us"), safe=False)
+        return pc.cast(values, pa.float64() if pt.is_float32(kind) else pa.int64())
     there = pc.drop_null(values)
     if len(there) == 0:
         return pa.nulls(len(values), EMPTY[column.kind])
@@ -105,7 +103,7 @@ def _strange(column: Column, what: str, count: int, example: str) -> TypeError:
 
 
 def labels(column: Column, values: Any) -> np.ndarray[Any, Any]:
-    """Return a target's column, read as its kind, as an array; with None for gaps, if there are.
+    """Return a target's column as an array, by its kind; with None for gaps, if there are.
 
     Raises
     ------
@@ -113,18 +111,32 @@ def labels(column: Column, values: Any) -> np.ndarray[Any, Any]:
         If it holds what can't be predicted.
     """
     if column.kind not in ("number", "integer", "boolean", "category"):
+        what = f"holds {HOLD[column.kind]}" if column.used else f"is said to be {column.kind}"
         raise TypeError(
-            f"the target {column.name!r} holds {HOLD.get(column.kind, column.kind)}: give numbers, "
-            f"or classes by --column {column.name}=category"
+            f"the target {column.name!r} {what}: give numbers, or classes by --column "
+            f"{column.name}=category"
         )
-    values = one(values)
+    values = one(column.read(values))
     if column.kind == "category":
         values = pc.cast(values, pa.string())
+    if pt.is_uint64(values.type) and (pc.max(values).as_py() or 0) < 2**63:
+        values = pc.cast(values, pa.int64())
     if values.null_count or not (pt.is_primitive(values.type) or pt.is_boolean(values.type)):
-        if pt.is_decimal(values.type) and values.type.scale == 0:
-            return np.array([None if v is None else int(v) for v in values.to_pylist()], object)
+        if pt.is_decimal(values.type) and values.type.scale <= 0:
+            return _whole(column.name, values)
         if pt.is_decimal(values.type):
-            values = pc.cast(values, pa.float64())
+            values = floats(values)
         else:
             return np.array(values.to_pylist(), object)
     return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _whole(name: str, values: pa.Array) -> np.ndarray[Any, Any]:
+    """Return whole numbers as Python's."""
+    found = np.array([None if v is None else int(v) for v in values.to_pylist()], object)
+    if any(v is not None and not -(2**63) <= v < 2**64 for v in found):
+        raise TypeError(
+            f"the target {name!r} holds whole numbers of more than 64 bits: say --column "
+            f"{name}=number, or {name}=category if they are classes"
+        )
+    return found

@@ -13,7 +13,7 @@ import pyarrow.types as pt
 
 from ..data.labels import require_utf8
 from . import memory
-from .kinds import KINDS, LEFT_OUT, PATTERNS, ZEROS
+from .kinds import HOLD, KINDS, LEFT_OUT, PATTERNS, ZEROS
 from .schema import Column, Schema
 from .tables import chunks, count, countable, is_text, one, plain, require_usable
 from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
@@ -85,7 +85,7 @@ def learn(
     while again:
         for scan in (scans[name] for name in again):
             scan.begin()
-        for chunk in chunks(again if len(again) < len(names) else names):
+        for chunk in chunks(again):
             for name in again:
                 scans[name].see(one(chunk[name]))
             if not memory.fits(sum(scan.kept_bytes for scan in scans.values())):
@@ -146,6 +146,7 @@ class Scan:
         self.forms = _forms(self.said, pattern, decimal)
         self.form = 0  # of those that may be, or how many there are: text
         self.kind = ""  # of a column that has a type of its own
+        self.zoned = False  # whether that is one of instants with a time zone
         self.begin()
 
     def begin(self) -> None:
@@ -167,18 +168,25 @@ class Scan:
             return
         values = one(plain(self.name, values))
         require_usable(self.name, values.type)
-        before = self.rows - self.gaps
+        before = self.rows
         self.rows += len(values)
         if is_text(values.type):
             values = self._see_text(values, before)
         else:
-            self.kind = self._kind_of(values.type)
-        self._keep(values)
+            kind = self._kind_of(values.type)
+            self._require_one_kind(kind)
+            self.kind = kind
+            self.zoned |= pt.is_timestamp(values.type) and values.type.tz is not None
         self.gaps += values.null_count
+        if self.changed:  # what is counted now will be forgotten
+            return
+        self._keep(values)
+        if self.said:
+            return
         if pt.is_dictionary(values.type):
             self._count(values)
         elif values.null_count < len(values):
-            self._bound(countable(values))
+            self._bound(countable(self.name, values))
 
     def _keep(self, values: pa.Array) -> None:
         if self.kept is not None:
@@ -187,9 +195,10 @@ class Scan:
 
     def _see_text(self, text: pa.Array, before: int) -> pa.Array:
         """Find the form that all text so far has; return its values."""
-        began = self.form
-        while self.form < len(self.forms) and not self._form.fits(text, self.missing):
-            self.form += 1
+        began, values = self.form, None
+        while self.form < len(self.forms) and values is None:
+            values = self._form.values(text, self.missing)
+            self.form += values is None
         if self.form != began and before:
             wider = began < len(self.forms) and self.forms[began].kind == "integer"
             self.changed |= not (wider and self.form < len(self.forms) and self._form == NUMBER)
@@ -197,7 +206,7 @@ class Scan:
             return pc.dictionary_encode(self._gaps_as_null(text))
         if self._form == MONTH_FIRST:
             self.ambiguous = self.ambiguous and DAY_FIRST.fits(text, self.missing)
-        return self._form.read(text, self.missing)[0]
+        return values
 
     def _gaps_as_null(self, text: pa.Array) -> pa.Array:
         text = gaps_as_null(text)
@@ -223,8 +232,15 @@ class Scan:
         if pt.is_time(kind):
             return "time"
         whole = pt.is_integer(kind) or pt.is_duration(kind)
-        whole = whole or (pt.is_decimal(kind) and kind.scale == 0)
+        whole = whole or (pt.is_decimal(kind) and kind.scale <= 0)
         return "integer" if whole and self.kind in ("", "integer") else "number"
+
+    def _require_one_kind(self, kind: str) -> None:
+        """Raise a TypeError if some rows have a type of numbers, say, and others one of dates."""
+        now, before = (HOLD.get(k, "categories") for k in (kind, self.kind))
+        numbers = {HOLD["number"], HOLD["boolean"]}
+        if self.kind and now != before and {now, before} != numbers:
+            raise TypeError(f"column {self.name!r} holds {before} and {now}: give it one type")
 
     def _count(self, values: pa.Array) -> None:
         if self.counts is None:
@@ -260,6 +276,8 @@ class Scan:
 
     def column(self) -> Column:
         """Return what the column is."""
+        if self.said == "date" and self.form < len(self.forms):
+            self._require_one_order()
         if self.said:
             return self._made(self.said)
         if self.gaps == self.rows and not self.is_target:
@@ -280,7 +298,7 @@ class Scan:
         return self._made(kind)
 
     def _made(self, kind: str) -> Column:
-        pattern = ""
+        pattern = "zone" if kind == "date" and self.zoned else ""
         if self.form < len(self.forms) and not self.kind:
             pattern = self._form.pattern if kind != "category" else ""
             pattern = ",." if kind == "integer" and self.decimal == "," else pattern
@@ -303,6 +321,9 @@ class Scan:
     def _reject_slips(self, counts: Counter[str]) -> None:
         """Raise a TypeError if text is mostly numbers: then the others are slips."""
         texts = pa.array([*counts], pa.string())
+        like_numbers = pc.filter(texts, pc.match_substring_regex(texts, LIKE_NUMBERS)).to_pylist()
+        if sum(counts[text] for text in like_numbers) <= 0.5 * counts.total():
+            return
         found, others = NUMBER.read(texts, self.missing)
         _, others = Form("number", ZEROS).read(others, self.missing)
         numbers = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
@@ -316,7 +337,7 @@ class Scan:
 
     def _require_one_order(self) -> None:
         """Raise a ValueError if nothing tells day and month apart."""
-        if self._form == MONTH_FIRST and self.ambiguous:
+        if len(self.forms) > 1 and self._form == MONTH_FIRST and self.ambiguous:
             raise ValueError(
                 f"column {self.name!r} holds dates as 03/04/2024, and no value tells which is the "
                 f"day: say --column {self.name}=date:%d/%m/%Y or {self.name}=date:%m/%d/%Y, or "
@@ -325,6 +346,9 @@ class Scan:
 
 
 NUMBER = Form("number")
+
+#: What all text that is a number without more is like; most other text is not.
+LIKE_NUMBERS = r"(?i)^\s*[+-]?(\.?\d[\d.e+-]*|inf|infinity|nan)\s*$"
 
 
 def _bare(scalar: Any) -> Any:

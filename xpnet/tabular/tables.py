@@ -38,6 +38,11 @@ HELD: dict[str, Callable[[Any], bool]] = {
     "text": lambda t: is_text(t) or pt.is_dictionary(t),
 }
 
+#: The microseconds from 1970 to the year 1, and to the end of 9999.
+YEARS = (-62_135_596_800_000_000, 253_402_300_800_000_000)
+
+TOO_FAR = "outside the years 1 to 9999: correct them, or leave it out"
+
 
 def is_text(kind: Any) -> bool:
     """Return whether a column's type is one of text."""
@@ -167,11 +172,60 @@ def _categories(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), texts)
 
 
-def countable(values: pa.Array) -> pa.Array:
-    """Return values of one of Arrow's types that its functions know: no durations, no float16."""
-    if pt.is_duration(values.type):
-        return pc.cast(values, pa.int64())
-    return pc.cast(values, pa.float64()) if pt.is_float16(values.type) else values
+def countable(name: str, values: pa.Array) -> pa.Array:
+    """Return values in one of Arrow's types that its functions know.
+
+    Durations and times become microseconds, dates those since 1970; float16 becomes float64.
+
+    Raises
+    ------
+    ValueError
+        If dates lie outside the calendar of the years 1 to 9999, or durations are too long.
+    """
+    kind = values.type
+    if pt.is_date(kind) or pt.is_timestamp(kind):
+        return _instants(name, values)
+    if pt.is_duration(kind):
+        return pc.cast(_in_microseconds(name, values, pa.duration("us")), pa.int64())
+    if pt.is_time(kind):
+        return _in_microseconds(name, values, pa.time64("us"))
+    return pc.cast(values, pa.float64()) if pt.is_float16(kind) else values
+
+
+def _instants(name: str, values: pa.Array) -> pa.Array:
+    zoned = pt.is_timestamp(values.type) and values.type.tz is not None
+    target = pa.timestamp("us", values.type.tz) if zoned else pa.timestamp("us")
+    found = pc.cast(_in_microseconds(name, values, target), pa.timestamp("us"))
+    require_calendar(found, f"column {name!r} holds")
+    return found
+
+
+def _in_microseconds(name: str, values: pa.Array, target: Any) -> pa.Array:
+    try:
+        return pc.cast(values, options=pc.CastOptions(target, allow_time_truncate=True))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"column {name!r} holds {held(values.type)} {TOO_FAR}") from error
+
+
+def require_calendar(values: pa.Array, what: str) -> None:
+    """Raise a ValueError if instants, in microseconds, lie outside the years 1 to 9999."""
+    bounds = pc.min_max(pc.cast(values, pa.int64()))
+    low, high = bounds["min"].as_py(), bounds["max"].as_py()
+    if low is not None and not (YEARS[0] <= low <= high < YEARS[1]):
+        raise ValueError(f"{what} dates {TOO_FAR}")
+
+
+def floats(values: pa.Array) -> pa.Array:
+    """Return numbers of any type in float64, each the nearest.
+
+    Examples
+    --------
+    >>> floats(pa.array([Decimal("0.07"), None])).to_pylist()
+    [0.07, None]
+    """
+    if pt.is_decimal(values.type):  # pyarrow 26.0.1 itself casts these to a float64 nearby
+        values = pc.cast(values, pa.string())
+    return pc.cast(values, pa.float64(), safe=False)
 
 
 def count(values: pa.DictionaryArray) -> Counter[str | None]:
@@ -219,6 +273,22 @@ def _number(value: float, dtype: Any) -> str:
     return str(int(value) if value == value // 1 else dtype(value))
 
 
+def text_where_one_has_text(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Return tables of the same columns: what is text in one of them is text in all.
+
+    In data frames a column of objects, ``[1, "a"]``, may be one of numbers in another part.
+    """
+    found = [*tables]
+    for name in tables[0].column_names:
+        mixed = any(is_text(table[name].type) for table in tables)
+        for i, table in enumerate(found):
+            kind = table[name].type
+            if mixed and not (is_text(kind) or pt.is_dictionary(kind) or pt.is_nested(kind)):
+                place = table.column_names.index(name)
+                found[i] = table.set_column(place, name, as_text(name, one(table[name])))
+    return found
+
+
 def chunks(table: pa.Table, rows: int = ROWS) -> Iterator[pa.Table]:
     """Go through a table, some rows at a time; of one without rows comes one part."""
     for start in range(0, max(1, len(table)), rows):
@@ -251,15 +321,30 @@ def common(kinds: Sequence[Any]) -> Any:
         return kinds[0]
     if pa.float64() in kinds:
         return pa.float64()
-    return pa.decimal256(76, 0) if any(map(pt.is_decimal256, kinds)) else pa.decimal128(38, 0)
+    if {*kinds} == {pa.bool_(), pa.int64()}:
+        return pa.int64()
+    scale = max((kind.scale for kind in kinds if pt.is_decimal(kind)), default=0)
+    small = scale <= 18 and not any(map(pt.is_decimal256, kinds))
+    return pa.decimal128(38, max(scale, 0)) if small else pa.decimal256(76, scale)
+
+
+def as_type(values: Any, kind: Any) -> Any:
+    """Return numbers in the type that `common` found for them; others as they are."""
+    if values.type == kind:
+        return values
+    if pt.is_boolean(values.type):
+        values = pc.cast(values, pa.int64())
+    if kind == pa.float64():
+        return floats(values)
+    return pc.cast(values, kind)
 
 
 def join(parts: Sequence[Any]) -> pa.ChunkedArray:
     """Return the parts of a column as one, without a copy of those that are of its type."""
     held = common([part.type for part in parts])
-    parts = [part if part.type == held else pc.cast(part, held) for part in parts]
     pieces = [chunk for part in parts for chunk in getattr(part, "chunks", [part])]
-    return pa.chunked_array(pieces, parts[0].type).unify_dictionaries()
+    pieces = [as_type(piece, held) for piece in pieces]
+    return pa.chunked_array(pieces, held).unify_dictionaries()
 
 
 def as_numpy(column: Any) -> np.ndarray[Any, Any]:

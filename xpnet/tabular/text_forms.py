@@ -15,7 +15,7 @@ are tried on a whole column; what is of none of them stays text. The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .kinds import GAPS, PATTERNS, ZEROS
+from .tables import require_calendar
 
 #: As many values tell most columns from a form.
 FIRST = 64
@@ -65,12 +66,16 @@ class Form:
         >>> Form("integer").fits(pa.array(["01", "2"]))
         False
         """
-        for part in (text[:FIRST], text) if len(text) > 2 * FIRST else (text,):
-            try:
-                self._read(part, missing)
-            except ValueError:
-                return False
-        return True
+        return self.values(text, missing) is not None
+
+    def values(self, text: pa.Array, missing: Iterable[str] = ()) -> pa.Array | None:
+        """Return the values of a column, null for gaps; None if some are not of the form."""
+        try:
+            if len(text) > 2 * FIRST:
+                self._read(text[:FIRST], missing)
+            return self._read(text, missing)
+        except ValueError:
+            return None
 
     def read(self, text: pa.Array, missing: Iterable[str] = ()) -> tuple[pa.Array, pa.Array]:
         """Return the values, null for gaps and for what is not of the form, and the latter.
@@ -88,14 +93,23 @@ class Form:
         >>> values.to_pylist(), others.to_pylist()
         ([1.0, None, None], ['two'])
         """
-        try:
-            return self._read(text, missing), text[:0]
-        except ValueError:
-            distinct = pc.drop_null(pc.unique(_trimmed(text, missing)))
-            others = [one for one in distinct.to_pylist() if not self.fits(pa.array([one]))]
+        if (values := self.values(text, missing)) is not None:
+            return values, text[:0]
+        others = [*self._others(pc.drop_null(pc.unique(_trimmed(text, missing))))]
         bad = pc.fill_null(pc.is_in(_trimmed(text, missing), pa.array(others, pa.string())), False)
         values = self._read(pc.if_else(bad, pa.scalar(None, pa.string()), text), missing)
         return values, pc.filter(text, bad)
+
+    def _others(self, texts: pa.Array) -> Iterator[str]:
+        """Go through those texts that are not of the form, which are found by halves."""
+        half = len(texts) // 2
+        if self.fits(texts):
+            return
+        if half == 0:
+            yield texts[0].as_py()
+            return
+        yield from self._others(texts[:half])
+        yield from self._others(texts[half:])
 
     def _read(self, text: pa.Array, missing: Iterable[str]) -> pa.Array:
         read = READ[self.kind]
@@ -204,14 +218,19 @@ def _date(text: pa.Array, pattern: str) -> pa.Array:
         if not _match_all(text, ZONE):
             raise ValueError("times without a zone")
         text = pc.replace_substring_regex(text, r"\s+(Z|[+-])", r"\1")
-        return pc.cast(pc.cast(text, pa.timestamp("us", "UTC")), pa.timestamp("us"))
+        text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
+        found = pc.cast(pc.cast(text, pa.timestamp("us", "UTC")), pa.timestamp("us"))
+        require_calendar(found, "the text tells")
+        return found
     if pattern:
         text = _as_iso(text, pattern)
     elif not _match_all(text, rf"^\d{{4}}-\d\d-\d\d({CLOCK})?$"):
         raise ValueError("no dates")
     if pc.any(pc.match_substring_regex(text, r"\.\d{7,}$")).as_py():
         text = pc.replace_substring_regex(text, r"(\.\d{6})\d+$", r"\1")
-    return pc.cast(text, pa.timestamp("us"))
+    found = pc.cast(text, pa.timestamp("us"))
+    require_calendar(found, "the text tells")
+    return found
 
 
 def _as_iso(text: pa.Array, pattern: str) -> pa.Array:
@@ -230,8 +249,9 @@ def _as_iso(text: pa.Array, pattern: str) -> pa.Array:
 
 
 def _time(text: pa.Array, pattern: str) -> pa.Array:
-    if not _match_all(text, r"^([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?$"):
+    if not _match_all(text, r"^([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?$"):
         raise ValueError("no times")
+    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+$", r"\1")
     text = pc.utf8_lpad(text, 5, "0")
     text = pc.replace_substring_regex(text, r"^(\d:)", r"0\1")
     text = pc.replace_substring_regex(text, r"^(\d\d:\d\d)$", r"\1:00")
