@@ -1,6 +1,7 @@
 """From a table's rows to features: numbers, gaps, dates, categories; what is told of it."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from xpnet.tabular import (  # noqa: E402
     numeric,
     preprocessing,
 )
+from xpnet.tabular.schema import Column  # noqa: E402
 from xpnet.tabular.table_features import require_finite  # noqa: E402
 
 HOUR = 3_600_000_000
@@ -302,3 +304,45 @@ def test_gaps_of_dates_are_marked_once():
 def test_a_made_up_file_is_refused(rows, change):
     with pytest.raises((TypeError, ValueError)):
         preprocessing.from_config(preprocessing.learn(rows).config() | change)
+
+
+def test_a_number_may_be_called_as_a_part_of_a_date():
+    days = np.arange(0, 4000, 100).astype("M8[D]")
+    x = np.random.default_rng(0).normal(size=40)
+    rows = pa.table({"d": days, "d: year": x, "d: elapsed": x**2})
+    learnt = preprocessing.learn(rows)
+    assert len({*learnt.names}) == len(learnt.names)
+    assert {"d: year", "d: year (date)", "d: elapsed (date)"} <= {*learnt.names}
+    np.testing.assert_allclose(
+        column(learnt, "d: year", rows), (x - x.mean()) / x.std(), atol=1e-12
+    )
+    years = 1970 + np.arange(0, 4000, 100) // 365.25
+    found = column(learnt, "d: year (date)", rows)
+    assert np.corrcoef(found, years)[0, 1] > 0.99
+    again = preprocessing.from_config(json.loads(json.dumps(learnt.config())))
+    np.testing.assert_array_equal(again.transform(rows, np.float64), learnt.transform(rows, float))
+    assert learnt.became()["d"].split(", ")[:2] == ["year", "month"]
+
+
+def test_decimals_in_hundreds_are_exact_too():
+    values = [Decimal((2**52 + 10**15 + i) * 100) for i in range(40)]
+    held = pa.array(values, pa.decimal128(30, 0)).cast(pa.decimal128(30, -2))
+    found = numeric.numbers(pa.table({"a": held}), [Column("a", "integer")])
+    exact = [int(h) + int(low) for h, low in zip(found.high[:, 0], found.low[:, 0], strict=True)]
+    assert exact == [int(value) for value in values]
+
+
+def test_rows_may_be_dicts(rows):
+    learnt = preprocessing.learn(rows)
+    expected = learnt.transform(rows, np.float64)
+    for given in (rows.to_pylist(), rows.to_pydict()):
+        np.testing.assert_array_equal(learnt.transform(given, np.float64), expected)
+
+
+@pytest.mark.parametrize("given", [[[1, "red", 1, True]], "rows.csv", 7])
+def test_rows_without_names(rows, given):
+    learnt = preprocessing.learn(rows)
+    with pytest.raises(TypeError, match=f"a table .* not {type(given).__name__}"):
+        learnt.transform(given, np.float64)
+    with pytest.raises(ValueError, match="give such a table"):
+        learnt.transform(rows.to_pydict() | {"size": [1.0]}, np.float64)

@@ -18,6 +18,7 @@ import pyarrow.types as pt
 
 from .scaling import DoubleDouble, noise_of, split
 from .schema import Column
+from .tables import floats
 
 Array = np.ndarray[Any, Any]
 
@@ -31,6 +32,9 @@ DATE = (
 )
 TIME = ("time", "time sin", "time cos")
 
+#: The parts of the columns that are no number themselves.
+PARTS: dict[str, tuple[str, ...]] = {"date": DATE, "time": TIME, "category": ()}
+
 DAY = 24 * 3600 * 1_000_000
 
 
@@ -42,26 +46,46 @@ def names_of(columns: Iterable[Column]) -> list[str]:
     >>> names_of([Column("a", "number"), Column("t", "time")])
     ['a', 't: time', 't: time sin', 't: time cos']
     """
-    return [name for column in columns for name in _names(column)]
+    return [name for parts in parts_of(columns).values() for name in parts.values()]
 
 
-def _names(column: Column) -> list[str]:
-    parts = {"date": DATE, "time": TIME, "category": ()}.get(column.kind)
-    return [column.name] if parts is None else [f"{column.name}: {part}" for part in parts]
+def parts_of(columns: Iterable[Column]) -> dict[str, dict[str, str]]:
+    """Return for each column its parts, and what the number of each is called.
+
+    Examples
+    --------
+    >>> parts_of([Column("t", "time"), Column("t: time", "number")])["t"]["time"]
+    't: time (time)'
+    """
+    columns = [*columns]
+    plain = {c.name for c in columns if c.kind not in PARTS}
+    return {c.name: _parts(c, plain) for c in columns}
+
+
+def _parts(column: Column, taken: set[str]) -> dict[str, str]:
+    if column.kind not in PARTS:
+        return {"": column.name}
+    names = {part: f"{column.name}: {part}" for part in PARTS[column.kind]}
+    for part, name in names.items():
+        while names[part] in taken:
+            names[part] = name = f"{name} ({column.kind})"
+    return names
 
 
 def leading(columns: Iterable[Column]) -> list[str]:
     """Return the name of the number of each column that says where it has gaps."""
-    first = {"date": "elapsed", "time": "time"}
-    kinds = ((c.name, first.get(c.kind)) for c in columns if c.kind != "category")
-    return [name if part is None else f"{name}: {part}" for name, part in kinds]
+    found = parts_of(columns).values()
+    return [parts[part] for parts in found for part in ("", "elapsed", "time") if part in parts]
 
 
 def noise_in(columns: Iterable[Column]) -> Array:
     """Return the noise of each number, as `scaling.noise_of` has it of floating point."""
     noise = noise_of(np.dtype(np.float64))
     exact = {"integer", "boolean"}
-    return np.array([0.0 if c.kind in exact else noise for c in columns for _ in _names(c)])
+    counts = [(c, len(PARTS.get(c.kind, ("",)))) for c in columns]
+    return np.array(
+        [0.0 if c.kind in exact else noise for c, count in counts for _ in range(count)]
+    )
 
 
 def numbers(table: pa.Table, columns: list[Column]) -> DoubleDouble:
@@ -125,8 +149,7 @@ def _of_date(values: pa.Array) -> Iterator[DoubleDouble]:
 
 def _floats(values: Any) -> Array:
     """Return values as float64, with NaN for gaps."""
-    found = pc.cast(values, pa.float64(), safe=False)
-    filled: Array = np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
+    filled: Array = np.asarray(floats(values).to_numpy(zero_copy_only=False), np.float64)
     return filled
 
 
@@ -145,7 +168,7 @@ def _exact(values: pa.Array) -> DoubleDouble:
 
 def _of_decimals(values: pa.Array) -> DoubleDouble:
     high = _floats(values)
-    if not _reaches(high, 2.0**53 / 10.0**values.type.scale):
+    if not _reaches(high, 2.0**53 / 10.0 ** max(0, values.type.scale)):
         return DoubleDouble(high, None)
     pairs = zip(values.to_pylist(), high.tolist(), strict=True)
     low = [0.0 if exact is None else float(exact - Decimal(near)) for exact, near in pairs]

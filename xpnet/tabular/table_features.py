@@ -22,6 +22,9 @@ from .scan import learn_of
 from .schema import Column, Schema
 from .tables import as_table, chunks, count, one
 
+#: What tables have that give themselves as Arrow's.
+ARROW_STREAM = "__arrow_c_stream__"
+
 Parts = Callable[[], Iterable[pa.Table]]
 
 
@@ -189,21 +192,17 @@ class TableFeatures(Features):
 
     def became(self) -> dict[str, str]:
         """Return in words what became of each column of the schema."""
-        return {column.name: self._became(column) for column in self.schema.columns}
+        parts, kept = numeric.parts_of(self.schema.used), {*self.names}
+        every = {name: self._became(parts[name], kept) for name in parts}
+        of_text = self.schema.of_kind("category")
+        every |= {name: self._became_of_categories(name) for name in of_text}
+        return {c.name: every[c.name] if c.used else c.fate for c in self.schema.columns}
 
-    def _became(self, column: Column) -> str:
-        if not column.used:
-            return column.fate
-        if column.kind == "category":
-            return self._became_of_categories(column.name)
-        every = numeric.names_of([column])
-        parts = [name.removeprefix(f"{column.name}: ") for name in every if name in self.names]
-        marked = any(name in self.gaps for name in every)
-        gaps = ["gaps filled and marked"] if marked else []
-        if not parts and not gaps:
-            return "left out: the same in every training row"
-        made = ["standardised"] if parts == every else parts
-        return ", ".join([*made, *gaps])
+    def _became(self, parts: dict[str, str], kept: set[str]) -> str:
+        made = [part or "standardised" for part, name in parts.items() if name in kept]
+        marked = any(name in self.gaps for name in parts.values())
+        made += ["gaps filled and marked"] if marked else []
+        return ", ".join(made) or "left out: the same in every training row"
 
     def _became_of_categories(self, name: str) -> str:
         found = self.categories.get(name)
@@ -259,9 +258,16 @@ class TableFeatures(Features):
 
 def _table(rows: Any) -> pa.Table:
     """Return rows as a table, or raise a TypeError if they have no named columns."""
-    if isinstance(rows, np.ndarray):
-        raise TypeError("the model was trained on a table with named columns: give such a table")
-    return as_table(rows)
+    told = "the model was trained on a table with named columns: give such a table"
+    named = isinstance(rows, dict) or any(hasattr(rows, a) for a in ("columns", ARROW_STREAM))
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        return as_table(pa.Table.from_pylist(rows))
+    if not named:
+        raise TypeError(f"{told}, not {type(rows).__name__}")
+    try:
+        return as_table(rows)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{told} ({error})") from error
 
 
 def _of_before(config: dict[str, Any]) -> dict[str, Any]:
