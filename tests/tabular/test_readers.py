@@ -415,3 +415,38 @@ def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     )
     with pytest.raises(DataError, match="--target COLUMN"):
         read("openml:some")
+
+
+def test_whole_numbers_as_labels_are_exact_in_every_part_of_a_file(tmp_path, pa):
+    path = tmp_path / "t.csv"
+    labels = [2**53 + 1, *range(70_000), 2**63 + 1]
+    path.write_text("a,y\n" + "".join(f"{i},{y}\n" for i, y in enumerate(map(str, labels), 1)))
+    path.write_text(path.read_text().replace("1,", "5,", 1))  # a feature that does not count
+    found = read(str(path), "y").target
+    assert [int(found[0]), int(found[-1])] == [2**53 + 1, 2**63 + 1]
+
+
+def test_a_column_that_changes_its_mind_in_batches_of_wide_rows(tmp_path, pa):
+    n = 3000
+    late = {"n": ["1", "2"] * (n // 2), "c": ["1"] * 1000 + ["u", "v"] * 1000}
+    wide = ["x" * 10_000, "y" * 10_000] * (n // 2)
+    table = pa.table(late | {"w": wide, "y": [i % 2 for i in range(n)]})
+    path = tmp_path / "t.feather"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    rows = read(str(path), "y").rows
+    assert rows["n"].to_pylist() == [1, 2] * (n // 2)
+    assert rows["c"].to_pylist() == late["c"]
+    assert rows["w"].to_pylist() == wide
+
+
+def test_what_is_wrong_with_a_later_table_is_told_with_its_name(tmp_path, pa):
+    from xpnet.tabular.schema import Column, Schema
+
+    path = tmp_path / "later.csv"
+    path.write_text("a,y\none,1\n")
+    schema, column = Schema((Column("a", "number"),)), Column("y", "integer")
+    with pytest.raises(TypeError, match=r"later.csv: column 'a' holds text where numbers"):
+        read(str(path), "y", schema=schema, column=column)
+    with pytest.raises(DataError, match=r"later.csv: the data has no column 'b'"):
+        read(str(path), "y", schema=Schema((Column("b", "number"),)), column=column)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .dataset import DataError, Dataset
 from .formats.opening import name_of
-from .formats.source import in_a_list
+from .formats.source import aligned, in_a_list, joined
 from .schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -76,22 +77,23 @@ class Plan:
         from .reading import labels
 
         for chunk in self._raw():
-            y = None
-            if self.target is not None:
-                y = labels(self.target, self.target.read(chunk[self.target.name]))
-            yield self.schema.read(chunk), y
+            with _naming(self.source):
+                own = self.target
+                y = None if own is None else labels(own, chunk[own.name])
+                table = self.schema.read(chunk)
+            yield table, y
 
     def _raw(self) -> Iterator[pa.Table]:
         """Go through the columns, as they are in the source or as they were read of it."""
         names = [column.name for column in self.schema.used]
         names += [] if self.target is None else [self.target.name]
         if self.values is None:
-            yield from self.source.chunks(names)
+            yield from joined(self.source.chunks(names))
             return
         import pyarrow as pa
 
-        for parts in zip(*(self.values[name] for name in names), strict=True):
-            yield pa.table([*parts], names=names)
+        for parts in aligned([self.values[name] for name in names]):
+            yield pa.table(parts, names=names)
 
     def renamed(self) -> dict[str, str]:
         """Return what the file calls the columns of a name that stands there twice."""
@@ -150,7 +152,8 @@ def plan(source: Source, wanted: Request) -> Plan:
     if not names:
         raise DataError(f"{source.name}: no columns are left to predict from")
     if wanted.schema is not None:
-        wanted.schema.require_in(names)
+        with _naming(source):
+            wanted.schema.require_in(names)
         column = None
         if there:
             column = _known_column(source, wanted, str(target))
@@ -174,8 +177,16 @@ def _learn(source: Source, wanted: Request, names: list[str], target: str | None
     from .scan import learn
 
     every = [*names, *([target] if target is not None else [])]
+    with _naming(source):
+        chunks = lambda some: joined(source.chunks(some))  # noqa: E731
+        return learn(chunks, every, wanted.kinds, target, source.missing, source.decimal)
+
+
+@contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """Return a context in which errors of what a table holds begin with its name."""
     try:
-        return learn(source.chunks, every, wanted.kinds, target, source.missing, source.decimal)
+        yield
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -214,6 +225,6 @@ def _joined(labels: list[Any]) -> Any:
     """Return labels of several chunks as one array, whole numbers as whole numbers."""
     import numpy as np
 
-    if len({part.dtype for part in labels}) > 1 and any(p.dtype == object for p in labels):
+    if len({part.dtype for part in labels}) > 1:  # NumPy would make floats of whole numbers
         return np.concatenate([part.astype(object) for part in labels])
     return np.concatenate(labels)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ..dataset import DataError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: What a chunk of a table has at most: rows, and bytes in memory if it has more than one row.
 ROWS, BYTES = 2**16, 2**23
+
+#: Chunks of fewer rows are joined, up to so many bytes: each costs some time for each column.
+FEWEST, WIDEST = 2**10, 2**26
 
 #: What a column without a name is called, by its place: as pandas calls it.
 UNNAMED = "Unnamed: {}"
@@ -142,6 +146,50 @@ class Source:
             return at_least_one(pieces(chosen), chosen.schema)
 
         return cls(name, names, {c: c for c in names}, rows, target, table.nbytes)
+
+
+def joined(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Go through chunks, joined where rows are so wide that there are few in each."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    rows = size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        rows, size = rows + len(chunk), size + chunk.nbytes
+        if rows >= FEWEST or size >= WIDEST:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+            rows = size = 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def aligned(columns: Sequence[Sequence[pa.Array]]) -> Iterator[list[pa.Array]]:
+    """Go through columns, each of which is in parts of its own, by parts that are of one length.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> a, b = [pa.array([1, 2]), pa.array([3])], [pa.array([4]), pa.array([5, 6])]
+    >>> [[part.to_pylist() for part in parts] for parts in aligned([a, b])]
+    [[[1], [4]], [[2], [5]], [[3], [6]]]
+    """
+    ends = sorted({end for parts in columns for end in accumulate(map(len, parts))})
+    cut = [_cut(parts, ends) for parts in columns]
+    yield from (list(parts) for parts in zip(*cut, strict=True))
+
+
+def _cut(parts: Iterable[pa.Array], ends: Sequence[int]) -> Iterator[pa.Array]:
+    """Go through a column's parts by some ends, those of its own parts among them."""
+    begin, places = 0, iter(ends)
+    for part in parts:
+        start, stop = 0, len(part)
+        while start < stop:
+            end = next(places) - begin
+            yield part[start:end]
+            start = end
+        begin += stop
 
 
 def pieces(table: pa.Table) -> Iterator[pa.Table]:
