@@ -101,3 +101,24 @@ def test_arrows_tables_of_other_columns_do_not_go_together(pa):
         DataError, match=r"^d: rows has the columns a and test_rows has the columns b"
     ):
         dataset.require_alike("d")
+
+
+def test_a_test_set_may_have_numbers_of_other_types():
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    from decimal import Decimal
+
+    train = pa.table({"a": [1.5, 2.5] * 20, "b": [Decimal("1.25"), Decimal(2)] * 20})
+    test = pa.table({"a": [1, 2], "b": ["3", "4.5"]})
+    rows = Dataset("d", train, NUMBERS, test, [0, 1]).everything()[0]
+    assert rows.slice(38).to_pydict() == {"a": [1.5, 2.5, 1, 2], "b": [1.25, 2, 3, 4.5]}
+
+
+def test_a_test_set_of_other_kinds_is_refused():
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    train = pa.table({"a": [1.5, 2.5] * 20})
+    for values, message in ((["x", "y"], "text where numbers"), ([b"1", b"z"], "text where")):
+        with pytest.raises(TypeError, match=f"column 'a' holds {message}"):
+            Dataset("d", train, NUMBERS, pa.table({"a": values}), [0, 1])
+    dates = np.array(["2024-01-31"] * 2, "M8[D]")
+    with pytest.raises(TypeError, match="column 'a' holds numbers and dates"):
+        Dataset("d", train, NUMBERS, pa.table({"a": dates}), [0, 1])

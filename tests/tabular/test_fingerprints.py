@@ -184,3 +184,27 @@ def test_one_of_an_older_kind_says_nothing():
     message = "older kind, 0123456789abcdef, which does not say whether d is .*: .* by --part all"
     with pytest.raises(ValueError, match=message):
         dataset.is_known_by("0123456789abcdef")
+
+
+def test_decimals_are_known_as_the_floats_that_text_of_them_is():
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    from decimal import Decimal
+
+    from xpnet.tabular.schema import Column, Schema
+
+    schema = Schema((Column("a", "number"),))
+    values = [Decimal(k) / 100 for k in range(300)]
+
+    def known(column):
+        return fingerprint(rows=schema.read(pa.table({"a": column})))
+
+    assert known(values) == known([*map(str, values)]) == known([*map(float, values)])
+    large = [value + 10**17 for value in values]
+    assert known(large) != known([*map(float, large)])  # which float64 does not hold
+
+
+def test_text_is_text_in_a_dictionary_or_not():
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    text = pa.array(["x", None, "y"])
+    found = {fingerprint(rows=pa.table({"a": a})) for a in (text, text.dictionary_encode())}
+    assert len(found) == 1

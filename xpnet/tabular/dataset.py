@@ -72,17 +72,18 @@ class Dataset:
 
     def _read_frames(self) -> None:
         """Turn data frames into tables, by a schema of all their rows."""
-        import pyarrow as pa
-
-        from .scan import learn_of
-        from .tables import as_table
+        from .scan import learn
+        from .tables import as_table, chunks, text_where_one_has_text
 
         tables = [as_table(part) for part in (self.rows, self.test_rows) if part is not None]
         if len({frozenset(table.column_names) for table in tables}) > 1:
             self.rows, self.test_rows = tables
             return  # which `require_alike` refuses
+        tables = text_where_one_has_text(tables)
         if self.schema is None:
-            self.schema = learn_of(pa.concat_tables(tables, promote_options="permissive"))
+            names = tables[0].column_names
+            every = lambda some: (c for t in tables for c in chunks(t.select(some)))  # noqa: E731
+            self.schema = learn(every, names).schema
         self.schema.require_some()
         self.rows = self.schema.read(tables[0])
         if len(tables) > 1:

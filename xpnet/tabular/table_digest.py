@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -48,9 +50,9 @@ class ColumnDigest:
         if pt.is_string(present.type):
             self._text(present)
         elif pt.is_decimal(present.type):
-            texts = pc.cast(present, pa.string())
-            for text in texts.to_pylist():
-                self._values.update(_whole(text))
+            plain = _whole if present.type.scale <= 0 else _fraction
+            for value in present.to_pylist():
+                self._values.update(plain(value))
         elif pt.is_floating(present.type):
             self._values.update((present.to_numpy() + 0.0).tobytes())  # 0 and -0 are the same
         else:
@@ -72,18 +74,26 @@ class ColumnDigest:
 
 def _kind(kind: Any) -> str:
     """Return what a type holds: it is "whole" in whatever type whole numbers are held."""
-    if pt.is_integer(kind) or (pt.is_decimal(kind) and kind.scale == 0):
+    if pt.is_integer(kind) or (pt.is_decimal(kind) and kind.scale <= 0):
         return "whole"
     if pt.is_floating(kind) or pt.is_decimal(kind):
         return "fractions"
     return "text" if pt.is_dictionary(kind) or pt.is_string(kind) else str(kind)
 
 
-def _whole(text: str) -> bytes:
+def _whole(value: Decimal) -> bytes:
     """Return the bytes of a decimal: of one in 64 bits those that it has as a whole number."""
-    if text.lstrip("-").isdecimal() and -(2**63) <= int(text) < 2**64:
-        return (int(text) % 2**64).to_bytes(8, "little")
-    return f"{text};".encode()
+    if -(2**63) <= value < 2**64:
+        return (int(value) % 2**64).to_bytes(8, "little")
+    return f"{value:f};".encode()
+
+
+def _fraction(value: Decimal) -> bytes:
+    """Return the bytes of a decimal: those of float64 if that is written as the same number."""
+    near = float(value)
+    if Decimal(repr(near)) == value:
+        return struct.pack("<d", near + 0.0)
+    return f"{value:f}".rstrip("0").encode() + b";"
 
 
 def _bytes(values: pa.Array) -> bytes:
