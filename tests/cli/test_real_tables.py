@@ -11,7 +11,7 @@ from test_cli import run  # noqa: F401
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
-from pyarrow import parquet  # noqa: E402
+from pyarrow import csv, feather, parquet  # noqa: E402
 
 N = 400
 DRAW = np.random.default_rng(0)
@@ -279,3 +279,46 @@ def test_the_schema_is_shown_without_training(run):  # noqa: F811
     assert run("train", "d.csv", "--schema")[0] == 0  # the target need not be said
     code, _, err = run("train", "iris", "--schema")
     assert (code, "iris has no named columns" in err) == (2, True)
+
+
+def test_a_table_is_the_same_in_every_format(run):  # noqa: F811
+    table = pa.table(
+        {
+            "a": A,
+            "price": [Decimal(int(v)).scaleb(-2) for v in DRAW.integers(0, 10**6, N)],
+            "large": DRAW.integers(2**62, 2**63, N).astype("u8"),
+            "when": pa.array(DRAW.integers(0, 10**9, N), pa.timestamp("s", "UTC")),
+            "day": pa.array(DRAW.integers(0, 10**4, N).astype("i4")).cast(pa.date32()),
+            "at": pa.array(DRAW.integers(0, 86400, N) * 10**9, pa.time64("ns")),
+            "kind": pa.array(DRAW.choice(["u", "v, w", ""], N)).dictionary_encode(),
+            "flag": [None, *(B[1:] > 0).tolist()],
+            "y": pa.array(CLASS, pa.uint64()),
+        }
+    )
+    parquet.write_table(table, "d.parquet")
+    Path("parts").mkdir()
+    parquet.write_table(table.slice(0, 99), "parts/0.parquet")
+    parquet.write_table(table.slice(99).select(table.column_names[::-1]), "parts/1.parquet")
+    feather.write_feather(table, "d.feather")
+    as_text = table.set_column(5, "at", table["at"].cast(pa.string()))
+    csv.write_csv(as_text.set_column(6, "kind", table["kind"].cast(pa.string())), "d.csv")
+    files = ["d.parquet", "parts", "d.feather", "d.csv"]
+    for path in ("d.parquet", "d.csv"):
+        train(run, path, "-o", "m.safetensors", epochs=3)
+        found = [run("evaluate", "m.safetensors", other, "--json") for other in files]
+        assert [code for code, _, _ in found] == [0] * 4
+        told = [json.loads(out) for _, out, _ in found]
+        assert all("the model's test set" in one["part"] for one in told)
+        assert len({json.dumps(one["confusion_matrix"]) for one in told}) == 1
+        predicted = {run("predict", "m.safetensors", other)[1] for other in files}
+        assert len(predicted) == 1
+
+
+def test_a_training_goes_on_with_its_data_in_files(run):  # noqa: F811
+    Path("d.csv").write_text("a,c,y\n" + lines(A, DRAW.choice(["u", "v"], N), CLASS))
+    train(run, "d.csv", "-o", "whole.safetensors", epochs=4)
+    little = ("--memory", "0.00001")
+    train(run, "d.csv", "-o", "m.safetensors", "--checkpoint", "run", *little, epochs=2)
+    code, _, err = run("train", "--resume", "run", "--epochs", "4", *little)
+    assert code == 0, err
+    assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
