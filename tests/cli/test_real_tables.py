@@ -322,3 +322,13 @@ def test_a_training_goes_on_with_its_data_in_files(run):  # noqa: F811
     code, _, err = run("train", "--resume", "run", "--epochs", "4", *little)
     assert code == 0, err
     assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
+def test_what_is_said_to_be_numbers_is_known_again(run):  # noqa: F811
+    whole = DRAW.integers(0, 999, N)
+    Path("d.csv").write_text("a,b,y\n" + lines(A, whole, [10**25 + int(v) * 10**20 for v in whole]))
+    said = ("--column", "b=number", "--column", "y=number")
+    train(run, "d.csv", *said, epochs=2)
+    code, out, err = run("evaluate", "d.safetensors", "d.csv", "--json")
+    assert code == 0, err
+    assert "the model's test set" in json.loads(out)["part"]

@@ -122,7 +122,7 @@ def labels(column: Column, values: Any) -> np.ndarray[Any, Any]:
     if pt.is_uint64(values.type) and (pc.max(values).as_py() or 0) < 2**63:
         values = pc.cast(values, pa.int64())
     if values.null_count or not (pt.is_primitive(values.type) or pt.is_boolean(values.type)):
-        if pt.is_decimal(values.type) and values.type.scale <= 0:
+        if column.kind == "integer" and pt.is_decimal(values.type) and values.type.scale <= 0:
             return _whole(column.name, values)
         if pt.is_decimal(values.type):
             values = floats(values)

@@ -269,6 +269,8 @@ class Scan:
 
     def values(self, column: Column) -> list[pa.Array] | None:
         """Return what was read, if that is what the column is read from."""
+        if self.said:  # a number, say, which was read as whole ones
+            return None
         if self.kept and column.kind == "category":
             same = all(pt.is_dictionary(part.type) or self.kind for part in self.kept)
             return self.kept if same else None
