@@ -141,7 +141,12 @@ class Dataset:
     def release_rows(self) -> None:
         """Give up the rows, for the memory that they take; the fingerprint is still known."""
         self._fingerprint = self.fingerprint()
+        of_arrow = is_arrow(self.rows)
         self.rows = self.test_rows = None
+        if of_arrow:
+            import pyarrow as pa
+
+            pa.default_memory_pool().release_unused()
 
     def is_known_by(self, told: str | None) -> bool:
         """Return whether a fingerprint is that of this data set.

@@ -142,9 +142,9 @@ class Experiment:
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
-        self.dataset.release_rows()
         for part in self.parts.values():
             part.source = None
+        self.dataset.release_rows()
 
     def run(
         self,
