@@ -401,11 +401,11 @@ def test_openml_without_pandas_says_what_to_install(monkeypatch, pa):
         raise ImportError("pandas is needed")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
-    monkeypatch.setattr("sklearn.__version__", "1.9.0")
     with pytest.raises(ImportError, match=r"openml:zzz: OpenML needs pandas: pip .*xpnet\[openml"):
         read("openml:zzz")
 
 
+@pytest.mark.usefixtures("new")
 def test_openml_target_that_is_not_one_column(monkeypatch, pd):
     from sklearn.utils import Bunch
 

@@ -8,11 +8,12 @@ may leave its code where the other's is looked for.
 from __future__ import annotations
 
 import pickle
-import warnings
 from hashlib import sha256
 from typing import Any
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from ..warning import warn
 
 #: The bytes of a checksum, with which each file ends.
 CHECKSUM = sha256().digest_size
@@ -99,4 +100,4 @@ def _warn(what: str, advice: str, error: Exception) -> None:
             f"compiled kernels can't be {what} ({why}): they are compiled anew, which takes some "
             f"seconds; {advice}"
         )
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from rich.console import Console
 from ..analysis import plots
 from ..tabular.dataset import Dataset
 from ..tabular.experiment import Experiment
+from ..warning import warn
 from . import options
 from .resume import Run
 
@@ -75,6 +75,6 @@ def draw(picture: Path, draw: Callable[[Path], object]) -> bool:
         failed = "written" if isinstance(error, OSError) else "drawn"
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         message = f"the picture {picture} can't be {failed} ({why}): there is none"
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message)
         return False
     return True

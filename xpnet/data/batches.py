@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice, pairwise
@@ -16,6 +15,7 @@ from ..backends.protocol import Backend
 from ..backends.select import select
 from ..checks import check_count, check_flag, check_number, check_several
 from ..randomness import Purpose, augmentation_keys, generator
+from ..warning import warn
 from .arrays import as_host_array, check_lengths, is_arrow
 from .augmentation import Augmentation, mark_columns
 from .labels import is_numeric, is_whole
@@ -255,7 +255,7 @@ class Batches:
             message = (
                 f"batch_size is {batch_size} and there are {n} examples: training on one batch"
             )
-            warnings.warn(message, UserWarning, stacklevel=6)
+            warn(message)
         self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
         self.n, self._augmentation = n, augmentation
         self._codes = mark_columns(X.shape[1], code_columns if augmentation else (), backend)

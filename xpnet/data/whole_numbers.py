@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from .._typing import Array, DType
 from ..backends.arrays import from_dlpack, to_host
+from ..warning import warn
 from .arrays import column_values, describe_columns, is_frame, largest, table_of
 from .streaming import is_sparse
 
@@ -17,7 +17,7 @@ from .streaming import is_sparse
 _KINDS = [*"iuO"]
 
 
-def warn_of_merged(X: Any, dtype: Any, name: str, stacklevel: int = 4) -> None:
+def warn_of_merged(X: Any, dtype: Any, name: str) -> None:
     """Warn if features hold different whole numbers that are the same in a floating-point type.
 
     Parameters
@@ -28,8 +28,6 @@ def warn_of_merged(X: Any, dtype: Any, name: str, stacklevel: int = 4) -> None:
         What they are converted to.
     name : str
         What they are called.
-    stacklevel : int
-        As for `warnings.warn`.
 
     Warns
     -----
@@ -45,11 +43,7 @@ def warn_of_merged(X: Any, dtype: Any, name: str, stacklevel: int = 4) -> None:
     if counts.any():
         what = describe_columns(counts, names, f"not told apart from others in {dtype}")
         hint = ", or give dtype='float64'" if dtype == np.float32 else ""
-        warnings.warn(
-            f"{name} has {what}: subtract a number near them, such as the smallest{hint}",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
+        warn(f"{name} has {what}: subtract a number near them, such as the smallest{hint}")
 
 
 def count_merged(values: np.ndarray[Any, Any], dtype: DType) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..registry import Registered, Registry, UnknownNameError, check_options, make
 from ..train.trainer import Trainer
+from ..warning import warn
 from .parameters import Estimator, settings_of
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def save(estimator: Estimator, path: str | os.PathLike[str]) -> None:
             params[name] = json_tree.encode(value, _encoded)
         except TypeError:
             message = f"{name} is {value!r}, which can't be written: it is left out"
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warn(message)
     there = estimator.__dict__
     fitted = {n: json_tree.encode(there[n], _encoded) for n in _FITTED if n in there}
     arrays = estimator.network_.state()

@@ -6,7 +6,6 @@ The functions read an estimator's parameters and write its fitted attributes.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -24,6 +23,7 @@ from ..nn.snapshots import restore, snapshot, weights_of
 from ..train.fit import FitOptions
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
+from ..warning import warn
 from . import parameters
 from .convergence import Convergence, penalty
 from .files import COUNTERS, take_moments
@@ -203,13 +203,12 @@ def _fit_by_lbfgs(
         begin=begin,
     )
     if message == INTERRUPTED:
-        warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        warn("Training interrupted by user.")
     elif not converged:
-        warnings.warn(
+        warn(
             f"lbfgs failed to converge after {e.n_iter_} iteration(s): {message}. Increase "
             "the number of iterations or scale the data",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
 
@@ -258,7 +257,7 @@ def _fit_by_steps(
             ),
         )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        warn("Training interrupted by user.")
     except DivergedError as error:
         _report_divergence(e, error)
     else:
@@ -268,11 +267,10 @@ def _fit_by_steps(
                 "best one. Its features may be far from those that are trained on"
             )
         if e.n_iter_ == e.max_iter and not (convergence.converged or incremental):
-            warnings.warn(
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
     e._no_improvement_count = convergence.without
     if e.early_stopping:
@@ -323,8 +321,4 @@ def _report_divergence(e: Estimator, error: DivergedError) -> None:
     for curve in (e.loss_curve_, e.validation_scores_, e.validation_loss_curve_):
         if curve is not None:
             curve.append(math.nan)
-    warnings.warn(
-        f"{error}. With early stopping the weights of the best epoch are kept",
-        ConvergenceWarning,
-        stacklevel=5,
-    )
+    warn(f"{error}. With early stopping the weights of the best epoch are kept", ConvergenceWarning)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
@@ -19,6 +18,7 @@ from ..nn.layer import Layer
 from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
+from ..warning import warn
 
 #: An `MLPClassifier` or `MLPRegressor`, whose parameters and fitted attributes are read and set.
 Estimator: TypeAlias = Any
@@ -160,11 +160,7 @@ def batch_size_of(estimator: Estimator, n: int) -> int:
     if estimator.batch_size == "auto":
         return min(BATCH_SIZE, n)
     if estimator.batch_size > n:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            UserWarning,
-            stacklevel=5,
-        )
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return min(int(estimator.batch_size), n)
 
 

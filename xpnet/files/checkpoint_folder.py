@@ -13,7 +13,6 @@ import hashlib
 import math
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.protocol import Backend
+from ..warning import warn
 from . import atomic, json_tree, safetensors_files
 from .append_log import AppendLog
 from .file_lock import NamedLock
@@ -196,7 +196,7 @@ class Folder:
             ) from None
         if not self._lock.is_exclusive:
             message = f"{self.path}: no file can be locked there: let no other training write to it"
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn(message)
 
     def require_own(self) -> None:
         """See that others are still kept out, or keep them out again if no other one has begun.
@@ -283,7 +283,7 @@ class Folder:
                 continue
             if reasons and tell:
                 message = f"{'; '.join(reasons)}. Going on from {path}"
-                warnings.warn(message, UserWarning, stacklevel=2)
+                warn(message)
             return path, arrays, document
         if reasons:
             raise ModelFileError(f"{self.path}: no checkpoint is whole: {'; '.join(reasons)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ..backends.arrays import NUMPY
 from ..data.arrays import as_array, check_finite
 from ..data.labels import is_numeric
+from ..warning import warn
 from .features import Array, Features
 from .scaling import Scales, row_chunks, share_a_unit, split
 
@@ -91,11 +91,9 @@ class ArrayFeatures(Features):
     def _tell(self, varied: Array) -> None:
         """Warn of columns that were the same in all training rows; pixels often are."""
         if len(varied) and len({*self.scales.scale}) > 1:
-            warnings.warn(
+            warn(
                 f"column {[*self.constant][varied[0]]} of the data was the same in all training "
-                "rows and has other values here: they are not taken into account",
-                UserWarning,
-                stacklevel=3,
+                "rows and has other values here: they are not taken into account"
             )
 
     @classmethod

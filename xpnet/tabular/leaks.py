@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..data.arrays import is_arrow
 from ..data.labels import is_numeric
+from ..warning import warn
 from .dataset import DataError, Dataset
 from .formats.source import in_a_list
 
@@ -38,11 +38,9 @@ def require_different(dataset: Dataset) -> None:
         name = dataset.rows.column_names[column] if named else f"{column} of the data"
         called = repr(name) if named else name
         how = f" by --drop {in_a_list(name)!r}" if named else ""
-        warnings.warn(
+        warn(
             f"column {called} holds the same as the target in every row: if it is not known where "
-            f"predictions are made, leave it out{how}",
-            UserWarning,
-            stacklevel=3,
+            f"predictions are made, leave it out{how}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pyarrow as pa
 from ..data.arrays import describe_columns
 from ..nn.categories import Embedding, OneHot
 from ..nn.layer import Layer
+from ..warning import warn
 from . import numeric
 from .categories import DIMENSIONS, Categories
 from .features import Array, Features, Unknown
@@ -162,11 +162,9 @@ class TableFeatures(Features):
         unknown: Unknown = {}
         yield unknown
         for name, others in unknown.items():
-            warnings.warn(
+            warn(
                 f"column {name!r} holds categories that training did not have, such as "
-                f"{min(others)!r}: none is set for them",
-                UserWarning,
-                stacklevel=4,
+                f"{min(others)!r}: none is set for them"
             )
 
     def _fill(self, features: Array, table: pa.Table, unknown: Unknown) -> None:

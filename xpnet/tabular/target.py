@@ -5,7 +5,6 @@ It is learnt from the training part alone, and travels in the model file.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..data.labels import (
 )
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
+from ..warning import warn
 from .kinds import GAPS
 from .scaling import Scales, require_list, split
 from .schema import Column
@@ -239,12 +239,11 @@ def _tell_of_classes(classes: list[Any], y: np.ndarray[Any, Any]) -> None:
         if label in GAPS:
             count = int((y == label).sum())
             told = f"the target has the class {label!r}, in {count} of {len(y)} rows: if it means "
-            warnings.warn(f"{told}that the label is missing leave those out", stacklevel=4)
+            warn(f"{told}that the label is missing leave those out")
     if len(classes) > max(20, len(y) / 2):
-        warnings.warn(
+        warn(
             f"the target has {len(classes)} classes in {len(y)} rows, as {classes[0]!r}: hardly "
-            "any two rows have the same; is it the column to predict?",
-            stacklevel=4,
+            "any two rows have the same; is it the column to predict?"
         )
 
 

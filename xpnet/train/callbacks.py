@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 
 from .._typing import Array, Tree
@@ -11,6 +10,7 @@ from ..checks import check_count, check_flag, check_not_negative
 from ..data.batches import Batches
 from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
+from ..warning import warn
 from .callback import Callback
 from .history import DivergedError, History
 from .run_description import describe
@@ -150,7 +150,7 @@ class EarlyStopping(Callback):
         """Bring the best weights back, or warn that there are none."""
         if history.rows and not self.best_epoch:
             message = f"{self.monitor} was NaN or infinite in every epoch: the last weights stay"
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn(message)
         restore(weights_of(trainer.network), self._state)
         self._state = []
 
@@ -252,4 +252,4 @@ class WeightAverage(Callback):
         """Warn if there is no average."""
         if not self.parameters.count:
             message = f"the fit had fewer than {self.every} steps: no weights were averaged"
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn(message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Protocol, cast
 from .._typing import Tree
 from ..backends.protocol import Backend
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
+from ..warning import warn
 from .checkpoints import NOT_A_STATE, Checkpoints, nothing, unreadable
 from .history import is_row
 from .run_description import describe, differences
@@ -198,7 +198,7 @@ class CheckpointManager(NullCheckpointManager):
                 f"{log.path}: altered or damaged since it was written: of {mark['lines']} epochs "
                 f"{len(self._rows)} are in the history, and the training goes on"
             )
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn(message)
 
     def validate_run(
         self,
@@ -252,7 +252,7 @@ class CheckpointManager(NullCheckpointManager):
                     f"{self._last} was written by {self._machine}, and this is {machine}: the "
                     "result may differ in rounding"
                 )
-                warnings.warn(message, UserWarning, stacklevel=2)
+                warn(message)
         self.run, self._machine = run, machine
         self._prepare()
 
@@ -376,7 +376,7 @@ class CheckpointManager(NullCheckpointManager):
                 f"no checkpoint can be written to {self._path} ({why_not}): the training goes on; "
                 f"the last good one is {self._last}"
             )
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warn(message)
         self._why_not = why_not
 
     def close(self) -> None:

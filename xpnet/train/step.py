@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from ..locks import PATIENCE, ForkSafeLock
 from ..nn.network import Network
 from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
+from ..warning import warn
 from .accumulation import GradientAccumulation
 from .history import Meter
 from .rollback import SNAPSHOT_EVERY, Rollback
@@ -321,7 +321,7 @@ class Step:
             f"batches of {n:,} examples don't fit: in {accumulation.count} micro-batches from now "
             f"on.{norm}"
         )
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message)
         return True
 
     def explain(self, error: Exception, n: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...data.labels import is_whole
+from ...warning import warn
 from ..dataset import DataError, Dataset, require_pair
 from .opening import name_of
 
@@ -66,9 +66,7 @@ def read_libsvm(path: Path, source: str, least: int = 0) -> Dataset:
     except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
         raise _unreadable(source, error) from error
     if len(queries):
-        warnings.warn(
-            f"{source}: rows belong to queries (qid), which play no part", UserWarning, stacklevel=2
-        )
+        warn(f"{source}: rows belong to queries (qid), which play no part")
     rows.resize(rows.shape[0], max(rows.shape[1], least))
     size = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
     if size > LARGEST:
