@@ -231,8 +231,6 @@ def test_decimal_commas_may_be_said():
         (Column("a", "category"), pa.array([b"x", b"y"]), ["x", "y"]),
         (Column("a", "category"), pa.array([0.1, 2.0, None], pa.float32()), ["0.1", "2", None]),
         (Column("a", "category"), pa.array([0.1, 1e300, np.inf]), ["0.1", str(int(1e300)), "inf"]),
-        (Column("a", "category", missing=("?",)), ["?", "x"], [None, "x"]),
-        (Column("a", "number", missing=("?",)), ["?", "1"], [None, 1.0]),
         (Column("a", "number"), [None, None], [None, None]),
         (Column("a", "date"), np.array(["3000-01-01"], "M8[s]"), [datetime.datetime(3000, 1, 1)]),
         (Column("a", "date"), [datetime.date(9999, 12, 31)], [datetime.datetime(9999, 12, 31)]),
@@ -328,7 +326,7 @@ def test_dates_are_no_labels():
 
 
 def test_travels_as_json():
-    schema = Schema((Column("a", "number", ",."), Column("b", "category", missing=("?",))))
+    schema = Schema((Column("a", "number", ",."), Column("b", "category")))
     again = Schema.from_config(json.loads(json.dumps(schema.config())))
     assert again == schema
 
@@ -342,8 +340,6 @@ def test_travels_as_json():
         [{"name": "a", "kind": "float"}],
         [{"name": 1, "kind": "number"}],
         [{"name": "a", "kind": "number", "more": 1}],
-        [{"name": "a", "kind": "number", "missing": "?"}],
-        [{"name": "a", "kind": "number", "missing": [1]}],
         [{"name": "a", "kind": "number"}] * 2,
         [{"name": "a", "kind": "number", "pattern": "x"}],
         [{"name": "a", "kind": "date", "pattern": "("}],

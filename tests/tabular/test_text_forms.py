@@ -109,11 +109,6 @@ def test_gaps_among_numbers(gap):
     assert read("x", gap) == ("text", ["x", gap])
 
 
-def test_further_gaps_of_a_format():
-    values, others = Form("number").read(pa.array(["1.5", "?", "x"]), ("?",))
-    assert (values.to_pylist(), others.to_pylist()) == ([1.5, None, None], ["x"])
-
-
 def test_what_is_not_of_the_form_is_told_as_often_as_it_is_there():
     values, others = Form("integer").read(pa.array(["1", "x", " 2", "1.5", "NA", "x"]))
     assert values.to_pylist() == [1, None, 2, None, None, None]

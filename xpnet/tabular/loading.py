@@ -179,7 +179,7 @@ def _learn(source: Source, wanted: Request, names: list[str], target: str | None
     every = [*names, *([target] if target is not None else [])]
     with _naming(source):
         chunks = lambda some: joined(source.chunks(some))  # noqa: E731
-        return learn(chunks, every, wanted.kinds, target, source.missing, source.decimal)
+        return learn(chunks, every, wanted.kinds, target, source.decimal)
 
 
 @contextmanager

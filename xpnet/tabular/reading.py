@@ -52,9 +52,6 @@ EMPTY = {
 def _category(column: Column, values: Any) -> pa.Array:
     if not pt.is_dictionary(values.type):
         text = text_forms.gaps_as_null(as_text(column.name, values))
-        if column.missing:
-            gone = pc.is_in(text, pa.array(column.missing, pa.string()))
-            text = pc.if_else(gone, pa.scalar(None, pa.string()), text)
         return pc.cast(pc.dictionary_encode(text), EMPTY["category"])
     known = text_forms.gaps_as_null(values.dictionary)
     if known.null_count == 0:
@@ -66,10 +63,10 @@ def _of_text(column: Column, text: Any) -> pa.Array:
     kinds = NEXT.get(column.kind, (column.kind,))
     forms = [text_forms.Form(k, column.pattern if k == kinds[-1] else "") for k in kinds]
     for form in forms:
-        if (values := form.values(text, column.missing)) is not None:
+        if (values := form.values(text)) is not None:
             return values
     # Of truth values and numbers what most values are.
-    found = (form.read(text, column.missing)[1] for form in (forms[0], forms[-1]))
+    found = (form.read(text)[1] for form in (forms[0], forms[-1]))
     others = min(found, key=len)
     raise _strange(column, "text", len(others), repr(others[0].as_py()))
 

@@ -54,7 +54,6 @@ def learn(
     names: list[str],
     kinds: Mapping[str, str] | None = None,
     target: str | None = None,
-    missing: tuple[str, ...] = (),
     decimal: str = ".",
 ) -> Learnt:
     """Learn the kind of each column from a whole table.
@@ -69,8 +68,6 @@ def learn(
         What some columns are said to be: a kind, or ``date:%d/%m/%Y``.
     target : str or None
         The column that is to be predicted, which is among them.
-    missing : tuple of str
-        What stands for a gap beside `kinds.GAPS`.
     decimal : str
         The decimal mark that is tried first.
 
@@ -80,7 +77,7 @@ def learn(
         If a column holds what no feature can be made of, or there are no rows.
     """
     kinds = _checked(kinds or {}, names)
-    scans = {n: Scan(n, kinds.get(n, ""), n == target, missing, decimal) for n in names}
+    scans = {n: Scan(n, kinds.get(n, ""), n == target, decimal) for n in names}
     again = [*names]
     while again:
         for scan in (scans[name] for name in again):
@@ -138,10 +135,8 @@ class Scan:
         Whether it turned out that rows seen before have to be seen again.
     """
 
-    def __init__(
-        self, name: str, said: str, is_target: bool, missing: tuple[str, ...], decimal: str
-    ) -> None:
-        self.name, self.is_target, self.missing, self.decimal = name, is_target, missing, decimal
+    def __init__(self, name: str, said: str, is_target: bool, decimal: str) -> None:
+        self.name, self.is_target, self.decimal = name, is_target, decimal
         self.said, _, pattern = said.partition(":")
         self.forms = _forms(self.said, pattern, decimal)
         self.form = 0  # of those that may be, or how many there are: text
@@ -197,23 +192,16 @@ class Scan:
         """Find the form that all text so far has; return its values."""
         began, values = self.form, None
         while self.form < len(self.forms) and values is None:
-            values = self._form.values(text, self.missing)
+            values = self._form.values(text)
             self.form += values is None
         if self.form != began and before:
             wider = began < len(self.forms) and self.forms[began].kind == "integer"
             self.changed |= not (wider and self.form < len(self.forms) and self._form == NUMBER)
         if self.form == len(self.forms):
-            return pc.dictionary_encode(self._gaps_as_null(text))
+            return pc.dictionary_encode(gaps_as_null(text))
         if self._form == MONTH_FIRST:
-            self.ambiguous = self.ambiguous and DAY_FIRST.fits(text, self.missing)
+            self.ambiguous = self.ambiguous and DAY_FIRST.fits(text)
         return values
-
-    def _gaps_as_null(self, text: pa.Array) -> pa.Array:
-        text = gaps_as_null(text)
-        if not self.missing:
-            return text
-        gone = pc.is_in(text, pa.array(self.missing, pa.string()))
-        return pc.if_else(gone, pa.scalar(None, pa.string()), text)
 
     @property
     def _form(self) -> Form:
@@ -304,7 +292,7 @@ class Scan:
         if self.form < len(self.forms) and not self.kind:
             pattern = self._form.pattern if kind != "category" else ""
             pattern = ",." if kind == "integer" and self.decimal == "," else pattern
-        return Column(self.name, kind, pattern, () if kind in LEFT_OUT else self.missing)
+        return Column(self.name, kind, pattern)
 
     def _kind_of_text(self) -> str:
         """Return what a column of text is, from how many different texts there are."""
@@ -326,8 +314,8 @@ class Scan:
         like_numbers = pc.filter(texts, pc.match_substring_regex(texts, LIKE_NUMBERS)).to_pylist()
         if sum(counts[text] for text in like_numbers) <= 0.5 * counts.total():
             return
-        found, others = NUMBER.read(texts, self.missing)
-        _, others = Form("number", ZEROS).read(others, self.missing)
+        found, others = NUMBER.read(texts)
+        _, others = Form("number", ZEROS).read(others)
         numbers = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
         if numbers > 0.5 * counts.total() and len(others):
             slips = sum(counts[text] for text in others.to_pylist())

@@ -28,14 +28,11 @@ class Column:
         One of `kinds.KINDS`.
     pattern : str
         How its text is written, as in `text_forms.Form`, where that has to be known.
-    missing : tuple of str
-        What stands for a gap in its text, beside an empty one and `kinds.GAPS`.
     """
 
     name: str
     kind: str
     pattern: str = ""
-    missing: tuple[str, ...] = ()
 
     @property
     def used(self) -> bool:
@@ -65,8 +62,7 @@ class Column:
     def config(self) -> dict[str, Any]:
         """Return it JSON-ready."""
         found: dict[str, Any] = {"name": self.name, "kind": self.kind}
-        found |= {"pattern": self.pattern} if self.pattern else {}
-        return found | ({"missing": [*self.missing]} if self.missing else {})
+        return found | ({"pattern": self.pattern} if self.pattern else {})
 
     @classmethod
     def from_config(cls, told: Any) -> Column:
@@ -77,20 +73,17 @@ class Column:
         TypeError, ValueError
             If it does not fit together.
         """
-        known = {"name", "kind", "pattern", "missing"}
+        known = {"name", "kind", "pattern"}
         if type(told) is not dict or not {"name", "kind"} <= told.keys() <= known:
             raise TypeError(f"a column is {told!r:.100}")
-        name, kind, missing = told["name"], told["kind"], told.get("missing", ["?"])
-        if type(name) is not str or type(kind) is not str or type(missing) is not list:
+        name, kind = told["name"], told["kind"]
+        if type(name) is not str or type(kind) is not str:
             raise TypeError(f"a column is {told!r:.100}")
-        if not missing or any(type(text) is not str for text in missing):
-            raise TypeError(f"gaps of column {name!r:.50} are {missing!r:.50}")
         if kind not in KINDS:
             raise ValueError(f"column {name!r:.50} is of kind {kind!r:.50}")
         if "pattern" in told and told["pattern"] not in PATTERNS.get(kind, ()):
             raise ValueError(f"column {name!r:.50} is written as {told['pattern']!r:.50}")
-        missing = tuple(missing) if "missing" in told else ()
-        return cls(name, kind, told.get("pattern", ""), missing)
+        return cls(name, kind, told.get("pattern", ""))
 
 
 @dataclass(frozen=True)

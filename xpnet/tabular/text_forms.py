@@ -15,7 +15,7 @@ are tried on a whole column; what is of none of them stays text. The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Form:
     kind: str
     pattern: str = ""
 
-    def fits(self, text: pa.Array, missing: Iterable[str] = ()) -> bool:
+    def fits(self, text: pa.Array) -> bool:
         """Return whether all values of a column are of the form, or gaps.
 
         Examples
@@ -66,26 +66,24 @@ class Form:
         >>> Form("integer").fits(pa.array(["01", "2"]))
         False
         """
-        return self.values(text, missing) is not None
+        return self.values(text) is not None
 
-    def values(self, text: pa.Array, missing: Iterable[str] = ()) -> pa.Array | None:
+    def values(self, text: pa.Array) -> pa.Array | None:
         """Return the values of a column, null for gaps; None if some are not of the form."""
         try:
             if len(text) > 2 * FIRST:
                 self._read(text[:FIRST], missing)
-            return self._read(text, missing)
+            return self._read(text)
         except ValueError:
             return None
 
-    def read(self, text: pa.Array, missing: Iterable[str] = ()) -> tuple[pa.Array, pa.Array]:
+    def read(self, text: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return the values, null for gaps and for what is not of the form, and the latter.
 
         Parameters
         ----------
         text : pyarrow.Array of string
             The text.
-        missing : iterable of str
-            What stands for a gap beside `GAPS`.
 
         Examples
         --------
@@ -93,11 +91,11 @@ class Form:
         >>> values.to_pylist(), others.to_pylist()
         ([1.0, None, None], ['two'])
         """
-        if (values := self.values(text, missing)) is not None:
+        if (values := self.values(text)) is not None:
             return values, text[:0]
-        others = [*self._others(pc.drop_null(pc.unique(_trimmed(text, missing))))]
-        bad = pc.fill_null(pc.is_in(_trimmed(text, missing), pa.array(others, pa.string())), False)
-        values = self._read(pc.if_else(bad, pa.scalar(None, pa.string()), text), missing)
+        others = [*self._others(pc.drop_null(pc.unique(_trimmed(text))))]
+        bad = pc.fill_null(pc.is_in(_trimmed(text), pa.array(others, pa.string())), False)
+        values = self._read(pc.if_else(bad, pa.scalar(None, pa.string()), text))
         return values, pc.filter(text, bad)
 
     def _others(self, texts: pa.Array) -> Iterator[str]:
@@ -111,12 +109,12 @@ class Form:
         yield from self._others(texts[:half])
         yield from self._others(texts[half:])
 
-    def _read(self, text: pa.Array, missing: Iterable[str]) -> pa.Array:
+    def _read(self, text: pa.Array) -> pa.Array:
         read = READ[self.kind]
         try:
             return read(gaps_as_null(text), self.pattern)
         except ValueError:  # Arrow's errors of values derive from it
-            return read(_trimmed(text, missing), self.pattern)
+            return read(_trimmed(text), self.pattern)
 
 
 def gaps_as_null(text: pa.Array) -> pa.Array:
@@ -125,10 +123,10 @@ def gaps_as_null(text: pa.Array) -> pa.Array:
     return pc.if_else(empty, pa.scalar(None, text.type), text) if pc.any(empty).as_py() else text
 
 
-def _trimmed(text: pa.Array, missing: Iterable[str]) -> pa.Array:
+def _trimmed(text: pa.Array) -> pa.Array:
     """Return text without spaces around it, with nulls for gaps."""
     text = pc.utf8_trim_whitespace(text)
-    gaps = pc.is_in(text, pa.array(["", *GAPS, *missing], pa.string()))
+    gaps = pc.is_in(text, pa.array(["", *GAPS], pa.string()))
     return pc.if_else(gaps, pa.scalar(None, pa.string()), text)
 
 

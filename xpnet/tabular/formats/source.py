@@ -86,8 +86,6 @@ class Source:
         The column that the source itself names as the one to predict.
     size : int or None
         Its bytes, as far as they are known without reading it; uncompressed.
-    missing : tuple of str
-        Texts that mean a gap in this format.
     decimal : str
         What stands before the decimal places of numbers that are still text.
     """
@@ -98,7 +96,6 @@ class Source:
     open: Callable[[Sequence[str] | None], Iterator[pa.Table]]
     target: str | None = None
     size: int | None = None
-    missing: tuple[str, ...] = ()
     decimal: str = "."
 
     def __post_init__(self) -> None:
