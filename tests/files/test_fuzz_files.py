@@ -27,11 +27,11 @@ from hostile import pack, sign, unpack
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 import xpnet as xn
-from xpnet.tabular.array_features import ArrayFeatures
-from xpnet.tabular.categories import Categories
-from xpnet.tabular.scaling import Scales
-from xpnet.tabular.schema import Column, Schema
-from xpnet.tabular.table_features import TableFeatures
+from xpnet.tabular.columns.schema import Column, Schema
+from xpnet.tabular.features.array_features import ArrayFeatures
+from xpnet.tabular.features.categories import Categories
+from xpnet.tabular.features.scaling import Scales
+from xpnet.tabular.features.table_features import TableFeatures
 from xpnet.tabular.target import Target
 
 try:

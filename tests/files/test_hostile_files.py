@@ -17,10 +17,10 @@ from xpnet.files import safetensors_files
 from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
 from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
-from xpnet.tabular.categories import Categories
-from xpnet.tabular.scaling import Scales
-from xpnet.tabular.schema import Column, Schema
-from xpnet.tabular.table_features import TableFeatures
+from xpnet.tabular.columns.schema import Column, Schema
+from xpnet.tabular.features.categories import Categories
+from xpnet.tabular.features.scaling import Scales
+from xpnet.tabular.features.table_features import TableFeatures
 from xpnet.tabular.target import Target
 
 

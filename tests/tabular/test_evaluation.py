@@ -5,8 +5,8 @@ import pytest
 
 import xpnet as xn
 from xpnet.tabular.evaluation import measure
+from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.model import Model
-from xpnet.tabular.scaling import Scales
 from xpnet.tabular.target import Target
 
 

@@ -99,8 +99,8 @@ def test_pandas_own_types_are_what_they_hold(pd, ways, gaps):
 def test_it_is_no_matter_how_many_rows_are_told_at_a_time(pa, rows):
     from decimal import Decimal
 
+    from xpnet.tabular.columns.tables import chunks
     from xpnet.tabular.table_digest import TableDigest
-    from xpnet.tabular.tables import chunks
 
     columns = {
         "text": pa.array([*TEXT, None, "é"]).dictionary_encode(),
@@ -190,7 +190,7 @@ def test_decimals_are_known_as_the_floats_that_text_of_them_is():
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     from decimal import Decimal
 
-    from xpnet.tabular.schema import Column, Schema
+    from xpnet.tabular.columns.schema import Column, Schema
 
     schema = Schema((Column("a", "number"),))
     values = [Decimal(k) / 100 for k in range(300)]

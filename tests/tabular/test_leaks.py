@@ -161,7 +161,7 @@ def test_parquet_with_two_columns_of_one_name_is_refused(pa, tmp_path, pd):
 
 
 def test_columns_that_differ_early_are_not_held_as_a_whole(pa, monkeypatch):
-    from xpnet.tabular import tables
+    from xpnet.tabular.columns import tables
 
     held, plain = [], tables.as_numpy
 

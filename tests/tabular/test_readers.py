@@ -441,7 +441,7 @@ def test_a_column_that_changes_its_mind_in_batches_of_wide_rows(tmp_path, pa):
 
 
 def test_what_is_wrong_with_a_later_table_is_told_with_its_name(tmp_path, pa):
-    from xpnet.tabular.schema import Column, Schema
+    from xpnet.tabular.columns.schema import Column, Schema
 
     path = tmp_path / "later.csv"
     path.write_text("a,y\none,1\n")

@@ -15,8 +15,8 @@ import typer
 from ..files import atomic
 from ..nn.activations import ACTIVATIONS
 from ..tabular import readers
+from ..tabular.columns.kinds import KINDS
 from ..tabular.formats.opening import TABLES
-from ..tabular.kinds import KINDS
 from ..tabular.model import Model
 
 

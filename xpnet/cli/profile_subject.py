@@ -10,7 +10,8 @@ import numpy as np
 
 from ..nn.layer import Layer
 from ..nn.network import Network, load
-from ..tabular import preprocessing, readers
+from ..tabular import readers
+from ..tabular.features import preprocessing
 from ..tabular.model import load_model
 from ..tabular.settings import Settings
 from ..tabular.target import Target

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from ..tabular import readers
+from ..tabular.columns.kinds import written
+from ..tabular.columns.schema import Column
 from ..tabular.experiment import Experiment
-from ..tabular.kinds import written
-from ..tabular.schema import Column
 from . import console, options
 from .resume import Run
 

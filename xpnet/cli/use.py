@@ -16,11 +16,11 @@ from rich.console import Console
 from ..files import atomic
 from ..plain_text import printable
 from ..tabular import readers
+from ..tabular.columns.schema import Schema
 from ..tabular.dataset import Dataset
 from ..tabular.formats.source import TextOptions
 from ..tabular.model import Model, load_model
 from ..tabular.parts import PARTS, part_dataset
-from ..tabular.schema import Schema
 from . import console, options
 from .options import Data, Decimal, Device, Drop, Json, ModelFile, Separator, Target
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..data.arrays import as_host_array, column_values, is_arrow, is_frame
 from ..data.labels import as_labels, is_numeric, unite
+from .columns.schema import Column, Schema
 from .fingerprints import KIND, fingerprint
-from .schema import Column, Schema
 
 #: What a data set's parts are called where the source has no names for them.
 FIELDS = ("rows", "target", "test_rows", "test_target")
@@ -72,8 +72,8 @@ class Dataset:
 
     def _read_frames(self) -> None:
         """Turn data frames into tables, by a schema of all their rows."""
-        from .scan import learn
-        from .tables import as_table, chunks, text_where_one_has_text
+        from .columns.scan import learn
+        from .columns.tables import as_table, chunks, text_where_one_has_text
 
         tables = [as_table(part) for part in (self.rows, self.test_rows) if part is not None]
         if len({frozenset(table.column_names) for table in tables}) > 1:
@@ -170,7 +170,7 @@ def some_rows(rows: Any) -> Iterator[Any]:
     """Go through rows: those of a table some at a time."""
     if not is_arrow(rows):
         return iter([rows])
-    from .tables import chunks
+    from .columns.tables import chunks
 
     return chunks(rows)
 
@@ -220,7 +220,7 @@ def _as_target(target: Any) -> Any:
 def _united(rows: Any, others: Any) -> Any:
     """Return the rows of two parts that go together."""
     if is_arrow(rows):
-        from .tables import concatenate
+        from .columns.tables import concatenate
 
         return concatenate([rows, others])
     if rows.dtype != others.dtype and is_numeric(rows) and is_numeric(others):

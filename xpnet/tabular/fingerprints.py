@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.arrays import CHUNK, ELEMENTS, is_arrow
 from ..data.labels import as_labels, is_missing, text_of
-from .scaling import split
+from .features.scaling import split
 
 #: What fingerprints begin with. Those of model files before told of a table what pandas had read.
 KIND = "3:"
@@ -48,8 +48,8 @@ def fingerprint(**parts: Any) -> str:
 
 
 def _told_of_table(table: Any) -> list[tuple[str, str]]:
+    from .columns.tables import chunks
     from .table_digest import TableDigest
-    from .tables import chunks
 
     digest = TableDigest()
     for chunk in chunks(table):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from . import memory
-from .tables import as_type, common, concatenate
+from .columns.tables import as_type, common, concatenate
 
 
 class Gathered:

@@ -88,7 +88,7 @@ def _copies(dataset: Dataset) -> Iterator[int]:
 
 def _of_table(rows: Any, name: str) -> Any:
     """Return a column's values, with NaN or None for gaps."""
-    from .tables import as_numpy
+    from .columns.tables import as_numpy
 
     return as_numpy(rows[name])
 

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .columns.schema import Column, Schema
 from .dataset import DataError, Dataset
 from .formats.opening import name_of
 from .formats.source import aligned, in_a_list, joined
-from .schema import Column, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .columns.scan import Learnt
     from .formats.source import Source
-    from .scan import Learnt
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Plan:
 
     def chunks(self) -> Iterator[tuple[pa.Table, Any]]:
         """Go through features, read by the schema, and labels, or None for these."""
-        from .reading import labels
+        from .columns.reading import labels
 
         for chunk in self._raw():
             with _naming(self.source):
@@ -174,7 +174,7 @@ def _known_column(source: Source, wanted: Request, target: str) -> Column | None
 
 
 def _learn(source: Source, wanted: Request, names: list[str], target: str | None) -> Learnt:
-    from .scan import learn
+    from .columns.scan import learn
 
     every = [*names, *([target] if target is not None else [])]
     with _naming(source):

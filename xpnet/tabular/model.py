@@ -15,8 +15,8 @@ from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.description import shapes_of
 from ..nn.network import Network, from_description
-from . import preprocessing
-from .features import Features
+from .features import preprocessing
+from .features.base import Features
 from .target import Target
 
 #: Predictions, and the probabilities of classes, or None.

@@ -13,10 +13,11 @@ from ..data.arrays import is_arrow
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
-from . import memory, preprocessing
-from .array_features import require_numbers
+from . import memory
 from .dataset import Dataset
-from .features import Features
+from .features import preprocessing
+from .features.array_features import require_numbers
+from .features.base import Features
 from .settings import Settings
 from .target import Target
 
@@ -105,7 +106,7 @@ def check_rows(dataset: Dataset) -> None:
         if rows is None:
             continue
         if is_arrow(rows) and dataset.schema is not None:
-            from .table_features import require_finite
+            from .features.table_features import require_finite
 
             require_finite(rows, dataset.schema)
         else:
@@ -116,7 +117,7 @@ def _learn(dataset: Dataset, train: Part) -> Features:
     schema = dataset.schema
     if not is_arrow(dataset.rows) or schema is None:
         return preprocessing.learn(train.rows, schema)
-    from .table_features import TableFeatures
+    from .features.table_features import TableFeatures
 
     chosen = np.zeros(len(train.source), np.bool_)
     chosen[train.indices] = True
@@ -131,7 +132,7 @@ def _learn(dataset: Dataset, train: Part) -> Features:
 
 def _numbered(rows: Any) -> Iterator[tuple[int, Any]]:
     """Go through a table, some rows at a time, with the number of the first of them."""
-    from .tables import chunks
+    from .columns.tables import chunks
 
     start = 0
     for chunk in chunks(rows):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .columns.schema import Column, Schema
 from .dataset import DataError, Dataset
 from .formats import libsvm
 from .formats.arrays import read_npy, read_npz
@@ -20,7 +21,6 @@ from .formats.openml import PREFIX
 from .formats.source import PLAIN, TextOptions
 from .loading import Plan, Request
 from .loading import plan as make_plan
-from .schema import Column, Schema
 
 #: scikit-learn's bundled data sets, by the name of the function that loads them.
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")

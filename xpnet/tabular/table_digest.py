@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from .tables import one
+from .columns.tables import one
 
 
 class TableDigest:

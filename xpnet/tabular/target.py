@@ -21,9 +21,9 @@ from ..data.labels import (
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
 from ..warning import warn
-from .kinds import GAPS
-from .scaling import Scales, require_list, split
-from .schema import Column
+from .columns.kinds import GAPS
+from .columns.schema import Column
+from .features.scaling import Scales, require_list, split
 
 
 class Target:

@@ -159,6 +159,6 @@ def _holds_text(kind: pa.DataType) -> bool:
     """Return whether values of a type are strings, maybe each kept once."""
     from pyarrow import types
 
-    from ..tables import is_text
+    from ..columns.tables import is_text
 
     return is_text(kind.value_type if types.is_dictionary(kind) else kind)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.arrays import CHUNK, ELEMENTS
-from ..data.labels import is_whole
+from ...data.arrays import CHUNK, ELEMENTS
+from ...data.labels import is_whole
 
 Array = np.ndarray[Any, Any]
 

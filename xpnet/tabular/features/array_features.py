@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.arrays import NUMPY
-from ..data.arrays import as_array, check_finite
-from ..data.labels import is_numeric
-from ..warning import warn
-from .features import Array, Features
+from ...backends.arrays import NUMPY
+from ...data.arrays import as_array, check_finite
+from ...data.labels import is_numeric
+from ...warning import warn
+from .base import Array, Features
 from .scaling import Scales, row_chunks, share_a_unit, split
 
 #: What is no number and no text, by the kinds of NumPy's types.

@@ -9,11 +9,11 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
-from xpnet.tabular import reading, scan  # noqa: E402
+from xpnet.tabular.columns import reading, scan  # noqa: E402
+from xpnet.tabular.columns.kinds import KINDS  # noqa: E402
+from xpnet.tabular.columns.schema import Column, Schema  # noqa: E402
+from xpnet.tabular.columns.tables import as_table, chunks, concatenate, floats, join  # noqa: E402
 from xpnet.tabular.dataset import Dataset  # noqa: E402
-from xpnet.tabular.kinds import KINDS  # noqa: E402
-from xpnet.tabular.schema import Column, Schema  # noqa: E402
-from xpnet.tabular.tables import as_table, chunks, concatenate, floats, join  # noqa: E402
 
 N = 40
 COUNT = np.arange(N)

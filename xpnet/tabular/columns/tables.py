@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ..data.labels import require_utf8, text_of
+from ...data.labels import require_utf8, text_of
 
 #: Rows that are looked at at a time: so few that what is made of them stays in the cache.
 ROWS = 2**13

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..data.arrays import describe_columns
-from ..nn.categories import Embedding, OneHot
-from ..nn.layer import Layer
-from ..warning import warn
+from ...data.arrays import describe_columns
+from ...nn.categories import Embedding, OneHot
+from ...nn.layer import Layer
+from ...warning import warn
+from ..columns.scan import learn_of
+from ..columns.schema import Column, Schema
+from ..columns.tables import as_table, chunks, count, one
 from . import numeric
+from .base import Array, Features, Unknown
 from .categories import DIMENSIONS, Categories
-from .features import Array, Features, Unknown
 from .scaling import DoubleDouble, Scales, require_list
-from .scan import learn_of
-from .schema import Column, Schema
-from .tables import as_table, chunks, count, one
 
 #: What tables have that give themselves as Arrow's.
 ARROW_STREAM = "__arrow_c_stream__"

@@ -72,7 +72,7 @@ class Form:
         """Return the values of a column, null for gaps; None if some are not of the form."""
         try:
             if len(text) > 2 * FIRST:
-                self._read(text[:FIRST], missing)
+                self._read(text[:FIRST])
             return self._read(text)
         except ValueError:
             return None

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ..data.labels import require_utf8
-from . import memory
+from ...data.labels import require_utf8
+from .. import memory
 from .kinds import HOLD, KINDS, LEFT_OUT, PATTERNS, ZEROS
 from .schema import Column, Schema
 from .tables import chunks, count, countable, is_text, one, plain, require_usable

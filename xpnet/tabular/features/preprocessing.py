@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..columns.schema import Schema
 from .array_features import ArrayFeatures
-from .features import Features
-from .schema import Schema
+from .base import Features
 
 
 def learn(rows: Any, schema: Schema | None = None) -> Features:

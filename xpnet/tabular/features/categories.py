@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.labels import require_utf8
+from ...data.labels import require_utf8
 from .scaling import require_list
 
 #: Categories of fewer training rows than this share one, where there are more than `FEW`.

@@ -8,8 +8,8 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
-from xpnet.tabular import kinds  # noqa: E402
-from xpnet.tabular.text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form  # noqa: E402
+from xpnet.tabular.columns import kinds  # noqa: E402
+from xpnet.tabular.columns.text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form  # noqa: E402
 
 INF, NAN = float("inf"), None
 

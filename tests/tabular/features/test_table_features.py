@@ -9,13 +9,9 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 import xpnet as xn  # noqa: E402
-from xpnet.tabular import (  # noqa: E402
-    categories,
-    numeric,
-    preprocessing,
-)
-from xpnet.tabular.schema import Column  # noqa: E402
-from xpnet.tabular.table_features import require_finite  # noqa: E402
+from xpnet.tabular.columns.schema import Column  # noqa: E402
+from xpnet.tabular.features import categories, numeric, preprocessing  # noqa: E402
+from xpnet.tabular.features.table_features import require_finite  # noqa: E402
 
 HOUR = 3_600_000_000
 

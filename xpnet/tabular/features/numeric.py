@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from ..columns.schema import Column
+from ..columns.tables import floats
 from .scaling import DoubleDouble, noise_of, split
-from .schema import Column
-from .tables import floats
 
 Array = np.ndarray[Any, Any]
 

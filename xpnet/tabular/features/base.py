@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn.layer import Layer
+from ...nn.layer import Layer
 from .scaling import Scales, called
 
 Array = np.ndarray[Any, Any]
