@@ -332,3 +332,18 @@ def test_what_is_said_to_be_numbers_is_known_again(run):  # noqa: F811
     code, out, err = run("evaluate", "d.safetensors", "d.csv", "--json")
     assert code == 0, err
     assert "the model's test set" in json.loads(out)["part"]
+
+
+def test_no_rows_to_predict(run):  # noqa: F811
+    Path("d.csv").write_text("a,y\n" + lines(A, CLASS))
+    train(run, "d.csv", "-o", "m.safetensors", epochs=1)
+    Path("e.csv").write_text("a\n")
+    code, _, err = run("predict", "m.safetensors", "e.csv", "-o", "o.csv")
+    assert (code, "e.csv: there are no rows" in err, Path("o.csv").exists()) == (2, True, False)
+
+
+def test_the_class_of_minus_zero_is_zero(run):  # noqa: F811
+    Path("d.csv").write_text("a,y\n" + lines(A, np.where(A > 0, "1.0", "-0.0")))
+    train(run, "d.csv", epochs=1)
+    _, out, _ = run("evaluate", "d.safetensors", "d.csv", "--json")
+    assert [str(label) for label in json.loads(out)["classes"]] == ["0.0", "1.0"]

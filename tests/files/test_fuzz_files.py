@@ -31,8 +31,11 @@ from xpnet.tabular.columns.schema import Column, Schema
 from xpnet.tabular.features.array_features import ArrayFeatures
 from xpnet.tabular.features.categories import Categories
 from xpnet.tabular.features.scaling import Scales
-from xpnet.tabular.features.table_features import TableFeatures
 from xpnet.tabular.target import Target
+
+TableFeatures = pytest.importorskip(
+    "xpnet.tabular.features.table_features", reason="pyarrow is not installed (extra 'files')"
+).TableFeatures
 
 try:
     import pandas as pd

@@ -20,8 +20,11 @@ from xpnet.nn.network import Network
 from xpnet.tabular.columns.schema import Column, Schema
 from xpnet.tabular.features.categories import Categories
 from xpnet.tabular.features.scaling import Scales
-from xpnet.tabular.features.table_features import TableFeatures
 from xpnet.tabular.target import Target
+
+TableFeatures = pytest.importorskip(
+    "xpnet.tabular.features.table_features", reason="pyarrow is not installed (extra 'files')"
+).TableFeatures
 
 
 def model(task="multiclass"):

@@ -1,10 +1,13 @@
 """Data sets made in Python: what labels and rows may be given as, and what they must be."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
+from xpnet.tabular.features import preprocessing
 from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -122,3 +125,16 @@ def test_a_test_set_of_other_kinds_is_refused():
     dates = np.array(["2024-01-31"] * 2, "M8[D]")
     with pytest.raises(TypeError, match="column 'a' holds numbers and dates"):
         Dataset("d", train, NUMBERS, pa.table({"a": dates}), [0, 1])
+
+
+def test_what_tables_need_is_told(monkeypatch):
+    class Frame:
+        columns = dtypes = ()
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = r"tables need pyarrow: pip install 'xpnet\[files\]'"
+    with pytest.raises(ImportError, match=f"d: {message}"):
+        Dataset("d", Frame(), [0, 1])
+    for make in (preprocessing.learn, preprocessing.from_config):
+        with pytest.raises(ImportError, match=message):
+            make({"names": []})

@@ -17,7 +17,7 @@ from ..files import atomic
 from ..plain_text import printable
 from ..tabular import readers
 from ..tabular.columns.schema import Schema
-from ..tabular.dataset import Dataset
+from ..tabular.dataset import DataError, Dataset
 from ..tabular.formats.source import TextOptions
 from ..tabular.model import Model, load_model
 from ..tabular.parts import PARTS, part_dataset
@@ -64,7 +64,13 @@ def _parts(model: Model, data: str, drop: list[str], text: TextOptions) -> Itera
         yield readers.read(data, None, drop, labels=False, text=text, n_features=n).rows
         return
     plan = readers.plan(data, None, drop, text=text, schema=schema)
-    yield from (rows for rows, _ in plan.chunks() if len(rows))
+    some = False
+    for rows, _ in plan.chunks():
+        if len(rows):
+            some = True
+            yield rows
+    if not some:
+        raise DataError(f"{data}: there are no rows")
 
 
 def _schema_of(model: Model) -> Schema | None:

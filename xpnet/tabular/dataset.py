@@ -72,6 +72,7 @@ class Dataset:
 
     def _read_frames(self) -> None:
         """Turn data frames into tables, by a schema of all their rows."""
+        arrow_for(self.name)
         from .columns.scan import learn
         from .columns.tables import as_table, chunks, text_where_one_has_text
 
@@ -164,6 +165,21 @@ class Dataset:
                 "train anew"
             )
         return told == self.fingerprint()
+
+
+def arrow_for(source: str) -> Any:
+    """Return pyarrow.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed: the message names the file, and what to install.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError(f"{source}: tables need pyarrow: pip install 'xpnet[files]'") from error
+    return pyarrow
 
 
 def some_rows(rows: Any) -> Iterator[Any]:

@@ -142,8 +142,12 @@ def _numbered(rows: Any) -> Iterator[tuple[int, Any]]:
 
 def _fill(features: Any, parts: dict[str, Part]) -> None:
     """Write the features of tables' rows to where their parts have them."""
-    for source in {id(part.source): part.source for part in parts.values()}.values():
-        own = [part for part in parts.values() if part.source is source]
+    # A part that is all of a source is one of its own.
+    groups: dict[tuple[int, bool], list[Part]] = {}
+    for part in parts.values():
+        groups.setdefault((id(part.source), part.indices is None), []).append(part)
+    for own in groups.values():
+        source = own[0].source
         owner, place = np.zeros(len(source), np.int8), np.arange(len(source))
         for i, part in enumerate(own):
             if part.indices is not None:

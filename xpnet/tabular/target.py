@@ -84,7 +84,7 @@ class Target:
         if y.ndim != 1:
             raise ValueError(f"the target has shape {y.shape}: {task} needs one label for each row")
         _require_exact(y, given)
-        classes = _plain(np.unique(y))
+        classes = _plain(np.unique(y + 0.0 if y.dtype.kind == "f" else y))  # -0.0 is 0.0
         require_utf8(classes if y.dtype.kind == "U" else (), "the target has the label")
         if len(classes) == 1:
             raise ValueError(f"the target has one class only ({classes[0]}): nothing to learn")

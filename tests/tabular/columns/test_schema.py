@@ -549,3 +549,30 @@ def test_most_text_that_is_no_number_is_no_slip():
     assert learn({"a": texts}, rows=10**4)[0]["a"].kind == "identifier"
     with pytest.raises(TypeError, match="2000 values such as 'a text, the 0th'"):
         learn({"a": texts[:2000] + texts[3000:] * 2}, rows=10**4)
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "__index_level_0__", "Unnamed: 3.1"])
+def test_numbers_without_a_name_that_all_differ_are_an_index(name):
+    numbers = np.random.default_rng(0).permutation(N) * 3
+    assert learn({name: numbers})[0].columns[0].kind == "identifier"
+    assert learn({"named": numbers})[0].columns[0].kind == "integer"
+    numbers[7] = numbers[30]
+    assert learn({name: numbers})[0].columns[0].kind == "integer"
+
+
+@pytest.mark.parametrize(
+    ("texts", "stray", "holds"),
+    [
+        (["2024-01-31", "2024-02-28"] * 9, "2024-02-30", "dates"),
+        (["31.01.2024", "28.02.2024"] * 9, "soon", "dates"),
+        (["12:30", "7:05"] * 9, "noon", "times"),
+    ],
+)
+def test_text_that_is_mostly_dates_has_slips(texts, stray, holds):
+    message = (
+        f"'d' holds text where {holds} belong: 1 value such as '{stray}': correct them, or say"
+    )
+    with pytest.raises(TypeError, match=message):
+        learn({"d": [*texts, stray]})
+    assert learn({"d": [*texts, stray]}, kinds={"d": "category"})[0]["d"].kind == "category"
+    assert learn({"d": texts})[0]["d"].kind == holds[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -152,6 +153,8 @@ class Scan:
         self.counts: Counter[str] | None = Counter()
         self.bounds: tuple[Any, Any] | None = None
         self.next: int | None = 0  # what follows if the column counts its rows
+        #: The numbers of a column without a name, as long as all of them differ.
+        self.different: set[int] | None = set() if NAMELESS.fullmatch(self.name) else None
         self.kept: list[pa.Array] | None = []
         self.kept_bytes = 0
         self.first = True
@@ -244,16 +247,28 @@ class Scan:
         if self.bounds is not None:
             low, high = min(low, self.bounds[0]), max(high, self.bounds[1])
         self.bounds = low, high
-        if self.next is None:
+        if self.next is None and self.different is None:
             return
         if not pt.is_integer(values.type) or values.null_count:
-            self.next = None
+            self.next = self.different = None
             return
         numbers = values.to_numpy()
+        self._compare(numbers)
+        if self.next is None:
+            return
         start = numbers[0] if self.first else self.next
         self.first = False
         counting = int(numbers[0]) == int(start) and bool((np.diff(numbers) == 1).all())
         self.next = int(numbers[-1]) + 1 if counting else None
+
+    def _compare(self, numbers: np.ndarray[Any, Any]) -> None:
+        """Note whether a column without a name has a number for the second time."""
+        if self.different is None or len(self.different) > MOST_COUNTED:
+            return
+        before = len(self.different)
+        self.different.update(numbers.tolist())
+        if len(self.different) < before + len(numbers):
+            self.different = None
 
     def values(self, column: Column) -> list[pa.Array] | None:
         """Return what was read, if that is what the column is read from."""
@@ -283,7 +298,8 @@ class Scan:
         low, high = self.bounds or (0, 0)
         if low == high and not self.gaps:
             return Column(self.name, "constant")
-        if kind == "integer" and self.next is not None and self.rows > FEW:
+        counts = self.next is not None or self.different is not None
+        if kind == "integer" and counts and self.rows > FEW:
             return Column(self.name, "identifier")
         return self._made(kind)
 
@@ -311,6 +327,8 @@ class Scan:
     def _reject_slips(self, counts: Counter[str]) -> None:
         """Raise a TypeError if text is mostly numbers: then the others are slips."""
         texts = pa.array([*counts], pa.string())
+        for form in DATES:
+            self._reject_strays(form, counts, texts)
         like_numbers = pc.filter(texts, pc.match_substring_regex(texts, LIKE_NUMBERS)).to_pylist()
         if sum(counts[text] for text in like_numbers) <= 0.5 * counts.total():
             return
@@ -325,6 +343,21 @@ class Scan:
                 f"{others[0].as_py()!r}: correct them, or say --column {self.name}=category"
             )
 
+    def _reject_strays(self, form: Form, counts: Counter[str], texts: pa.Array) -> None:
+        """Raise a TypeError if text is mostly dates or times of a form, and some are not."""
+        some = texts[:FEW].to_pylist()
+        if sum(form.fits(pa.array([text])) for text in some) <= 0.5 * len(some):
+            return
+        found, others = form.read(texts)
+        dates = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
+        if dates > 0.5 * counts.total() and len(others):
+            strays = sum(counts[text] for text in others.to_pylist())
+            values = "1 value" if strays == 1 else f"{strays} values"
+            raise TypeError(
+                f"column {self.name!r} holds text where {HOLD[form.kind]} belong: {values} such as "
+                f"{others[0].as_py()!r}: correct them, or say --column {self.name}=category"
+            )
+
     def _require_one_order(self) -> None:
         """Raise a ValueError if nothing tells day and month apart."""
         if len(self.forms) > 1 and self._form == MONTH_FIRST and self.ambiguous:
@@ -336,6 +369,10 @@ class Scan:
 
 
 NUMBER = Form("number")
+DATES = tuple(form for form in FORMS if form.kind in ("date", "time"))
+
+#: What columns are called that have no name, and what pandas calls an index without one.
+NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__")
 
 #: What all text that is a number without more is like; most other text is not.
 LIKE_NUMBERS = r"(?i)^\s*[+-]?(\.?\d[\d.e+-]*|inf|infinity|nan)\s*$"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..columns.schema import Schema
+from ..dataset import arrow_for
 from .array_features import ArrayFeatures
 from .base import Features
 
@@ -27,9 +28,12 @@ def learn(rows: Any, schema: Schema | None = None) -> Features:
         If an array holds no numbers, or a table's column nothing that features are made of.
     ValueError
         If values are NaN (in an array) or infinite, or too large to standardise.
+    ImportError
+        If pyarrow is needed and not installed.
     """
     if isinstance(rows, np.ndarray):
         return ArrayFeatures.learn(rows)
+    arrow_for("the data")
     from .table_features import TableFeatures
 
     return TableFeatures.learn_table(rows, schema)
@@ -45,6 +49,7 @@ def from_config(config: dict[str, Any]) -> Features:
     """
     if config["names"] is None:
         return ArrayFeatures.from_config(config)
+    arrow_for("the model")
     from .table_features import TableFeatures
 
     return TableFeatures.from_config(config)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..dataset import DataError
+from ..dataset import DataError, arrow_for
 from .arff import open_arff
 from .arrow import open_arrow
 from .openml import PREFIX, open_openml
 from .parquet import open_parquet
-from .source import PLAIN, Source, TextOptions, arrow_for
+from .source import PLAIN, Source, TextOptions
 from .text import SEPARATORS, open_text, text_suffix
 from .text_rows import COMPRESSED
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..dataset import DataError
-from .source import Source, arrow_for, as_data_errors
+from ..dataset import DataError, arrow_for
+from .source import Source, as_data_errors
 
 #: What sources begin with.
 PREFIX = "openml:"

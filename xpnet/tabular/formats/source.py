@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..dataset import DataError
 
@@ -303,18 +303,3 @@ def _is_of_the_file(error: Exception) -> bool:
     if isinstance(error, ArrowException):
         return not isinstance(error, ArrowCancelled)
     return isinstance(error, ValueError | OSError | EOFError | OverflowError)
-
-
-def arrow_for(source: str) -> Any:
-    """Return pyarrow.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed: the message names the file, and what to install.
-    """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError(f"{source}: tables need pyarrow: pip install 'xpnet[files]'") from error
-    return pyarrow

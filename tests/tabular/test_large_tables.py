@@ -177,3 +177,14 @@ def test_parts_have_the_rows_that_their_features_were_made_of(pa):
         expected = found.model.features.transform(part.rows, np.float32)
         np.testing.assert_array_equal(part.features, expected)
         np.testing.assert_array_equal(part.rows["a"].to_numpy() % 7 / 2, part.target)
+
+
+def test_a_test_set_may_be_the_training_set(pa):
+    rows = pa.table({"a": np.arange(60.0), "b": np.sin(np.arange(60))})
+    dataset = Dataset("d", rows, np.arange(60) % 7 / 2, rows, np.arange(60) % 7 / 2)
+    dataset.test_rows = dataset.rows
+    found = experiment(dataset)
+    expected = found.model.features.transform(rows, np.float32)
+    np.testing.assert_array_equal(found.parts["test"].features, expected)
+    chosen = found.parts["train"].indices
+    np.testing.assert_array_equal(found.parts["train"].features, expected[chosen])
