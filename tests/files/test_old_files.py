@@ -70,6 +70,7 @@ def test_estimators(folder, held):
 
 
 def test_what_is_loaded_can_be_written_again(folder, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     for name, load in [("network", xn.load), ("model", xn.load_model)]:
         found = load(folder / f"{name}.safetensors", device="cpu")
         found.save(tmp_path / "again")
@@ -80,6 +81,7 @@ def test_what_is_loaded_can_be_written_again(folder, tmp_path):
 
 
 def test_todays_files_are_the_same_bytes_when_written_again(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     folder = FOLDERS[0].parent / xn.__version__
     for name, load in [("network", xn.load), ("model", xn.load_model)]:
         load(folder / f"{name}.safetensors", device="cpu").save(tmp_path / name)

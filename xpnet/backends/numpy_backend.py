@@ -128,7 +128,7 @@ class NumpyKernels(Kernels):
     def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
         """Add up by NumPy's count of numbers, which takes no time for categories that don't occur.
 
-        Its sums are in float64.
+        Its sums are in float64, in memory of their own: it is Numba's loop that needs none.
         """
         if max(size for _, size in work.coded) <= FEW_CATEGORIES:
             super().embedding_backward(dy, x, work, d_weight)
