@@ -9,7 +9,7 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
 from xpnet.tabular.columns import kinds  # noqa: E402
-from xpnet.tabular.columns.text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form  # noqa: E402
+from xpnet.tabular.columns.text_forms import FORMS, MONTH_FIRST, Form  # noqa: E402
 
 INF, NAN = float("inf"), None
 
@@ -76,6 +76,10 @@ def at(*parts):
         (["2024/1/3"], "date", [at(2024, 1, 3)]),
         (["01/31/2024"], "date", [at(2024, 1, 31)]),
         (["31/01/2024", "1/2/2023"], "date", [at(2024, 1, 31), at(2023, 2, 1)]),
+        (["1/31/13 8:01", "12/1/69"], "date", [at(2013, 1, 31, 8, 1), at(1969, 12, 1)]),
+        (["31/1/13", "1/2/68 22:33:10"], "date", [at(2013, 1, 31), at(2068, 2, 1, 22, 33, 10)]),
+        (["1/2/2024 8:01", ""], "date", [at(2024, 1, 2, 8, 1), None]),
+        (["3.11.17", "1.2.13"], "text", None),
         (["12:30", "9:05:01.5"], "time", [datetime.time(12, 30), datetime.time(9, 5, 1, 500000)]),
         # what stays text
         (["01", "2"], "text", None),
@@ -121,10 +125,10 @@ def test_a_single_value_far_down_decides():
     assert Form("integer").fits(text[:1000])
 
 
-def test_day_and_month_that_nothing_tells_apart_fit_both_ways():
-    text = pa.array(["03/04/2024"])
-    assert MONTH_FIRST.fits(text)
-    assert DAY_FIRST.fits(text)
+@pytest.mark.parametrize("text", ["03/04/2024", "3/4/24 8:01"])
+def test_day_and_month_that_nothing_tells_apart_fit_both_ways(text):
+    month_first = next(form for form in MONTH_FIRST if form.fits(pa.array([text])))
+    assert MONTH_FIRST[month_first].fits(pa.array([text]))
 
 
 def test_leading_zeros_may_be_allowed():

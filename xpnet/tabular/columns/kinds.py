@@ -43,7 +43,7 @@ _NUMBERS = (
 PATTERNS = {
     "integer": _NUMBERS,  # of a column that is said to be one, and of later files' fractions
     "number": _NUMBERS,
-    "date": ("zone", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"),
+    "date": ("zone", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
 }
 
 
@@ -58,7 +58,12 @@ def written(pattern: str) -> str:
     if pattern in ("zone", ZEROS):
         return "2024-12-31T12:00Z" if pattern == "zone" else "0042"
     if pattern.startswith("%"):
-        return pattern.replace("%d", "31").replace("%m", "12").replace("%Y", "2024")
+        return (
+            pattern.replace("%d", "31")
+            .replace("%m", "12")
+            .replace("%Y", "2024")
+            .replace("%y", "24")
+        )
     return f"1{pattern[1]}234{pattern[0]}5 {pattern[2:]}".rstrip()
 
 

@@ -14,10 +14,10 @@ import pyarrow.types as pt
 
 from ...data.labels import require_utf8
 from .. import memory
-from .kinds import HOLD, KINDS, LEFT_OUT, PATTERNS, ZEROS
+from .kinds import HOLD, KINDS, LEFT_OUT, PATTERNS, ZEROS, written
 from .schema import Column, Schema
 from .tables import chunks, count, countable, is_text, one, plain, require_usable
-from .text_forms import DAY_FIRST, FORMS, MONTH_FIRST, Form, gaps_as_null
+from .text_forms import FORMS, MONTH_FIRST, Form, gaps_as_null
 
 #: Up to so many different texts are counted; a column of more is none of categories.
 MOST_COUNTED = 100_000
@@ -202,8 +202,8 @@ class Scan:
             self.changed |= not (wider and self.form < len(self.forms) and self._form == NUMBER)
         if self.form == len(self.forms):
             return pc.dictionary_encode(gaps_as_null(text))
-        if self._form == MONTH_FIRST:
-            self.ambiguous = self.ambiguous and DAY_FIRST.fits(text)
+        if (other := MONTH_FIRST.get(self._form)) is not None:
+            self.ambiguous = self.ambiguous and other.fits(text)
         return values
 
     @property
@@ -360,10 +360,11 @@ class Scan:
 
     def _require_one_order(self) -> None:
         """Raise a ValueError if nothing tells day and month apart."""
-        if len(self.forms) > 1 and self._form == MONTH_FIRST and self.ambiguous:
+        if len(self.forms) > 1 and self._form in MONTH_FIRST and self.ambiguous:
+            month, day = self._form.pattern, MONTH_FIRST[self._form].pattern
             raise ValueError(
-                f"column {self.name!r} holds dates as 03/04/2024, and no value tells which is the "
-                f"day: say --column {self.name}=date:%d/%m/%Y or {self.name}=date:%m/%d/%Y, or "
+                f"column {self.name!r} holds dates as {written(month)}, and no value tells which "
+                f"is the day: say --column {self.name}=date:{day} or {self.name}=date:{month}, or "
                 "leave it out"
             )
 

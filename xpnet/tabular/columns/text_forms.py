@@ -10,7 +10,9 @@ are tried on a whole column; what is of none of them stays text. The rules:
 - ``1,234`` is read with a thousands comma, unless another value of the column, as ``1,5``, shows
   that the comma is decimal. A percentage ``12.3%`` is 12.3.
 - Dates begin with the year, or have the day before the month where dots part them. Of
-  ``03/04/2024`` only a value above 12 tells which is the day.
+  ``03/04/2024`` and ``3/4/24`` only a value above 12 tells which is the day. Years of two digits are
+  those from 1969 to 2068, as POSIX has them, and stand behind slashes alone: ``3.11.24`` may be a
+  version.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ MOST_DIGITS = 76
 
 #: What parts thousands where it is no comma and no point: spaces and apostrophes.
 SPACES = " '\u2019\u00a0\u202f"
+
+#: The year that two digits stand for is from this one on, in the last century, or in this one.
+FIRST_YEAR = 69
 
 ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
 CLOCK = r"[T ]\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?"
@@ -234,12 +239,18 @@ def _date(text: pa.Array, pattern: str) -> pa.Array:
 def _as_iso(text: pa.Array, pattern: str) -> pa.Array:
     """Return dates of another order in that of ISO 8601."""
     order, mark = pattern[1::3], pattern[2]
-    names = {"Y": r"\d{4}", "m": r"\d{1,2}", "d": r"\d{1,2}"}
+    names = {"Y": r"\d{4}", "y": r"\d{2}", "m": r"\d{1,2}", "d": r"\d{1,2}"}
     parts = f"[{mark}]".join(f"(?P<{c}>{names[c]})" for c in order)
     found = pc.extract_regex(text, f"^{parts}(?P<rest>(?:{CLOCK})?)$")
     if found.null_count > text.null_count:
         raise ValueError("no dates of this order")
-    year, month, day, rest = (pc.struct_field(found, [name]) for name in ("Y", "m", "d", "rest"))
+    year, month, day, rest = (
+        pc.struct_field(found, [name]) for name in ("Y" if "Y" in order else "y", "m", "d", "rest")
+    )
+    if "y" in order:
+        before = pc.greater_equal(pc.cast(year, pa.int64()), FIRST_YEAR)
+        year = pc.binary_join_element_wise(pc.if_else(before, "19", "20"), year, "")
+    rest = pc.replace_substring_regex(rest, r"^([T ])(\d):", r"\10\2:")
     padded = (pc.utf8_lpad(part, 2, "0") for part in (month, day))
     iso = pc.binary_join_element_wise(year, *padded, "-")
     iso = pc.binary_join_element_wise(iso, rest, "")
@@ -265,8 +276,11 @@ READ: dict[str, Callable[[Any, str], Any]] = {
     "time": _time,
 }
 
-#: Dates whose day and month may be told from each other by values alone.
-MONTH_FIRST, DAY_FIRST = Form("date", "%m/%d/%Y"), Form("date", "%d/%m/%Y")
+#: Dates whose day and month may be told from each other by values alone: with the month first,
+#: each with the form that has the day first.
+MONTH_FIRST = {
+    Form("date", f"%m/%d/%{year}"): Form("date", f"%d/%m/%{year}") for year in ("Y", "y")
+}
 
 #: The forms, in the order in which they are tried. What is of one is of some of the later ones too.
 FORMS = (
