@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: What a column may be. Of the last three no features are made.
 KINDS = (
     *("number", "integer", "boolean", "category", "date", "time"),
@@ -58,12 +60,8 @@ def written(pattern: str) -> str:
     if pattern in ("zone", ZEROS):
         return "2024-12-31T12:00Z" if pattern == "zone" else "0042"
     if pattern.startswith("%"):
-        return (
-            pattern.replace("%d", "31")
-            .replace("%m", "12")
-            .replace("%Y", "2024")
-            .replace("%y", "24")
-        )
+        parts = {"%d": "31", "%m": "12", "%Y": "2024", "%y": "24"}
+        return re.sub("%.", lambda part: parts[part[0]], pattern)
     return f"1{pattern[1]}234{pattern[0]}5 {pattern[2:]}".rstrip()
 
 

@@ -9,10 +9,9 @@ are tried on a whole column; what is of none of them stays text. The rules:
 - ``0x10``, ``1_000``, ``yes`` and ``T`` are text. Spaces around a value don't matter.
 - ``1,234`` is read with a thousands comma, unless another value of the column, as ``1,5``, shows
   that the comma is decimal. A percentage ``12.3%`` is 12.3.
-- Dates begin with the year, or have the day before the month where dots part them. Of
-  ``03/04/2024`` and ``3/4/24`` only a value above 12 tells which is the day. Years of two digits are
-  those from 1969 to 2068, as POSIX has them, and stand behind slashes alone: ``3.11.24`` may be a
-  version.
+- Dates begin with the year, or have the day before the month where dots part them. Of ``3/4/2024``
+  and ``3/4/24`` only a value above 12 tells which is the day. Years of two digits are those from
+  1969 to 2068, as POSIX has them, and stand behind slashes alone: ``3.11.24`` may be a version.
 """
 
 from __future__ import annotations
