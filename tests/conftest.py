@@ -31,6 +31,7 @@ SLOW_DOCTESTS = ("xpnet.analysis.profiling.profile",)
 #: Doctests that need pyarrow, which not everybody has installed.
 ARROW_DOCTESTS = (
     "xpnet.tabular.formats.opening.open_table",
+    "xpnet.tabular.formats.source.aligned",
     "xpnet.tabular.formats.folders.common_type",
 )
 
