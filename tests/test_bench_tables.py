@@ -18,7 +18,7 @@ CSV = tables.Table("codes", "codes.csv", "y", "binary", ("leak",))
 
 def _write_codes(folder: Path, n: int = 60) -> Any:
     """Write a table with leading zeros, a gap in its target and a column of names."""
-    lines = [f"{i:03},{'NA' if i == 7 else i % 2},{i % 2},person {i}\n" for i in range(n)]
+    lines = [f"{i % 50:03},{'NA' if i == 7 else i % 2},{i % 2},person {i}\n" for i in range(n)]
     (folder / "codes.csv").write_text("code,y,leak,name\n" + "".join(lines))
     return tables.read(folder / "codes.csv", ".csv")
 
