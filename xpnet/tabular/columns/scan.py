@@ -25,9 +25,6 @@ MOST_COUNTED = 100_000
 #: So many different texts, or numbers of rows, are categories however few rows there are.
 FEW = 20
 
-#: What text stays of that is none of these forms.
-TEXT = len(FORMS)
-
 Chunks = Callable[[list[str] | None], Iterable[pa.Table]]
 
 
@@ -325,36 +322,28 @@ class Scan:
         return "category"
 
     def _reject_slips(self, counts: Counter[str]) -> None:
-        """Raise a TypeError if text is mostly numbers: then the others are slips."""
+        """Raise a TypeError if text is mostly dates, times or numbers: the others are slips."""
         texts = pa.array([*counts], pa.string())
+        some = texts[:FEW].to_pylist()
         for form in DATES:
-            self._reject_strays(form, counts, texts)
+            if sum(form.fits(pa.array([text])) for text in some) > 0.5 * len(some):
+                self._require_all(form.kind, counts, *form.read(texts), texts)
         like_numbers = pc.filter(texts, pc.match_substring_regex(texts, LIKE_NUMBERS)).to_pylist()
-        if sum(counts[text] for text in like_numbers) <= 0.5 * counts.total():
-            return
-        found, others = NUMBER.read(texts)
-        _, others = Form("number", ZEROS).read(others)
-        numbers = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
-        if numbers > 0.5 * counts.total() and len(others):
+        if sum(counts[text] for text in like_numbers) > 0.5 * counts.total():
+            found, others = NUMBER.read(texts)
+            others = Form("number", ZEROS).read(others)[1]
+            self._require_all("number", counts, found, others, texts)
+
+    def _require_all(
+        self, kind: str, counts: Counter[str], found: pa.Array, others: pa.Array, texts: pa.Array
+    ) -> None:
+        """Raise a TypeError if most values are of a kind, and others are not."""
+        of_kind = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
+        if of_kind > 0.5 * counts.total() and len(others):
             slips = sum(counts[text] for text in others.to_pylist())
             values = "1 value" if slips == 1 else f"{slips} values"
             raise TypeError(
-                f"column {self.name!r} holds text where numbers belong: {values} such as "
-                f"{others[0].as_py()!r}: correct them, or say --column {self.name}=category"
-            )
-
-    def _reject_strays(self, form: Form, counts: Counter[str], texts: pa.Array) -> None:
-        """Raise a TypeError if text is mostly dates or times of a form, and some are not."""
-        some = texts[:FEW].to_pylist()
-        if sum(form.fits(pa.array([text])) for text in some) <= 0.5 * len(some):
-            return
-        found, others = form.read(texts)
-        dates = sum(counts[text] for text in pc.filter(texts, found.is_valid()).to_pylist())
-        if dates > 0.5 * counts.total() and len(others):
-            strays = sum(counts[text] for text in others.to_pylist())
-            values = "1 value" if strays == 1 else f"{strays} values"
-            raise TypeError(
-                f"column {self.name!r} holds text where {HOLD[form.kind]} belong: {values} such as "
+                f"column {self.name!r} holds text where {HOLD[kind]} belong: {values} such as "
                 f"{others[0].as_py()!r}: correct them, or say --column {self.name}=category"
             )
 
