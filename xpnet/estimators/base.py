@@ -9,10 +9,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..backends.arrays import NUMPY, backend_of
+from ..checks import check_flag
 from ..nn.loss import Loss
 from ..nn.network import Network
 from ..train.trainer import Trainer
-from . import files, fitting, weights
+from . import files, fitting, members, weights
 from .inputs import check_data, check_features
 from .labels import Classes, Values
 from .parameters import CONSTRAINTS
@@ -26,16 +28,23 @@ class Output(NamedTuple):
     activation: str
 
 
+def _side_by_side(several: Any) -> Any:
+    """Return arrays (k, n, m) as one, (n, k · m)."""
+    backend = backend_of(several, NUMPY)
+    with backend.active():
+        return backend.xp.concatenate([*several], axis=-1)
+
+
 class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share."""
 
     n_features_in_: int
     network_: Network
-    loss_curve_: list[float]
-    best_loss_: float | None
-    validation_scores_: list[float] | None
-    validation_loss_curve_: list[float] | None
-    best_validation_score_: float | None
+    loss_curve_: list[Any]
+    best_loss_: float | list[float] | None
+    validation_scores_: list[Any] | None
+    validation_loss_curve_: list[Any] | None
+    best_validation_score_: float | list[float] | None
     warm_start: bool
     _optimizer: Trainer | None
 
@@ -129,13 +138,53 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # -- prediction ----
 
-    def _predict(self, X: Any) -> Any:
-        return self._labels.decode(self.network_.predict(X))
+    def _predict(self, X: Any, members: bool = False) -> Any:
+        return self._labels.decode(self.network_.predict(X, members=members))
 
-    def predict(self, X: Any) -> Any:
-        """Predict labels or values.
+    def predict(self, X: Any, *, members: bool = False) -> Any:
+        """Predict labels or values: with members, of the mean of what they say.
 
         Those of a row alone and of the same row in a batch may differ in the last bits.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Examples.
+        members : bool
+            Each member's own predictions, on a first axis.
+
+        Returns
+        -------
+        array, shape (n,) or (n, n_outputs)
+            Where X lives; labels that CuPy can't hold, such as strings, come as NumPy's. The mean
+            is that of the members' probabilities, or of their values.
+
+        Raises
+        ------
+        ValueError
+            If members are asked for, and there is one network.
+        """
+        return self._predict(self._checked(X, members), members)
+
+    def _checked(self, X: Any, members: bool = False) -> Any:
+        """Return examples to predict, checked, by all that there are or by each member."""
+        check_is_fitted(self, "network_")
+        if check_flag(members, "members"):
+            self._require_members()
+        return check_features(self, X, reset=False)
+
+    def _require_members(self) -> None:
+        """Raise a ValueError if this is one network."""
+        if self.network_.members is None:
+            name = type(self).__name__
+            raise ValueError(f"this {name} is one network, not several: fit it with members=k")
+
+    def predict_std(self, X: Any) -> Any:
+        """Return how far the members lie apart: an uncertainty.
+
+        It is the standard deviation between their probabilities, or values,
+        √(Σ (pᵢ − p̄)² / k); Lakshminarayanan et al., "Simple and scalable predictive uncertainty
+        estimation using deep ensembles", NeurIPS 2017.
 
         Parameters
         ----------
@@ -144,11 +193,40 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        array, shape (n,) or (n, n_outputs)
-            Where X lives; labels that CuPy can't hold, such as strings, come as NumPy's.
+        array, where X lives
+            In the shape of `predict_proba`, or of a regressor's `predict`.
+
+        Raises
+        ------
+        ValueError
+            If this is one network.
         """
         check_is_fitted(self, "network_")
-        return self._predict(check_features(self, X, reset=False))
+        self._require_members()
+        return self._labels.spread(self.network_.predict_std(self._checked(X)))
+
+    def member(self, i: int) -> Self:
+        """Return member i as a fitted estimator of one network: what it would be alone.
+
+        Its `random_state` is the member's seed, its weights and curves are copies, and `fit` or
+        `partial_fit` of it leave the others as they are.
+
+        Parameters
+        ----------
+        i : int
+            Which one, counted from 0; −1 is the last.
+
+        Raises
+        ------
+        ValueError, IndexError
+            If this is one network, or has no such member; if parameters say now that there are
+            more or fewer.
+        """
+        check_is_fitted(self, "network_")
+        self._require_members()
+        found: Self = members.member(self, i)
+        found._kept = files.moments_of(self, i)
+        return found
 
     def transform(self, X: Any) -> Any:
         """Return the outputs of the last hidden layer: features that the network has learnt.
@@ -161,23 +239,26 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         array, shape (n, hidden_layer_sizes[-1]), where X lives
-            The features themselves if there is no hidden layer.
+            The features themselves if there is no hidden layer. Those of several members stand side
+            by side, (n, k · hidden_layer_sizes[-1]).
         """
-        check_is_fitted(self, "network_")
-        X = check_features(self, X, reset=False)
-        if len(weights.linear_layers(self.network_)) == 1:
+        X, network = self._checked(X), self.network_
+        if len(weights.linear_layers(network)) == 1:
             return X
-        return self.network_.activations(X, [len(self.network_.layers) - 2])[0]
+        found = network.activations(X, [len(network.layers) - 2])[0]
+        return found if network.members is None else _side_by_side(found)
 
     @property
     def _n_features_out(self) -> int:
-        return weights.linear_layers(self.network_)[-1].n_inputs
+        linear = weights.linear_layers(self.network_)
+        several = 1 if len(linear) == 1 else len(self.network_.seeds)
+        return several * linear[-1].n_inputs
 
     # -- the weights ----
 
     @property
     def coefs_(self) -> list[np.ndarray[Any, Any]]:
-        """Weights of each layer (inputs, outputs): read-only copies; assign one or all to set."""
+        """Weights of each layer (…, inputs, outputs): read-only copies; assign one or all."""
         return weights.ReadOnlyWeights(self, "coefs_")
 
     @coefs_.setter

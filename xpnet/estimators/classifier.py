@@ -10,7 +10,6 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_is_fitted
 
 from ..backends.arrays import NUMPY, backend_of, to_host
 from ..nn.loss import Loss
@@ -18,7 +17,7 @@ from ..nn.losses import SigmoidCrossEntropy
 from ..nn.stacks import units_for
 from .base import MLP, Output
 from .class_weights import is_balanced, weigh
-from .inputs import check_features, plain_labels
+from .inputs import plain_labels
 from .labels import Classes
 from .parameters import find_loss, keep
 
@@ -156,6 +155,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         device: Any = "auto",
         dtype: str | None = None,
         loss: Any = None,
+        members: int | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -212,8 +212,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         self._labels.require_kind(y)
         return self._measure(y, predicted, weights)
 
-    def predict_proba(self, X: Any) -> Any:
-        """Return the probability of each class.
+    def predict_proba(self, X: Any, *, members: bool = False) -> Any:
+        """Return the probability of each class: with members, the mean of theirs.
 
         Those of a row alone and of the same row in a batch may differ in the last bits.
 
@@ -221,15 +221,17 @@ class MLPClassifier(ClassifierMixin, MLP):
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
             Examples.
+        members : bool
+            Each member's own probabilities, on a first axis.
 
         Returns
         -------
         array, shape (n, n_classes), where X lives
             In the order of ``classes_``.
         """
-        check_is_fitted(self, "network_")
-        p = self.network_.predict_proba(check_features(self, X, reset=False))
-        return self._labels.probabilities(p)
+        X = self._checked(X, members)
+        p = self.network_.predict_proba(X, members=members)
+        return self._labels.probabilities(p, members)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of the probability of each class; see `predict_proba`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._typing import Array
@@ -10,65 +11,175 @@ from ..nn.network import Network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..train.callback import Callback
 from ..train.trainer import Trainer
+from .members import gather
 from .parameters import Estimator
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.
 SLOWEST = 1e-6
 
+#: A row of the history, of one network.
+Row = dict[str, float]
+
 
 class Convergence(Callback):
     """Ends a fit when the loss, or the score on the validation set, no longer improves.
 
+    Members end it each for itself.
+
+    Parameters
+    ----------
+    estimator : object
+        Whose ``loss_curve_`` and so on are written.
+    each : sequence of object
+        The estimator of each member, or that same one.
+    score : function of (row, …), or None
+        Returns the score on the validation set of each of `each`, by their rows of the history;
+        larger is better. None: there is none.
+    by_score : bool
+        Whether the score decides, and the best weights come back.
+    n_penalized : sequence of float
+        What the L2 term of each is over, for the reported loss; one for all, or one for each.
+    n_examples : int
+        How many examples an epoch goes through.
+
+    Attributes
+    ----------
+    runs : list of Run
+        How each comes along.
+    """
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        each: Sequence[Estimator],
+        score: Callable[..., Sequence[float]] | None,
+        by_score: bool,
+        n_penalized: Sequence[float],
+        n_examples: int,
+    ) -> None:
+        self._e, self._each, self._score = estimator, each, score
+        several = each[0] is not estimator
+        over = n_penalized if len(n_penalized) == len(each) else [*n_penalized] * len(each)
+        self.runs = [
+            Run(e, by_score, over[i], n_examples, i if several else None)
+            for i, e in enumerate(each)
+        ]
+
+    def on_fit_begin(self, trainer: Trainer, batches: Any, epochs: int) -> None:
+        """Take the weights for the best so far: those of an earlier fit may stay so."""
+        for run in self.runs:
+            run.begin(trainer.network)
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Write the epoch's figures and judge them."""
+        rows = rows_of(row, len(self.runs))
+        scores = [None] * len(rows) if self._score is None else self._score(*rows)
+        for i, run in enumerate(self.runs):
+            if run.goes_on:
+                run.take(trainer, rows[i], scores[i])
+        gather(self._e, self._each)
+        if not any(run.goes_on for run in self.runs):
+            trainer.stop(self.runs[-1].reason)
+
+    def restore_best(self, network: Network) -> None:
+        """Bring the weights with the best scores back, if the fit has begun."""
+        for run in self.runs:
+            run.restore_best(network)
+
+
+def rows_of(row: dict[str, Any], k: int) -> list[Row]:
+    """Return a row of the history as one for each member, of one network the row itself."""
+    return [
+        {key: value[i] if isinstance(value, list) else value for key, value in row.items()}
+        for i in range(k)
+    ]
+
+
+class Run:
+    """The fit of one network: its figures, and whether it goes on.
+
     It counts as scikit-learn does: an epoch that is not better than the best one by `tol` is one
-    without improvement; one more of them in a row than `patience` ends the fit, or, with
+    without improvement; one more of them in a row than `n_iter_no_change` ends the fit, or, with
     ``adaptive``, divides the learning rate by 5.
 
     Parameters
     ----------
     estimator : object
         Whose ``loss_curve_`` and so on are written.
-    score : function of () or None
-        Returns the score on the validation set; larger is better. None: there is none.
     by_score : bool
         Whether the score decides, and the best weights come back.
-    penalty : function of ()
-        Returns the L2 term, for the reported loss.
+    n_penalized : float
+        What the L2 term is over, for the reported loss.
     n_examples : int
         How many examples an epoch goes through.
+    member : int or None
+        Which of several it is.
+
+    Attributes
+    ----------
+    without : int
+        Epochs without improvement.
+    converged : bool
+        Whether it has ended by that.
+    reason : str
+        Why it has.
     """
 
     def __init__(
-        self, estimator: Estimator, score: Any, by_score: bool, penalty: Any, n_examples: int
+        self,
+        estimator: Estimator,
+        by_score: bool,
+        n_penalized: float,
+        n_examples: int,
+        member: int | None,
     ) -> None:
-        self._e, self._score, self._by_score, self._penalty = estimator, score, by_score, penalty
-        self._n = n_examples
+        self._e, self._by_score, self.member = estimator, by_score, member
+        self._n_penalized, self._n = n_penalized, n_examples
+        self._place: Any = ... if member is None else member
+        self._name = "" if member is None else f"Member {member}: "
         self.without, self.converged = getattr(estimator, "_no_improvement_count", 0), False
+        self.diverged, self.reason = False, ""
         self._best: list[Array] = []
 
-    def on_fit_begin(self, trainer: Trainer, batches: Any, epochs: int) -> None:
-        """Take the weights for the best so far: those of an earlier fit may stay so."""
-        if self._by_score:
-            self._keep(trainer.network)
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended."""
+        return not (self.converged or self.diverged)
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Write the epoch's figures and judge them."""
+    def begin(self, network: Network) -> None:
+        """Take the weights for the best so far."""
+        if self._by_score:
+            self._keep(network)
+
+    def take(self, trainer: Trainer, row: Row, score: float | None) -> None:
+        """Write an epoch's figures and judge them."""
         e = self._e
         e.n_iter_ += 1
         e.t_ += self._n
-        e.loss_ = row["train_loss"] + self._penalty()
+        e.loss_ = row["train_loss"] + self._penalty(trainer.network)
         e.loss_curve_.append(e.loss_)
         if e.verbose:
-            print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-        if self._score is not None:
+            print(f"{self._name}Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        if score is not None:
             e.validation_loss_curve_.append(row["dev_loss"])
-            e.validation_scores_.append(self._score(row))
+            e.validation_scores_.append(score)
             if e.verbose:
-                print(f"Validation score: {e.validation_scores_[-1]:f}")
+                print(f"{self._name}Validation score: {score:f}")
         self._count(trainer)
         if e.solver == "sgd" and e.learning_rate == "invscaling":
-            _change_rate(trainer, e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+            self._change_rate(trainer, e.learning_rate_init / (e.t_ + 1) ** e.power_t)
         if self.without > e.n_iter_no_change:
             self._no_more(trainer)
+        e._no_improvement_count = self.without
+
+    def _penalty(self, network: Network) -> float:
+        """Return λ/2n ‖W‖²."""
+        l2, n = float(self._e.alpha), self._n_penalized
+        if l2 == 0 or not math.isfinite(n):
+            return 0.0
+        with network.backend.active():
+            weights = network.parameters[self._place][: network.n_weights]
+            return l2 / (2 * n) * float((weights * weights).sum())
 
     def _count(self, trainer: Trainer) -> None:
         e = self._e
@@ -89,44 +200,47 @@ class Convergence(Callback):
     def _no_more(self, trainer: Trainer) -> None:
         e = self._e
         what = "Validation score" if self._by_score else "Training loss"
-        reason = (
+        self.reason = (
             f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
             "consecutive epochs."
         )
-        rate = trainer.learning_rate
+        rate = self._rate(trainer)
         if e.solver == "sgd" and e.learning_rate == "adaptive" and rate > SLOWEST:
             self.without = 0
-            _change_rate(trainer, rate / 5)
+            self._change_rate(trainer, rate / 5)
             if e.verbose:
-                print(f"{reason} Setting learning rate to {rate / 5:f}")
+                print(f"{self._name}{self.reason} Setting learning rate to {rate / 5:f}")
             return
         self.converged = True
         if e.verbose:
-            print(f"{reason} Stopping.")
-        trainer.stop(reason)
+            print(f"{self._name}{self.reason} Stopping.")
+
+    def _rate(self, trainer: Trainer) -> float:
+        rate: Any = trainer.learning_rate
+        return float(rate[self._place]) if isinstance(rate, list) else float(rate)
+
+    def _change_rate(self, trainer: Trainer, rate: float) -> None:
+        """Set SGD's rate; the velocity keeps the step that it stands for.
+
+        scikit-learn's velocity has the rate in it, v ← μ v − α g, and `SGD`'s has not.
+        """
+        before = self._rate(trainer)
+        for velocity in trainer.moments:
+            velocity[self._place] *= before / rate
+        if self.member is None:
+            trainer.learning_rate = rate
+            return
+        rates: Any = trainer.learning_rate
+        rates = rates if isinstance(rates, list) else [rates] * len(trainer.network.seeds)
+        rates[self.member] = rate
+        trainer.learning_rate = tuple(rates)
+
+    def _weights(self, network: Network) -> list[Array]:
+        return [array[self._place] for array in weights_of(network)]
 
     def _keep(self, network: Network) -> None:
-        self._best = snapshot(weights_of(network))
+        self._best = snapshot(self._weights(network))
 
     def restore_best(self, network: Network) -> None:
         """Bring the weights with the best score back, if the fit has begun."""
-        restore(weights_of(network), self._best)
-
-
-def _change_rate(trainer: Trainer, rate: float) -> None:
-    """Set SGD's rate; the velocity keeps the step that it stands for.
-
-    scikit-learn's velocity has the rate in it, v ← μ v − α g, and `SGD`'s has not.
-    """
-    for velocity in trainer.moments:
-        velocity *= trainer.learning_rate / rate
-    trainer.learning_rate = rate
-
-
-def penalty(network: Network, l2: float, n: float) -> float:
-    """Return λ/2n ‖W‖²."""
-    if l2 == 0 or not math.isfinite(n):
-        return 0.0
-    with network.backend.active():
-        weights = network.parameters[: network.n_weights]
-        return l2 / (2 * n) * float((weights * weights).sum())
+        restore(self._weights(network), self._best)

@@ -13,13 +13,15 @@ from ..files.safetensors_files import ModelFileError
 from ..nn.layer import Layer
 from ..nn.loading import from_description
 from ..nn.loss import Loss
+from ..nn.members import member_of
 from ..nn.snapshots import restore
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..registry import Registered, Registry, UnknownNameError, check_options, make
 from ..train.trainer import Trainer
 from ..warning import warn
-from .parameters import Estimator, settings_of
+from .members import FIGURES
+from .parameters import Estimator, check_members, settings_of
 
 T = TypeVar("T")
 
@@ -32,8 +34,8 @@ _FITTED: dict[str, Any] = {
     "_multilabel": bool,
     "out_activation_": str,
     "_sklearn_output_config": dict,
+    "_n_iter": int,
 }
-
 
 #: What building from a file that nobody wrote, or somebody altered, may raise.
 _MISMADE = (
@@ -105,9 +107,23 @@ def without_trainer(state: dict[str, Any]) -> dict[str, Any]:
     state = dict(state)
     trainer = state.pop("_optimizer", None)
     if trainer is not None:
-        moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
-        state["_kept"] = {name: getattr(trainer, name) for name in COUNTERS} | {"moments": moments}
+        state["_kept"] = _kept(trainer)
     return state
+
+
+def _kept(trainer: Trainer) -> dict[str, Any]:
+    moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
+    return {name: getattr(trainer, name) for name in COUNTERS} | {"moments": moments}
+
+
+def moments_of(estimator: Estimator, i: int) -> dict[str, Any] | None:
+    """Return what `take_moments` gives a new trainer of member i alone, if there is a trainer."""
+    trainer = estimator._optimizer
+    kept = estimator.__dict__.get("_kept") if trainer is None else _kept(trainer)
+    if kept is None:
+        return None
+    alone = {"optimizer": member_of(kept["optimizer"], i)}
+    return kept | alone | {"moments": [m[i] for m in kept["moments"]]}
 
 
 def take_moments(estimator: Estimator, trainer: Trainer, wanted: bool) -> None:
@@ -157,8 +173,7 @@ def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
         if unknown := fitted.keys() - _FITTED:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         for name, value in fitted.items():
-            if not isinstance(value, _FITTED[name]) or np.ndim(value) > 1:
-                raise TypeError(f"{name} is {value!r}")
+            _require_sound(name, value, network.members)
         estimator.__dict__.update(fitted, network_=network, _optimizer=None)
         _require_whole(estimator)
     except UnknownNameError as error:
@@ -166,6 +181,17 @@ def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
     except _MISMADE as error:
         raise ModelFileError(f"{path}: no estimator in it can be built ({error!r})") from error
     return estimator
+
+
+def _require_sound(name: str, value: Any, members: int | None) -> None:
+    """Raise if a fitted attribute, or that of a member, is not what it may be."""
+    several = [value]
+    if members is not None and name in FIGURES.values() and value is not None:
+        if not isinstance(value, list) or len(value) != members:
+            raise TypeError(f"{name} is {value!r}, and there are {members} members")
+        several = value
+    if not all(isinstance(one, _FITTED[name]) and np.ndim(one) <= 1 for one in several):
+        raise TypeError(f"{name} is {value!r}")
 
 
 def _require_whole(estimator: Estimator) -> None:
@@ -176,6 +202,8 @@ def _require_whole(estimator: Estimator) -> None:
             f"n_features_in_ is {estimator.n_features_in_!r}, its network takes "
             f"{network.n_features}"
         )
+    if network.members is not None and check_members(estimator) != network.members:
+        raise ValueError(f"members is {estimator.members!r}, its network has {network.members}")
     if (output.loss.name, output.n_outputs) != (network.loss.name, network.n_outputs):
         raise ValueError(
             f"it is for {output.n_outputs} outputs and the {output.loss.name} loss, its network "

@@ -5,8 +5,9 @@ The functions read an estimator's parameters and write its fitted attributes.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -25,11 +26,13 @@ from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from ..warning import warn
 from . import parameters
-from .convergence import Convergence, penalty
+from .convergence import Convergence
 from .files import COUNTERS, take_moments
-from .inputs import Part, check_data, check_weights, hold_out, require_score
+from .inputs import Part, check_weights
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
+from .members import FIGURES, alone, gather
 from .parameters import Estimator
+from .validation import Sets, make_score, part_data
 
 #: What is written epoch by epoch.
 CURVES = (
@@ -51,8 +54,8 @@ def all_or_nothing(estimator: Estimator, first: bool) -> Iterator[None]:
     """
     before = dict(estimator.__dict__)
     for name in CURVES:
-        if isinstance(before.get(name), list):
-            before[name] = list(before[name])
+        if name in before:
+            before[name] = copy.deepcopy(before[name])
     undo = None if first else _undo(estimator.network_, before.get("_optimizer"))
     try:
         yield
@@ -92,6 +95,7 @@ def fit(
 ) -> None:
     """Fit to checked data: a new network if it is the ``first`` time, else the one there is."""
     e = estimator
+    members = parameters.check_members(e)
     if e.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     if e.solver == "lbfgs":
@@ -100,47 +104,53 @@ def fit(
         e._learn_labels(y)
     elif e.warm_start:
         e._labels.require_all(y)
-    seed = parameters.seed_of(e)
+    seeds = parameters.seeds_of(e, members)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
-    data, dev = _validation(e, data, validation, seed)
-    if dev is not None and e.early_stopping:
-        require_score(dev, e._labels)
+    sets = part_data(e, data, validation, seeds, members)
     # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
     with ExitStack() as until_all_is_there:
         until_all_is_there.enter_context(defer_sigint())
         if first:
-            _build(e, data.X, seed)
+            _build(e, sets.data.X, seeds, members)
         else:
-            _require_same(e)
-        network = e.network_
-        x, labels = network.prepare(data.X, data.codes)
-        weights = e._weigh_classes(data.codes, data.weights, incremental)
-        if weights is not None:
-            weights = prepare_weights(weights, x.shape[0], network.backend, network.dtype)
+            _require_same(e, members)
+        network, each = e.network_, alone(e, seeds, members)
+        for one in each:
+            _begin(one)
+        x, labels = network.prepare(sets.data.X, sets.data.codes)
+        weights = _weights(e, sets, incremental)
         begin = until_all_is_there.close
         if e.solver == "lbfgs":
-            _fit_by_lbfgs(e, x, labels, weights, begin)
+            _fit_by_lbfgs(e, each, (x, labels, weights), begin)
         else:
-            _fit_by_steps(e, x, labels, weights, dev, incremental, begin)
+            _fit_by_steps(e, each, (x, labels, weights), sets, incremental, begin)
+        gather(e, each)
     with network.backend.active():
         finite = all_finite(network.parameters, network.backend.xp)
     if not finite:
         raise ValueError(f"{NOT_FINITE}.")
 
 
-def _validation(
-    e: Estimator, data: Part, given: tuple[Any, Any], seed: int
-) -> tuple[Part, Part | None]:
-    """Return what is trained on and the validation set: as given, or out of the data, or none."""
-    if given[0] is not None:
-        X, y = check_data(e, *given, reset=False)
-        return data, Part(X, y, e._labels.encode(y), None)
-    if e.early_stopping and e.solver != "lbfgs":
-        return hold_out(data, e._labels, e.validation_fraction, seed)
-    return data, None
+def _weights(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
+    """Return the weights of training examples, with those of their classes, or none.
+
+    Where members have examples of their own, each has weights of its own.
+    """
+    network, data, n = e.network_, sets.data, len(sets.data.codes)
+    weights = None
+    if sets.subsets is None:
+        weights = e._weigh_classes(data.codes, data.weights, incremental)
+    elif not (data.weights is None and getattr(e, "class_weight", None) is None):
+        weights = np.ones((len(sets.subsets), n))
+        for rows, own in zip(sets.subsets, weights, strict=True):
+            given = None if data.weights is None else data.weights[rows]
+            own[rows] = e._weigh_classes(data.codes[rows], given, incremental)
+    if weights is None:
+        return None
+    return prepare_weights(weights, n, network.backend, network.dtype)
 
 
-def _build(e: Estimator, X: Any, seed: int) -> None:
+def _build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
     """Make the network, and forget all that was written by epochs."""
     output = e._output()
     e.n_outputs_, e.out_activation_ = output.n_outputs, output.activation
@@ -150,16 +160,16 @@ def _build(e: Estimator, X: Any, seed: int) -> None:
         n_features=e.n_features_in_,
         device=resolve_device(e.device, X),
         dtype=e.dtype or X.dtype.name,
-        random_state=seed,
+        random_state=seeds if members else seeds[0],
+        members=members,
     )
     e.n_layers_ = len(parameters.sizes_of(e)) + 2
-    e.n_iter_ = e.t_ = e._no_improvement_count = 0
     e._optimizer = None
-    for name in (*CURVES, "_kept"):  # L-BFGS has none; moments of another network don't fit
+    for name in (*FIGURES, *FIGURES.values(), "_kept"):  # moments of another network don't fit
         e.__dict__.pop(name, None)
 
 
-def _require_same(e: Estimator) -> None:
+def _require_same(e: Estimator, members: int | None) -> None:
     """Raise if the network that training is to go on with is not what is described now."""
     network, output = e.network_, e._output()
     layers = parameters.layers_of(e, output.n_outputs)
@@ -167,6 +177,7 @@ def _require_same(e: Estimator) -> None:
         "layers": (_described(layers), _described(network.layers)),
         "loss": (_described([output.loss]), _described([network.loss])),
         "dtype": (e.dtype or network.dtype.name, network.dtype.name),
+        "members": (members, network.members),
     }
     for name, (wanted, there) in what.items():
         if wanted != there:
@@ -187,67 +198,85 @@ def _described(things: Any) -> str:
     return ", ".join(found)
 
 
+def _begin(one: Estimator) -> None:
+    """Set the figures that go on from an earlier fit, where there was none."""
+    for name in ("t_", "_no_improvement_count"):
+        one.__dict__.setdefault(name, 0)
+    one.n_iter_ = 0
+
+
+#: What is trained on, on the device: features, labels, and weights or None.
+Prepared = tuple[Array, Array, Array | None]
+
+
 def _fit_by_lbfgs(
-    e: Estimator, x: Array, labels: Array, weights: Array | None, begin: Callable[[], None]
+    e: Estimator, each: Sequence[Estimator], prepared: Prepared, begin: Callable[[], None]
 ) -> None:
-    e.n_iter_, e.loss_, converged, message = fit_lbfgs(
-        e.network_,
-        x,
-        labels,
-        weights,
-        l2=e.alpha,
-        max_iter=e.max_iter,
-        max_fun=e.max_fun,
-        tol=e.tol,
-        verbose=bool(e.verbose),
-        begin=begin,
-    )
-    if message == INTERRUPTED:
-        warn("Training interrupted by user.")
-    elif not converged:
-        warn(
-            f"lbfgs failed to converge after {e.n_iter_} iteration(s): {message}. Increase "
-            "the number of iterations or scale the data",
-            ConvergenceWarning,
+    """Fit by L-BFGS, members one after another: each has line searches of its own."""
+    for i, one in enumerate(each):
+        if one is not e:
+            one.network_ = e.network_.member(i)
+        one.n_iter_, one.loss_, converged, message = fit_lbfgs(
+            one.network_,
+            *prepared,
+            l2=float(one.alpha),
+            max_iter=one.max_iter,
+            max_fun=one.max_fun,
+            tol=one.tol,
+            verbose=bool(one.verbose),
+            begin=begin,
         )
+        if one is not e:
+            e.network_.copy_arrays(one.network_.parameters, one.network_.statistics, i)
+        if message == INTERRUPTED:
+            if begin is not _interrupt:
+                warn("Training interrupted by user.")
+            begin = _interrupt
+        elif not converged:
+            which = "" if one is e else f" member {i}"
+            warn(
+                f"lbfgs failed to converge{which} after {one.n_iter_} iteration(s): {message}. "
+                "Increase the number of iterations or scale the data",
+                ConvergenceWarning,
+            )
+
+
+def _interrupt() -> None:
+    """Keep a member from being trained after Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _fit_by_steps(
     e: Estimator,
-    x: Array,
-    labels: Array,
-    weights: Array | None,
-    dev: Part | None,
+    each: Sequence[Estimator],
+    prepared: Prepared,
+    sets: Sets,
     incremental: bool,
     begin: Callable[[], None],
 ) -> None:
-    network, n = e.network_, x.shape[0]
-    _begin_curves(e)
+    network, n = e.network_, sets.n_examples
+    for one in each:
+        _begin_curves(one)
     batch_size = parameters.batch_size_of(e, n)
     if not incremental or e._optimizer is None:
         e._optimizer = Trainer(network, parameters.optimizer_of(e))
         take_moments(e, e._optimizer, incremental)
-    e._optimizer.l2 = float(e.alpha)
-    mean_weight = 1.0 if weights is None else float(weights.mean())
+    e._optimizer.l2 = parameters.numbers_of(e.alpha)
+    mean_weights = _mean_weights(sets, prepared[2])
     convergence = Convergence(
         e,
-        None if dev is None else _scorer(e, dev),
+        each,
+        make_score(e, each, sets.dev) if sets.dev else None,
         by_score=e.early_stopping,
         # Each batch has the whole L2 term, over the sum of its weights.
-        penalty=lambda: penalty(
-            network, float(e.alpha), n / math.ceil(n / batch_size) * mean_weight
-        ),
+        n_penalized=[n / math.ceil(n / batch_size) * mean for mean in mean_weights],
         n_examples=n,
     )
-    e.n_iter_ = 0
-    prepared = None if dev is None else network.prepare(dev.X, dev.codes)
     try:
         begin()
         e._optimizer.fit_prepared(
-            x,
-            labels,
-            weights,
-            prepared,
+            *prepared,
+            None if not sets.dev else network.prepare(sets.dev[0].X, sets.dev[0].codes),
             FitOptions(
                 batch_size=batch_size,
                 epochs=1 if incremental else e.max_iter,
@@ -259,23 +288,46 @@ def _fit_by_steps(
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
     except DivergedError as error:
-        _report_divergence(e, error)
+        for one in each:
+            _report_divergence(one, error)
     else:
-        if e.early_stopping and not _has_best(e):
-            raise ValueError(
-                "Predictions for the validation set were infinite after every epoch: there is no "
-                "best one. Its features may be far from those that are trained on"
-            )
-        if e.n_iter_ == e.max_iter and not (convergence.converged or incremental):
-            warn(
-                f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
-    e._no_improvement_count = convergence.without
+        _report_end(e, each, convergence, incremental)
     if e.early_stopping:
         with network.backend.active():
             convergence.restore_best(network)
+
+
+def _mean_weights(sets: Sets, weights: Array | None) -> list[float]:
+    """Return the mean weight of the examples of each member, or of all that there are."""
+    if weights is None:
+        return [1.0]
+    if sets.subsets is None:
+        return [float(weights.mean())]
+    each = zip(to_host(weights), sets.subsets, strict=True)
+    return [float(own[rows].mean()) for own, rows in each]
+
+
+def _report_end(
+    e: Estimator, each: Sequence[Estimator], convergence: Convergence, incremental: bool
+) -> None:
+    """Raise if early stopping has no best weights, and warn of what has not converged."""
+    if e.early_stopping and not all(map(_has_best, each)):
+        raise ValueError(
+            "Predictions for the validation set were infinite after every epoch: there is no "
+            "best one. Its features may be far from those that are trained on"
+        )
+    going = [
+        str(run.member)
+        for one, run in zip(each, convergence.runs, strict=True)
+        if run.goes_on and one.n_iter_ == e.max_iter
+    ]
+    if going and not incremental:
+        of = "" if each[0] is e else f" of members {', '.join(going)}"
+        warn(
+            f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
+            f"optimization{of} hasn't converged yet.",
+            ConvergenceWarning,
+        )
 
 
 def _begin_curves(e: Estimator) -> None:
@@ -289,24 +341,6 @@ def _begin_curves(e: Estimator) -> None:
     )
     for name, value in fresh:
         e.__dict__.setdefault(name, value)
-
-
-def _scorer(e: Estimator, dev: Part) -> Callable[[dict[str, float]], float]:
-    """Return what gives the score of an epoch on the validation set."""
-    if e.validation_scores_ is None:
-        e.validation_scores_, e.validation_loss_curve_ = [], []
-    plain = dev.weights is None and e.network_.loss.of_classes
-
-    def score(row: dict[str, float]) -> float:
-        if plain:
-            return 1.0 - row["dev_error"]
-        predicted = to_host(e._predict(dev.X))
-        if not (e.network_.loss.of_classes or all_finite(predicted)):
-            return -math.inf
-        with np.errstate(over="ignore"):  # of squares, which make it −∞ as well
-            return float(e._measure(dev.y, predicted, dev.weights))
-
-    return score
 
 
 def _has_best(e: Estimator) -> bool:

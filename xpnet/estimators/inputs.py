@@ -1,4 +1,4 @@
-"""What estimators take for data, checked, and what of it is held out."""
+"""What estimators take for data, checked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ..backends.arrays import NUMPY, from_dlpack, on_host, to_host
 from ..data.arrays import column_values, prepare_weights, require_numbers, table_of
-from ..data.batches import take_rows
 from ..data.labels import as_labels, is_numeric, kinds_of, named, require_present, text_of
 from ..data.whole_numbers import warn_of_merged
-from .labels import Classes, Values
 from .parameters import Estimator
 
 
@@ -176,40 +173,3 @@ def check_weights(n: int, sample_weight: Any) -> Any:
         )
     prepare_weights(weights, n, NUMPY, np.float64)
     return weights
-
-
-def hold_out(data: Part, labels: Classes | Values, fraction: float, seed: int) -> tuple[Part, Part]:
-    """Return what is trained on and what is held out; of two classes each has its share."""
-    options = {"test_size": fraction, "random_state": seed}
-    rows = np.arange(len(data.codes))
-    if labels.strata is None:
-        train, dev = train_test_split(rows, **options)
-    else:
-        try:
-            # A column of truth values: scikit-learn's messages then call the second class 'True'.
-            two = data.codes.astype(bool)[:, None]
-            train, dev = train_test_split(rows, stratify=two, **options)
-        except ValueError as error:
-            raise ValueError(f"{error} ('True' is the class {labels.strata[-1]!r})") from error
-    if len(dev) < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' "
-            "or the size of your dataset."
-        )
-    return _take(data, train), _take(data, dev)
-
-
-def require_score(dev: Part, labels: Classes | Values) -> None:
-    """Raise a ValueError if predictions for a validation set have no score, whatever they are."""
-    counted = dev.y if dev.weights is None else dev.y[dev.weights > 0]
-    if len(counted) == 0:
-        raise ValueError(
-            f"sample_weight is zero for all {len(dev.y)} examples of the validation set: increase "
-            "validation_fraction, or give X_val and y_val"
-        )
-    labels.require_score(counted)
-
-
-def _take(data: Part, rows: Any) -> Part:
-    weights = None if data.weights is None else data.weights[rows]
-    return Part(take_rows(data.X, rows), data.y[rows], data.codes[rows], weights)

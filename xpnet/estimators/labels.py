@@ -87,15 +87,31 @@ class Classes(NamedTuple):
         with backend.active():
             return backend.asarray(self.labels)[codes]
 
-    def probabilities(self, p: Any) -> Any:
-        """Return the probability of each class, from what the network says: of one, or of each."""
-        if p.ndim == 2:
+    def probabilities(self, p: Any, members: bool = False) -> Any:
+        """Return the probability of each class, from what the network says: of one, or of each.
+
+        With ``members`` p has an axis of them before its own.
+        """
+        if p.ndim == 2 + members:
             return p
         backend = backend_of(p, NUMPY)
         with backend.active():
             if len(self.labels) == 1:
-                return backend.xp.ones_like(p)[:, None]
-            return backend.xp.stack([1 - p, p], axis=1)
+                return backend.xp.ones_like(p)[..., None]
+            return backend.xp.stack([1 - p, p], axis=-1)
+
+    def spread(self, deviation: Any) -> Any:
+        """Return the standard deviation of each class's probability, from that of one or of each.
+
+        The probabilities of two classes, p and 1 − p, deviate alike.
+        """
+        if deviation.ndim == 2:
+            return deviation
+        backend = backend_of(deviation, NUMPY)
+        with backend.active():
+            if len(self.labels) == 1:
+                return backend.xp.zeros_like(deviation)[:, None]
+            return backend.xp.stack([deviation, deviation], axis=1)
 
     @property
     def strata(self) -> Labels | None:
@@ -136,6 +152,10 @@ class Values(NamedTuple):
     def decode(self, predictions: Any) -> Any:
         """Return predictions as they are."""
         return predictions
+
+    def spread(self, deviation: Any) -> Any:
+        """Return standard deviations as they are."""
+        return deviation
 
 
 def _plain(classes: Labels) -> Labels:

@@ -12,12 +12,12 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 
-from ..checks import check_name
+from ..checks import Numbers, check_count, check_name, each
 from ..nn.activations import ACTIVATIONS, Activation
 from ..nn.layer import Layer
 from ..nn.loss import Loss
 from ..nn.stacks import hidden_stack, losses_for
-from ..optim.optimizers import SGD, Adam, Optimizer, RMSProp
+from ..optim.optimizers import SGD, Adam, Optimizer, Rates, RMSProp
 from ..warning import warn
 
 #: An `MLPClassifier` or `MLPRegressor`, whose parameters and fitted attributes are read and set.
@@ -34,8 +34,41 @@ NAMED: dict[str, Callable[[], Layer] | None] = {
 BATCH_SIZE = 200
 
 
+#: The largest seed that scikit-learn takes.
+LARGEST_SEED = 2**32 - 1
+
+#: The parameters that may be one for each member.
+OWN = (
+    *("alpha", "learning_rate", "learning_rate_init", "power_t", "random_state", "tol"),
+    *("momentum", "beta_1", "beta_2", "epsilon", "dropout", "input_dropout"),
+)
+
+
+class OneForEach(Interval):  # type: ignore[misc]
+    """Several numbers of an interval, one for each member."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is such a sequence."""
+        inside = super().is_satisfied_by
+        return is_several(val) and len(val) > 0 and all(inside(number) for number in val)
+
+    def __str__(self) -> str:
+        """Return what to give, for scikit-learn's messages."""
+        return "one for each member"
+
+
+def is_several(value: Any) -> bool:
+    """Return whether a parameter has a value for each member."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
 def _closed(low: float, high: float | None, closed: str = "left", kind: type = Real) -> Interval:
     return Interval(kind, low, high, closed=closed)
+
+
+def _own(low: float, high: float | None, closed: str = "left") -> list[Interval]:
+    """Return the constraint of a number that may be one for each member."""
+    return [kind(Real, low, high, closed=closed) for kind in (Interval, OneForEach)]
 
 
 #: What scikit-learn's validation checks the parameters by.
@@ -43,32 +76,33 @@ CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", _closed(1, None, kind=Integral)],
     "activation": [StrOptions({*NAMED}), list, tuple, Activation],
     "solver": [str, Optimizer],
-    "alpha": [_closed(0, None)],
+    "alpha": _own(0, None),
     "batch_size": [StrOptions({"auto"}), _closed(1, None, kind=Integral)],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
-    "learning_rate_init": [_closed(0, None, "neither")],
-    "power_t": [_closed(0, None)],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable, list, tuple],
+    "learning_rate_init": _own(0, None, "neither"),
+    "power_t": _own(0, None),
     "max_iter": [_closed(1, None, kind=Integral)],
     "shuffle": ["boolean"],
-    "random_state": ["random_state"],
-    "tol": [_closed(0, None)],
+    "random_state": ["random_state", OneForEach(Integral, 0, LARGEST_SEED, closed="both")],
+    "tol": _own(0, None),
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
-    "momentum": [_closed(0, 1, "both")],
+    "momentum": _own(0, 1, "both"),
     "nesterovs_momentum": ["boolean"],
     "early_stopping": ["boolean"],
     "validation_fraction": [_closed(0, 1)],
-    "beta_1": [_closed(0, 1)],
-    "beta_2": [_closed(0, 1)],
-    "epsilon": [_closed(0, None, "neither")],
+    "beta_1": _own(0, 1),
+    "beta_2": _own(0, 1),
+    "epsilon": _own(0, None, "neither"),
     "n_iter_no_change": [_closed(1, None, kind=Integral), Options(Real, {math.inf})],
     "max_fun": [_closed(1, None, kind=Integral)],
     "batch_norm": ["boolean"],
-    "dropout": [_closed(0, 1)],
-    "input_dropout": [_closed(0, 1)],
+    "dropout": _own(0, 1),
+    "input_dropout": _own(0, 1),
     "callbacks": [list, tuple, None],
     "device": [str, HasMethods(["asarray", "to_host"])],
     "dtype": [StrOptions({"float32", "float64"}), None],
+    "members": [_closed(1, None, kind=Integral), None],
 }
 
 
@@ -79,12 +113,62 @@ def keep(estimator: Estimator, arguments: dict[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-def seed_of(estimator: Estimator) -> int:
-    """Return the seed that `random_state` stands for."""
+def check_members(estimator: Estimator) -> int | None:
+    """Return how many members there are; None: it is one network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter has a value for each of more or fewer, or learning rates are no schedules.
+    """
+    e = estimator
+    members = 1 if e.members is None else check_count(e.members, "members")
+    for name in OWN:
+        value = getattr(e, name)
+        if not is_several(value):
+            continue
+        if members == 1:
+            raise ValueError(
+                f"{name} has {len(value)} values and this is one network: give one, or "
+                f"members={len(value)}"
+            )
+        if len(value) != members:
+            raise ValueError(
+                f"{name} has {len(value)} values and there are {members} members: give one for "
+                "all, or one for each"
+            )
+    if is_several(e.learning_rate) and not all(map(callable, e.learning_rate)):
+        raise ValueError(
+            f"learning_rate is {e.learning_rate!r}: give a schedule for each member; numbers for "
+            "each are given as learning_rate_init"
+        )
+    return members if members > 1 else None
+
+
+def has_schedule(estimator: Estimator) -> bool:
+    """Return whether the learning rate is a schedule, or one for each member."""
+    return callable(estimator.learning_rate) or is_several(estimator.learning_rate)
+
+
+def numbers_of(value: Any) -> Numbers:
+    """Return a parameter as the library takes it: a number, or a tuple with one for each member."""
+    return tuple(map(float, value)) if is_several(value) else float(value)
+
+
+def seeds_of(estimator: Estimator, members: int | None) -> list[int]:
+    """Return the seed of each member, or of the one network, that `random_state` stands for."""
     state = estimator.random_state
-    if isinstance(state, Integral):
-        return int(state)
-    return int(check_random_state(state).randint(2**31 - 1))
+    if is_several(state):
+        return [int(seed) for seed in state]
+    if not isinstance(state, Integral):
+        state = check_random_state(state).randint(2**31 - 1)
+    first, k = int(state), members or 1
+    if first + k - 1 > LARGEST_SEED:
+        raise ValueError(
+            f"random_state is {first}, and the last of {k} members has {first + k - 1}: give at "
+            f"most {LARGEST_SEED - k + 1}"
+        )
+    return [first + i for i in range(k)]
 
 
 def sizes_of(estimator: Estimator) -> list[int]:
@@ -106,9 +190,15 @@ def layers_of(estimator: Estimator, n_outputs: int) -> list[Layer]:
         _activations(estimator.activation, len(sizes)),
         n_outputs,
         batch_norm=estimator.batch_norm,
-        dropout=[estimator.dropout] * len(sizes),
-        input_dropout=estimator.input_dropout,
+        dropout=[_probability(estimator.dropout)] * len(sizes),
+        input_dropout=_probability(estimator.input_dropout),
     )
+
+
+def _probability(given: Any) -> Numbers:
+    """Return a probability of dropping: 0 where no member drops any."""
+    p = numbers_of(given)
+    return p if isinstance(p, float) or any(p) else 0.0
 
 
 def _activations(given: Any, n: int) -> list[Layer | None]:
@@ -127,9 +217,12 @@ def _activations(given: Any, n: int) -> list[Layer | None]:
 def optimizer_of(estimator: Estimator) -> Optimizer:
     """Return the optimiser; one given as an instance is taken as it is."""
     e = estimator
-    rate = e.learning_rate if callable(e.learning_rate) else e.learning_rate_init
+    rate: Rates = numbers_of(e.learning_rate_init)
+    if has_schedule(e):
+        several = is_several(e.learning_rate)
+        rate = tuple(e.learning_rate) if several else e.learning_rate
     if isinstance(e.solver, Optimizer):
-        if callable(e.learning_rate):
+        if has_schedule(e):
             raise ValueError(
                 f"solver is {e.solver!r}, which has a learning rate of its own: give the schedule "
                 "to it, not as learning_rate"
@@ -137,11 +230,12 @@ def optimizer_of(estimator: Estimator) -> Optimizer:
         return e.solver
     match e.solver:
         case "adam":
-            return Adam(rate, e.beta_1, e.beta_2, e.epsilon)
+            return Adam(rate, *map(numbers_of, (e.beta_1, e.beta_2, e.epsilon)))
         case "sgd":
-            return SGD(rate, e.momentum, bool(e.nesterovs_momentum and e.momentum))
+            momentum = numbers_of(e.momentum)
+            return SGD(rate, momentum, bool(e.nesterovs_momentum and any(each(momentum))))
         case "rmsprop":
-            return RMSProp(rate, e.beta_2, e.epsilon)
+            return RMSProp(rate, *map(numbers_of, (e.beta_2, e.epsilon)))
     return check_name(e.solver, Optimizer.registry, "solver")(rate)
 
 

@@ -84,6 +84,7 @@ class MLPRegressor(RegressorMixin, MLP):
         callbacks: Any = None,
         device: Any = "auto",
         dtype: str | None = None,
+        members: int | None = None,
     ) -> None:
         keep(self, locals())
 

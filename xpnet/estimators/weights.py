@@ -1,4 +1,7 @@
-"""An estimator's weights as scikit-learn shows them: ``coefs_`` and ``intercepts_``."""
+"""An estimator's weights as scikit-learn shows them: ``coefs_`` and ``intercepts_``.
+
+Of members they have one more axis, the first.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,10 @@ def _arrays(estimator: Estimator, name: str) -> list[Array]:
     network = estimator.network_
     linear = linear_layers(network)
     if name == "coefs_":
-        return [layer.parameters["weight"].T for layer in linear]
+        return [layer.parameters["weight"].swapaxes(-1, -2) for layer in linear]
     bearers = [layer if layer.bias else network.layers[layer.index + 1] for layer in linear]
-    return [layer.parameters["bias"] for layer in bearers]
+    biases = [layer.parameters["bias"] for layer in bearers]
+    return [bias.reshape(*network.leading_shape, -1) for bias in biases]
 
 
 def assign(estimator: Estimator, name: str, values: Sequence[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..checks import Numbers
 from .batch_norm import BatchNorm
 from .dropout import Dropout
 from .layer import Layer
@@ -19,8 +20,8 @@ def hidden_stack(
     n_outputs: int,
     *,
     batch_norm: bool = False,
-    dropout: Sequence[float] = (),
-    input_dropout: float = 0.0,
+    dropout: Sequence[Numbers] = (),
+    input_dropout: Numbers = 0.0,
 ) -> list[Layer]:
     """Return Linear, batch norm, activation and dropout for each hidden layer, and a last Linear.
 
@@ -34,9 +35,9 @@ def hidden_stack(
         Units of the last layer.
     batch_norm : bool
         Whether batch norm comes before each activation.
-    dropout : sequence of float
+    dropout : sequence of float, or of a tuple with one for each member
         Probability of dropping a unit, one for each hidden layer; none: nothing is dropped.
-    input_dropout : float
+    input_dropout : float, or a tuple with one for each member
         Probability of dropping a feature.
 
     Examples
@@ -47,7 +48,7 @@ def hidden_stack(
 bias=None, init='auto')]
     """
     layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
-    drops = dropout or [0.0] * len(sizes)
+    drops: Sequence[Numbers] = dropout or [0.0] * len(sizes)
     for size, activation, drop in zip(sizes, activations, drops, strict=True):
         layers.append(Linear(size))
         layers += [BatchNorm()] if batch_norm else []
