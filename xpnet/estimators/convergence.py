@@ -6,16 +6,24 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sklearn.exceptions import ConvergenceWarning
+
 from .._typing import Array
 from ..nn.network import Network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..train.callback import Callback
 from ..train.trainer import Trainer
+from ..warning import warn
 from .members import gather
 from .parameters import Estimator
 
 #: The rates below which an "adaptive" learning rate ends a fit, as in scikit-learn.
 SLOWEST = 1e-6
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed"
+)
 
 #: A row of the history, of one network.
 Row = dict[str, float]
@@ -72,19 +80,27 @@ class Convergence(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Write the epoch's figures and judge them."""
-        rows = rows_of(row, len(self.runs))
+        rows, history = rows_of(row, len(self.runs)), trainer.history
         scores = [None] * len(rows) if self._score is None else self._score(*rows)
+        trained = history.trained(row["epoch"])
         for i, run in enumerate(self.runs):
-            if run.goes_on:
+            if i in trained:
                 run.take(trainer, rows[i], scores[i])
+            elif i in history.diverged and history.ended[i].epoch == row["epoch"]:
+                run.diverge(
+                    f"the loss of member {i} turned NaN or infinite in epoch {row['epoch']}"
+                )
         gather(self._e, self._each)
-        if not any(run.goes_on for run in self.runs):
-            trainer.stop(self.runs[-1].reason)
 
     def restore_best(self, network: Network) -> None:
         """Bring the weights with the best scores back, if the fit has begun."""
         for run in self.runs:
             run.restore_best(network)
+
+
+def has_best(e: Estimator) -> bool:
+    """Return whether an epoch had a score, so that its weights may be the best."""
+    return e.best_validation_score_ is not None and math.isfinite(e.best_validation_score_)
 
 
 def rows_of(row: dict[str, Any], k: int) -> list[Row]:
@@ -121,8 +137,6 @@ class Run:
         Epochs without improvement.
     converged : bool
         Whether it has ended by that.
-    reason : str
-        Why it has.
     """
 
     def __init__(
@@ -138,13 +152,8 @@ class Run:
         self._place: Any = ... if member is None else member
         self._name = "" if member is None else f"Member {member}: "
         self.without, self.converged = getattr(estimator, "_no_improvement_count", 0), False
-        self.diverged, self.reason = False, ""
+        self.diverged = False
         self._best: list[Array] = []
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it has not ended."""
-        return not (self.converged or self.diverged)
 
     def begin(self, network: Network) -> None:
         """Take the weights for the best so far."""
@@ -200,7 +209,7 @@ class Run:
     def _no_more(self, trainer: Trainer) -> None:
         e = self._e
         what = "Validation score" if self._by_score else "Training loss"
-        self.reason = (
+        reason = (
             f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
             "consecutive epochs."
         )
@@ -209,11 +218,29 @@ class Run:
             self.without = 0
             self._change_rate(trainer, rate / 5)
             if e.verbose:
-                print(f"{self._name}{self.reason} Setting learning rate to {rate / 5:f}")
+                print(f"{self._name}{reason} Setting learning rate to {rate / 5:f}")
             return
         self.converged = True
         if e.verbose:
-            print(f"{self._name}{self.reason} Stopping.")
+            print(f"{self._name}{reason} Stopping.")
+        trainer.stop(reason, self.member)
+
+    def diverge(self, what: str, error: Exception | None = None) -> None:
+        """Take note that the loss is not finite: the best weights come back.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        e, self.diverged = self._e, True
+        if not (self._by_score and e.n_iter_ and has_best(e)):
+            raise ValueError(f"{NOT_FINITE}: {what}") from error
+        for curve in (e.loss_curve_, e.validation_scores_, e.validation_loss_curve_):
+            if curve is not None:
+                curve.append(math.nan)
+        kept = "With early stopping the weights of the best epoch are kept"
+        warn(f"{what}. {kept}", ConvergenceWarning)
 
     def _rate(self, trainer: Trainer) -> float:
         rate: Any = trainer.learning_rate

@@ -26,7 +26,7 @@ from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from ..warning import warn
 from . import parameters
-from .convergence import Convergence
+from .convergence import NOT_FINITE, Convergence, has_best
 from .files import COUNTERS, take_moments
 from .inputs import Part, check_weights
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
@@ -38,11 +38,6 @@ from .validation import Sets, make_score, part_data
 CURVES = (
     *("loss_curve_", "best_loss_"),
     *("validation_scores_", "validation_loss_curve_", "best_validation_score_"),
-)
-
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and "
-    "need to be preprocessed"
 )
 
 
@@ -288,8 +283,9 @@ def _fit_by_steps(
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
     except DivergedError as error:
-        for one in each:
-            _report_divergence(one, error)
+        for run in convergence.runs:
+            if not run.diverged:
+                run.diverge(str(error), error)
     else:
         _report_end(e, each, convergence, incremental)
     if e.early_stopping:
@@ -311,7 +307,7 @@ def _report_end(
     e: Estimator, each: Sequence[Estimator], convergence: Convergence, incremental: bool
 ) -> None:
     """Raise if early stopping has no best weights, and warn of what has not converged."""
-    if e.early_stopping and not all(map(_has_best, each)):
+    if e.early_stopping and not all(map(has_best, each)):
         raise ValueError(
             "Predictions for the validation set were infinite after every epoch: there is no "
             "best one. Its features may be far from those that are trained on"
@@ -319,7 +315,7 @@ def _report_end(
     going = [
         str(run.member)
         for one, run in zip(each, convergence.runs, strict=True)
-        if run.goes_on and one.n_iter_ == e.max_iter
+        if one.n_iter_ == e.max_iter and not run.converged
     ]
     if going and not incremental:
         of = "" if each[0] is e else f" of members {', '.join(going)}"
@@ -341,18 +337,3 @@ def _begin_curves(e: Estimator) -> None:
     )
     for name, value in fresh:
         e.__dict__.setdefault(name, value)
-
-
-def _has_best(e: Estimator) -> bool:
-    """Return whether an epoch had a score, so that its weights may be the best."""
-    return e.best_validation_score_ is not None and math.isfinite(e.best_validation_score_)
-
-
-def _report_divergence(e: Estimator, error: DivergedError) -> None:
-    """Raise, unless there are best weights to go back to."""
-    if not (e.early_stopping and e.n_iter_ and _has_best(e)):
-        raise ValueError(f"{NOT_FINITE}: {error}") from error
-    for curve in (e.loss_curve_, e.validation_scores_, e.validation_loss_curve_):
-        if curve is not None:
-            curve.append(math.nan)
-    warn(f"{error}. With early stopping the weights of the best epoch are kept", ConvergenceWarning)
