@@ -12,7 +12,7 @@ import numpy as np
 from .._typing import Array
 from ..data.streaming import Streamed
 from ..nn.network import Network
-from .parameters import Estimator
+from .parameters import Estimator, has_schedule
 
 #: What `fit_lbfgs` says after Ctrl-C.
 INTERRUPTED = "interrupted"
@@ -23,13 +23,14 @@ CHUNK = 1000
 
 def check_lbfgs(e: Estimator, validation: tuple[Any, Any]) -> None:
     """Raise a ValueError if an estimator's parameters are none for L-BFGS."""
-    if e.dropout or e.input_dropout or e.batch_norm:
+    drops = np.any(e.dropout) or np.any(e.input_dropout)
+    if drops or e.batch_norm:
         raise ValueError(
             "solver='lbfgs' wants one cost for the same weights each time, and dropout and "
             "batch norm give another one for each batch: take solver='adam'"
         )
     given = {"callbacks": e.callbacks, "X_val": validation[0] is not None}
-    given["a schedule as learning_rate"] = callable(e.learning_rate)
+    given["a schedule as learning_rate"] = has_schedule(e)
     for name, value in given.items():
         if value:
             raise ValueError(

@@ -16,8 +16,10 @@ from ..checks import Numbers, check_count, check_name, each
 from ..nn.activations import ACTIVATIONS, Activation
 from ..nn.layer import Layer
 from ..nn.loss import Loss
+from ..nn.members import check_own_numbers
 from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import SGD, Adam, Optimizer, Rates, RMSProp
+from ..registry import Registered
 from ..warning import warn
 
 #: An `MLPClassifier` or `MLPRegressor`, whose parameters and fitted attributes are read and set.
@@ -137,6 +139,9 @@ def check_members(estimator: Estimator) -> int | None:
                 f"{name} has {len(value)} values and there are {members} members: give one for "
                 "all, or one for each"
             )
+    for thing in (e.solver, getattr(e, "loss", None)):
+        if isinstance(thing, Registered):
+            check_own_numbers(thing, members if members > 1 else None)
     if is_several(e.learning_rate) and not all(map(callable, e.learning_rate)):
         raise ValueError(
             f"learning_rate is {e.learning_rate!r}: give a schedule for each member; numbers for "
