@@ -383,7 +383,7 @@ def test_the_machine_code_of_each_row_s_loop_is_found_again(tmp_path):
 
 def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
     numba = pytest.importorskip("numba")
-    from xpnet.backends import numba_loops
+    from xpnet.backends import numba_members
 
     plain = numba.njit
 
@@ -393,7 +393,7 @@ def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
         return plain(function, **options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert numba_loops.compiled(lambda x: x + 1)(2) == 3
+    assert numba_members.compiled(lambda x: x + 1)(2) == 3
 
 
 def test_each_thread_has_scratch_of_its_own():
