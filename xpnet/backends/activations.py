@@ -236,20 +236,20 @@ class Mask(NamedTuple):
     Attributes
     ----------
     key : array, uint64, shape (1,)
-        The bits of the step.
-    salt : int
+        The bits of the step; for k members (k, 1, 1).
+    salt : int, or array, uint64, shape (k, 1, 1)
         The bits of the layer: its first counter. From one to the next it is `GAMMA`.
-    threshold : int
+    threshold : int, or array, int32, shape (k, 1, 1)
         The probability of dropping, times 2¹⁶.
     """
 
     key: Array
-    salt: int
-    threshold: int
+    salt: Any
+    threshold: Any
 
     @property
-    def scale(self) -> float:
-        """What the living are multiplied by."""
+    def scale(self) -> Any:
+        """What the living are multiplied by: a float, or an array (k, 1, 1)."""
         return 65536 / (65536 - self.threshold)
 
 
@@ -277,8 +277,8 @@ class ActivationSpec:
         return ROWS[self.name]
 
     @cached_property
-    def scale(self) -> float:
-        """What dropout multiplies by what it does not drop."""
+    def scale(self) -> Any:
+        """What dropout multiplies by what it does not drop: a number, or one for each member."""
         return 1.0 if self.mask is None else self.mask.scale
 
     @cached_property

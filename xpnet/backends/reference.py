@@ -95,7 +95,8 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
     ) -> None:
         """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None.
 
-        If there is an array ``z``, f's input is written to it as well.
+        Members may share ``x`` (n, in). If there is an array ``z``, f's input is written to it as
+        well.
         """
         before = out if z is None else z
         self.product(x, weight_t, before)
@@ -117,7 +118,7 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
 
         ``kept`` is as for `activation_backward`. ``dy`` is used up; ``d_bias`` has shape
-        (…, 1, m); ∂X is computed only if ``dx`` is given.
+        (…, 1, m); ∂X is computed only if ``dx`` is given. Members may share ``x`` (n, in).
         """
         self.activation_backward(activation, kept, dy)
         self.weight_gradient(dy, x, d_weight)
@@ -305,12 +306,13 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
 
     # -- dropout ----
 
-    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
+    def dropout(self, x: Array, key: Array, threshold: Any, work: DropoutWork, out: Array) -> None:
         """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
 
         Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
         least ``threshold``, that is with probability 1 − threshold / 2¹⁶. ``key`` holds the 64 bits
-        of this step, so a replayed step sees them change. ``work`` holds the arrays ``counters``,
+        of this step, so a replayed step sees them change: an array (1,), or (k, 1, 1) for k
+        networks, whose threshold may be an array as well. ``work`` holds the arrays ``counters``,
         ``bits`` and ``shifted`` (uint64), ``lanes`` (the uint16 view of ``bits``), ``lives`` (bool)
         and ``mask``, which `dropout_backward` multiplies by.
         """
@@ -325,20 +327,24 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
         xp.multiply(bits, np.uint64(MULTIPLIER_2), out=bits)
         xp.right_shift(bits, np.uint64(31), out=shifted)
         xp.bitwise_xor(bits, shifted, out=bits)
-        xp.greater_equal(work.lanes, np.uint16(threshold), out=work.lives)
-        xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
+        scale: Any = 65536 / (65536 - threshold)
+        if isinstance(threshold, int):
+            threshold, scale = np.uint16(threshold), work.mask.dtype.type(scale)
+        xp.greater_equal(work.lanes, threshold, out=work.lives)
+        xp.multiply(work.lives, scale, out=work.mask)
         xp.multiply(x, work.mask, out=out)
 
-    def _dropout_work(self, x: Array, salt: int) -> DropoutWork:
+    def _dropout_work(self, x: Array, salt: Any) -> DropoutWork:
         """Return what `dropout` needs for x."""
         xp, (n, m) = self.xp, x.shape[-2:]
         words = -(-m // 4)
-        counters = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(salt)
+        steps = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
+        first = np.uint64(salt) if isinstance(salt, int) else salt
 
         def room(name: str, width: int, dtype: Any = x.dtype) -> Array:
             return xp.empty((*x.shape[:-1], width), dtype)
 
-        return dropout_work(m, counters.reshape(n, words), room)
+        return dropout_work(m, steps.reshape(n, words) + first, room)
 
     def dropout_backward(self, dy: Array, work: DropoutWork) -> None:
         """In place: dy ← dy · mask."""

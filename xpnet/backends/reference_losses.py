@@ -1,7 +1,7 @@
 """The reference kernels of the losses: the value, a scalar, and its gradient for the logits z.
 
 Each is Σ example_weight · (loss of an example): ``example_weight`` is 1/n, a number, or an array
-(n, 1) of weights that add up to 1.
+(…, n, 1) of weights that add up to 1. Members may share y and the weights.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ class LossKernels(SumKernels):
         work: SoftmaxBuffers,
         dz: Array,
         loss: Array,
-        smoothing: float = 0.0,
+        smoothing: Any = 0.0,
     ) -> None:
-        """−Σ t log softmax(z) with t = (1 − ε) onehot(y) + ε/m, for integers y (n,).
+        """−Σ t log softmax(z) with t = (1 − ε) onehot(y) + ε/m, for integers y (…, n).
 
-        dz = (softmax(z) − t) · example_weight; ε is ``smoothing``.
+        dz = (softmax(z) − t) · example_weight; ε is ``smoothing``, a number or an array (…, 1, 1).
         """
         xp, row, other, terms = self.xp, work.row, work.other, work.terms
+        smooths = smoothing if isinstance(smoothing, float) else True
         xp.equal(y[..., None], work.classes, out=work.hot)
         self.max_features(z, row)
         xp.subtract(z, row, out=dz)
         xp.multiply(dz, work.hot, out=terms)
         self.sum_features(terms, other)
-        if smoothing:
+        if smooths:
             xp.multiply(other, 1.0 - smoothing, out=other)
             self.sum_features(dz, row)
             xp.multiply(row, smoothing / z.shape[-1], out=row)
@@ -47,7 +48,7 @@ class LossKernels(SumKernels):
         xp.exp(dz, out=dz)
         self.sum_features(dz, row)
         xp.divide(dz, row, out=dz)
-        if smoothing:
+        if smooths:
             xp.multiply(work.hot, 1.0 - smoothing, out=terms, dtype=terms.dtype)
             xp.subtract(dz, terms, out=dz)
             xp.subtract(dz, smoothing / z.shape[-1], out=dz)

@@ -21,13 +21,15 @@ class UpdateKernels(SumKernels):
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
         """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
 
-        The factor is a number, or an array (1,) on the device.
+        The factor is a number, or an array on the device: (1,), or (k, 1) for k members.
         """
         self.xp.multiply(p, factor, out=scratch)
         self.xp.add(g, scratch, out=g)
 
-    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+    def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
+
+        c is ``limit``, a number, or an array (k, 1) for k members.
 
         ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
         """
@@ -52,18 +54,21 @@ class UpdateKernels(SumKernels):
         g: Array,
         moments: Sequence[Array],
         scalars: Sequence[Array],
-        options: tuple[float, ...],
+        options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
     ) -> None:
         """Update p and the moments, in place, by a row of `updates.UPDATES`.
 
-        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. ``scratch``
-        are at least `Update.n_registers` arrays as p. If the first ``n_decayed`` parameters of each
-        network are to decay, one more scalar follows the row's: they are multiplied by it first.
+        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. Where k
+        members have numbers of their own, all scalars have shape (k, 1), and an option may be such
+        an array, of float64. ``scratch`` are as many arrays as p as `Update.registers_for` says. If
+        the first ``n_decayed`` parameters of each network are to decay, one more scalar follows the
+        row's: they are multiplied by it first.
         """
         if n_decayed:
             *scalars, keep = scalars
             decayed = p[..., :n_decayed]
             self.xp.multiply(decayed, keep, out=decayed)
-        row.program(options).run(self.xp, self.erf, row.named(p, g, moments, scalars), scratch)
+        arrays = row.named(p, g, moments, scalars) | row.options_per_member(options)
+        row.program_for(options).run(self.xp, self.erf, arrays, scratch)
