@@ -196,7 +196,7 @@ class NumbaKernels(NumpyKernels):
     def dropout(self, x: Array, key: Array, threshold: Any, work: DropoutWork, out: Array) -> None:
         """One pass for the bits, one for the mask and the output."""
         loops.draw(work.counters, key, work.bits)
-        loops.drop(x, work.lanes, threshold, work.mask, out)
+        loops.drop(x, work.bits, threshold, work.mask, out)
 
     def one_hot(self, x: Array, work: CategoryWork, out: Array) -> None:
         """One pass."""
@@ -297,7 +297,8 @@ class NumbaKernels(NumpyKernels):
 
 def _erf(x: Array, out: Array) -> None:
     """Write the error function."""
-    if x.ndim in (2, 3) and x.dtype.char == out.dtype.char == "f":
+    whole = x.ndim == 2 or (x.ndim == 3 and x.flags.c_contiguous and out.flags.c_contiguous)
+    if whole and x.dtype.char == out.dtype.char == "f":
         loops.erf(x, out)
     else:
         host_erf(x, out)

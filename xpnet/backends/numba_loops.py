@@ -255,13 +255,14 @@ def drop_in_place(x: Array, key: Any, salt: Any, threshold: int) -> None:
 
 
 @network_loop
-def drop(x: Array, lanes: Array, threshold: int, mask: Array, out: Array) -> None:
+def drop(x: Array, bits: Array, threshold: int, mask: Array, out: Array) -> None:
     """Turn bits into the mask, and multiply x by it."""
     zero, limit = x.dtype.type(0), np.uint16(threshold)
     up = x.dtype.type(65536 / (65536 - threshold))
     for i in range(x.shape[0]):
+        lanes = bits[i].view(np.uint16)
         for j in range(x.shape[1]):
-            mask[i, j] = up if lanes[i, j] >= limit else zero
+            mask[i, j] = up if lanes[j] >= limit else zero
         for j in range(x.shape[1]):
             out[i, j] = x[i, j] * mask[i, j]
 

@@ -6,6 +6,8 @@ call. Each member's part of an array lies without gaps, and only if it is typed 
 vectors of it: hence `_part_of`.
 """
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,11 +32,12 @@ Cell: TypeAlias = Array
 
 def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """Compile at the first call; keep the machine code on disk if there is a folder for it."""
-    loop = _compiled(function, *liberties)
+    loop: Callable[..., Any] = _compiled(function, *liberties)
     if loop is not function:  # as it is with NUMBA_DISABLE_JIT
         keep_on_disk(loop)
         # What Numba calls when it meets arguments of new types, which costs no later call anything.
-        loop._compile_for_args = defer_fork()(defer_sigint()(loop._compile_for_args))
+        compile_for = defer_fork()(defer_sigint()(loop._compile_for_args))  # type: ignore[attr-defined]
+        loop._compile_for_args = compile_for  # type: ignore[attr-defined]
     return loop
 
 
@@ -97,10 +100,19 @@ def _part_of(ndim: int) -> Any:
 
 
 def _take_part(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """Return array[i] with the layout that the signature says it has."""
+    """Return array[i] with the layout that the signature says it has; raise if it has another."""
     whole = make_array(sig.args[0])(context, builder, args[0])
     part = make_array(sig.return_type)(context, builder)
     shape, strides = (cgutils.unpack_tuple(builder, t) for t in (whole.shape, whole.strides))
+    step = whole.itemsize
+    for length, stride in zip(shape[:0:-1], strides[:0:-1], strict=True):
+        gap = builder.and_(
+            builder.icmp_signed("!=", stride, step),
+            builder.icmp_signed(">", length, length.type(1)),
+        )
+        with builder.if_then(gap, likely=False):
+            context.call_conv.return_user_exc(builder, ValueError, (_GAPS,))
+        step = builder.mul(step, length)
     i = context.cast(builder, args[1], sig.args[1], types.intp)
     data = cgutils.pointer_add(builder, whole.data, builder.mul(i, strides[0]), whole.data.type)
     populate_array(
@@ -114,6 +126,8 @@ def _take_part(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     )
     return impl_ret_borrowed(context, builder, sig.return_type, part._getvalue())
 
+
+_GAPS = "a member's part of an array has gaps between its elements"
 
 _PARTS = {ndim: _part_of(ndim) for ndim in (0, 1, 2)}
 
@@ -133,8 +147,8 @@ def number(value: Any, i: int) -> Any:
 def _number(value: Any, i: Any) -> Any:
     if isinstance(value, types.Array):
         return _FROM_ARRAY[value.ndim]
-    if isinstance(value, types.BaseTuple) and any(isinstance(v, types.Array) for v in value):
-        if len(value) == 1:
+    if isinstance(value, types.BaseTuple) and any(isinstance(t, types.Array) for t in value.types):
+        if len(value.types) == 1:
             return lambda value, i: (number(value[0], i),)
         return lambda value, i: (number(value[0], i), *number(value[1:], i))
     return lambda value, i: value

@@ -126,7 +126,7 @@ class NumpyKernels(Kernels):
             return
         host.divide(limit, length, out=factor)  # infinite where g = 0
         host.minimum(factor, 1.0, out=factor)
-        if not factor.min() == 1.0:  # NaN too
+        if not (factor == 1.0).all():
             host.multiply(g, factor, out=g)
 
     def gather(
@@ -139,8 +139,8 @@ class NumpyKernels(Kernels):
             if chosen.ndim == 1 or rows.ndim < out.ndim:
                 host.take(rows, chosen, axis=0, out=out, mode="clip")
             else:
-                for own, indices, taken in zip(rows, chosen, out, strict=True):
-                    host.take(own, indices, axis=0, out=taken, mode="clip")
+                for i in range(len(out)):
+                    host.take(rows[i], chosen[i], axis=0, out=out[i], mode="clip")
 
     def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
         """Add up by NumPy's count of numbers, which takes no time for categories that don't occur.

@@ -44,8 +44,8 @@ class DataKernels(SumKernels):
             if order.ndim == 1 or rows.ndim < out.ndim:
                 self.xp.take(rows, chosen, axis=0, out=out)
             else:
-                for own, indices, taken in zip(rows, chosen, out, strict=True):
-                    self.xp.take(own, indices, axis=0, out=taken)
+                for i in range(len(out)):
+                    self.xp.take(rows[i], chosen[i], axis=0, out=out[i])
 
     def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a step's row of the tables, and advance to the next; after the last comes the first.

@@ -95,8 +95,7 @@ class Passes:
     ) -> ActivationSpec | None:
         """Return what a layer, with its activation so far, computes along with the next one."""
         kernels = self._backend.kernels
-        # Several networks at once run on the reference, which gains nothing by it.
-        if self._leading_shape or not before.fuses_activation:
+        if not before.fuses_activation:
             return None
         if activation is IDENTITY:
             spec = layer.activation
