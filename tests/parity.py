@@ -447,9 +447,8 @@ CASES = {
 # -- several networks at once: each has what a case draws from a seed of its own ----
 
 #: What lies in a flat buffer of each member's, with more between one and the next than itself.
-IN_FLAT_BUFFERS = frozenset(
-    "weight_t weight bias gamma beta d_weight d_bias d_gamma d_beta average counters".split()
-)
+IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
+IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta"}
 
 
 def alone(case, d, k, shared=()):

@@ -235,8 +235,8 @@ class Mask(NamedTuple):
 
     Attributes
     ----------
-    key : array, uint64, shape (1,)
-        The bits of the step; for k members (k, 1, 1).
+    key : array, uint64, shape (1,), or (k, 1, 1) for k networks at once
+        The bits of the step.
     salt : int, or array, uint64, shape (k, 1, 1)
         The bits of the layer: its first counter. From one to the next it is `GAMMA`.
     threshold : int, or array, int32, shape (k, 1, 1)
@@ -244,12 +244,12 @@ class Mask(NamedTuple):
     """
 
     key: Array
-    salt: Any
-    threshold: Any
+    salt: int | Array
+    threshold: int | Array
 
     @property
-    def scale(self) -> Any:
-        """What the living are multiplied by: a float, or an array (k, 1, 1)."""
+    def scale(self) -> float | Array:
+        """What the living are multiplied by."""
         return 65536 / (65536 - self.threshold)
 
 
@@ -277,8 +277,8 @@ class ActivationSpec:
         return ROWS[self.name]
 
     @cached_property
-    def scale(self) -> Any:
-        """What dropout multiplies by what it does not drop: a number, or one for each member."""
+    def scale(self) -> float | Array:
+        """What dropout multiplies by what it does not drop."""
         return 1.0 if self.mask is None else self.mask.scale
 
     @cached_property

@@ -184,8 +184,8 @@ class NumbaKernels(NumpyKernels):
         elif activation.mask is not None:
             key, salt, threshold = activation.mask
             # A Python number above 2⁶³ would be taken for another type than one below.
-            salt = np.uint64(salt) if isinstance(salt, int) else salt
-            loops.drop_in_place(out, key, salt, threshold)
+            first = np.uint64(salt) if isinstance(salt, int) else salt
+            loops.drop_in_place(out, key, first, threshold)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array

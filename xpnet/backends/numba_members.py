@@ -147,8 +147,9 @@ def number(value: Any, i: int) -> Any:
 def _number(value: Any, i: Any) -> Any:
     if isinstance(value, types.Array):
         return _FROM_ARRAY[value.ndim]
-    if isinstance(value, types.BaseTuple) and any(isinstance(t, types.Array) for t in value.types):
-        if len(value.types) == 1:
+    given = value.types if isinstance(value, (types.Tuple, types.UniTuple)) else ()
+    if any(isinstance(t, types.Array) for t in given):
+        if len(given) == 1:
             return lambda value, i: (number(value[0], i),)
         return lambda value, i: (number(value[0], i), *number(value[1:], i))
     return lambda value, i: value

@@ -29,7 +29,7 @@ class UpdateKernels(SumKernels):
     def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
 
-        c is ``limit``, a number, or an array (k, 1) for k members.
+        The limit c is a number, or an array (k, 1) of k networks' own.
 
         ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
         """
@@ -60,11 +60,11 @@ class UpdateKernels(SumKernels):
     ) -> None:
         """Update p and the moments, in place, by a row of `updates.UPDATES`.
 
-        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. Where k
-        members have numbers of their own, all scalars have shape (k, 1), and an option may be such
-        an array, of float64. ``scratch`` are as many arrays as p as `Update.registers_for` says. If
-        the first ``n_decayed`` parameters of each network are to decay, one more scalar follows the
-        row's: they are multiplied by it first.
+        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. Where any of
+        k networks has numbers of its own, scalars have shape (k, 1), and options may, in float64.
+        ``scratch`` are as many arrays as p as `Update.registers_for` says. If the first
+        ``n_decayed`` parameters of each network are to decay, one more scalar follows the row's:
+        they are multiplied by it first.
         """
         if n_decayed:
             *scalars, keep = scalars

@@ -10,4 +10,6 @@
 - `passes`, `prediction`: forward and backward, and what users ask of a network
 - `claim`: which thread trains it
 - `network`: all of it together
+- `members`, `stacking`: what networks that are trained at once have of their own, and share
+- `loading`: networks from model files
 """

@@ -113,6 +113,12 @@ class Layer(Registered, Generic[B]):
         Whether a bias in the linear layer before it would be idle.
     min_batch : int
         The fewest examples that a training batch may have.
+    of_input_alone : bool
+        Whether the output depends on nothing but the input: members that share a batch then compute
+        it once, without their axis.
+    takes_shared_input : bool
+        Whether an input without the members' axis may meet parameters that have it; else each
+        member gets a copy.
 
     Raises
     ------
@@ -165,6 +171,8 @@ class Layer(Registered, Generic[B]):
     keeps_output: ClassVar[bool] = False
     absorbs_bias: ClassVar[bool] = False
     min_batch: ClassVar[int] = 1
+    of_input_alone: ClassVar[bool] = False
+    takes_shared_input: ClassVar[bool] = False
 
     index: int = field(init=False, repr=False, default=0)
     n_inputs: int = field(init=False, repr=False, default=0)
@@ -186,7 +194,7 @@ class Layer(Registered, Generic[B]):
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("activation", "fuses_activation", "mask"):
+        for name in ("activation", "fuses_activation", "mask", "of_input_alone"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
@@ -240,8 +248,11 @@ class Layer(Registered, Generic[B]):
         """
         return describe(self)
 
-    def connect(self, seed: int, key: Array) -> None:
-        """Learn the run's seed, and the array that holds the key of the step: for random layers."""
+    def connect(self, seed: int | tuple[int, ...], key: Array) -> None:
+        """Learn the run's seed, and the array that holds the key of the step: for random layers.
+
+        Of networks trained at once these are k seeds, and keys of shape (k, 1, 1).
+        """
 
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs."""

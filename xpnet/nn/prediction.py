@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,21 +78,43 @@ class Predictor:
                 xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
         return z
 
-    def decide(self, X: ArrayLike) -> Array:
-        """Return the predictions, where X lives."""
-        return self._give_back(self._loss.decide(self._backend.xp, self.logits(X)), X)
+    def decide(self, X: ArrayLike, members: bool = False) -> Array:
+        """Return the predictions, of the mean or of each member, where X lives."""
+        return self._give_back(self._decided(self.logits(X), members), X, members)
 
-    def probabilities(self, X: ArrayLike) -> Array:
-        """Return the probabilities of the classes, where X lives."""
-        z = self.logits(X)
-        return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
+    def probabilities(self, X: ArrayLike, members: bool = False) -> Array:
+        """Return the probabilities of the classes, the mean or each member's, where X lives."""
+        p = self._loss.probabilities(self._backend.kernels, self.logits(X))
+        return self._give_back(p if members else self._mean(p), X, members)
 
     def both(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the predictions and the probabilities of the classes, of one way through."""
         z = self.logits(X)
-        decided = self._loss.decide(self._backend.xp, z)
-        p = self._loss.probabilities(self._backend.kernels, z)
+        decided = self._decided(z.copy())
+        p = self._mean(self._loss.probabilities(self._backend.kernels, z))
         return self._give_back(decided, X), self._give_back(p, X)
+
+    def spread(self, X: ArrayLike) -> Array:
+        """Return the standard deviation between the members' probabilities, or values."""
+        xp, z = self._backend.xp, self.logits(X)
+        if self._loss.has_probabilities:
+            values = self._loss.probabilities(self._backend.kernels, z)
+        else:
+            values = self._loss.decide(xp, z)
+        return self._give_back(xp.std(values, axis=0), X)
+
+    def _decided(self, z: Array, members: bool = False) -> Array:
+        """Return the predictions from logits, which are used up."""
+        xp, loss = self._backend.xp, self._loss
+        if members or not self._leading_shape:
+            return loss.decide(xp, z)
+        if not loss.has_probabilities:
+            return self._mean(loss.decide(xp, z))
+        return loss.choose(xp, self._mean(loss.probabilities(self._backend.kernels, z)))
+
+    def _mean(self, values: Array) -> Array:
+        """Return the mean of the members' values."""
+        return self._backend.xp.mean(values, axis=0) if self._leading_shape else values
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
@@ -103,10 +126,13 @@ class Predictor:
         join = self._backend.xp.concatenate
         return [self._bring(join(found, axis=-2), X) for found in zip(*pieces, strict=True)]
 
-    def evaluate(self, x: Array, y: Array) -> dict[str, float]:
-        """Return loss and error on a prepared data set: the host waits at the end alone."""
+    def evaluate(self, x: Array, y: Array) -> dict[str, Any]:
+        """Return loss and error on a prepared data set: the host waits at the end alone.
+
+        Of members each is a list.
+        """
         xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
-        sums = xp.zeros(2, np.float64)
+        sums = xp.zeros((2, *self._leading_shape), np.float64)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
             with self._turn.lock:
@@ -114,12 +140,15 @@ class Predictor:
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors
         total, errors = self._backend.to_host(sums)
-        error = float(errors) / self._loss.error_count(xp, y)
-        return {"loss": float(total) / n, "error": error}
+        return {
+            "loss": (total / n).tolist(),
+            "error": (errors / self._loss.error_count(xp, y)).tolist(),
+        }
 
-    def _give_back(self, result: Array, X: ArrayLike) -> Array:
-        """Return a result where X lives; a single output loses its axis."""
-        if result.shape[-1] == 1 and result.ndim == 2 + len(self._leading_shape):
+    def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
+        """Return a result, of each member if so, where X lives; a single output loses its axis."""
+        axes = len(self._leading_shape) * members + 2
+        if result.shape[-1] == 1 and result.ndim == axes:
             result = result[..., 0]
         return self._bring(result, X)
 
