@@ -715,8 +715,7 @@ def on_device(backend, value):
     if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
-        mask = value.mask._replace(key=backend.asarray(value.mask.key))
-        return replace(value, mask=mask)
+        return replace(value, mask=Mask(*(on_device(backend, part) for part in value.mask)))
     if type(value) in (list, tuple):
         return type(value)(on_device(backend, each) for each in value)
     if isinstance(value, np.ndarray) and not backend.owns(value):
