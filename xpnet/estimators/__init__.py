@@ -5,6 +5,8 @@
 - `parameters`: what the parameters stand for
 - `inputs`, `labels`: what is given, checked; classes and values
 - `class_weights`: how much the examples of each class count
+- `validation`: what is held out, and its score
 - `fitting`, `convergence`, `lbfgs`: the fit, when it ends, and L-BFGS
+- `members`: several networks, each of which is the estimator alone
 - `weights`, `files`: the weights in scikit-learn's form; saved and loaded
 """

@@ -88,6 +88,17 @@ class MLPClassifier(ClassifierMixin, MLP):
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy"}, loss of classes or None
         What to minimise. None: sigmoid cross-entropy for two classes and for columns of 0 and 1,
         softmax cross-entropy for more classes.
+    members : int or None
+        How many networks k to train in one step and average, a deep ensemble: `predict_proba` is
+        the mean of their probabilities, `predict_std` the standard deviation. Member i is the
+        estimator with seed ``random_state`` + i: it has its own initial weights, batches and
+        validation set, ends its training by itself, and keeps its own best weights. None or 1: one
+        network. "lbfgs" trains one member after another.
+
+        For members, `alpha`, `learning_rate_init`, `power_t`, `tol`, `momentum`, `beta_1`,
+        `beta_2`, `epsilon`, `dropout`, `input_dropout` and `random_state` may be sequences of k
+        numbers, and `learning_rate` one of k schedules: a value for each. (Where one member drops
+        units and another does not, that one has a layer that drops nothing.)
 
     Attributes
     ----------
@@ -104,6 +115,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
+    With members the arrays of ``coefs_`` and ``intercepts_`` have one more axis, the first, (k,
+    inputs, outputs) and (k, outputs). What a fit has told, ``loss_``, ``best_loss_``, ``t_`` and
+    ``best_validation_score_``, are lists with a figure for each member, and the curves lists of k
+    lists, as long as each was trained; ``n_iter_`` is that of the member that was trained longest.
+    ``member(i)`` is one of them as an estimator.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -113,6 +130,17 @@ class MLPClassifier(ClassifierMixin, MLP):
     True
     >>> model.predict_proba(X[:2]).shape
     (2, 3)
+
+    Five networks at once, their mean, and how far they lie apart: more where they can't know.
+
+    >>> model = MLPClassifier((20,), members=5, max_iter=300, learning_rate_init=0.01,
+    ...                       random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape, model.predict_std(X[:2]).shape
+    ((2, 3), (2, 3))
+    >>> bool(model.predict_std(X + 10).max() > model.predict_std(X[:50]).max())
+    True
+    >>> model.member(2).get_params()["random_state"]
+    2
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

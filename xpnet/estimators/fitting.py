@@ -142,7 +142,8 @@ def _weights(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
             own[rows] = e._weigh_classes(data.codes[rows], given, incremental)
     if weights is None:
         return None
-    return prepare_weights(weights, n, network.backend, network.dtype)
+    to = network.backend, network.dtype, network.members, sets.subsets
+    return prepare_weights(weights, n, *to)
 
 
 def _build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
@@ -267,11 +268,12 @@ def _fit_by_steps(
         n_penalized=[n / math.ceil(n / batch_size) * mean for mean in mean_weights],
         n_examples=n,
     )
+    dev = _prepared_dev(network, prepared, sets)
     try:
         begin()
         e._optimizer.fit_prepared(
             *prepared,
-            None if not sets.dev else network.prepare(sets.dev[0].X, sets.dev[0].codes),
+            dev,
             FitOptions(
                 batch_size=batch_size,
                 epochs=1 if incremental else e.max_iter,
@@ -279,6 +281,8 @@ def _fit_by_steps(
                 shuffle=e.shuffle,
                 monitor=0,
             ),
+            sets.subsets,
+            sets.dev_subsets,
         )
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
@@ -291,6 +295,13 @@ def _fit_by_steps(
     if e.early_stopping:
         with network.backend.active():
             convergence.restore_best(network)
+
+
+def _prepared_dev(network: Network, prepared: Prepared, sets: Sets) -> tuple[Array, Array] | None:
+    """Return the validation set on the device, or what it is taken from for each member."""
+    if sets.dev_subsets is not None:
+        return prepared[:2]
+    return network.prepare(sets.dev[0].X, sets.dev[0].codes) if sets.dev else None
 
 
 def _mean_weights(sets: Sets, weights: Array | None) -> list[float]:

@@ -29,11 +29,14 @@ class Sets(NamedTuple):
         The rows that each member is trained on; None: all of them.
     dev : list of Part
         The validation set of each member, or the one that all share, or none.
+    dev_subsets : list of array of int, or None
+        The rows of `data` that the validation set of each member is; None: it is none of its.
     """
 
     data: Part
     subsets: list[HostArray] | None
     dev: list[Part]
+    dev_subsets: list[HostArray] | None = None
 
     @property
     def n_examples(self) -> int:
@@ -56,9 +59,11 @@ def part_data(
         sets = Sets(data, None, [Part(X, y, e._labels.encode(y), None)])
     elif e.early_stopping and e.solver != "lbfgs":
         rows = [_hold_out(data, e._labels, e.validation_fraction, seed) for seed in seeds]
-        dev = [_take(data, held) for _, held in rows]
-        subsets = [train for train, _ in rows]
-        sets = Sets(data, subsets, dev) if members else Sets(_take(data, subsets[0]), None, dev)
+        subsets, held = ([*part] for part in zip(*rows, strict=True))
+        dev = [_take(data, own) for own in held]
+        sets = (
+            Sets(data, subsets, dev, held) if members else Sets(_take(data, subsets[0]), None, dev)
+        )
     else:
         sets = Sets(data, None, [])
     if e.early_stopping:
@@ -131,7 +136,10 @@ def _predictions(e: Estimator, dev: Sequence[Part]) -> list[Any]:
         return [to_host(e._predict(dev[0].X))]
     if len(dev) == 1:
         return [*to_host(e._predict(dev[0].X, members=True))]
-    return [to_host(e._predict(part.X, members=True))[i] for i, part in enumerate(dev)]
+    views = e._optimizer.update_step.one_by_one.views.each
+    with e.network_.backend.active():
+        found = [view.predictor.decide(part.X) for view, part in zip(views, dev, strict=True)]
+    return [to_host(e._labels.decode(predicted)) for predicted in found]
 
 
 def _score(e: Estimator, dev: Part, predicted: Any) -> float:
