@@ -121,9 +121,13 @@ class NumpyKernels(Kernels):
     ) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
         first = start.item(0)
-        chosen = order[first : first + len(pairs[0][1])]
+        chosen = order[..., first : first + pairs[0][1].shape[order.ndim - 1]]
         for rows, out in pairs:
-            host.take(rows, chosen, axis=0, out=out, mode="clip")
+            if chosen.ndim == 1 or rows.ndim < out.ndim:
+                host.take(rows, chosen, axis=0, out=out, mode="clip")
+            else:
+                for i in range(len(out)):
+                    host.take(rows[i], chosen[i], axis=0, out=out[i], mode="clip")
 
     def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
         """Add up by NumPy's count of numbers, which takes no time for categories that don't occur.
