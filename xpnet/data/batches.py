@@ -423,8 +423,8 @@ class Batches:
         change = cast(Augmentation, self._augmentation).change
         if not self._lead:
             return change(x, key, self.backend, self._codes)
-        for rows, own in zip(x, key, strict=True):
-            self.backend.xp.copyto(rows, change(rows, own, self.backend, self._codes))
+        for i in range(len(self._seeds)):
+            self.backend.xp.copyto(x[i], change(x[i], key[i], self.backend, self._codes))
         return x
 
     def _apart(

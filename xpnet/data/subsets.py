@@ -111,3 +111,8 @@ def order_seeds(
 def alike(subsets: Subsets) -> bool:
     """Return whether all members have the same rows in the same order."""
     return all(np.array_equal(rows, subsets[0]) for rows in subsets)
+
+
+def flattened(subsets: Subsets | None) -> HostArray | None:
+    """Return all rows in one array, -1 behind those of each member."""
+    return None if subsets is None else np.concatenate([np.append(rows, -1) for rows in subsets])

@@ -36,7 +36,7 @@ class Cost:
     def __init__(self, network: Network | MemberView, scratch: Array) -> None:
         xp, weights = network.backend.xp, slice(0, network.n_weights)
         self._network, self._kernels, self._scratch = network, network.backend.kernels, scratch
-        self._numbers = MemberNumbers(network)
+        self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
         self.l2: Numbers = 0.0
         self.clip_norm: Numbers | None = None
         self.accumulation = GradientAccumulation(network)
@@ -47,7 +47,8 @@ class Cost:
 
     def loss_and_gradient(self, x: Array, y: Array, weights: Array | None) -> Array:
         """Write the gradient of a batch's cost; return the mean loss, in a static buffer."""
-        net, example_weight, decay = self._network, None, None
+        net, example_weight = self._network, None
+        decay: float | Array | None = None
         if weights is not None:
             example_weight, decay = self.normalize_weights(weights)
         single = self.accumulation.count == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from .rollback import SNAPSHOT_EVERY, Rollback
 from .step_scalars import StepScalars
 
 #: What makes a batch: a function of where it starts in the epoch's order, its examples, and arrays.
-Batch = Callable[..., tuple[Array, Array, Array | None]]
+Batch = Callable[..., tuple[Any, Any, Any]]
 
 #: Steps that are kept for replay: a caller may try every batch size.
 MOST_REPLAYS = 64
@@ -120,7 +121,7 @@ class Step:
         clip_norm: Numbers | None = None,
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
-        self._numbers = MemberNumbers(network)
+        self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
         self.idle = [0] * len(network.seeds)
@@ -343,11 +344,12 @@ class Step:
         """
         largest = self.accumulation.size(_most(n))
         if isinstance(n, int):
-            update = partial(self._compute, batch, n, snapshots, frozen)
+            compute: Update = self._compute
         else:
-            update = partial(self._compute_one_by_one, batch, n, snapshots, frozen)
+            compute = self._compute_one_by_one
             self.one_by_one.reserve(largest)
         self._replays.reserve(largest)
+        update = partial(compute, batch, n, snapshots, frozen)
         key = batch, n, snapshots, kind, micro_batches, frozen
         return self._replays.add(
             key, self.backend.replay(update, self._lasting(snapshots), self._fresh)
