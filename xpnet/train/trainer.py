@@ -6,14 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from .._typing import Array, ArrayLike, HostArray
 from ..checks import Numbers
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
-from ..data.subsets import Subsets, check_subsets
+from ..data.subsets import Subsets
 from ..nn.members import check_member
 from ..nn.network import Network, check_network
 from ..nn.own_batches import are_own, prepare_own
@@ -23,6 +21,7 @@ from ..throughput.timing import BatchSize
 from .callback import Callback
 from .checkpoints import Checkpoints
 from .fit import Fit, FitOptions
+from .fit_data import prepare_data
 from .history import History, Row
 from .step import Step
 
@@ -131,8 +130,9 @@ class Trainer:
         x : array-like, shape (n, n_features), or (k, n, n_features) for k members
             Features; members share them, or each has its own.
         y : array-like, shape (n,) or (n, m), or (k, n) or (k, n, m)
-            Labels, of each member where it has its own features. What lies on the network's device already, in the types that it computes with
-            (its dtype; int32 labels for softmax), is taken as it is; all else is checked.
+            Labels, of each member where it has its own features. What lies on the network's device
+            already, in the types that it computes with (its dtype; int32 labels for softmax), is
+            taken as it is; all else is checked.
         sample_weight : array-like, shape (n,), or (k, n) for k members, or None
             How much each example counts, 0 or more.
 
@@ -399,9 +399,6 @@ class Trainer:
         Each member becomes what its network becomes alone: `History.member` gives its curve. Early
         stopping, averages of the weights and what else watches count for each by itself.
         """
-        net = self.network
-        if validation_data is not None and len(validation_data) != 2:
-            raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         options = FitOptions(
             batch_size,
             epochs,
@@ -415,22 +412,10 @@ class Trainer:
             order_seed,
         )
         with self.backend.active():
-            x, labels = net.prepare(X, y)
-            own = check_subsets(subsets, net.members, x.shape[0])
-            _check_varied(self.backend.to_host(labels), own)
-            weights = None
-            if sample_weight is not None:
-                to = self.backend, net.dtype, net.members, own
-                weights = prepare_weights(sample_weight, x.shape[0], *to)
-            dev, dev_subsets = None, None
-            if validation_data is not None:
-                same = validation_data[0] is X and validation_data[1] is y
-                dev = (x, labels) if same else net.prepare(*validation_data, name="dev ")
-                rows, name = dev[0].shape[0], "validation_subsets"
-                dev_subsets = check_subsets(validation_subsets, net.members, rows, name)
-            elif validation_subsets is not None:
-                raise ValueError("validation_subsets are of validation_data: give that too")
-            return self.fit_prepared(x, labels, weights, dev, options, own, dev_subsets)
+            data = prepare_data(
+                self.network, X, y, sample_weight, validation_data, subsets, validation_subsets
+            )
+            return self.fit_prepared(*data[:4], options, *data[4:])
 
     def fit_prepared(
         self,
@@ -503,17 +488,8 @@ def _as_it_is(
     return x, y, weights
 
 
-def _own(start: Array, n: int, *batch: Array | None) -> tuple[Array | None, ...]:
+def _own(
+    start: Array, n: int, x: Array, y: Array, weights: Array | None
+) -> tuple[Array, Array, Array | None]:
     """Return a batch that is given, of members' own examples: its arrays have one more axis."""
-    return batch
-
-
-def _check_varied(y: HostArray, subsets: Subsets | None) -> None:
-    """Raise a ValueError if all labels are the same: there is nothing to learn."""
-    for i, labels in enumerate([y] if subsets is None else [y[rows] for rows in subsets]):
-        if (labels == labels[0]).all():
-            what = "class" if y.dtype.kind == "i" else "value"
-            whose = "" if subsets is None else f" of member {i}"
-            raise ValueError(
-                f"y{whose} has one {what} only ({np.ravel(labels)[0]:g}): there is nothing to learn"
-            )
+    return x, y, weights
