@@ -103,7 +103,7 @@ def test_a_member_is_the_estimator_alone(labels, weighted, early_stopping):
 
 OPTIONS = [
     {"solver": "sgd", "learning_rate_init": 0.05},
-    {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5},
+    {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.05},
     {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.02, "n_iter_no_change": 1},
     {"solver": "rmsprop", "alpha": 0.3},
     {"solver": xn.AdamW(0.01, weight_decay=0.1)},
@@ -228,6 +228,22 @@ def test_partial_fits_go_on_with_each(options, again):
             assert_same(model.member(i), other.partial_fit(X, SPECIES, classes=[0, 1, 2]))
         if step == 2:
             model = again(model)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_members_that_have_ended_go_on_from_their_own_steps(solver):
+    """Without dropout, and in one order: a member's own count of steps is Adam's t."""
+    options = {"tol": 0.05, "n_iter_no_change": 1, "learning_rate_init": 0.02, "max_iter": 60}
+    model = make("values", solver=solver, shuffle=False, **options).fit(X, LABELS["values"])
+    assert len({len(curve) for curve in model.loss_curve_}) > 1
+    others = [alone(model, i).fit(X, LABELS["values"]) for i in range(3)]
+    for again in (copy.deepcopy(model), model):
+        members = [again.member(i) for i in range(3)]
+        again.partial_fit(X, LABELS["values"])
+        for i, member in enumerate(members):
+            other = copy.deepcopy(others[i]).partial_fit(X, LABELS["values"])
+            assert_same(again.member(i), other)
+            assert_same(member.partial_fit(X, LABELS["values"]), other)
 
 
 def test_a_member_goes_on_by_itself():
@@ -375,7 +391,8 @@ def test_one_member_is_no_ensemble(kind, members):
         {"alpha": np.array([0.1, 1.0, 3.0]), "learning_rate_init": (0.001, 0.01, 0.1)},
         {"learning_rate": [xn.Cosine(rate, total=20) for rate in (0.001, 0.01, 0.1)]},
         {"beta_1": [0.5, 0.9, 0.8], "beta_2": (0.9, 0.99, 0.999), "epsilon": [1e-8, 1e-3, 1e-2]},
-        {"solver": "sgd", "momentum": [0.0, 0.5, 0.9], "learning_rate_init": [0.1, 0.02, 0.01]},
+        {"solver": "sgd", "momentum": [0.1, 0.5, 0.9], "learning_rate_init": [0.1, 0.02, 0.01]},
+        {"solver": "sgd", "momentum": [0.0, 0.5, 0.9], "nesterovs_momentum": False},
         {"solver": "sgd", "learning_rate": "invscaling", "power_t": [0.2, 0.5, 0.8]},
         {"dropout": [0.1, 0.3, 0.5], "input_dropout": [0.3, 0.2, 0.1]},
         {"tol": [1e-4, 0.3, 10.0], "n_iter_no_change": 2},
@@ -652,6 +669,7 @@ class TestNeighbours:
             ValueError,
             "the last of 3 members has 4294967296: give at most 4294967293",
         ),
+        ({"solver": "sgd", "momentum": [0.0, 0.9, 0.9]}, ValueError, "nesterov needs a momentum"),
         ({"learning_rate": [0.1, 0.2, 0.3]}, ValueError, "give a schedule for each member; numb"),
         (
             {"learning_rate": [xn.Cosine(0.1, total=9)] * 3, "solver": "lbfgs"},

@@ -44,7 +44,7 @@ _MISMADE = (
 )
 
 
-#: What the moments of a pickled trainer come with.
+#: What the moments of a pickled trainer come with, beside the steps that members have not made.
 COUNTERS = ("steps", "epochs", "optimizer")
 
 
@@ -113,7 +113,21 @@ def without_trainer(state: dict[str, Any]) -> dict[str, Any]:
 
 def _kept(trainer: Trainer) -> dict[str, Any]:
     moments = [np.array(trainer.backend.to_host(m)) for m in trainer.moments]
-    return {name: getattr(trainer, name) for name in COUNTERS} | {"moments": moments}
+    return counters_of(trainer) | {"moments": moments}
+
+
+def counters_of(trainer: Trainer) -> dict[str, Any]:
+    """Return how far a trainer has come, and its optimiser."""
+    idle = [*trainer.update_step.idle]
+    return {name: getattr(trainer, name) for name in COUNTERS} | {"idle": idle}
+
+
+def set_counters(trainer: Trainer, kept: dict[str, Any]) -> None:
+    """Set what `counters_of` returned."""
+    for name in COUNTERS:
+        setattr(trainer, name, kept[name])
+    if "idle" in kept:  # not in pickles of 0.1.0
+        trainer.update_step.idle[:] = kept["idle"]
 
 
 def moments_of(estimator: Estimator, i: int) -> dict[str, Any] | None:
@@ -122,8 +136,12 @@ def moments_of(estimator: Estimator, i: int) -> dict[str, Any] | None:
     kept = estimator.__dict__.get("_kept") if trainer is None else _kept(trainer)
     if kept is None:
         return None
-    alone = {"optimizer": member_of(kept["optimizer"], i)}
-    return kept | alone | {"moments": [m[i] for m in kept["moments"]]}
+    return {
+        "steps": kept["steps"] - kept["idle"][i],
+        "epochs": kept["epochs"],
+        "optimizer": member_of(kept["optimizer"], i),
+        "moments": [m[i] for m in kept["moments"]],
+    }
 
 
 def take_moments(estimator: Estimator, trainer: Trainer, wanted: bool) -> None:
@@ -132,8 +150,7 @@ def take_moments(estimator: Estimator, trainer: Trainer, wanted: bool) -> None:
     if wanted and kept is not None and len(kept["moments"]) == len(trainer.moments):
         with trainer.backend.active():
             restore(trainer.moments, [trainer.backend.asarray(m) for m in kept["moments"]])
-        for name in COUNTERS:
-            setattr(trainer, name, kept[name])
+        set_counters(trainer, kept)
 
 
 def save(estimator: Estimator, path: str | os.PathLike[str]) -> None:

@@ -27,7 +27,7 @@ from ..train.trainer import Trainer
 from ..warning import warn
 from . import parameters
 from .convergence import NOT_FINITE, Convergence, has_best
-from .files import COUNTERS, take_moments
+from .files import counters_of, set_counters, take_moments
 from .inputs import Part, check_weights
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
 from .members import FIGURES, alone, gather
@@ -67,13 +67,13 @@ def _undo(network: Network, trainer: Trainer | None) -> Callable[[], None]:
     arrays = [*weights_of(network), *(trainer.moments if trainer else ())]
     with network.backend.active():
         copies = snapshot(arrays)
-    counters = {name: getattr(trainer, name) for name in COUNTERS} if trainer else {}
+    counters = counters_of(trainer) if trainer else {}
 
     def undo() -> None:
         with network.backend.active():
             restore(arrays, copies)
-        for name, value in counters.items():
-            setattr(trainer, name, value)
+        if trainer:
+            set_counters(trainer, counters)
 
     return undo
 
