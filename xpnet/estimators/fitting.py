@@ -329,7 +329,7 @@ def _report_end(
         if one.n_iter_ == e.max_iter and not run.converged
     ]
     if going and not incremental:
-        of = "" if each[0] is e else f" of members {', '.join(going)}"
+        of = "" if each[0] is e else f" of member{'s' * (len(going) > 1)} {', '.join(going)}"
         warn(
             f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
             f"optimization{of} hasn't converged yet.",

@@ -50,9 +50,9 @@ class MLPRegressor(RegressorMixin, MLP):
 
     >>> import numpy as np
     >>> x = np.linspace(-1, 1, 100)[:, None]
-    >>> model = MLPRegressor(hidden_layer_sizes=(30,), activation="tanh", members=8, random_state=0,
-    ...                      learning_rate_init=0.02)
-    >>> inside, outside = model.fit(x, np.sin(3 * x[:, 0])).predict_std([[0.5], [3.0]])
+    >>> model = MLPRegressor(hidden_layer_sizes=(30,), activation="tanh", members=8, batch_size=10,
+    ...                      learning_rate_init=0.01, random_state=0).fit(x, np.sin(3 * x[:, 0]))
+    >>> inside, outside = model.predict_std([[0.5], [3.0]])
     >>> bool(outside > 5 * inside)
     True
     """
