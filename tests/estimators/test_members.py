@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import signal
 import warnings
 
 import joblib
@@ -20,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import xpnet as xn
 from xpnet import MLPClassifier, MLPRegressor
 from xpnet.files import safetensors_files
+from xpnet.nn.passes import Passes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -518,6 +520,71 @@ def test_callbacks_see_rows_of_all_and_may_stop_one():
     assert_same(
         model.member(1), alone(model, 1, callbacks=None, max_iter=3).fit(X, LABELS["values"])
     )
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_ctrl_c_leaves_fitted_members(early_stopping):
+    def press(trainer, row):
+        if row["epoch"] == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    model = make("values", callbacks=[press], early_stopping=early_stopping)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, LABELS["values"])
+    for i in range(3):
+        other = alone(model, i, callbacks=None, max_iter=3).fit(X, LABELS["values"])
+        assert_same(model.member(i), other)
+
+
+def test_ctrl_c_in_lbfgs_leaves_later_members_as_they_were_drawn(monkeypatch):
+    calls = []
+
+    def press(passes, *arguments):
+        calls.append(passes)
+        if len({*map(id, calls)}) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return original(passes, *arguments)
+
+    original = Passes.loss_and_gradient
+    monkeypatch.setattr(Passes, "loss_and_gradient", press)
+    model = make("values", solver="lbfgs", max_iter=50)
+    with pytest.warns(UserWarning, match="Training interrupted by user") as told:
+        model.fit(X, LABELS["values"])
+    monkeypatch.undo()
+    assert sum("interrupted" in str(w.message) for w in told) == 1
+    assert_same(model.member(0), alone(model, 0).fit(X, LABELS["values"]))
+    assert model.member(2).n_iter_ == 0
+    np.testing.assert_array_equal(
+        model.member(2).coefs_[0], model.network_.clone().member(2).layers[0].parameters["weight"].T
+    )
+
+
+@pytest.mark.parametrize("how", ["fit", "warm start", "partial fit"])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_fit_that_fails_leaves_all_members_as_they_were(how, error):
+    def go_on(model):
+        if how == "partial fit":
+            return model.partial_fit(X, SPECIES, classes=[0, 1, 2])
+        return model.fit(X, SPECIES)
+
+    def fail(trainer, row):
+        raise error("in an epoch")
+
+    model, undisturbed = (make("classes", warm_start=how == "warm start") for _ in range(2))
+    for each in (model, undisturbed):
+        go_on(each)
+    told = copy.deepcopy({name: getattr(model, name, None) for name in FIGURES})
+    model.set_params(callbacks=[fail])
+    with pytest.raises(error, match="in an epoch"):
+        go_on(model)
+    model.set_params(callbacks=None)
+    assert {name: getattr(model, name, None) for name in FIGURES} == told
+    for each in (model, undisturbed):
+        go_on(each)
+    np.testing.assert_array_equal(
+        model.predict_proba(X, members=True), undisturbed.predict_proba(X, members=True)
+    )
+    assert model.loss_curve_ == undisturbed.loss_curve_
 
 
 def test_a_score_that_is_nowhere_finite_is_refused():
