@@ -103,10 +103,10 @@ class NumpyKernels(Kernels):
         """δ W."""
         (host.multiply if dy.shape[-1] == 1 else host.matmul)(dy, weight, out=out)
 
-    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+    def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
         if g.ndim > 1:
-            super().clip_norm(g, limit, norm, scratch)
+            self._clip_norms(g, limit, norm, scratch)
             return
         length = math.sqrt(host.dot(g, g))
         if length == math.inf:
@@ -115,6 +115,19 @@ class NumpyKernels(Kernels):
             length = largest * math.sqrt(host.dot(scratch, scratch))
         if not length <= limit:  # NaN too
             host.multiply(g, limit / length, out=g)
+
+    def _clip_norms(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
+        """`clip_norm` of several networks."""
+        length, factor = norm[:, :1], norm[:, 1:]
+        host.matmul(g[:, None], g[..., None], out=length[..., None])
+        host.sqrt(length, out=length)
+        if host.isinf(length).any():
+            super().clip_norm(g, limit, norm, scratch)
+            return
+        host.divide(limit, length, out=factor)  # infinite where g = 0
+        host.minimum(factor, 1.0, out=factor)
+        if not (factor == 1.0).all():
+            host.multiply(g, factor, out=g)
 
     def gather(
         self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
