@@ -119,7 +119,7 @@ def _falls(fit: Fit, first: int) -> dict[int, Fall]:
 def _restore(fit: Fit, falls: dict[int, Fall], first: int) -> None:
     """Bring members back, and freeze them there."""
     step = fit.step
-    for i, fall in falls.items():
+    for i in falls:
         step.rollback.restore(i)
         step.meter.forget(i, step.count - first)
     fit.trainer.backend.synchronize()  # or the host might still see the sum that is not finite
