@@ -6,6 +6,7 @@ longer; the others go on as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def _falls(fit: Fit, first: int) -> dict[int, Fall]:
 def _restore(fit: Fit, falls: dict[int, Fall], first: int) -> None:
     """Bring members back, and freeze them there."""
     step = fit.step
-    for i, fall in falls.items():
+    for i in falls:
         step.rollback.restore(i)
         step.meter.forget(i, step.count - first)
     fit.trainer.backend.synchronize()  # or the host might still see the sum that is not finite
@@ -136,9 +137,9 @@ def _error(fit: Fit, fall: Fall, message: str) -> DivergedError:
 
 def _search(fit: Fit, batches: Batches, fall: Fall) -> str:
     """Return in words where it went wrong; the network is in its last good state then."""
-    step = fit.step
+    step, where = fit.step, ""
     step.go_back(fall.bad)
-    where = ""
+    step.meter.resume(math.nan, 0)  # no snapshot is taken on the way
     try:
         with suppress(Exception):  # the error that is raised is that of the training
             where = locate(step, batches, fall.epoch - 1, fall.began, fall.good, fall.bad)
