@@ -561,3 +561,70 @@ def test_what_makes_no_sense_is_refused_by_name(do, error, message):
 def test_a_batch_size_above_a_member_s_examples_warns():
     with pytest.warns(UserWarning, match="batch_size is 32 and member 1 has 20 examples"):
         Case(subsets=[ALL, ALL[:20], ALL]).together()
+
+
+# -- members that end ----
+
+
+# After 100 updates there is another snapshot: of all together, where some waited.
+@pytest.mark.parametrize(
+    ("sizes", "from_step"),
+    [
+        (sizes, step)
+        for sizes, steps in {
+            (40, 150, 100): (1, 4, 103),
+            (150, 40, 100): (1, 4),
+            (100, 100, 100): (1, 4, 103),
+        }.items()
+        for step in steps
+    ],
+)
+def test_a_member_that_diverges_goes_back_as_it_does_alone(sizes, from_step):
+    def explodes(step, epoch):
+        return 1e200 if step >= from_step else 0.01
+
+    rates = [lambda step, epoch: 0.01, explodes, lambda step, epoch: 0.02]
+    options = {"optimizer": xn.SGD, "subsets": subset(*sizes), "epochs": 60, "layers": PLAIN}
+    case = Case(**options, rate=rates)
+    with pytest.warns(UserWarning, match="member 1 has diverged") as caught:
+        together = case.together()
+    alone = case.trainer(1)
+    with pytest.raises(xn.DivergedError) as error:
+        case.alone(1, alone)
+    told = str(caught[0].message)
+    assert str(error.value).replace("the weights", "its weights") in told
+    end = together.history.ended[1]
+    assert (end.epoch, end.step) == (error.value.epoch, error.value.step)
+    assert end.good_step == error.value.good_step
+    same(together, 1, alone)
+    for i in (0, 2):
+        same(together, i, case.alone(i))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6])
+def test_a_member_that_is_stopped_in_an_epoch_stays_as_it_is(after):
+    class Stop(xn.Callback):
+        def __init__(self, i):
+            self.i, self.made = i, 0
+
+        def on_step_end(self, trainer, n):
+            self.made += 1
+            if self.made == after:
+                trainer.stop("enough", members=self.i)
+
+    # 2, 5 and 4 batches: member 2 may be stopped while another one is idle.
+    case = Case(subsets=UNEQUAL)
+    together = case.together(callbacks=[Stop(2)])
+    alone = case.trainer(2)
+
+    class Own(Stop):
+        def on_step_end(self, trainer, n):
+            # Alone it makes no step while it would wait.
+            self.made += 1
+            if self.made == (after if after < 5 else after - 1):
+                trainer.stop("enough")
+
+    case.alone(2, alone, callbacks=[Own(2)])
+    same(together, 2, alone)
+    for i in (0, 1):
+        same(together, i, case.alone(i))

@@ -1,9 +1,12 @@
 """How a network learns.
 
 - `step`: one update
+- `cost`: what an update goes down
 - `step_scalars`: what changes from step to step
 - `member_numbers`: what members have of their own
 - `accumulation`: a batch's gradient in several passes
+- `member_steps`: steps in which members have different numbers of examples
+- `fit_data`, `parts`: what a fit is made on, and what is measured after each epoch
 - `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
