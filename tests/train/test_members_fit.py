@@ -105,7 +105,7 @@ def check_member(together, i, alone, tolerance=1e-12):
         np.testing.assert_allclose(
             history[name], alone.history[name], rtol=tolerance, atol=tolerance, err_msg=name
         )
-        assert all(type(a) is type(b) for a, b in zip(history[name], alone.history[name]))
+        assert [*map(type, history[name])] == [*map(type, alone.history[name])]
     assert (history.stopped, history.reason) == (alone.history.stopped, alone.history.reason)
     pairs = [
         (together.network.parameters, alone.network.parameters),
@@ -226,11 +226,12 @@ def test_what_others_add_to_a_row_stays_as_it_is(reference):
         ({"train_loss": [0.1, float("nan")], "learning_rate": [1.0, 2.0]}, True),
         ({"train_loss": []}, False),
         ({"train_loss": ["0.1"]}, False),
-        ({"step": [3, 4]}, False),
+        ({"step": [3, 4]}, True),
+        ({"epoch": [3, 4]}, False),
     ],
 )
 def test_what_a_row_may_hold(change, whole):
-    row = {name: 1 for name in ("epoch", "step", "learning_rate", "train_loss", "seconds")}
+    row = dict.fromkeys(("epoch", "step", "learning_rate", "train_loss", "seconds"), 1)
     assert is_row(row | {"samples_per_second": 1.0} | change) is whole
 
 
@@ -271,7 +272,8 @@ def test_a_member_may_stop_after_any_step(reference, step, average):
         check_member(together, i, setting.fit(i))
     end = together.history.ended[1]
     assert (end.epoch, end.step, end.reason) == (-(-step // STEPS), step, "enough")
-    assert end.cut and not end.diverged
+    assert end.cut
+    assert not end.diverged
 
 
 @pytest.mark.parametrize("step", [6, 12, 24])
@@ -423,7 +425,10 @@ def test_a_member_may_diverge_at_any_step(reference, step, at, patience):
 
 def test_members_diverge_one_after_the_other(reference):
     setting = Setting(reference)
-    with pytest.warns(UserWarning) as told, pytest.raises(xn.DivergedError) as raised:
+    with (
+        pytest.warns(UserWarning, match="has diverged") as told,
+        pytest.raises(xn.DivergedError) as raised,
+    ):
         setting.fit(trainer=(together := setting.trainer()), more=[Nan(3, [1]), Nan(9, [0, 2])])
     assert [str(w.message)[:21] for w in told] == ["member 1 has diverged", "member 0 has diverged"]
     assert str(raised.value).startswith("all members have diverged, this one last: the loss")
@@ -573,7 +578,7 @@ def test_a_member_goes_on_from_where_it_ended(reference, tmp_path):
 def test_fewer_epochs_than_a_member_has_had_are_refused(reference, tmp_path):
     setting = Setting(reference)
     setting.fit(epochs=3, checkpoint=tmp_path / "run")
-    with pytest.raises(ValueError, match="epochs of member 1 is 2, .* its epoch 3: give 3 or more"):
+    with pytest.raises(ValueError, match=r"epochs of member 1 is 2, .* epoch 3: give 3 or more"):
         setting.fit(epochs=[4, 2, 4], checkpoint=tmp_path / "run", resume=True)
 
 
@@ -618,21 +623,23 @@ def test_nothing_leaves_the_device_within_an_epoch(stop):
             found.append((backend.transfers - backend.captures, backend.allocations))
 
     setting = Setting(backend, rate=[0.01, 0.02, 0.1], l2=[0.0, 0.1, 0.2], epochs=1)
-    setting.fit(more=[*stop, Count()], batch_size=5)
-    transfers, allocations = np.diff(found, axis=0).T
-    assert not transfers[5:].any()
-    assert not allocations[6:-1].any()
+    setting.fit(more=[*stop, Count()], batch_size=2)
+    quiet = np.diff(found, axis=0)[12:-1]  # warmed up, and all rates of the epoch are there
+    assert len(quiet) > 10
+    assert not quiet.any()
 
 
 def test_a_step_puts_nothing_back_while_all_are_trained(reference):
     trainer = Setting(reference).trainer()
     freezing = trainer.update_step.freezing
     trainer.step(X[:10], Y[:10])
-    assert not freezing.some and not freezing._copies
+    assert not freezing.some
+    assert not freezing._copies
     freezing.freeze([1])
     assert len(freezing._copies) == 4  # parameters, statistics, two moments
     freezing.release()
-    assert not freezing.some and not freezing._copies
+    assert not freezing.some
+    assert not freezing._copies
 
 
 # -- what watches ----
