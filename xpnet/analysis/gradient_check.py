@@ -69,7 +69,8 @@ def check_gradients(
     ----------
     function : Network, or function of an array
         What to check. A network must be in float64; its parameters and statistics are as before
-        afterwards; of one with members each member is checked. A function takes an array like X and returns one number.
+        afterwards; of one with members each member is checked. A function takes an array like X
+        and returns one number.
     X : array
         For a network a small batch of features; for a function where to check, in float64.
     y : array, or function of an array
