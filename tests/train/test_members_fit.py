@@ -642,7 +642,17 @@ def test_a_step_puts_nothing_back_while_all_are_trained(reference):
     assert not freezing._copies
 
 
-# -- what watches ----
+def test_the_batch_size_is_measured_with_all_members(reference):
+    setting = Setting(reference, epochs=2, rate=[0.01, 0.02, 0.1])
+    trainer = setting.trainer()
+    before = trainer.network.parameters.copy()
+    chosen = trainer.choose_batch_size(X, Y)
+    np.testing.assert_array_equal(trainer.network.parameters, before)
+    together = setting.fit(batch_size="auto")
+    assert together.history.batch_size == chosen.batch_size == 8
+
+
+# -- a history without a fit ----
 
 
 def test_history_by_hand():
