@@ -4,9 +4,7 @@ A case is a function of ``own``, which takes a number for each member and return
 the network with members, or one for a network alone.
 """
 
-import copy
-import pickle
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -277,9 +275,7 @@ def assert_same_predictions(net, alone, X, y, dtype):
 def build(made, own, device, dtype, seed, members=None):
     """Return a trainer of a case."""
     network, trainer, coded = made(own)
-    net = xn.Network(
-        **network, device=device, dtype=dtype, random_state=seed, members=members
-    )
+    net = xn.Network(**network, device=device, dtype=dtype, random_state=seed, members=members)
     return xn.Trainer(net, **trainer), coded
 
 

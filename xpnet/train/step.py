@@ -114,9 +114,9 @@ class Step:
         self._numbers = MemberNumbers(network)
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
+        self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self.scalars = StepScalars(network, optimizer)
         self.accumulation = GradientAccumulation(network)
-        self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self._bound = self._numbers.bound(self._fixed)
         self._l2, self._clip_norm = self._check_l2(l2), self._check_clip_norm(clip_norm)
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
