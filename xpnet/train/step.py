@@ -314,6 +314,7 @@ class Step:
         """Let go of what is replayed, and of the buffers and the data set in it."""
         self._replays.clear()
         self._example_weights.clear()
+        self._numbers.forget()
         self.accumulation.forget()
 
     # -- memory ----
