@@ -22,9 +22,7 @@ K = len(SEEDS)
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 #: Long and short batches in turn; the longest more than once, for it to be replayed.
-SIZES = (9, 4, 9, 9, 4, 9, 1, 9)
-
-WIDE = (33, 8, 33, 33, 33)
+SIZES = (9, 4, 9, 1, 9, 9)
 
 
 def every(*numbers):
@@ -238,8 +236,9 @@ def host(net, array):
 def assert_close(found, expected, dtype, what):
     """Raise an AssertionError if arrays lie further apart than rounding brings them."""
     found, expected = np.asarray(found), np.asarray(expected)
-    atol = TOLERANCE[dtype] * np.max(np.abs(expected), initial=0.0)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=what)
+    assert found.shape == expected.shape, what
+    apart = np.abs(found - expected).max(initial=0.0)
+    assert apart <= TOLERANCE[dtype] * np.abs(expected).max(initial=0.0), what  # NaN is not
 
 
 def assert_same_state(together, alone, dtype):
@@ -287,7 +286,7 @@ def both(made, device, dtype):
 
 
 def train(together, alone, coded, dtype, sizes=SIZES):
-    """Train with members and without, and compare after each step."""
+    """Train with members and without, and compare the losses, and at the end all else."""
     net = together.network
     for step, n in enumerate(sizes):
         X, y = data(net, coded, max(n, net.min_batch), step)
@@ -295,7 +294,7 @@ def train(together, alone, coded, dtype, sizes=SIZES):
         assert losses.shape == (K,)
         for i, one in enumerate(alone):
             assert_close(losses[i], host(net, one.step(X, y)), dtype, f"loss of {i}, step {step}")
-        assert_same_state(together, alone, dtype)
+    assert_same_state(together, alone, dtype)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
