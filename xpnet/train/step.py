@@ -232,9 +232,10 @@ class Step:
             self.scalars.take(optimizer)
         else:  # all but the rate is a part of what is replayed
             self.forget()
-            self._bound = self._numbers.bound(fixed)
-            self._add_registers()
-            self.scalars = self.scalars.remade(optimizer)
+            with self.backend.active():
+                self._bound = self._numbers.bound(fixed)
+                self._add_registers()
+                self.scalars = self.scalars.remade(optimizer)
         self._optimizer, self._fixed = optimizer, fixed
 
     @property
