@@ -20,7 +20,8 @@ from ..backends.reference import Kernels
 from ..backends.updates import UPDATES, Update
 from ..checks import Numbers, check_fields, check_not_negative, check_positive, each, one
 from ..registry import Registered, Registry
-from .options import Rates, check_each, check_rates, is_array, require_fraction
+from .options import Rates as Rates
+from .options import check_each, check_rates, is_array, require_fraction
 
 
 @dataclass(frozen=True)

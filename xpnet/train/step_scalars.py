@@ -13,7 +13,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.work import ScalarTable
-from ..nn.members import alone
+from ..nn.members import member_of, own_numbers
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
@@ -53,7 +53,7 @@ class StepScalars:
 
     def __init__(self, network: Network, optimizer: Optimizer) -> None:
         self._network, self._backend = network, network.backend
-        self.alone = alone(optimizer)
+        self.alone = self._members(optimizer)
         first = self.alone[0]
         members, names = len(self.alone), range(len(first.scalars(0, 0.0)))
         xp, width, seeds = self._backend.xp, len(names) * members, len(network.seeds)
@@ -91,6 +91,11 @@ class StepScalars:
         epoch, per_epoch, _ = self._pace
         return epoch + (step - self.began) / per_epoch if per_epoch else float(epoch)
 
+    def _members(self, optimizer: Optimizer) -> list[Optimizer]:
+        if not own_numbers(optimizer):
+            return [optimizer]
+        return [member_of(optimizer, i) for i in range(len(self._network.seeds))]
+
     def rates(self, step: int, alone: Sequence[Optimizer]) -> float | list[float]:
         """Return the rate of a step by optimisers as in `alone`: of several a list."""
         # Steps of a callback's own shift the epoch, which may then seem to begin after the step.
@@ -105,7 +110,7 @@ class StepScalars:
 
     def fits(self, optimizer: Optimizer) -> bool:
         """Return whether another optimiser's scalars have room here."""
-        return len(alone(optimizer)) == len(self.alone)
+        return len(self._members(optimizer)) == len(self.alone)
 
     def remade(self, optimizer: Optimizer) -> StepScalars:
         """Return those of another optimiser, at the same place of the same epoch."""
@@ -115,7 +120,7 @@ class StepScalars:
 
     def take(self, optimizer: Optimizer) -> None:
         """Go on with another optimiser, whose members have numbers of their own as before."""
-        self.alone = alone(optimizer)
+        self.alone = self._members(optimizer)
         self.plan = range(0)
 
     def seek(self, step: int) -> None:

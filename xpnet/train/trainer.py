@@ -14,8 +14,7 @@ from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
 from ..nn.network import Network, check_network
-from ..optim.optimizers import Optimizer, check_optimizer
-from ..optim.options import Rates
+from ..optim.optimizers import Optimizer, Rates, check_optimizer
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
 from .callback import Callback
