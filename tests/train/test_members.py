@@ -24,9 +24,7 @@ K = len(SEEDS)
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
 #: Long and short batches in turn; the longest more than once, for it to be replayed.
-SIZES = (9, 4, 9, 9, 4, 9, 1, 9)
-
-WIDE = (33, 8, 33, 33, 33)
+SIZES = (9, 4, 9, 1, 9, 9)
 
 
 def every(*numbers):
@@ -207,6 +205,97 @@ TRAINERS = {
     ),
 }
 
+
+# -- a user's own ----
+
+
+@dataclass
+class RippleBuffers(xn.LayerBuffers):
+    slope: object = None
+    height: object = None
+
+
+@dataclass(eq=False)
+class Ripple(xn.Layer):
+    """x + a sin x."""
+
+    height: xn.Numbers = 0.5
+
+    def buffers(self, new, x, overwrite, needs_dx):
+        return RippleBuffers(
+            y=new.rows("y", self.n_inputs),
+            slope=new.rows("slope", self.n_inputs),
+            height=new.numbers("height", self.height),
+        )
+
+    def forward(self, x, b):
+        xp = self.kernels.xp
+        xp.cos(x, out=b.slope)
+        xp.multiply(b.slope, b.height, out=b.slope)
+        xp.add(b.slope, 1.0, out=b.slope)
+        xp.sin(x, out=b.y)
+        xp.multiply(b.y, b.height, out=b.y)
+        xp.add(b.y, x, out=b.y)
+        return b.y
+
+    def backward(self, dy, b):
+        self.kernels.xp.multiply(dy, b.slope, out=dy)
+        return dy
+
+
+@dataclass(frozen=True)
+class Hyperbolic(xn.MeanSquaredError):
+    """w² (√(1 + (z − y)²) − 1), whose predictions are w z."""
+
+    weight: xn.Numbers = 1.0
+
+    def compute(self, k, z, y, example_weight, b):
+        xp, factor = k.xp, self.weight * self.weight * example_weight
+        xp.subtract(z, y, out=b.dz)
+        xp.multiply(b.dz, b.dz, out=b.terms)
+        xp.add(b.terms, 1.0, out=b.terms)
+        xp.sqrt(b.terms, out=b.terms)
+        xp.divide(b.dz, b.terms, out=b.dz)
+        xp.multiply(b.dz, factor, out=b.dz)
+        xp.subtract(b.terms, 1.0, out=b.terms)
+        xp.multiply(b.terms, factor, out=b.terms)
+        xp.sum(b.terms, axis=(-2, -1), out=b.loss)
+
+    def decide(self, xp, z):
+        return z * self.weight
+
+    def error_count(self, xp, y):
+        return self.weight * super().error_count(xp, y)
+
+
+@dataclass(frozen=True)
+class Signum(xn.Optimizer):
+    """p ← p − α sign(v) with v ← β v + (1 − β) g."""
+
+    beta: xn.Numbers = 0.9
+
+    def update(self, k, p, g, moments, scalars, scratch, n_weights):
+        xp, v, rest = k.xp, moments[0], scratch[0]
+        xp.multiply(v, self.beta, out=v)
+        xp.multiply(g, 1 - self.beta, out=rest)
+        xp.add(v, rest, out=v)
+        xp.sign(v, out=rest)
+        xp.multiply(rest, scalars[0], out=rest)
+        xp.subtract(p, rest, out=p)
+
+
+USERS = {
+    "layer": lambda own: plain(own, Ripple(0.3)),
+    "layer, own": lambda own: plain(own, Ripple(own(0.3, 0.1, 1.0))),
+    "layer first, own": lambda own: case(own, [Ripple(own(0.3, 0.1, 1.0)), xn.Linear(3)]),
+    "loss": lambda own: plain(own, loss="hyperbolic"),
+    "loss, own": lambda own: plain(own, loss=Hyperbolic(own(0.5, 1.0, 2.0))),
+    "optimiser": lambda own: plain(own, optimizer=Signum(0.01)),
+    "optimiser, own": lambda own: plain(
+        own, optimizer=Signum(own(0.01, 0.02, 0.03), own(0.1, 0.5, 0.9))
+    ),
+}
+
 CASES = {
     f"{kind}: {name}": made
     for kind, cases in {
@@ -214,6 +303,7 @@ CASES = {
         "loss": loss_cases(),
         "optimiser": optimizer_cases(),
         "trainer": TRAINERS,
+        "a user's": USERS,
     }.items()
     for name, made in cases.items()
 }
@@ -240,8 +330,9 @@ def host(net, array):
 def assert_close(found, expected, dtype, what):
     """Raise an AssertionError if arrays lie further apart than rounding brings them."""
     found, expected = np.asarray(found), np.asarray(expected)
-    atol = TOLERANCE[dtype] * np.max(np.abs(expected), initial=0.0)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=what)
+    assert found.shape == expected.shape, what
+    apart = np.abs(found - expected).max(initial=0.0)
+    assert apart <= TOLERANCE[dtype] * np.abs(expected).max(initial=0.0), what  # NaN is not
 
 
 def assert_same_state(together, alone, dtype):
@@ -277,9 +368,7 @@ def assert_same_predictions(net, alone, X, y, dtype):
 def build(made, own, device, dtype, seed, members=None):
     """Return a trainer of a case."""
     network, trainer, coded = made(own)
-    net = xn.Network(
-        **network, device=device, dtype=dtype, random_state=seed, members=members
-    )
+    net = xn.Network(**network, device=device, dtype=dtype, random_state=seed, members=members)
     return xn.Trainer(net, **trainer), coded
 
 
@@ -290,16 +379,23 @@ def both(made, device, dtype):
     return together, alone, coded
 
 
-def train(together, alone, coded, dtype, sizes=SIZES):
-    """Train with members and without, and compare after each step."""
-    net = together.network
+def train(together, alone, coded, dtype, sizes=SIZES, own=False):
+    """Train with members and without, and compare the losses, and at the end all else.
+
+    Members share the batches, or each has its own.
+    """
+    net, members = together.network, len(alone)
     for step, n in enumerate(sizes):
-        X, y = data(net, coded, max(n, net.min_batch), step)
+        drawn = [data(net, coded, max(n, net.min_batch), step + 99 * i) for i in range(members)]
+        X, y = drawn[0]
+        if own:
+            X, y = (net.backend.asarray(np.stack(one)) for one in zip(*drawn, strict=True))
         losses = host(net, together.step(X, y))
-        assert losses.shape == (K,)
+        assert losses.shape == (members,)
         for i, one in enumerate(alone):
-            assert_close(losses[i], host(net, one.step(X, y)), dtype, f"loss of {i}, step {step}")
-        assert_same_state(together, alone, dtype)
+            expected = host(net, one.step(*drawn[i if own else 0]))
+            assert_close(losses[i], expected, dtype, f"loss of {i}, step {step}")
+    assert_same_state(together, alone, dtype)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
@@ -312,3 +408,227 @@ def test_a_member_is_the_network_alone(device, name, dtype):
     train(together, alone, coded, dtype)
     X, y = data(net, coded, 20, 99)
     assert_same_predictions(net, [one.network for one in alone], X, y, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("optimiser")])
+def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
+    together, alone, coded = both(CASES[name], device, "float64")
+    train(together, alone, coded, "float64", own=True)
+
+
+def test_every_class_of_the_library_has_a_case():
+    found = set()
+    for made in CASES.values():
+        network, trainer, _ = made(every)
+        loss = network["loss"]
+        found |= {type(layer) for layer in network["layers"]}
+        found |= {Loss.registry[loss] if isinstance(loss, str) else type(loss)}
+        found |= {type(trainer["optimizer"])}
+    for kind in (Layer, Loss, Optimizer):
+        missing = set(kind.registry.own.values()) - found - {Elementwise}
+        assert not missing, f"give {missing} a case"
+
+
+# -- one out of many, and many out of one ----
+
+DEEP = CASES["trainer: all"]
+
+
+def trained(device, dtype="float64"):
+    """Return a trainer of members that has made some steps."""
+    together, coded = build(DEEP, every, device, dtype, list(SEEDS), K)
+    for step in range(3):
+        together.step(*data(together.network, coded, 9, step))
+    return together
+
+
+def going_on(together, network, i):
+    """Return a trainer of a network that goes on as member i."""
+    one = xn.Trainer(network, **DEEP(member(i))[1])
+    one.steps = together.steps
+    for mine, all_of_them in zip(one.moments, together.moments, strict=True):
+        with network.backend.active():
+            mine[...] = all_of_them[i]
+    return one
+
+
+def test_a_member_goes_on_alone(device):
+    together = trained(device)
+    alone = [going_on(together, together.network.member(i), i) for i in range(K)]
+    train(together, alone, (), "float64")
+
+
+def test_networks_that_were_trained_go_on_as_members(device):
+    before = trained(device)
+    nets = [before.network.member(i) for i in range(K)]
+    alone = [going_on(before, net, i) for i, net in enumerate(nets)]
+    together = xn.Trainer(xn.stack(nets), **DEEP(every)[1])
+    together.steps = before.steps
+    for mine, theirs in zip(together.moments, before.moments, strict=True):
+        with device.active():
+            mine[...] = theirs
+    train(together, alone, (), "float64")
+
+
+def assert_equal(found, expected):
+    """Raise an AssertionError if two networks are not the same to the last bit."""
+    assert found.config() == expected.config()
+    assert repr(found) == repr(expected)
+    for name, array in expected.state().items():
+        np.testing.assert_array_equal(found.state()[name], array)
+
+
+def test_members_stacked_again_are_what_they_were(device):
+    net = trained(device).network
+    again = xn.stack([net.member(i) for i in range(K)])
+    assert_equal(again, net)
+    assert again.layers[3].p == (0.1, 0.5, 0.3)
+    assert again.loss.label_smoothing == (0.1, 0.0, 0.2)
+    for i in range(K):
+        assert_equal(again.member(i), net.member(i))
+        assert again.member(i).layers[3].p == (0.1, 0.5, 0.3)[i]
+
+
+def test_what_all_share_is_one_number_again(device):
+    net = trained(device).network
+    twice = xn.stack([net.member(1), net.member(1)])
+    assert twice.layers[3].p == 0.5
+    assert twice.seeds == (4, 4)
+
+
+def test_copies_have_all_members(device, tmp_path):
+    net, path = trained(device).network, tmp_path / "net.safetensors"
+    net.save(path)
+    assert_equal(xn.load(path, device=device), net)
+    for other in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert_equal(other.clone(device), net.clone())  # the stand-in's come back on the CPU
+        for i in range(K):
+            np.testing.assert_array_equal(other.member(i).parameters, host(net, net.parameters)[i])
+    untrained = build(DEEP, every, device, "float64", list(SEEDS), K)[0].network
+    assert_equal(net.clone(), untrained)
+    other = build(DEEP, every, device, "float64", [1, 2, 3], K)[0].network
+    other.load_state(net.state())
+    assert_close(host(other, other.parameters), host(net, net.parameters), "float64", "parameters")
+
+
+def test_a_copy_of_a_member_is_its_own(device):
+    net = trained(device).network
+    alone, before = net.member(0), net.state()
+    with device.active():
+        alone.parameters[...] = 0.0
+        alone.statistics[...] = 0.0
+    assert_equal(net.member(0), net.member(0))
+    for name, array in net.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_one_member_is_the_network_alone(device):
+    def own(*numbers):
+        return [numbers[1]]
+
+    for name in ("trainer: all", "optimiser: adamw, all", "layer: Dropout of each its own"):
+        together, coded = build(CASES[name], own, device, "float64", [4], 1)
+        alone = build(CASES[name], member(1), device, "float64", 4)[0]
+        train(together, [alone], coded, "float64")
+        assert together.network.parameters.shape[0] == 1
+        X, y = data(together.network, coded, 20, 99)
+        assert_same_predictions(together.network, [alone.network], X, y, "float64")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_fused_or_not(fused):
+    made = CASES["layer: deep"]
+    _, alone, coded = both(made, "cpu", "float64")
+    network, trainer, _ = made(every)
+    net = xn.Network(
+        **network, device="cpu", dtype="float64", random_state=SEEDS, members=K, fused=fused
+    )
+    train(xn.Trainer(net, **trainer), alone, coded, "float64")
+
+
+def test_members_of_one_seed_are_one_network_many_times(device):
+    net = trained(device).network
+    same = xn.stack([net.member(2)] * 2)
+    trainer = xn.Trainer(same, xn.Adam(0.01))
+    trainer.step(*data(same, (), 9, 0))
+    first, second = host(same, same.parameters)
+    np.testing.assert_array_equal(first, second)
+
+
+# -- seeds ----
+
+
+@pytest.mark.parametrize(
+    ("random_state", "seeds"),
+    [
+        (5, (5, 6, 7)),
+        (np.int32(5), (5, 6, 7)),
+        ([9, 0, 9], (9, 0, 9)),
+        ((9, np.int64(0), 9), (9, 0, 9)),
+        (np.array([9, 0, 9]), (9, 0, 9)),
+        (range(3), (0, 1, 2)),
+        (2**70, (2**70, 2**70 + 1, 2**70 + 2)),
+    ],
+)
+def test_seeds(random_state, seeds):
+    net = build(DEEP, every, "cpu", "float32", random_state, K)[0].network
+    assert net.seeds == seeds
+    assert all(type(seed) is int for seed in net.seeds)
+    assert net.random_state == list(seeds)
+    for i, seed in enumerate(seeds):
+        assert net.member(i).random_state == seed
+        alone = build(DEEP, member(i), "cpu", "float32", seed)[0].network
+        assert_equal(net.member(i), alone)
+
+
+def test_a_seed_is_drawn_for_none():
+    nets = [build(DEEP, every, "cpu", "float32", None, K)[0].network for _ in range(2)]
+    first = nets[0].seeds[0]
+    assert nets[0].seeds == (first, first + 1, first + 2)
+    assert nets[0].seeds != nets[1].seeds
+
+
+# -- what is set between steps ----
+
+CHANGES = {
+    "rates": lambda trainer, own: setattr(trainer, "learning_rate", own(0.1, 0.2, 0.3)),
+    "one rate": lambda trainer, own: setattr(trainer, "learning_rate", 0.1),
+    "schedules": lambda trainer, own: setattr(
+        trainer, "learning_rate", own(*(xn.InverseTime(0.1, d, "step") for d in (0.1, 1.0, 2.0)))
+    ),
+    "one schedule": lambda trainer, own: setattr(trainer, "learning_rate", xn.InverseTime(0.2)),
+    "numbers": lambda trainer, own: setattr(
+        trainer, "optimizer", xn.Adam(0.01, own(0.5, 0.9, 0.8), own(0.99, 0.9, 0.5))
+    ),
+    "one number": lambda trainer, own: setattr(trainer, "optimizer", xn.Adam(0.01, 0.7)),
+    "l2": lambda trainer, own: setattr(trainer, "l2", own(0.0, 0.1, 1.0)),
+    "one l2": lambda trainer, own: setattr(trainer, "l2", 0.3),
+    "no l2": lambda trainer, own: setattr(trainer, "l2", 0.0),
+    "clip_norm": lambda trainer, own: setattr(trainer, "clip_norm", own(0.1, 0.2, 9.0)),
+    "one clip_norm": lambda trainer, own: setattr(trainer, "clip_norm", 0.1),
+    "no clip_norm": lambda trainer, own: setattr(trainer, "clip_norm", None),
+}
+
+
+def test_what_is_set_between_steps_is_heard_and_moments_are_kept(device):
+    made = TRAINERS["l2"]
+    together, alone, coded = both(made, device, "float64")
+    names = list(CHANGES)
+    # To and fro between what is shared and what each has of its own.
+    for name in (*names, *reversed(names), *names[::2], *names[1::2]):
+        CHANGES[name](together, every)
+        for i, one in enumerate(alone):
+            CHANGES[name](one, member(i))
+        found = together.learning_rate
+        expected = [one.learning_rate for one in alone]
+        assert found == (expected if isinstance(found, list) else expected[0])
+        train(together, alone, coded, "float64", sizes=(9, 4, 9))
+
+
+def test_numbers_that_are_set_leave_no_arrays_behind(device):
+    together = build(TRAINERS["l2"], every, device, "float64", 0, K)[0]
+    x, y = data(together.network, (), 9, 0)
+    for i in range(20):
+        together.l2 = (0.1 * i, 0.2, 0.3)
+        together.step(x, y)
+    assert len(together.update_step._numbers._columns) <= 2

@@ -13,6 +13,7 @@ from ..backends.work import LossBuffers
 from .buffers import Workspace
 from .layer import Layer, LayerBuffers
 from .loss import Loss
+from .members import own_numbers
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64
@@ -151,7 +152,7 @@ class Passes:
         shared = axes == 2 and bool(self._leading_shape)
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
         for layer, activation in self.plan:
-            alone = shared and layer.of_input_alone
+            alone = shared and layer.of_input_alone and not own_numbers(layer)
             new = workspace.allocator(str(layer.index), n, alone)
             if shared and not alone:
                 shared = False
