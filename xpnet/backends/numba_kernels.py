@@ -18,8 +18,10 @@ from .._typing import Array, Namespace
 from . import numba_categories, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
+from .blas import host, matmul
 from .numba_rows import for_activation
-from .numpy_backend import NumpyKernels, host
+from .numba_transpose import transpose
+from .numpy_backend import NumpyKernels
 from .output_losses import OutputLoss
 from .reference_sums import host_erf
 from .updates import Update
@@ -47,6 +49,7 @@ class NumbaKernels(NumpyKernels):
 
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
+    turns_quickly: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def __init__(self, xp: Namespace) -> None:
@@ -58,7 +61,11 @@ class NumbaKernels(NumpyKernels):
         if dy.shape[-2] == 1:
             loops.outer(dy, x, out)
         else:
-            host.matmul(dy.swapaxes(-1, -2), x, out=out)
+            matmul(dy.swapaxes(-1, -2), x, out)
+
+    def _turn(self, a: Array, out: Array) -> None:
+        """aᵀ, square by square."""
+        transpose(a, out)
 
     def linear(
         self,
@@ -75,8 +82,13 @@ class NumbaKernels(NumpyKernels):
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
-        self.product(x, weight_t, before)
-        for_activation(loops.bias_activation, done.name)(before, bias, done.option)
+        if self._turns(x.shape[-2], weight_t):
+            turned = self._turned_product(x, weight_t, before)
+            loop = for_activation(loops.transposed_bias_activation, done.name)
+            loop(turned, bias, done.option, before)
+        else:
+            self.product(x, weight_t, before)
+            for_activation(loops.bias_activation, done.name)(before, bias, done.option)
         if done is not activation or activation.mask is not None:
             self._finish(activation, done, before, out)
 

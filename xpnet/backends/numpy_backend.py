@@ -6,11 +6,12 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .._typing import Array, Namespace
+from .blas import blas, describe_blas, host, matmul
 from .reference import Kernels
 from .reference_categories import each_network
 from .work import CategoryWork, ScalarTable
@@ -21,12 +22,9 @@ FEW_COLUMNS, MANY_ROWS = 32, 256
 #: `NumpyKernels.embedding_backward` leaves columns of so many categories to products.
 FEW_CATEGORIES = 32
 
-#: `NumpyKernels.product` turns matrices of so many elements around, up to so many examples.
-LARGE_MATRIX, SHORT_BATCH = 2**15, 128
-
-
-#: NumPy, as an array namespace: its own types know no arrays but its own.
-host = cast(Namespace, np)
+#: `NumpyKernels.product` turns batches around up to so many examples: of two or more for matrices
+#: of so many elements, of so many or more for any where BLAS is quick with small products.
+SHORT_BATCH, LARGE_MATRIX, FEW_ROWS = 128, 2**15, 10
 
 
 class NumpyKernels(Kernels):
@@ -71,37 +69,63 @@ class NumpyKernels(Kernels):
             host.maximum(out, x[..., i : i + 1], out=out)
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
-        """X Wᵀ; for a short batch and a large W as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
-        n = x.shape[-2]
-        if x.ndim == 2 and 1 < n <= SHORT_BATCH and weight_t.size >= LARGE_MATRIX:
-            turned = self._scratch(out.shape[-1], n, out.dtype)
-            host.matmul(weight_t.T, x.T, out=turned)
-            host.copyto(out, turned.T)
-        else:
+        """X Wᵀ; of a short batch as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
+        if self._turns(x.shape[-2], weight_t):
+            self._turn(self._turned_product(x, weight_t, out), out)
+        elif x.shape[-1] == 1:
             # A column times a row, entry by entry, is several times as fast as by BLAS.
-            (host.multiply if x.shape[-1] == 1 else host.matmul)(x, weight_t, out=out)
+            host.multiply(x, weight_t, out=out)
+        else:
+            host.matmul(x, weight_t, out=out)
 
-    def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
+    def _turns(self, n: int, weight_t: Array) -> bool:
+        """Return whether a batch of n examples is turned around for a product."""
+        if not 1 < n <= SHORT_BATCH:
+            return False
+        large = weight_t.shape[-1] * weight_t.shape[-2] >= LARGE_MATRIX
+        return large or (n >= FEW_ROWS and self.turns_quickly and blas().quick)
+
+    #: Whether `_turn` takes little time beside a small product.
+    turns_quickly: ClassVar[bool] = False
+
+    def _turned_product(self, x: Array, weight_t: Array, out: Array) -> Array:
+        """Return W Xᵀ, in scratch; ``out`` is as X Wᵀ."""
+        xt = self._scratch((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype, "x")
+        turned = self._scratch((*out.shape[:-2], out.shape[-1], out.shape[-2]), out.dtype, "z")
+        self._turn(x, xt)
+        matmul(weight_t.swapaxes(-1, -2), xt, turned)
+        return turned
+
+    def _turn(self, a: Array, out: Array) -> None:
+        """aᵀ."""
+        host.copyto(out, a.swapaxes(-1, -2))
+
+    def _scratch(self, shape: tuple[int, ...], dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
-        size, name = rows * columns, f"{dtype.char} {name}"
+        size, name = math.prod(shape), f"{dtype.char} {name}"
         held = getattr(self._local, name, None)
         if held is None or held.size < size:
             held = np.empty(size, dtype)
             setattr(self._local, name, held)
-        return held[:size].reshape(rows, columns)
+        return held[:size].reshape(*shape)
 
     def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
         """Return an array of the thread's own."""
-        dtype = np.dtype(dtype or like.dtype)
-        return self._scratch(1, like.size, dtype, name).reshape(like.shape)
+        return self._scratch(like.shape, np.dtype(dtype or like.dtype), name)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
-        (host.multiply if dy.shape[-2] == 1 else host.matmul)(dy.swapaxes(-1, -2), x, out=out)
+        if dy.shape[-2] == 1:
+            host.multiply(dy.swapaxes(-1, -2), x, out=out)
+        else:
+            matmul(dy.swapaxes(-1, -2), x, out)
 
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W."""
-        (host.multiply if dy.shape[-1] == 1 else host.matmul)(dy, weight, out=out)
+        if dy.shape[-1] == 1:
+            host.multiply(dy, weight, out=out)
+        else:
+            matmul(dy, weight, out)
 
     def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
@@ -194,7 +218,7 @@ class NumpyBackend:
 
     def arithmetic(self) -> str:
         """Return what else than the data decides how results are rounded, in words."""
-        return f"{self.describe()}, {_describe_blas()}"
+        return f"{self.describe()}, {describe_blas()}"
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device.
@@ -275,19 +299,3 @@ class NumpyStage:
         rows = self._rows[:n]
         fill(rows)
         return rows
-
-
-def _describe_blas() -> str:
-    """Return which BLAS NumPy uses, what processor for and on how many threads, as far as known."""
-    import threadpoolctl
-
-    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    # SciPy may bring another copy, which is loaded sooner or later.
-    own = [pool for pool in pools if "numpy" in pool["filepath"]] or pools
-    told = []
-    for pool in own:
-        name = " ".join(str(pool[k]) for k in ("internal_api", "version") if pool.get(k))
-        kind = f" for {pool['architecture']}" if pool.get("architecture") else ""
-        threads = pool["num_threads"]
-        told.append(f"{name}{kind} on {threads} thread{'s' * (threads != 1)}")
-    return " and ".join(told) or "a BLAS that does not tell its threads"
