@@ -82,7 +82,7 @@ class NumbaKernels(NumpyKernels):
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
-        if self._turns(x.shape[-2], weight_t):
+        if self._turns_batch(x.shape[-2], weight_t):
             turned = self._turned_product(x, weight_t, before)
             loop = for_activation(loops.transposed_bias_activation, done.name)
             loop(turned, bias, done.option, before)

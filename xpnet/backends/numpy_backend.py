@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._typing import Array, Namespace
-from .blas import blas, describe_blas, host, matmul
+from .blas import BLOCKS, SMALL_PRODUCT, blas, describe_blas, host, matmul
 from .reference import Kernels
 from .reference_categories import each_network
 from .work import CategoryWork, ScalarTable
@@ -22,9 +22,12 @@ FEW_COLUMNS, MANY_ROWS = 32, 256
 #: `NumpyKernels.embedding_backward` leaves columns of so many categories to products.
 FEW_CATEGORIES = 32
 
-#: `NumpyKernels.product` turns batches around up to so many examples: of two or more for matrices
-#: of so many elements, of so many or more for any where BLAS is quick with small products.
-SHORT_BATCH, LARGE_MATRIX, FEW_ROWS = 128, 2**15, 10
+#: `NumpyKernels.product` turns short batches around for matrices of so many elements.
+SHORT_BATCH, LARGE_MATRIX = 128, 2**15
+
+#: Where BLAS is quick with small products: batches of so many rows, or the matrices of weights, for
+#: so many multiplications.
+FEW_ROWS, MANY_PRODUCTS = 10, 2 * 10**6
 
 
 class NumpyKernels(Kernels):
@@ -69,24 +72,38 @@ class NumpyKernels(Kernels):
             host.maximum(out, x[..., i : i + 1], out=out)
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
-        """X Wᵀ; of a short batch as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
-        if self._turns(x.shape[-2], weight_t):
+        """X Wᵀ; BLAS would turn W, where turning a short batch is less work: as (W Xᵀ)ᵀ."""
+        if self._turns_batch(x.shape[-2], weight_t):
             self._turn(self._turned_product(x, weight_t, out), out)
         elif x.shape[-1] == 1:
             # A column times a row, entry by entry, is several times as fast as by BLAS.
             host.multiply(x, weight_t, out=out)
+        elif self._turns_weight(x.shape[-2], weight_t):
+            turned = self._scratch(weight_t.shape, weight_t.dtype, "w")
+            self._turn(weight_t.swapaxes(-1, -2), turned)
+            matmul(x, turned, out)
         else:
             host.matmul(x, weight_t, out=out)
 
-    def _turns(self, n: int, weight_t: Array) -> bool:
-        """Return whether a batch of n examples is turned around for a product."""
-        if not 1 < n <= SHORT_BATCH:
-            return False
-        large = weight_t.shape[-1] * weight_t.shape[-2] >= LARGE_MATRIX
-        return large or (n >= FEW_ROWS and self.turns_quickly and blas().quick)
-
     #: Whether `_turn` takes little time beside a small product.
     turns_quickly: ClassVar[bool] = False
+
+    def _turns_batch(self, n: int, weight_t: Array) -> bool:
+        """Return whether to turn a batch of n examples around."""
+        m, m_out = weight_t.shape[-2:]
+        if not 1 < n <= SHORT_BATCH or n * (m + m_out) >= m * m_out:
+            return False
+        return m * m_out >= LARGE_MATRIX or self._is_worth_turning(n, weight_t)
+
+    def _turns_weight(self, n: int, weight_t: Array) -> bool:
+        """Return whether to turn W around."""
+        each = weight_t.shape[-1] * weight_t.shape[-2]
+        fits = n * each <= SMALL_PRODUCT or (blas().splits and BLOCKS[-1] * each <= SMALL_PRODUCT)
+        return fits and self._is_worth_turning(n, weight_t)
+
+    def _is_worth_turning(self, n: int, weight_t: Array) -> bool:
+        many = n >= FEW_ROWS and n * weight_t.size >= MANY_PRODUCTS
+        return many and self.turns_quickly and blas().quick
 
     def _turned_product(self, x: Array, weight_t: Array, out: Array) -> Array:
         """Return W Xᵀ, in scratch; ``out`` is as X Wᵀ."""
