@@ -12,8 +12,8 @@ from .._typing import Array, Namespace
 #: NumPy, as an array namespace: its own types know no arrays but its own.
 host = cast(Namespace, np)
 
-#: OpenBLAS's kernels with AVX-512, by its names for processors. They have others for small products,
-#: which take matrices as they lie, on one thread, up to so many multiplications.
+#: OpenBLAS's kernels with AVX-512, by its names for processors. They have others for products of up
+#: to so many multiplications, which take matrices as they lie, on one thread.
 WITH_SMALL_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 SMALL_PRODUCT = 10**6
 
@@ -71,7 +71,7 @@ def describe_blas() -> str:
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:
-    """Out ← a b, in blocks of rows or columns where that is faster; b may have fewer axes than a."""
+    """Out ← a b, in blocks of rows or columns where that is faster."""
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if rows * inner * columns <= SMALL_PRODUCT or not blas().splits:
         host.matmul(a, b, out=out)

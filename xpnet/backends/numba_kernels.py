@@ -21,7 +21,7 @@ from .activations import IDENTITY, ROWS, ActivationSpec
 from .blas import host, matmul
 from .numba_rows import for_activation
 from .numba_transpose import transpose
-from .numpy_backend import NumpyKernels
+from .numpy_backend import NumpyKernels, Turning
 from .output_losses import OutputLoss
 from .reference_sums import host_erf
 from .updates import Update
@@ -82,12 +82,13 @@ class NumbaKernels(NumpyKernels):
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
-        if self._turns_batch(x.shape[-2], weight_t):
+        turning = self._turning(x.shape[-2], weight_t)
+        if turning is Turning.BATCH:
             turned = self._turned_product(x, weight_t, before)
             loop = for_activation(loops.transposed_bias_activation, done.name)
             loop(turned, bias, done.option, before)
         else:
-            self.product(x, weight_t, before)
+            self._product(x, weight_t, before, turning)
             for_activation(loops.bias_activation, done.name)(before, bias, done.option)
         if done is not activation or activation.mask is not None:
             self._finish(activation, done, before, out)

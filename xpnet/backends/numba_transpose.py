@@ -6,10 +6,11 @@ LLVM makes no vectors of a loop that does it, which takes five times as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -90,12 +91,12 @@ def _transpose(a: Array, out: Array) -> None:
     rows, columns = n - n % side, m - m % side
     for i in range(0, rows, side):
         for j in range(0, columns, side):
-            _transpose_square(a, i, j, out)
+            _transpose_square(a, i, j, out)  # type: ignore[call-arg]
     for i in range(n):
         for j in range(columns if i < rows else 0, m):
             out[j, i] = a[i, j]
 
 
 #: For loops that do more than that; and for one network's array, or several ones'.
-transpose_one = numba.njit(_transpose, nogil=True, error_model="numpy")
+transpose_one: Callable[..., None] = numba.njit(nogil=True, error_model="numpy")(_transpose)
 transpose = network_loop(_transpose)

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from enum import Enum
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +28,36 @@ SHORT_BATCH, LARGE_MATRIX = 128, 2**15
 
 #: Where BLAS is quick with small products: batches of so many rows, or the matrices of weights, for
 #: so many multiplications.
-FEW_ROWS, MANY_PRODUCTS = 10, 2 * 10**6
+FEW_ROWS, MANY_PRODUCTS = 10, 4 * 10**6
+
+#: Shapes in which scratch is found again.
+MOST_VIEWS = 256
+
+
+class Turning(Enum):
+    """What of a product is turned around first."""
+
+    NOTHING, BATCH, WEIGHT = range(3)
+
+
+class Room:
+    """Memory that is handed out again and again, in any shape."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._held: Array = np.empty(0, dtype)
+        self.views: dict[tuple[int, ...], Array] = {}
+
+    def view(self, shape: tuple[int, ...]) -> Array:
+        """Return it as an array of a shape."""
+        found = self.views.get(shape)
+        if found is None:
+            size = math.prod(shape)
+            if self._held.size < size or len(self.views) > MOST_VIEWS:
+                self.views.clear()
+            if self._held.size < size:
+                self._held = np.empty(size, self._held.dtype)
+            found = self.views[shape] = self._held[:size].reshape(*shape)
+        return found
 
 
 class NumpyKernels(Kernels):
@@ -73,37 +103,37 @@ class NumpyKernels(Kernels):
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
         """X Wᵀ; BLAS would turn W, where turning a short batch is less work: as (W Xᵀ)ᵀ."""
-        if self._turns_batch(x.shape[-2], weight_t):
+        self._product(x, weight_t, out, self._turning(x.shape[-2], weight_t))
+
+    def _product(self, x: Array, weight_t: Array, out: Array, turning: Turning) -> None:
+        if turning is Turning.BATCH:
             self._turn(self._turned_product(x, weight_t, out), out)
-        elif x.shape[-1] == 1:
-            # A column times a row, entry by entry, is several times as fast as by BLAS.
-            host.multiply(x, weight_t, out=out)
-        elif self._turns_weight(x.shape[-2], weight_t):
+        elif turning is Turning.WEIGHT:
             turned = self._scratch(weight_t.shape, weight_t.dtype, "w")
             self._turn(weight_t.swapaxes(-1, -2), turned)
             matmul(x, turned, out)
+        elif x.shape[-1] == 1:
+            # A column times a row, entry by entry, is several times as fast as by BLAS.
+            host.multiply(x, weight_t, out=out)
         else:
             host.matmul(x, weight_t, out=out)
 
     #: Whether `_turn` takes little time beside a small product.
     turns_quickly: ClassVar[bool] = False
 
-    def _turns_batch(self, n: int, weight_t: Array) -> bool:
-        """Return whether to turn a batch of n examples around."""
+    def _turning(self, n: int, weight_t: Array) -> Turning:
+        """Return what to turn around for a product with n examples."""
+        size = weight_t.size
+        if size < LARGE_MATRIX and n * size < MANY_PRODUCTS:  # in most steps of small networks
+            return Turning.NOTHING
         m, m_out = weight_t.shape[-2:]
-        if not 1 < n <= SHORT_BATCH or n * (m + m_out) >= m * m_out:
-            return False
-        return m * m_out >= LARGE_MATRIX or self._is_worth_turning(n, weight_t)
-
-    def _turns_weight(self, n: int, weight_t: Array) -> bool:
-        """Return whether to turn W around."""
-        each = weight_t.shape[-1] * weight_t.shape[-2]
+        each = m * m_out
+        quick = self.turns_quickly and n >= FEW_ROWS and n * size >= MANY_PRODUCTS and blas().quick
+        if n * (m + m_out) < each:
+            turns = quick or each >= LARGE_MATRIX
+            return Turning.BATCH if turns and 1 < n <= SHORT_BATCH else Turning.NOTHING
         fits = n * each <= SMALL_PRODUCT or (blas().splits and BLOCKS[-1] * each <= SMALL_PRODUCT)
-        return fits and self._is_worth_turning(n, weight_t)
-
-    def _is_worth_turning(self, n: int, weight_t: Array) -> bool:
-        many = n >= FEW_ROWS and n * weight_t.size >= MANY_PRODUCTS
-        return many and self.turns_quickly and blas().quick
+        return Turning.WEIGHT if quick and fits else Turning.NOTHING
 
     def _turned_product(self, x: Array, weight_t: Array, out: Array) -> Array:
         """Return W Xᵀ, in scratch; ``out`` is as X Wᵀ."""
@@ -119,12 +149,11 @@ class NumpyKernels(Kernels):
 
     def _scratch(self, shape: tuple[int, ...], dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
-        size, name = math.prod(shape), f"{dtype.char} {name}"
-        held = getattr(self._local, name, None)
-        if held is None or held.size < size:
-            held = np.empty(size, dtype)
-            setattr(self._local, name, held)
-        return held[:size].reshape(*shape)
+        rooms = self._local.__dict__
+        room = rooms.get(name := f"{dtype.char} {name}")
+        if room is None:
+            room = rooms[name] = Room(dtype)
+        return room.view(shape)
 
     def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
         """Return an array of the thread's own."""
