@@ -27,6 +27,7 @@ TITLES = {
     "predict": "Prediction: `Network.predict_proba`",
     "kernels": "Kernels: the backend's own against the reference",
     "rivals": "Rivals: one training step",
+    "members": "Members: one training step of many networks, which share the batch",
     "fits": "Fits of the estimators: 20 epochs with scikit-learn's parameters",
 }
 RATIOS = (

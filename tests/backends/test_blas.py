@@ -7,6 +7,10 @@ from xpnet.backends import blas, numpy_backend
 from xpnet.backends.numpy_backend import NumpyBackend, Room, Turning
 from xpnet.backends.select import select, why_not_compiled
 
+numba_kernels = None
+if why_not_compiled() is None:
+    from xpnet.backends import numba_kernels
+
 QUICK = blas.Blas(quick=True, splits=True)
 
 
@@ -85,7 +89,8 @@ def test_a_product_with_something_turned_around_is_the_product(
 ):
     if name == "numba" and why_not_compiled() is not None:
         pytest.skip(f"compiled kernels: {why_not_compiled()}")
-    monkeypatch.setattr(numpy_backend, "MANY_PRODUCTS", 0)
+    for module in filter(None, (numpy_backend, numba_kernels)):
+        monkeypatch.setattr(module, "MANY_PRODUCTS", 0)
     kernels = (NumpyBackend() if name == "numpy" else select("cpu")).kernels
     monkeypatch.setattr(type(kernels), "turns_quickly", True)
     draw = np.random.default_rng(0)

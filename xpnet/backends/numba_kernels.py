@@ -18,10 +18,10 @@ from .._typing import Array, Namespace
 from . import numba_categories, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
-from .blas import host, matmul
+from .blas import SMALL_PRODUCT, host, matmul
 from .numba_rows import for_activation
 from .numba_transpose import transpose
-from .numpy_backend import NumpyKernels, Turning
+from .numpy_backend import LARGE_MATRIX, MANY_PRODUCTS, NumpyKernels, Turning
 from .output_losses import OutputLoss
 from .reference_sums import host_erf
 from .updates import Update
@@ -60,6 +60,8 @@ class NumbaKernels(NumpyKernels):
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""
         if dy.shape[-2] == 1:
             loops.outer(dy, x, out)
+        elif dy.size * x.shape[-1] <= SMALL_PRODUCT:
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
         else:
             matmul(dy.swapaxes(-1, -2), x, out)
 
@@ -82,13 +84,14 @@ class NumbaKernels(NumpyKernels):
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
-        turning = self._turning(x.shape[-2], weight_t)
-        if turning is Turning.BATCH:
+        size, n = weight_t.size, x.shape[-2]
+        many = size >= LARGE_MATRIX or n * size >= MANY_PRODUCTS
+        if many and self._turning(n, weight_t) is Turning.BATCH:
             turned = self._turned_product(x, weight_t, before)
             loop = for_activation(loops.transposed_bias_activation, done.name)
             loop(turned, bias, done.option, before)
         else:
-            self._product(x, weight_t, before, turning)
+            self.product(x, weight_t, before)
             for_activation(loops.bias_activation, done.name)(before, bias, done.option)
         if done is not activation or activation.mask is not None:
             self._finish(activation, done, before, out)

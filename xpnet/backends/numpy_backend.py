@@ -103,32 +103,31 @@ class NumpyKernels(Kernels):
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
         """X Wᵀ; BLAS would turn W, where turning a short batch is less work: as (W Xᵀ)ᵀ."""
-        self._product(x, weight_t, out, self._turning(x.shape[-2], weight_t))
+        size = weight_t.size
+        many = size >= LARGE_MATRIX or x.shape[-2] * size >= MANY_PRODUCTS
+        if not (many and self._product_by_turning(x, weight_t, out)):
+            # A column times a row, entry by entry, is several times as fast as by BLAS.
+            (host.multiply if x.shape[-1] == 1 else host.matmul)(x, weight_t, out=out)
 
-    def _product(self, x: Array, weight_t: Array, out: Array, turning: Turning) -> None:
+    def _product_by_turning(self, x: Array, weight_t: Array, out: Array) -> bool:
+        """Compute X Wᵀ with something turned around; return False if nothing is gained by that."""
+        turning = self._turning(x.shape[-2], weight_t)
         if turning is Turning.BATCH:
             self._turn(self._turned_product(x, weight_t, out), out)
         elif turning is Turning.WEIGHT:
             turned = self._scratch(weight_t.shape, weight_t.dtype, "w")
             self._turn(weight_t.swapaxes(-1, -2), turned)
             matmul(x, turned, out)
-        elif x.shape[-1] == 1:
-            # A column times a row, entry by entry, is several times as fast as by BLAS.
-            host.multiply(x, weight_t, out=out)
-        else:
-            host.matmul(x, weight_t, out=out)
+        return turning is not Turning.NOTHING
 
     #: Whether `_turn` takes little time beside a small product.
     turns_quickly: ClassVar[bool] = False
 
     def _turning(self, n: int, weight_t: Array) -> Turning:
         """Return what to turn around for a product with n examples."""
-        size = weight_t.size
-        if size < LARGE_MATRIX and n * size < MANY_PRODUCTS:  # in most steps of small networks
-            return Turning.NOTHING
-        m, m_out = weight_t.shape[-2:]
+        (m, m_out), many = weight_t.shape[-2:], n * weight_t.size
         each = m * m_out
-        quick = self.turns_quickly and n >= FEW_ROWS and n * size >= MANY_PRODUCTS and blas().quick
+        quick = n >= FEW_ROWS and many >= MANY_PRODUCTS and self.turns_quickly and blas().quick
         if n * (m + m_out) < each:
             turns = quick or each >= LARGE_MATRIX
             return Turning.BATCH if turns and 1 < n <= SHORT_BATCH else Turning.NOTHING
@@ -163,6 +162,8 @@ class NumpyKernels(Kernels):
         """δᵀ X."""
         if dy.shape[-2] == 1:
             host.multiply(dy.swapaxes(-1, -2), x, out=out)
+        elif dy.size * x.shape[-1] <= SMALL_PRODUCT:
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
         else:
             matmul(dy.swapaxes(-1, -2), x, out)
 
@@ -170,6 +171,8 @@ class NumpyKernels(Kernels):
         """δ W."""
         if dy.shape[-1] == 1:
             host.multiply(dy, weight, out=out)
+        elif dy.size * weight.shape[-1] <= SMALL_PRODUCT:
+            host.matmul(dy, weight, out=out)
         else:
             matmul(dy, weight, out)
 
