@@ -155,9 +155,9 @@ class Workspace:
         )
         self._arrays: dict[tuple[str, str], Array] = {}
 
-    def allocator(self, owner: str, n: int) -> _Allocator:
-        """Return what hands ``owner`` its arrays for n examples."""
-        return _Allocator(self, owner, n)
+    def allocator(self, owner: str, n: int, rows_each: int = 1) -> _Allocator:
+        """Return what hands ``owner`` its arrays for n examples, of so many rows each."""
+        return _Allocator(self, owner, n, rows_each)
 
     def array(
         self,
@@ -180,15 +180,20 @@ class Workspace:
 class _Allocator:
     """`layers.Allocator` over a workspace, for one owner and one batch size."""
 
-    def __init__(self, workspace: Workspace, owner: str, n: int) -> None:
-        self._workspace, self._owner, self.n = workspace, owner, n
+    def __init__(self, workspace: Workspace, owner: str, n: int, rows_each: int) -> None:
+        self._workspace, self._owner, self._rows_each = workspace, owner, rows_each
+        self.n = n * rows_each
+
+    def times(self, factor: int) -> _Allocator:
+        n = self.n // self._rows_each
+        return _Allocator(self._workspace, self._owner, n, self._rows_each * factor)
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
     ) -> Array:
         w = self._workspace
-        whole = w.array(self._owner, name, (*w.leading_shape, w.capacity, width), dtype, fill)
-        return whole[..., : self.n, :]
+        shape = *w.leading_shape, w.capacity * self._rows_each, width
+        return w.array(self._owner, name, shape, dtype, fill)[..., : self.n, :]
 
     def row(self, name: str, width: int) -> Array:
         w = self._workspace

@@ -219,7 +219,7 @@ class Network:
 
     # -- prediction ----
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the predictions for examples.
 
         Those of a row alone and of the same row in a batch may differ in the last bits.
@@ -241,9 +241,9 @@ class Network:
             If X has another shape, holds no numbers, or values that are NaN or infinite.
         """
         with self.backend.active():
-            return self.predictor.decide(X)
+            return self.predictor.decide(X, members)
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the probabilities of the classes for examples.
 
         Those of a row alone and of the same row in a batch may differ in the last bits.
@@ -264,7 +264,29 @@ class Network:
             As for `predict`; also for a network trained on the mean squared error.
         """
         with self.backend.active():
-            return self.predictor.probabilities(X)
+            return self.predictor.probabilities(X, members)
+
+    def predict_std(self, X: ArrayLike) -> Array:
+        """Return how far members are apart: the standard deviation of what they predict.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, n_features)
+            NumPy, CuPy, or a list.
+
+        Returns
+        -------
+        array, where X lives
+            Of probabilities, in the shape that `predict_proba` has; or of values, in that of
+            `predict`, for regression.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`; also if the network has no members.
+        """
+        with self.backend.active():
+            return self.predictor.deviation(X)
 
     def activations(self, X: ArrayLike, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,10 +10,12 @@ from typing import NamedTuple
 from .._typing import Array, ArrayLike, DType
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
+from ..backends.reference_ensemble import by_member
 from ..backends.work import LossBuffers
 from .buffers import Workspace
 from .layer import Layer, LayerBuffers
 from .loss import Loss
+from .repetition import Repetition
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64
@@ -27,11 +30,15 @@ class Call(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """What a pass over n examples calls, one after the other, and the buffers of its loss."""
+    """What a pass over n examples calls, one after the other, and the buffers of its loss.
+
+    Where an example has a row for each member, so have its labels, by a ``repetition``.
+    """
 
     forward: list[Call]
     backward: list[Call]
     loss: LossBuffers
+    repetition: Repetition | None = None
 
 
 class Passes:
@@ -54,6 +61,9 @@ class Passes:
 
     Attributes
     ----------
+    members : int or None
+        How many rows of the output an example has, of members that share weights; None: there are
+        no members, and it has one.
     generation : int
         How often the buffers for training were made anew: a captured step is bound to those that
         it was captured with.
@@ -71,6 +81,8 @@ class Passes:
         self._layers, self._n_outputs, self.loss, self._backend = layers, n_outputs, loss, backend
         self._leading_shape, self._dtype = leading_shape, dtype
         self.plan = self._fuse()
+        expansions = [layer.expansion for layer in layers if layer.expansion is not None]
+        self.members = math.prod(expansions) if expansions else None
         self._first_trained = next(layer.index for layer in layers if layer.parameters)
         self._workspaces: dict[bool, Workspace] = {}
         self._bound: dict[tuple[int, bool], Bound] = {}
@@ -142,8 +154,9 @@ class Passes:
         workspace = self.reserve(n, training)
         steps: list[tuple[Layer, LayerBuffers]] = []
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
+        rows_each = 1
         for layer, activation in self.plan:
-            new = workspace.allocator(str(layer.index), n)
+            new = workspace.allocator(str(layer.index), n, rows_each)
             if training:
                 b = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
@@ -151,7 +164,9 @@ class Passes:
             dropped = activation.mask is not None and not training
             b.activation = replace(activation, mask=None) if dropped else activation
             wants_input = training and activation.row.derivative_from == "input"
-            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
+            factor = layer.expansion or 1
+            b.z = new.times(factor).rows("z", b.y.shape[-1]) if wants_input else None
+            rows_each *= factor
             b.kept = b.z if wants_input else b.y
             steps.append((layer, b))
             fused = activation is not IDENTITY
@@ -162,8 +177,12 @@ class Passes:
         forward = [Call(s, s.forward if training else s.infer, b) for s, b in steps]
         trained = [(s, b) for s, b in reversed(steps) if s.index >= self._first_trained]
         backward = [Call(s, s.backward, b) for s, b in trained]
-        loss = self.loss.buffers(workspace.allocator("loss", n), self._n_outputs)
-        return Bound(forward, backward, loss)
+        # In prediction the loss is that of the members' average.
+        new = workspace.allocator("loss", n, rows_each if training else 1)
+        loss, repetition = self.loss.buffers(new, self._n_outputs), None
+        if training and rows_each > 1:
+            repetition = Repetition(new, self.loss, self._n_outputs, self._dtype, rows_each)
+        return Bound(forward, backward, loss, repetition)
 
     # -- the way of a mini-batch ----
 
@@ -222,16 +241,40 @@ class Passes:
             x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
-        share = 1.0 / n if example_weight is None else example_weight
-        self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
+        self.compute_loss(bound, x, y, example_weight)
         dz = bound.loss.dz
         for _, function, buffers in bound.backward:
             dz = function(dz, buffers)
         return bound.loss.loss
 
-    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Return a batch's mean loss, and what it adds to the error, as in prediction."""
+    def compute_loss(
+        self, bound: Bound, z: Array, y: Array, example_weight: Array | None = None
+    ) -> None:
+        """Write a training batch's mean loss, over the members too, and its gradient."""
+        kernels, repetition = self._backend.kernels, bound.repetition
+        if repetition is not None:
+            y = repetition.labels(kernels, y)
+            if example_weight is not None:
+                example_weight = repetition.weights(kernels, example_weight)
+        share = 1.0 / z.shape[-2] if example_weight is None else example_weight
+        self.loss.compute(kernels, z, y, share, bound.loss)
+
+    def predict(self, x: Array) -> Array:
+        """Return the logits of a batch in prediction, (…, n, m): with an axis for members.
+
+        That is one more than `forward` has, where an example has rows of each.
+        """
         z = self.forward(x)
+        return z if self.members is None else by_member(z, self.members)
+
+    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return a batch's mean loss, and what it adds to the error, as in prediction.
+
+        Where members share weights both are of the average of their predictions.
+        """
+        z = self.predict(x)
+        if self.members is not None:
+            z = self.loss.average(self._backend.kernels.xp, z)
         buffers = self.bind(x.shape[-2], training=False).loss
         self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
@@ -251,11 +294,12 @@ class Passes:
         """Return the outputs of layers, none fused with another, as in prediction."""
         a = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
         workspace = Workspace(self._backend, self._leading_shape, self._dtype, x.shape[-2])
-        found = []
+        found, members = [], None
         for layer in self._layers:
-            new = workspace.allocator(str(layer.index), x.shape[-2])
+            new = workspace.allocator(str(layer.index), x.shape[-2], members or 1)
             b = layer.inference_buffers(new, None, overwrite=False)
             b.activation, b.z = IDENTITY, None
             a = layer.infer(a, b)
-            found.append(a)
+            members = layer.expansion or members
+            found.append(a if members is None else by_member(a, members))
         return [found[i] for i in layers]

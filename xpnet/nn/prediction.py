@@ -51,13 +51,15 @@ class Predictor:
     ) -> None:
         self._passes, self._loss, self._backend = passes, loss, backend
         self._n_features, self._n_outputs = widths[0], widths[-1]
-        self._leading_shape, self._dtype = leading_shape, dtype
-        self.chunk = max(1, min(8192, 2**22 // max(widths[:-1])))
+        k, self._dtype = passes.members, dtype
+        #: The axes of members, which share weights or not.
+        self._members = leading_shape if k is None else (*leading_shape, k)
+        self.chunk = max(1, min(8192, 2**22 // (max(widths[:-1]) * (k or 1))))
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
     def logits(self, X: ArrayLike) -> Array:
-        """Return the network's outputs for examples, shape (…, n, n_outputs)."""
+        """Return the network's outputs for examples, shape (…, n, n_outputs): of each member."""
         try:
             return self._logits(self._checked(X))
         except Exception as error:
@@ -70,28 +72,44 @@ class Predictor:
 
     def _logits(self, x: Array) -> Array:
         xp, chunk = self._backend.xp, self.chunk
-        z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
+        z = xp.empty((*self._members, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
             with self._turn.lock:
-                xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
+                xp.copyto(z[..., start : start + chunk, :], self._passes.predict(part))
         return z
 
-    def decide(self, X: ArrayLike) -> Array:
-        """Return the predictions, where X lives."""
-        return self._give_back(self._loss.decide(self._backend.xp, self.logits(X)), X)
+    def decide(self, X: ArrayLike, members: bool = False) -> Array:
+        """Return the predictions, where X lives: of the members' average, or each one's."""
+        z = self._combined(self.logits(X), members)
+        return self._give_back(self._loss.decide(self._backend.xp, z), X, z.ndim)
 
-    def probabilities(self, X: ArrayLike) -> Array:
-        """Return the probabilities of the classes, where X lives."""
-        z = self.logits(X)
-        return self._give_back(self._loss.probabilities(self._backend.kernels, z), X)
+    def probabilities(self, X: ArrayLike, members: bool = False) -> Array:
+        """Return the probabilities of the classes, where X lives: averaged, or each member's."""
+        z = self._combined(self.logits(X), members)
+        return self._give_back(self._loss.probabilities(self._backend.kernels, z), X, z.ndim)
 
     def both(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the predictions and the probabilities of the classes, of one way through."""
-        z = self.logits(X)
+        z = self._combined(self.logits(X))
         decided = self._loss.decide(self._backend.xp, z)
         p = self._loss.probabilities(self._backend.kernels, z)
-        return self._give_back(decided, X), self._give_back(p, X)
+        return self._give_back(decided, X, z.ndim), self._give_back(p, X, z.ndim)
+
+    def deviation(self, X: ArrayLike) -> Array:
+        """Return the standard deviation between members, where X lives."""
+        xp, z, loss = self._backend.xp, self.logits(X), self._loss
+        of_classes = loss.of_classes
+        p = loss.probabilities(self._backend.kernels, z) if of_classes else loss.decide(xp, z)
+        each = p.reshape(-1, *p.shape[-2:])
+        apart = each - xp.mean(each, axis=0)
+        return self._give_back(xp.sqrt(xp.mean(apart * apart, axis=0)), X, 2)
+
+    def _combined(self, z: Array, members: bool = False) -> Array:
+        """Return the outputs that stand for the members' average, unless each one's are wanted."""
+        while z.ndim > 2 and not members:
+            z = self._loss.average(self._backend.xp, z)
+        return z
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
@@ -117,9 +135,9 @@ class Predictor:
         error = float(errors) / self._loss.error_count(xp, y)
         return {"loss": float(total) / n, "error": error}
 
-    def _give_back(self, result: Array, X: ArrayLike) -> Array:
-        """Return a result where X lives; a single output loses its axis."""
-        if result.shape[-1] == 1 and result.ndim == 2 + len(self._leading_shape):
+    def _give_back(self, result: Array, X: ArrayLike, axes: int) -> Array:
+        """Return a result where X lives; a single output loses its axis, if there are so many."""
+        if result.shape[-1] == 1 and result.ndim == axes:
             result = result[..., 0]
         return self._bring(result, X)
 
