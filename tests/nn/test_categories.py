@@ -238,7 +238,7 @@ def test_leading_axes_are_free(backend, dtype):
         assert losses[i] == pytest.approx(float(loss), rel=tolerance)
         ours, theirs = (on_host(backend, net.gradients) for net in (together, single))
         np.testing.assert_allclose(ours[i], theirs, rtol=tolerance, atol=tolerance)
-        predicted = on_host(backend, together.predict(backend.asarray(X)))[i]
+        predicted = on_host(backend, together.predict(backend.asarray(X), members=True))[i]
         np.testing.assert_allclose(predicted, single.predict(X), rtol=tolerance, atol=tolerance)
 
 

@@ -113,6 +113,17 @@ SCENARIOS = {
         ),
         codes=(0, 1, 3),
     ),
+    "ensemble": Scenario(
+        (
+            xn.EnsembleLinear(6, members=3),
+            xn.ReLU(),
+            xn.Dropout(0.2),
+            xn.EnsembleLinear(5, members=3),
+            xn.GELU(),
+            xn.EnsembleLinear(3, members=3, shared=False),
+        ),
+        l2=0.1,
+    ),
     "everything": EVERYTHING,
 }
 
@@ -881,7 +892,7 @@ def test_replicas_are_networks_of_their_own(device, loss):
                 found = host(getattr(together.network, name))[r]
                 expected = host(getattr(one.network, name))
                 np.testing.assert_allclose(found, expected, 1e-11, 1e-12, err_msg=name)
-    predicted = host(together.network.predict(X))
+    predicted = host(together.network.predict(X, members=True))
     for r, one in enumerate(alone):
         np.testing.assert_allclose(predicted[r], host(one.network.predict(X)), 1e-11, 1e-12)
 

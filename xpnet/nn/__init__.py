@@ -2,6 +2,7 @@
 
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
+- `ensemble_linear`, `repetition`: layers of members that share weights; the labels for them
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches

@@ -202,7 +202,8 @@ class Network:
         Returns
         -------
         array, shape (…, n, n_outputs)
-            A static buffer: the next call writes over it.
+            A static buffer: the next call writes over it. Where members share weights, as in
+            `EnsembleLinear`, each has n rows, those of member 0 first.
         """
         return self.passes.forward(x, training)
 
@@ -228,6 +229,9 @@ class Network:
         ----------
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
+        members : bool
+            Whether to return each member's, with one more axis, the first. False: those of the
+            average of the members' probabilities, or of their values.
 
         Returns
         -------
@@ -238,7 +242,8 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If X has another shape, holds no numbers, or values that are NaN or infinite.
+            If X has another shape, holds no numbers, or values that are NaN or infinite; or if
+            there are no members.
         """
         with self.backend.active():
             return self.predictor.decide(X, members)
@@ -252,6 +257,8 @@ class Network:
         ----------
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
+        members : bool
+            Whether to return each member's, with one more axis, the first. False: their average.
 
         Returns
         -------
@@ -301,7 +308,8 @@ class Network:
         Returns
         -------
         list of array, where X lives
-            For each of the layers an array (n, m_l); the last layer's are the logits.
+            For each of the layers an array (n, m_l); the last layer's are the logits. Where members
+            have outputs of their own, their axis is the first one.
 
         Raises
         ------
@@ -343,7 +351,9 @@ class Network:
         dict
             "loss": the mean loss. "error": the share of examples with a wrong class (notes, chapter
             4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R²; NaN where
-            all values are the same.
+            all values are the same. Where members share weights, both are of what `predict` and
+            `predict_proba` return, the members' average; training makes the mean of their losses
+            small, which is larger.
 
         Raises
         ------

@@ -97,19 +97,33 @@ class Predictor:
         return self._give_back(decided, X, z.ndim), self._give_back(p, X, z.ndim)
 
     def deviation(self, X: ArrayLike) -> Array:
-        """Return the standard deviation between members, where X lives."""
+        """Return the standard deviation between members, where X lives.
+
+        It is that of probabilities, or of values.
+        """
+        self._require_members("predict_std")
         xp, z, loss = self._backend.xp, self.logits(X), self._loss
-        of_classes = loss.of_classes
-        p = loss.probabilities(self._backend.kernels, z) if of_classes else loss.decide(xp, z)
-        each = p.reshape(-1, *p.shape[-2:])
-        apart = each - xp.mean(each, axis=0)
+        kernels = self._backend.kernels
+        values = loss.probabilities(kernels, z) if loss.of_classes else loss.decide(xp, z)
+        values = values.reshape(-1, *values.shape[-2:])
+        apart = values - xp.mean(values, axis=0)
         return self._give_back(xp.sqrt(xp.mean(apart * apart, axis=0)), X, 2)
 
     def _combined(self, z: Array, members: bool = False) -> Array:
-        """Return the outputs that stand for the members' average, unless each one's are wanted."""
-        while z.ndim > 2 and not members:
+        """Return the outputs that stand for the members' average, or as they are for each one's."""
+        if members:
+            self._require_members("members=True")
+            return z
+        while z.ndim > 2:
             z = self._loss.average(self._backend.xp, z)
         return z
+
+    def _require_members(self, what: str) -> None:
+        if not self._members:
+            raise ValueError(
+                f"{what} is for networks with members, and this one has none: build it with "
+                "EnsembleLinear layers, or with members=k"
+            )
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""

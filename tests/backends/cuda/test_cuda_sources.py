@@ -239,7 +239,10 @@ def cramped(monkeypatch):
     small = {"LARGE": 1, "ROWS_ALONE": 1, "ROWS_SHARED": 1, "MOST_TILES": 3}
     for name, value in small.items():
         monkeypatch.setattr(launch, name, value)
-    cached = launch.tiles, launch.tiles_to_add_up, launch.rows_of, launch.flat, launch.table_rows
+    cached = (
+        *(launch.tiles, launch.tiles_to_add_up, launch.rows_of, launch.flat, launch.table_rows),
+        launch.members_to_add_up,
+    )
     for function in cached:
         function.cache_clear()
     yield
