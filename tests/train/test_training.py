@@ -120,7 +120,7 @@ SCENARIOS = {
             xn.Dropout(0.2),
             xn.EnsembleLinear(5, members=3),
             xn.GELU(),
-            xn.EnsembleLinear(3, members=3, shared=False),
+            xn.Linear(3),
         ),
         l2=0.1,
     ),
