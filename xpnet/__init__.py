@@ -54,6 +54,7 @@ from .nn.initializers import Zeros as Zeros
 from .nn.layer import Layer as Layer
 from .nn.layer import LayerBuffers as LayerBuffers
 from .nn.linear import Linear as Linear
+from .nn.loading import load as load
 from .nn.loss import Loss as Loss
 from .nn.losses import HalfSquaredError as HalfSquaredError
 from .nn.losses import Huber as Huber
@@ -63,7 +64,7 @@ from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
-from .nn.network import load as load
+from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
 from .optim.optimizers import SGD as SGD

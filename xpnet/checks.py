@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+
+#: A number, or one for each of the networks that are trained at once.
+Numbers: TypeAlias = float | tuple[float, ...]
 
 
 def check_number(value: Any, name: str) -> float:
@@ -91,12 +94,52 @@ def check_several(value: Any, name: str, example: str) -> list[Any]:
     return list(value)
 
 
+def check_numbers(value: Any, name: str) -> Numbers:
+    """Return a number, or as a tuple those of an array or a sequence, or raise a TypeError.
+
+    Examples
+    --------
+    >>> check_numbers(np.array([0.1, 0.2]), "p"), check_numbers(0.5, "p")
+    ((0.1, 0.2), 0.5)
+    """
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return check_number(value, name)
+    several = tuple(check_number(number, name) for number in value)
+    if not several:
+        raise ValueError(f"{name} is empty: give a number, or one for each member")
+    return several
+
+
+def each(value: Numbers) -> tuple[float, ...]:
+    """Return a number, or several, as a tuple.
+
+    Examples
+    --------
+    >>> each(0.5), each((0.1, 0.2))
+    ((0.5,), (0.1, 0.2))
+    """
+    return value if isinstance(value, tuple) else (value,)
+
+
+def one(value: Numbers) -> float:
+    """Return a number that is one for all, or a member's own."""
+    if isinstance(value, tuple):
+        raise TypeError(f"here are {len(value)} numbers, one for each member: take a member's own")
+    return value
+
+
 #: What a dataclass's field is checked by, as its annotation says.
-CHECKS: dict[str, Callable[[Any, str], Any]] = {"float": check_number, "bool": check_flag}
+CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "float": check_number,
+    "bool": check_flag,
+    "Numbers": check_numbers,
+}
 
 
 def check_fields(instance: Any) -> None:
     """Raise a TypeError if a dataclass's argument is no number, or no flag, where it has to be.
+
+    Several numbers, where they may be, become a tuple.
 
     Examples
     --------
@@ -112,6 +155,9 @@ def check_fields(instance: Any) -> None:
     """
     for field in fields(instance):
         annotation: Any = field.type  # a class, or its name where annotations are not evaluated
-        check = CHECKS.get(getattr(annotation, "__name__", annotation))
+        name = "Numbers" if annotation == Numbers else getattr(annotation, "__name__", annotation)
+        check = CHECKS.get(name)
         if check is not None and field.init:
-            check(getattr(instance, field.name), field.name)
+            value = check(getattr(instance, field.name), field.name)
+            if isinstance(value, tuple):
+                object.__setattr__(instance, field.name, value)

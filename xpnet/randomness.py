@@ -6,6 +6,7 @@ same seed gives the same weights and the same mini-batches on every backend and 
 and a run can be resumed exactly from its counters.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -61,22 +62,22 @@ def word(seed: int, purpose: Purpose, *key: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def step_keys(seed: int, steps: range) -> NDArray[np.uint64]:
-    """Return one 64-bit key for each step: what dropout's masks of that step are computed from.
+def step_keys(seeds: Sequence[int], steps: range) -> NDArray[np.uint64]:
+    """Return 64-bit keys for each step: what dropout's masks of that step are computed from.
 
     Parameters
     ----------
-    seed : int
-        The run's seed.
+    seeds : sequence of int
+        The seeds of the k networks that are trained at once, one or more.
     steps : range
         The steps' numbers.
 
     Returns
     -------
     numpy.ndarray
-        uint64, shape (len(steps), 1): ``mix64`` of a counter, so neighbours share nothing.
+        uint64, shape (len(steps), k): ``mix64`` of a counter, so neighbours share nothing.
     """
-    return _keys(word(seed, Purpose.DROPOUT), steps)
+    return np.hstack([_keys(word(seed, Purpose.DROPOUT), steps) for seed in seeds])
 
 
 def augmentation_keys(seed: int, epoch: int, batches: int) -> NDArray[np.uint64]:

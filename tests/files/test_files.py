@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import stat
 from contextlib import suppress
@@ -200,13 +201,24 @@ def test_the_architecture_is_json_in_the_metadata(backend, path):
     assert document == {"version": 2, "network": net.config()}
 
 
-def test_replicas_are_refused(backend, path):
+def test_members_are_saved_with_their_axis(backend, path):
     net = xn.Network(
-        [xn.Linear(2)], loss="mean_squared_error", n_features=2, device=backend, members=2
+        [xn.Linear(2), xn.BatchNorm(), xn.Dropout([0.1, 0.2])],
+        loss=xn.MeanSquaredError(),
+        n_features=2,
+        device=backend,
+        members=2,
+        random_state=[5, 9],
     )
-    with pytest.raises(ValueError, match="takes a single network; this one has 2 members"):
-        net.save(path)
-    assert not path.exists()
+    net.save(path)
+    again = xn.load(path, device=backend)
+    assert (again.members, again.seeds) == (2, (5, 9))
+    assert again.config() == net.config()
+    assert again.layers[2].p == (0.1, 0.2)
+    for name, array in net.state().items():
+        np.testing.assert_array_equal(again.state()[name], array)
+    copy = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(backend.to_host(copy.parameters), backend.to_host(net.parameters))
 
 
 @pytest.mark.parametrize(
@@ -426,7 +438,12 @@ def in_network(**changes):
         (in_network(random_state=None), "random_state is None"),
         (in_network(random_state=...), "random_state"),
         (in_network(layers=...), "layers"),
-        (in_network(members=2), "members"),
+        (in_network(members=2), "can't be built"),
+        (
+            in_network(members=2, random_state=[0, 1]),
+            "expected float32 of shape (2, 8, 4)",
+        ),
+        (in_network(members=0, random_state=[]), "members is 0"),
         (in_network(layers=[]), "not expected"),
         (in_network(layers=[None]), "can't be built"),
         (in_network(layers=None), "can't be built"),

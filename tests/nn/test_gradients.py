@@ -374,7 +374,7 @@ def test_the_worst_parameter_is_told_by_layer_and_name(backend, fault, where):
 
 def test_every_parameter_has_a_name():
     net = build(xn.backends.select.select("cpu"), [xn.Linear(3), xn.BatchNorm(), xn.Tanh()])
-    for key, array in net._named().items():
+    for key, array in net.buffers.named.items():
         index, name = key.split(".")
         if name.startswith("running"):
             continue

@@ -1180,10 +1180,35 @@ REFUSED = {
         ValueError,
         "fit takes a single network; this one has 2 members",
     ),
-    "the evaluation of members": (
-        lambda: network(members=2).evaluate(X, Y),
+    "a member that is not there": (
+        lambda: network(members=2).member(2),
+        IndexError,
+        "there is no member 2: there are 2, 0 to 1",
+    ),
+    "a member of one network": (
+        lambda: network().member(0),
         ValueError,
-        "evaluate takes a single network",
+        "this is one network, not several",
+    ),
+    "seeds of other members": (
+        lambda: network(members=3, random_state=[1, 2]),
+        ValueError,
+        "random_state has 2 seeds and there are 3 members",
+    ),
+    "numbers of other members": (
+        lambda: xn.Trainer(network(members=3), l2=[0.1, 0.2]),
+        ValueError,
+        "l2 has 2 values and there are 3 members",
+    ),
+    "numbers of members of one network": (
+        lambda: xn.Trainer(network(), xn.Adam([0.1, 0.2])),
+        ValueError,
+        "learning_rate of Adam has 2 values, for so many members, and this is one network",
+    ),
+    "schedules of two kinds": (
+        lambda: xn.Adam([xn.Constant(0.1), xn.InverseTime(0.1)]),
+        ValueError,
+        "schedules of one kind",
     ),
     "probabilities of values": (
         lambda: network(loss="mean_squared_error").predict_proba(X),

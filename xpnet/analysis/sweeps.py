@@ -331,7 +331,7 @@ def nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
     """Return an order of the training set, each beginning of which holds its share of classes."""
     labels = network.backend.to_host(y)
     classes = network.loss.of_classes and labels.size == len(labels)
-    draw = generator(network.random_state, Purpose.PARTITION, 1)
+    draw = generator(network.seeds[0], Purpose.PARTITION, 1)
     return proportional_order(len(labels), labels.ravel() if classes else None, draw)
 
 

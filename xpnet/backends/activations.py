@@ -235,20 +235,20 @@ class Mask(NamedTuple):
 
     Attributes
     ----------
-    key : array, uint64, shape (1,)
+    key : array, uint64, shape (1,), or (k, 1, 1) for k networks at once
         The bits of the step.
-    salt : int
+    salt : int, or array, uint64, shape (k, 1, 1)
         The bits of the layer: its first counter. From one to the next it is `GAMMA`.
-    threshold : int
+    threshold : int, or array, int32, shape (k, 1, 1)
         The probability of dropping, times 2¹⁶.
     """
 
     key: Array
-    salt: int
-    threshold: int
+    salt: int | Array
+    threshold: int | Array
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> float | Array:
         """What the living are multiplied by."""
         return 65536 / (65536 - self.threshold)
 
@@ -277,7 +277,7 @@ class ActivationSpec:
         return ROWS[self.name]
 
     @cached_property
-    def scale(self) -> float:
+    def scale(self) -> float | Array:
         """What dropout multiplies by what it does not drop."""
         return 1.0 if self.mask is None else self.mask.scale
 

@@ -150,7 +150,7 @@ class NumpyKernels(Kernels):
         """Copy a row and two numbers; assigning these takes a third of the time of `copyto`."""
         cursor = scalar_table.cursor.item(0)
         scalar_table.row[0] = scalar_table.scalars[cursor]
-        scalar_table.key[0, 0] = scalar_table.keys.item(cursor)
+        scalar_table.key[0] = scalar_table.keys[cursor]
         scalar_table.start[0, 0] = scalar_table.starts.item(cursor)
         scalar_table.cursor[0] = (cursor + 1) % len(scalar_table.starts)
 

@@ -306,14 +306,15 @@ class Kernels(CategoryKernels, DataKernels, EnsembleKernels, LossKernels, Update
 
     # -- dropout ----
 
-    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
+    def dropout(self, x: Array, key: Array, threshold: Any, work: DropoutWork, out: Array) -> None:
         """Inverted dropout: zero elements at random, scale the others up so that the mean stays.
 
         Element (i, j) lives if the 16-bit lane j mod 4 of mix64(key + counters[i, j div 4]) is at
         least ``threshold``, that is with probability 1 − threshold / 2¹⁶. ``key`` holds the 64 bits
         of this step, so a replayed step sees them change. ``work`` holds the arrays ``counters``,
         ``bits`` and ``shifted`` (uint64), ``lanes`` (the uint16 view of ``bits``), ``lives`` (bool)
-        and ``mask``, which `dropout_backward` multiplies by.
+        and ``mask``, which `dropout_backward` multiplies by. Of k networks at once ``key`` and, if
+        each has its own, ``threshold`` have shape (k, 1, 1).
         """
         xp = self.xp
         bits, shifted = work.bits, work.shifted
@@ -326,20 +327,23 @@ class Kernels(CategoryKernels, DataKernels, EnsembleKernels, LossKernels, Update
         xp.multiply(bits, np.uint64(MULTIPLIER_2), out=bits)
         xp.right_shift(bits, np.uint64(31), out=shifted)
         xp.bitwise_xor(bits, shifted, out=bits)
-        xp.greater_equal(work.lanes, np.uint16(threshold), out=work.lives)
-        xp.multiply(work.lives, work.mask.dtype.type(65536 / (65536 - threshold)), out=work.mask)
+        xp.greater_equal(work.lanes, threshold, out=work.lives)
+        scale, dtype = 65536 / (65536 - threshold), work.mask.dtype
+        scale = dtype.type(scale) if isinstance(scale, float) else scale.astype(dtype)
+        xp.multiply(work.lives, scale, out=work.mask)
         xp.multiply(x, work.mask, out=out)
 
-    def _dropout_work(self, x: Array, salt: int) -> DropoutWork:
+    def _dropout_work(self, x: Array, salt: Any) -> DropoutWork:
         """Return what `dropout` needs for x."""
         xp, (n, m) = self.xp, x.shape[-2:]
         words = -(-m // 4)
-        counters = xp.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(salt)
+        steps = xp.arange(n * words, dtype=np.uint64).reshape(n, words) * np.uint64(GAMMA)
+        counters = steps + (np.uint64(salt) if isinstance(salt, int) else salt)
 
         def room(name: str, width: int, dtype: Any = x.dtype) -> Array:
             return xp.empty((*x.shape[:-1], width), dtype)
 
-        return dropout_work(m, counters.reshape(n, words), room)
+        return dropout_work(m, counters, room)
 
     def dropout_backward(self, dy: Array, work: DropoutWork) -> None:
         """In place: dy ← dy · mask."""

@@ -27,19 +27,20 @@ class LossKernels(SumKernels):
         work: SoftmaxBuffers,
         dz: Array,
         loss: Array,
-        smoothing: float = 0.0,
+        smoothing: Any = 0.0,
     ) -> None:
-        """−Σ t log softmax(z) with t = (1 − ε) onehot(y) + ε/m, for integers y (n,).
+        """−Σ t log softmax(z) with t = (1 − ε) onehot(y) + ε/m, for integers y (n,) or (k, n).
 
-        dz = (softmax(z) − t) · example_weight; ε is ``smoothing``.
+        dz = (softmax(z) − t) · example_weight; ε is ``smoothing``, a number or an array (k, 1, 1).
         """
+        smooth = not isinstance(smoothing, float) or smoothing > 0
         xp, row, other, terms = self.xp, work.row, work.other, work.terms
         xp.equal(y[..., None], work.classes, out=work.hot)
         self.max_features(z, row)
         xp.subtract(z, row, out=dz)
         xp.multiply(dz, work.hot, out=terms)
         self.sum_features(terms, other)
-        if smoothing:
+        if smooth:
             xp.multiply(other, 1.0 - smoothing, out=other)
             self.sum_features(dz, row)
             xp.multiply(row, smoothing / z.shape[-1], out=row)
@@ -47,7 +48,7 @@ class LossKernels(SumKernels):
         xp.exp(dz, out=dz)
         self.sum_features(dz, row)
         xp.divide(dz, row, out=dz)
-        if smoothing:
+        if smooth:
             xp.multiply(work.hot, 1.0 - smoothing, out=terms, dtype=terms.dtype)
             xp.subtract(dz, terms, out=dz)
             xp.subtract(dz, smoothing / z.shape[-1], out=dz)
@@ -84,7 +85,7 @@ class LossKernels(SumKernels):
         self.xp.multiply(row, example_weight, out=row)
         self.xp.sum(row, axis=(-2, -1), out=loss)
 
-    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
+    def normalize_weights(self, weights: Array, l2: Any, work: Weighing) -> None:
         """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
 
         ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).

@@ -26,8 +26,10 @@ class UpdateKernels(SumKernels):
         self.xp.multiply(p, factor, out=scratch)
         self.xp.add(g, scratch, out=g)
 
-    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+    def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """In place: g ← g · min(1, c / ‖g‖). ``norm`` (…, 2) is scratch, as g is ``scratch``.
+
+        The limit c is a number, or an array (k, 1) of k networks' own.
 
         ‖g‖ = m ‖g/m‖, where m = max |g|: squares of an exploding gradient would overflow.
         """
@@ -52,13 +54,14 @@ class UpdateKernels(SumKernels):
         g: Array,
         moments: Sequence[Array],
         scalars: Sequence[Array],
-        options: tuple[float, ...],
+        options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
     ) -> None:
         """Update p and the moments, in place, by a row of `updates.UPDATES`.
 
-        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. ``scratch``
+        ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. Where any of
+        k networks has numbers of its own, scalars have shape (k, 1), and options may. ``scratch``
         are at least `Update.n_registers` arrays as p. If the first ``n_decayed`` parameters of each
         network are to decay, one more scalar follows the row's: they are multiplied by it first.
         """

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..nn.layer import Layer
-from ..nn.network import Network, load
+from ..nn.loading import load
+from ..nn.network import Network
 from ..tabular import readers
 from ..tabular.features import preprocessing
 from ..tabular.model import load_model

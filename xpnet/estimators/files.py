@@ -11,8 +11,8 @@ import numpy as np
 from ..files import json_tree, safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.layer import Layer
+from ..nn.loading import from_description
 from ..nn.loss import Loss
-from ..nn.network import from_description
 from ..nn.snapshots import restore
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule

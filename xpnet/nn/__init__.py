@@ -2,7 +2,8 @@
 
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
-- `ensemble_linear`, `repetition`: layers of members that share weights; the labels for them
+- `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
+  for them; one of them alone
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
@@ -11,4 +12,6 @@
 - `passes`, `prediction`: forward and backward, and what users ask of a network
 - `claim`: which thread trains it
 - `network`: all of it together
+- `members`, `stacking`: what networks that are trained at once have of their own, and share
+- `loading`: networks from model files
 """

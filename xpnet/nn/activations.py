@@ -36,6 +36,7 @@ class Activation(Layer[B]):
     """The base of the activations: ``backward`` computes from the layer's own output."""
 
     keeps_output: ClassVar[bool] = True
+    of_input_alone: ClassVar[bool] = True
 
     @property
     def suits(self) -> str | Initializer | None:

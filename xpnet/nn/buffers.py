@@ -11,12 +11,15 @@ first rows of the same arrays.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from .._typing import Array, DType, HostArray
 from ..backends.protocol import Backend
+from ..files import safetensors_files
+from ..files.safetensors_files import ModelFileError
 from ..randomness import Purpose, generator
 from .layer import Fill, Layer
 
@@ -101,15 +104,35 @@ class FlatBuffers:
     def _zeros(self, size: int) -> Array:
         return self._backend.xp.zeros((*self._leading_shape, size), self._dtype)
 
-    def initialize(self, seed: int) -> None:
-        """Set all to the initial values that the layers draw from a seed."""
+    def initialize(self, seeds: Sequence[int]) -> None:
+        """Set all to the initial values that the layers draw from the seed of each network."""
         for layer in self._layers:
             for name, array in (layer.parameters | layer.statistics).items():
-                for place in np.ndindex(*self._leading_shape):
-                    draw = generator(seed, Purpose.WEIGHTS, layer.index, *place)
+                for place, seed in zip(np.ndindex(*self._leading_shape), seeds, strict=True):
+                    draw = generator(seed, Purpose.WEIGHTS, layer.index)
                     value = layer.initial(name, draw)
                     on_host = isinstance(value, np.ndarray)
                     array[place] = self._backend.asarray(value, self._dtype) if on_host else value
+
+    @property
+    def named(self) -> dict[str, Array]:
+        """Parameters and statistics by PyTorch's names for the same stack."""
+        return {
+            f"{layer.index}.{name}": array
+            for layer in self._layers
+            for name, array in (layer.parameters | layer.statistics).items()
+        }
+
+    def load(self, arrays: Mapping[str, HostArray], source: str) -> None:
+        """Set parameters and statistics from host arrays; see `Network.load_state`."""
+        named = self.named
+        shapes = {name: tuple(array.shape) for name, array in named.items()}
+        arrays = safetensors_files.check_arrays(arrays, shapes, self._dtype, source)
+        for name, array in arrays.items():
+            if name.endswith("running_var") and (array < 0).any():
+                raise ModelFileError(f"{source}: {name} holds negative variances")
+        for name, held in named.items():
+            held[...] = self._backend.asarray(arrays[name])
 
     def name_parameter(self, i: int) -> str:
         """Return where an element of `parameters` belongs: layer, name and index.
@@ -155,9 +178,12 @@ class Workspace:
         )
         self._arrays: dict[tuple[str, str], Array] = {}
 
-    def allocator(self, owner: str, n: int, rows_each: int = 1) -> _Allocator:
-        """Return what hands ``owner`` its arrays for n examples, of so many rows each."""
-        return _Allocator(self, owner, n, rows_each)
+    def allocator(self, owner: str, n: int, shared: bool = False, rows_each: int = 1) -> _Allocator:
+        """Return what hands ``owner`` its arrays for n examples, of so many rows each.
+
+        All networks may share them.
+        """
+        return _Allocator(self, owner, n, () if shared else self.leading_shape, rows_each)
 
     def array(
         self,
@@ -180,28 +206,40 @@ class Workspace:
 class _Allocator:
     """`layers.Allocator` over a workspace, for one owner and one batch size."""
 
-    def __init__(self, workspace: Workspace, owner: str, n: int, rows_each: int) -> None:
-        self._workspace, self._owner, self._rows_each = workspace, owner, rows_each
-        self.n = n * rows_each
+    def __init__(
+        self,
+        workspace: Workspace,
+        owner: str,
+        n: int,
+        leading_shape: tuple[int, ...],
+        rows_each: int,
+    ) -> None:
+        self._workspace, self._owner, self.n = workspace, owner, n * rows_each
+        self._leading_shape, self._rows_each = leading_shape, rows_each
 
     def times(self, factor: int) -> _Allocator:
-        n = self.n // self._rows_each
-        return _Allocator(self._workspace, self._owner, n, self._rows_each * factor)
+        n, rows_each = self.n // self._rows_each, self._rows_each * factor
+        return _Allocator(self._workspace, self._owner, n, self._leading_shape, rows_each)
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
     ) -> Array:
-        w = self._workspace
-        shape = *w.leading_shape, w.capacity * self._rows_each, width
-        return w.array(self._owner, name, shape, dtype, fill)[..., : self.n, :]
+        w, lead = self._workspace, self._leading_shape
+        most = w.capacity * self._rows_each
+        whole = w.array(self._owner, name, (*lead, most, width), dtype, fill)
+        if not lead or fill is not None:
+            return whole[..., : self.n, :]
+        shape = *lead, self.n, width  # contiguous as a whole: it is one array for elementwise loops
+        return whole.reshape(-1)[: math.prod(shape)].reshape(*shape)
 
     def row(self, name: str, width: int) -> Array:
-        w = self._workspace
-        return w.array(self._owner, name, (*w.leading_shape, 1, width), None, None)
+        return self._array(name, 1, width)
 
     def scalar(self, name: str) -> Array:
-        w = self._workspace
-        return w.array(self._owner, name, w.leading_shape, None, None)
+        return self._array(name)
+
+    def _array(self, name: str, *shape: int) -> Array:
+        return self._workspace.array(self._owner, name, (*self._leading_shape, *shape), None, None)
 
     def constant(self, name: str, value: HostArray) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import numpy as np
 
@@ -144,6 +144,8 @@ class OneHot(CategoryLayer):
     array([[0.5, 0. , 0. , 1. ],
            [0.7, 0. , 0. , 0. ]], dtype=float32)
     """
+
+    of_input_alone: ClassVar[bool] = True
 
     def forward(self, x: Array, b: CategoryBuffers) -> Array:
         """Write the other columns, then the one-hot vectors."""

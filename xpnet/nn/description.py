@@ -34,8 +34,8 @@ def described(document: Tree) -> tuple[list[Layer], Tree]:
         If something is missing, or not as there.
     """
     config = dict(document)
-    if config.keys() != CONFIG:
-        odd = ", ".join(map(repr, sorted(config.keys() ^ CONFIG)))
+    if config.keys() - {"members"} != CONFIG:
+        odd = ", ".join(map(repr, sorted(config.keys() - {"members"} ^ CONFIG)))
         raise ValueError(f"missing or unknown: {odd}")
     entries = config.pop("layers")
     if not isinstance(entries, list) or len(entries) > MOST_LAYERS:
@@ -44,7 +44,8 @@ def described(document: Tree) -> tuple[list[Layer], Tree]:
     config["loss"] = Loss.from_config(config["loss"])
     if config["dtype"] not in DTYPES:
         raise ValueError(f"dtype is {config['dtype']!r}")
-    check_count(config["random_state"], "random_state", least=0)
+    for seed in config["random_state"] if "members" in config else [config["random_state"]]:
+        check_count(seed, "random_state", least=0)
     return layers, config
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .._typing import NO_ARRAY, Array, HostArray
 from ..backends.activations import Mask
-from ..backends.reference import dropout_work
+from ..backends.reference import Kernels, dropout_work
 from ..backends.work import DropoutWork
-from ..checks import check_fields
+from ..checks import Numbers, check_fields, each
 from ..randomness import GAMMA, Purpose, word
 from .layer import Allocator, Layer, LayerBuffers
 
@@ -36,9 +38,9 @@ class Dropout(Layer[DropoutBuffers]):
 
     Parameters
     ----------
-    p : float
+    p : float, or sequence of float
         The probability of dropping, in [0, 1), as in PyTorch and Keras; the notes' keep
-        probability is 1 − p. It is rounded to a multiple of 2⁻¹⁶.
+        probability is 1 − p. It is rounded to a multiple of 2⁻¹⁶. Several: one for each member.
 
     Raises
     ------
@@ -46,28 +48,33 @@ class Dropout(Layer[DropoutBuffers]):
         If p is not in [0, 1).
     """
 
-    p: float = 0.5
+    p: Numbers = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not 0 <= self.p < 1:
+        if not all(0 <= p < 1 for p in each(self.p)):
             raise ValueError(
                 f"dropout's p is {self.p}: give the probability of dropping, in [0, 1)"
             )
 
-    def connect(self, seed: int, key: Array) -> None:
+    def connect(self, seed: int | tuple[int, ...], key: Array) -> None:
         """Learn the run's seed and the array that holds the step's key."""
-        self._seed, self._key = seed, key
-        self._threshold = min(round(self.p * 65536), 65535)
+        seeds = seed if isinstance(seed, tuple) else (seed,)
+        self._salts = [word(seed, Purpose.DROPOUT, self.index) for seed in seeds]
+        self._key, self._one = key, not isinstance(seed, tuple)
+
+    def bind(self, kernels: Kernels) -> None:
+        """Bring to the device what members have of their own."""
+        super().bind(kernels)
+        thresholds = [min(round(p * 65536), 65535) for p in each(self.p)]
+        self._threshold = thresholds[0] if len(thresholds) == 1 else _column(thresholds, kernels)
+        salt = self._salts[0] if self._one else _column(self._salts, kernels, np.uint64)
+        self._mask = Mask(self._key, salt, self._threshold)
 
     @property
     def mask(self) -> Mask | None:
-        """The step's mask, of one network; several at once have one each."""
-        return Mask(self._key, self._salt(), self._threshold)
-
-    def _salt(self, *place: int) -> int:
-        """Return the first counter, of one of the networks that are trained at once."""
-        return word(self._seed, Purpose.DROPOUT, self.index, *place)
+        """The step's mask; several networks at once have one each."""
+        return self._mask
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
@@ -83,8 +90,8 @@ class Dropout(Layer[DropoutBuffers]):
         *leading_shape, n, words = shape
         steps = np.arange(n * words, dtype=np.uint64) * np.uint64(GAMMA)
         counters = np.empty(shape, np.uint64)
-        for place in np.ndindex(*leading_shape):
-            counters[place] = (steps + np.uint64(self._salt(*place))).reshape(n, words)
+        for place, salt in zip(np.ndindex(*leading_shape), self._salts, strict=True):
+            counters[place] = (steps + np.uint64(salt)).reshape(n, words)
         return counters
 
     def inference_buffers(self, new: Allocator, x: Array | None, overwrite: bool) -> DropoutBuffers:
@@ -104,3 +111,8 @@ class Dropout(Layer[DropoutBuffers]):
         """Drop and scale the gradient alike."""
         self.kernels.dropout_backward(dy, b.work)
         return dy
+
+
+def _column(values: Sequence[int], kernels: Kernels, dtype: DTypeLike = np.int32) -> Array:
+    """Return whole numbers of members as an array (k, 1, 1) on the device."""
+    return kernels.xp.asarray(np.array(values, dtype)[:, None, None])

@@ -14,6 +14,7 @@ from ..checks import check_count, check_fields
 from . import initializers
 from .initializers import Initializer
 from .layer import Allocator, Layer, LayerBuffers
+from .linear import Linear
 
 
 @dataclass
@@ -151,6 +152,14 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
                 layer.expands = False
         return self.n_outputs
 
+    def alone(self, i: int) -> tuple[Layer, dict[str, Array]]:
+        """Return a `Linear` layer with member i's W and b: s_k ∘ W ∘ r_k, where W is shared."""
+        p = self.parameters
+        weight = p["weight"]
+        weight = weight * p["r"][i] * p["s"][i][:, None] if self.shared else weight[i]
+        bias = {"bias": p["bias"][i]} if self.bias else {}
+        return Linear(self.n_outputs, self.bias, self.init), {"weight": weight, **bias}
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of W, or of all W_k."""
         shape = self.n_outputs, self.n_inputs
@@ -159,7 +168,9 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
     def other_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of r, s and b."""
         k = self.members
-        shapes = {"r": (k, self.n_inputs), "s": (k, self.n_outputs)} if self.shared else {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.shared:
+            shapes |= {"r": (k, self.n_inputs), "s": (k, self.n_outputs)}
         return shapes | ({"bias": (k, self.n_outputs)} if self.bias else {})
 
     def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
@@ -192,8 +203,8 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
         p, g = self.parameters, self.gradients
         self._weight, self._d_weight = p["weight"], g["weight"]
         self._weight_t = self._weight.swapaxes(-1, -2)
-        self._r, self._d_r = p.get("r"), g.get("r")
-        self._s, self._d_s = p.get("s"), g.get("s")
+        self._r, self._d_r = p.get("r", NO_ARRAY), g.get("r", NO_ARRAY)
+        self._s, self._d_s = p.get("s", NO_ARRAY), g.get("s", NO_ARRAY)
         self._bias, self._d_bias = p.get("bias"), g.get("bias")
 
     def buffers(

@@ -32,7 +32,7 @@ from __future__ import annotations
 import typing
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
 
 import numpy as np
@@ -120,6 +120,12 @@ class Layer(Registered, Generic[B]):
         Whether in training an example's output depends on the others of the batch.
     min_batch : int
         The fewest examples that a training batch may have.
+    of_input_alone : bool
+        Whether the output depends on nothing but the input: members that share a batch then compute
+        it once, without their axis.
+    takes_shared_input : bool
+        Whether an input without the members' axis may meet parameters that have it; else each
+        member gets a copy.
 
     Raises
     ------
@@ -173,6 +179,8 @@ class Layer(Registered, Generic[B]):
     absorbs_bias: ClassVar[bool] = False
     mixes_examples: ClassVar[bool] = False
     min_batch: ClassVar[int] = 1
+    of_input_alone: ClassVar[bool] = False
+    takes_shared_input: ClassVar[bool] = False
 
     index: int = field(init=False, repr=False, default=0)
     n_inputs: int = field(init=False, repr=False, default=0)
@@ -194,7 +202,7 @@ class Layer(Registered, Generic[B]):
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("activation", "fuses_activation", "mask"):
+        for name in ("activation", "fuses_activation", "mask", "of_input_alone"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
@@ -206,6 +214,10 @@ class Layer(Registered, Generic[B]):
                 "build another network, and give its load_state this one's state()"
             )
         super().__setattr__(name, value)
+
+    def alone(self, i: int) -> tuple[Layer, dict[str, Array]]:
+        """Return what member i of an ensemble has in this one's place, and its arrays."""
+        return replace(self), self.parameters | self.statistics
 
     @property
     def expansion(self) -> int | None:
@@ -253,8 +265,11 @@ class Layer(Registered, Generic[B]):
         """
         return describe(self)
 
-    def connect(self, seed: int, key: Array) -> None:
-        """Learn the run's seed, and the array that holds the key of the step: for random layers."""
+    def connect(self, seed: int | tuple[int, ...], key: Array) -> None:
+        """Learn the run's seed, and the array that holds the key of the step: for random layers.
+
+        Of networks trained at once these are k seeds, and keys of shape (k, 1, 1).
+        """
 
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs."""

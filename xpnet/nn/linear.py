@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Linear(Layer[LinearBuffers]):
     >>> Linear(3)
     Linear(n_outputs=3, bias=None, init='auto')
     """
+
+    takes_shared_input: ClassVar[bool] = True
 
     n_outputs: int
     bias: bool | None = None

@@ -227,6 +227,15 @@ class Loss(Registered):
         """
         raise ValueError(f"{self.name} has no probabilities: use predict")
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the loss knows any."""
+        return type(self).probabilities is not Loss.probabilities
+
+    def choose(self, xp: Namespace, p: Array) -> Array:
+        """Return the predictions from the mean of members' `probabilities`: the likeliest class."""
+        return xp.argmax(p, axis=-1)
+
     @abstractmethod
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""

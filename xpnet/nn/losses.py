@@ -17,7 +17,7 @@ from .._typing import Array, DType, HostArray, Namespace
 from ..backends.activations import SIGMOID
 from ..backends.reference import Kernels
 from ..backends.work import SoftmaxBuffers
-from ..checks import check_positive
+from ..checks import Numbers, check_positive, each
 from ..data.labels import is_numeric, is_whole
 from .layer import Allocator
 from .loss import Loss
@@ -35,8 +35,8 @@ class SoftmaxCrossEntropy(Loss):
 
     Parameters
     ----------
-    label_smoothing : float
-        ε in [0, 1).
+    label_smoothing : float, or sequence of float
+        ε in [0, 1). Several: one for each member.
 
     Examples
     --------
@@ -44,13 +44,13 @@ class SoftmaxCrossEntropy(Loss):
     SoftmaxCrossEntropy(label_smoothing=0.1)
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: Numbers = 0.0
 
     output_activation: ClassVar[str] = "Softmax"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.label_smoothing < 1:
+        if not all(0 <= smoothing < 1 for smoothing in each(self.label_smoothing)):
             raise ValueError(f"label_smoothing is {self.label_smoothing}: give a number in [0, 1)")
 
     def buffers(self, new: Allocator, n_outputs: int) -> SoftmaxBuffers:
@@ -105,7 +105,7 @@ class SoftmaxCrossEntropy(Loss):
         self, k: Kernels, z: Array, y: Array, example_weight: Array | float, b: SoftmaxBuffers
     ) -> None:
         """Write loss and gradient."""
-        smoothing = float(self.label_smoothing)
+        smoothing = self.label_smoothing  # for members an array, where each has its own
         k.softmax_cross_entropy(z, y, example_weight, b, b.dz, b.loss, smoothing)
 
     def probabilities(self, k: Kernels, z: Array) -> Array:
@@ -166,6 +166,10 @@ class SigmoidCrossEntropy(Loss):
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
         return (z >= 0).astype(np.int64)
+
+    def choose(self, xp: Namespace, p: Array) -> Array:
+        """Return 1 where p ≥ 1/2, else 0."""
+        return (p >= 0.5).astype(np.int64)
 
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the number of examples with any wrong answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,18 +14,23 @@ from .._typing import Array, ArrayLike, HostArray, Tree
 from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
-from ..checks import check_count
+from ..checks import check_count, check_flag
 from ..data.arrays import as_array, check_features, check_lengths
 from ..data.whole_numbers import warn_of_merged
 from ..files import safetensors_files
-from ..files.safetensors_files import ModelFileError
-from ..registry import UnknownNameError
 from . import losses
 from .buffers import FlatBuffers
 from .claim import Claim
-from .description import check_dtype, check_layers, check_seed, described, shapes_of
+from .description import check_dtype, check_layers
+from .extraction import extract
 from .layer import Layer
 from .loss import Loss
+from .members import (
+    check_own_numbers,
+    leading_shape,
+    on_device,
+    resolve_seeds,
+)
 from .passes import Passes
 from .prediction import Predictor
 
@@ -46,19 +52,19 @@ class Network:
         Where the network lives. "auto" takes a CUDA device if there is one.
     dtype : {"float32", "float64"}
         The precision of everything.
-    random_state : int or None
+    random_state : int, sequence of int, or None
         The seed of initial weights, mini-batches and dropout masks. None draws one, which is then
-        found in the attribute ``random_state``.
+        found in ``random_state``.
     fused : bool
         False: the reference kernels everywhere.
     precision : {"full", "tf32", "bfloat16"}
         On a GPU, faster products of float32 numbers whose factors are rounded, to 10 bits of
         mantissa or to 7; see `select`. Elsewhere it changes nothing.
     members : int or None
-        Train so many networks at once, with weights of shape (members, out, in) and initial
-        weights of their own, on the same mini-batches: `forward`, `backward` and `Trainer.step`
-        then return a leading axis. For hyper-parameter search; `Trainer.fit`, `evaluate` and
-        `save` take a single network.
+        Train so many networks k at once, whose arrays have one more axis, the first: an ensemble,
+        folds, or a search. Each becomes what it becomes when it is trained alone. Member i has
+        seed ``random_state`` + i, or the i-th of k seeds. Dropout's p and label smoothing may be k
+        numbers. Predictions are of the members' mean.
 
     Attributes
     ----------
@@ -73,6 +79,10 @@ class Network:
         The way through them, over static buffers, and predictions by way of it.
     claim : Claim
         Held by the thread that trains it.
+    members : int or None
+        How many networks these are; None: one, without an axis for it.
+    seeds : tuple of int
+        The seed of each member; of one network its own.
 
     Raises
     ------
@@ -100,7 +110,7 @@ class Network:
         n_features: int,
         device: str | Backend = "auto",
         dtype: DTypeLike = "float32",
-        random_state: int | None = 0,
+        random_state: int | Sequence[int] | None = 0,
         fused: bool = True,
         precision: str = "full",
         members: int | None = None,
@@ -110,18 +120,10 @@ class Network:
         self.initialize()
 
     @classmethod
-    def _blank(
-        cls,
-        layers: Sequence[Layer],
-        backend: Backend,
-        loss: Loss,
-        n_features: int,
-        dtype: DTypeLike,
-        random_state: int,
-    ) -> Network:
+    def blank(cls, layers: Sequence[Layer], backend: Backend, **config: Any) -> Network:
         """Return a network of a description as `config` gives it, with zeros for arrays."""
         network = cls.__new__(cls)
-        network._build(layers, backend, loss, n_features, dtype, random_state)
+        network._build(layers, backend, **config)
         return network
 
     def _build(
@@ -131,15 +133,18 @@ class Network:
         loss: str | Loss,
         n_features: int,
         dtype: DTypeLike,
-        random_state: int | None,
+        random_state: int | Sequence[int] | None,
         members: int | None = None,
     ) -> None:
         self.n_features = check_count(n_features, "n_features")
         self.dtype = check_dtype(dtype)
-        self.random_state = check_seed(random_state)
-        self.leading_shape = () if members is None else (check_count(members, "members"),)
+        self.leading_shape = leading_shape(members)
+        self.members = self.leading_shape[0] if self.leading_shape else None
+        self.random_state, self.seeds = resolve_seeds(random_state, self.members)
         self.loss = losses.resolve(loss)
         self.layers = check_layers(layers, self.loss)
+        for thing in (*self.layers, self.loss):
+            check_own_numbers(thing, self.members)
         self.backend, self.claim = backend, Claim()
         self.n_outputs = self.n_features
         for index, layer in enumerate(self.layers):
@@ -156,19 +161,20 @@ class Network:
         self.parameters, self.gradients = self.buffers.parameters, self.buffers.gradients
         self.statistics = self.buffers.statistics
         self.n_parameters, self.n_weights = self.buffers.n_parameters, self.buffers.n_weights
-        #: 64 bits that the step's dropout masks are computed from; the trainer sets them.
-        self.step_key = backend.xp.zeros(1, np.uint64)
+        #: 64 bits of each member, for its dropout masks of a step; the trainer sets them.
+        self.step_key = backend.xp.zeros((*lead, 1, 1) if lead else 1, np.uint64)
         for layer in self.layers:
-            layer.connect(self.random_state, self.step_key)
+            layer.connect(self.seeds if lead else self.seeds[0], self.step_key)
             layer.bind(backend.kernels)
-        self.passes = Passes(self.layers, self.n_outputs, self.loss, backend, lead, dtype)
+        loss = on_device(self.loss, backend, dtype, 1, 1)
+        self.passes = Passes(self.layers, self.n_outputs, loss, backend, lead, dtype)
         widths = [self.n_features, *(layer.n_inputs for layer in self.layers), self.n_outputs]
         self.predictor = Predictor(self.passes, self.loss, backend, widths, lead, dtype)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
         with self.claim, self.backend.active():
-            self.buffers.initialize(self.random_state)
+            self.buffers.initialize(self.seeds)
 
     def clone(self, where: str | Backend | None = None) -> Network:
         """Return an untrained network of the same description, with arrays of its own.
@@ -178,14 +184,37 @@ class Network:
         where : {"auto", "cpu", "cuda", "cuda:N"}, Backend or None
             The device that it is to live on; None: on this network's device.
         """
-        return Network(
-            self.layers,
-            loss=self.loss,
-            n_features=self.n_features,
-            device=self.backend if where is None else where,
-            dtype=self.dtype,
-            random_state=self.random_state,
-        )
+        device = self.backend if where is None else where
+        return Network(self.layers, device=device, **self._options())
+
+    def member(self, i: int) -> Network:
+        """Return a copy of member i as a network of its own, also where members share weights.
+
+        Parameters
+        ----------
+        i : int
+            Which one, counted from 0; −1 is the last.
+
+        Raises
+        ------
+        ValueError, IndexError
+            If this is one network, or has no such member.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> net = xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=4,
+        ...                  device="cpu", random_state=5, members=3)
+        >>> net.parameters.shape, net.member(1).parameters.shape, net.member(1).random_state
+        ((3, 5), (5,), 6)
+        """
+        self._each_member(True)
+        return extract(self, i)
+
+    def copy_arrays(self, parameters: Array, statistics: Array, place: Any = ...) -> None:
+        """Copy the device's parameters and statistics, of all members or one."""
+        with self.backend.active():
+            self.parameters[place], self.statistics[place] = parameters, statistics
 
     # -- the way of a mini-batch ----
 
@@ -202,8 +231,7 @@ class Network:
         Returns
         -------
         array, shape (…, n, n_outputs)
-            A static buffer: the next call writes over it. Where members share weights, as in
-            `EnsembleLinear`, each has n rows, those of member 0 first.
+            A static buffer: the next call writes over it.
         """
         return self.passes.forward(x, training)
 
@@ -220,8 +248,8 @@ class Network:
 
     # -- prediction ----
 
-    def predict(self, X: ArrayLike, members: bool = False) -> Array:
-        """Return the predictions for examples.
+    def predict(self, X: ArrayLike, *, members: bool = False) -> Array:
+        """Return the predictions for examples; with members, of the mean of what they say.
 
         Those of a row alone and of the same row in a batch may differ in the last bits.
 
@@ -230,40 +258,37 @@ class Network:
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
         members : bool
-            Whether to return each member's, with one more axis, the first. False: those of the
-            average of the members' probabilities, or of their values.
+            Each member's own predictions, on a first axis.
 
         Returns
         -------
         array, where X lives
-            Classes 0 … m−1, shape (n,), for softmax; 0 or 1, shape (n,) or (n, k), for sigmoid;
-            values, shape (n,) or (n, k), for regression.
+            Classes 0 … m−1, shape (n,), for softmax; 0 or 1, shape (n,) or (n, q), for sigmoid;
+            values, shape (n,) or (n, q), for regression. Members' mean is that of their
+            probabilities, or of their values.
 
         Raises
         ------
         TypeError, ValueError
-            If X has another shape, holds no numbers, or values that are NaN or infinite; or if
-            there are no members.
+            If X has another shape, holds no numbers, or values that are NaN or infinite.
         """
         with self.backend.active():
-            return self.predictor.decide(X, members)
+            return self.predictor.decide(X, self._each_member(members))
 
-    def predict_proba(self, X: ArrayLike, members: bool = False) -> Array:
-        """Return the probabilities of the classes for examples.
-
-        Those of a row alone and of the same row in a batch may differ in the last bits.
+    def predict_proba(self, X: ArrayLike, *, members: bool = False) -> Array:
+        """Return the probabilities of the classes for examples; with members, their mean.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
             NumPy, CuPy, or a list.
         members : bool
-            Whether to return each member's, with one more axis, the first. False: their average.
+            Each member's own probabilities, on a first axis.
 
         Returns
         -------
         array, where X lives
-            Shape (n, m) for softmax; P(y = 1), shape (n,) or (n, k), for sigmoid.
+            Shape (n, m) for softmax; P(y = 1), shape (n,) or (n, q), for sigmoid.
 
         Raises
         ------
@@ -271,10 +296,10 @@ class Network:
             As for `predict`; also for a network trained on the mean squared error.
         """
         with self.backend.active():
-            return self.predictor.probabilities(X, members)
+            return self.predictor.probabilities(X, self._each_member(members))
 
     def predict_std(self, X: ArrayLike) -> Array:
-        """Return how far members are apart: the standard deviation of what they predict.
+        """Return how far the members' predictions lie apart: an uncertainty.
 
         Parameters
         ----------
@@ -284,16 +309,25 @@ class Network:
         Returns
         -------
         array, where X lives
-            Of probabilities, in the shape that `predict_proba` has; or of values, in that of
-            `predict`, for regression.
+            The standard deviation between the members, in the shape of `predict_proba`, or of
+            `predict` for regression: √(Σ (pᵢ − p̄)² / k).
 
         Raises
         ------
         TypeError, ValueError
-            As for `predict`; also if the network has no members.
+            As for `predict`, and if this is one network.
         """
+        self._each_member(True)
         with self.backend.active():
-            return self.predictor.deviation(X)
+            return self.predictor.spread(X)
+
+    def _each_member(self, wanted: bool) -> bool:
+        """Return whether members' own predictions are wanted, which only members have."""
+        if check_flag(wanted, "members") and self.members is None and self.passes.members is None:
+            raise ValueError(
+                "this is one network, not several: build it with members=k or EnsembleLinear layers"
+            )
+        return wanted
 
     def activations(self, X: ArrayLike, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.
@@ -308,8 +342,7 @@ class Network:
         Returns
         -------
         list of array, where X lives
-            For each of the layers an array (n, m_l); the last layer's are the logits. Where members
-            have outputs of their own, their axis is the first one.
+            For each of the layers an array (n, m_l); the last layer's are the logits.
 
         Raises
         ------
@@ -336,7 +369,7 @@ class Network:
             warn_of_merged(given, self.dtype, f"{name}X")
             return x, self.backend.asarray(targets)
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
         """Return the loss and the error on a data set, as in prediction.
 
         Parameters
@@ -351,9 +384,8 @@ class Network:
         dict
             "loss": the mean loss. "error": the share of examples with a wrong class (notes, chapter
             4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R²; NaN where
-            all values are the same. Where members share weights, both are of what `predict` and
-            `predict_proba` return, the members' average; training makes the mean of their losses
-            small, which is larger.
+            all values are the same. Of members both are lists, with the figure of each; of those
+            that share weights, both are of their average, which is what the network predicts.
 
         Raises
         ------
@@ -361,7 +393,6 @@ class Network:
             If X or y is not as the network needs it.
         """
         with self.backend.active():
-            self.require_single("evaluate")
             return self.predictor.evaluate(*self.prepare(X, y))
 
     # -- files ----
@@ -381,26 +412,18 @@ class Network:
         TypeError
             If a file can't hold an option of a layer or of the loss.
         """
-        return {
+        config = {
             "layers": [layer.config() for layer in self.layers],
             "loss": self.loss.config(),
             "n_features": self.n_features,
             "dtype": self.dtype.name,
             "random_state": self.random_state,
         }
-
-    def _named(self) -> dict[str, Array]:
-        """Return parameters and statistics by PyTorch's names for the same stack."""
-        return {
-            f"{layer.index}.{name}": array
-            for layer in self.layers
-            for name, array in (layer.parameters | layer.statistics).items()
-        }
+        return config if self.members is None else {**config, "members": self.members}
 
     def state(self) -> dict[str, HostArray]:
         """Return copies of parameters and statistics on the host, by PyTorch's names."""
-        self.require_single("state")
-        return {k: np.array(self.backend.to_host(v)) for k, v in self._named().items()}
+        return {k: np.array(self.backend.to_host(v)) for k, v in self.buffers.named.items()}
 
     def load_state(self, arrays: Mapping[str, HostArray], source: str = "the given state") -> None:
         """Set parameters and statistics from host arrays, as `state` returns them.
@@ -411,15 +434,8 @@ class Network:
             If names, shapes or dtype are not this network's, a value is not finite, or a variance
             negative; nothing is changed then.
         """
-        named = self._named()
-        shapes = {name: tuple(array.shape) for name, array in named.items()}
-        arrays = safetensors_files.check_arrays(arrays, shapes, self.dtype, source)
-        for name, array in arrays.items():
-            if name.endswith("running_var") and (array < 0).any():
-                raise ModelFileError(f"{source}: {name} holds negative variances")
         with self.claim, self.backend.active():
-            for name, held in named.items():
-                held[...] = self.backend.asarray(arrays[name])
+            self.buffers.load(arrays, source)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file, from which `load` makes it again.
@@ -440,86 +456,32 @@ class Network:
         safetensors_files.require_finite(arrays, str(path))
         safetensors_files.write(path, arrays, {"network": self.config()})
 
+    def _options(self) -> Tree:
+        """Return what the network was built with, but for layers and device."""
+        names = "loss", "n_features", "dtype", "random_state", "members"
+        return {name: getattr(self, name) for name in names}
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as NumPy arrays: what was trained on CUDA can be loaded anywhere."""
-        self.require_single("pickle")
         layers = [replace(layer) for layer in self.layers]
-        config = {name: getattr(self, name) for name in _PICKLED}
-        return _revive, (self.state(), layers, config, self.backend.device)
+        return _revive, (self.state(), layers, self._options(), self.backend.device)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         loss = self.loss if fields(self.loss) else self.loss.name
         return (
             f"Network([{layers}], loss={loss!r}, n_features={self.n_features}, "
-            f"device={self.backend.device!r}, dtype={self.dtype.name!r})"
+            f"device={self.backend.device!r}, dtype={self.dtype.name!r}"
+            f"{'' if self.members is None else f', members={self.members}'})"
         )
-
-
-def load(path: str | os.PathLike[str], device: str | Backend = "auto") -> Network:
-    """Read a network from a file that `Network.save` or ``xpnet train`` wrote.
-
-    A file from ``xpnet train`` also holds how raw columns become features; `xpnet.load_model` reads
-    both. The network alone takes features that are prepared already.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    device : {"auto", "cpu", "cuda", "cuda:N"} or Backend
-        Where the network is to live, wherever it was trained.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ModelFileError
-        If it is not a whole model file, its parts don't fit together, or it has a layer, loss or
-        initialiser that nobody has defined: import the module that does, then load again.
-    """
-    arrays, description = safetensors_files.look(path)
-    return from_description(arrays, description, device, str(path))
-
-
-def from_description(
-    arrays: Mapping[str, HostArray], description: Tree, device: str | Backend, source: str
-) -> Network:
-    """Build a network from a model file's arrays and description."""
-    backend = select(device)
-    if "checkpoint" in description:
-        raise ModelFileError(f"{source}: a checkpoint, and no model: fit(resume=True) takes it up")
-    try:
-        layers, config = described(description["network"])
-        # Before anything is allocated: a few bytes of JSON may claim a network of any size.
-        shapes = shapes_of([replace(layer) for layer in layers], config["n_features"])
-        arrays = safetensors_files.check_arrays(arrays, shapes, np.dtype(config["dtype"]), source)
-        network = Network._blank(layers, backend, **config)
-        if network.config() != description["network"]:
-            raise ValueError("an option is missing, or stands there as no file has it")
-    except ModelFileError:
-        raise
-    except UnknownNameError as error:
-        raise ModelFileError(f"{source}: {error}, then load again") from error
-    except (
-        *(LookupError, TypeError, ValueError, AttributeError),
-        *(ArithmeticError, MemoryError),
-    ) as error:
-        why = safetensors_files.short(repr(error))
-        raise ModelFileError(f"{source}: its network can't be built ({why})") from error
-    network.load_state(arrays, source)
-    return network
-
-
-#: What a pickle holds beside the layers and their arrays.
-_PICKLED = ("loss", "n_features", "dtype", "random_state")
 
 
 def _revive(
     arrays: dict[str, HostArray], layers: list[Layer], config: Tree, device: str
 ) -> Network:
-    """Build a network again, on its device or, where there is none, on the CPU."""
+    """Build a pickled network again, on its device or, where there is none, on the CPU."""
     backend = select(device if why_no_cuda() is None else "cpu")
-    network = Network._blank(layers, backend, **config)
+    network = Network.blank(layers, backend, **config)
     network.load_state(arrays, "the pickled network")
     return network
 

@@ -21,11 +21,14 @@ from .repetition import Repetition
 MOST_SIZES = 64
 
 
+Forward = Callable[[Array, LayerBuffers], Array]
+
+
 class Call(NamedTuple):
     """What a pass calls: a layer's forward or backward, with its buffers."""
 
     layer: Layer
-    function: Callable[[Array, LayerBuffers], Array]
+    function: Forward
     buffers: LayerBuffers
 
 
@@ -85,7 +88,7 @@ class Passes:
         self.members = math.prod(expansions) if expansions else None
         self._first_trained = next(layer.index for layer in layers if layer.parameters)
         self._workspaces: dict[bool, Workspace] = {}
-        self._bound: dict[tuple[int, bool], Bound] = {}
+        self._bound: dict[tuple[int, bool, int], Bound] = {}
         self._trained: Bound | None = None
         self.generation = 0
 
@@ -107,8 +110,7 @@ class Passes:
     ) -> ActivationSpec | None:
         """Return what a layer, with its activation so far, computes along with the next one."""
         kernels = self._backend.kernels
-        # Several networks at once run on the reference, which gains nothing by it.
-        if self._leading_shape or not before.fuses_activation:
+        if not before.fuses_activation:
             return None
         if activation is IDENTITY:
             spec = layer.activation
@@ -141,22 +143,29 @@ class Passes:
         self._trained = None
         self.generation += 1
 
-    def bind(self, n: int, training: bool) -> Bound:
-        """Return what a pass over n examples calls."""
-        found = self._bound.get((n, training))
+    def bind(self, n: int, training: bool, axes: int = 2) -> Bound:
+        """Return what a pass over n examples calls; with three axes each member has its own."""
+        found = self._bound.get((n, training, axes))
         if found is None:
             if len(self._bound) > MOST_SIZES:
                 self._bound.clear()
-            found = self._bound[n, training] = self._bind(n, training)
+            found = self._bound[n, training, axes] = self._bind(n, training, axes)
         return found
 
-    def _bind(self, n: int, training: bool) -> Bound:
+    def _bind(self, n: int, training: bool, axes: int) -> Bound:
         workspace = self.reserve(n, training)
         steps: list[tuple[Layer, LayerBuffers]] = []
+        given: dict[int, Array] = {}
+        shared = axes == 2 and bool(self._leading_shape)
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
         rows_each = 1
         for layer, activation in self.plan:
-            new = workspace.allocator(str(layer.index), n, rows_each)
+            alone = shared and layer.of_input_alone
+            new = workspace.allocator(str(layer.index), n, alone, rows_each)
+            if shared and not alone:
+                shared = False
+                if not layer.takes_shared_input:
+                    given[layer.index] = x = new.rows("given", layer.n_inputs)
             if training:
                 b = layer.buffers(new, x, overwrite, layer.index > self._first_trained)
             else:
@@ -174,15 +183,29 @@ class Passes:
             # What passes its input on does not make it free.
             overwrite = b.y is not None and not kept and (b.y is not x or overwrite)
             x = b.y
-        forward = [Call(s, s.forward if training else s.infer, b) for s, b in steps]
+        forward = [
+            Call(s, self._giving(given.get(s.index), s.forward if training else s.infer), b)
+            for s, b in steps
+        ]
         trained = [(s, b) for s, b in reversed(steps) if s.index >= self._first_trained]
         backward = [Call(s, s.backward, b) for s, b in trained]
         # In prediction the loss is that of the members' average.
-        new = workspace.allocator("loss", n, rows_each if training else 1)
+        new = workspace.allocator("loss", n, rows_each=rows_each if training else 1)
         loss, repetition = self.loss.buffers(new, self._n_outputs), None
         if training and rows_each > 1:
             repetition = Repetition(new, self.loss, self._n_outputs, self._dtype, rows_each)
         return Bound(forward, backward, loss, repetition)
+
+    def _giving(self, copies: Array | None, function: Forward) -> Forward:
+        """Return a layer's way forward, from what members share by way of a copy for each."""
+        if copies is None:
+            return function
+
+        def forward(x: Array, b: LayerBuffers) -> Array:
+            self._backend.xp.copyto(copies, x)
+            return function(copies, b)
+
+        return forward
 
     # -- the way of a mini-batch ----
 
@@ -193,22 +216,22 @@ class Passes:
             owns(x)
             and owns(y)
             and x.dtype == self._dtype
-            and x.ndim == 2
-            and x.shape[0] > 0
-            and x.shape[1] == self._layers[0].n_inputs
+            and x.shape[:-2] in ((), self._leading_shape)
+            and x.ndim > 1
+            and x.shape[-2] > 0
+            and x.shape[-1] == self._layers[0].n_inputs
             and x.flags.c_contiguous
-            and y.shape == self.loss.target_shape(x.shape[0], self._n_outputs)
+            and y.shape == (*x.shape[:-2], *self.loss.target_shape(x.shape[-2], self._n_outputs))
             and y.dtype == self.loss.target_dtype(self._dtype)
             and y.flags.c_contiguous
         )
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the logits of a batch; see `Network.forward`."""
-        bound = self._bound.get((x.shape[-2], training)) or self.bind(x.shape[-2], training)
+        key = x.shape[-2], training, x.ndim
+        bound = self._bound.get(key) or self.bind(*key)
         if training:
             self._trained = bound
-        if self._leading_shape:
-            x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
         return x
@@ -235,10 +258,8 @@ class Passes:
         array, shape (…)
             The mean loss over the batch, in a static buffer; no L2 term.
         """
-        n = x.shape[-2]
-        bound = self._trained = self._bound.get((n, True)) or self.bind(n, True)
-        if self._leading_shape:
-            x = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
+        n, axes = x.shape[-2], x.ndim
+        bound = self._trained = self._bound.get((n, True, axes)) or self.bind(n, True, axes)
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
         self.compute_loss(bound, x, y, example_weight)
@@ -292,11 +313,12 @@ class Passes:
 
     def one_by_one(self, x: Array, layers: Sequence[int]) -> list[Array]:
         """Return the outputs of layers, none fused with another, as in prediction."""
-        a = self._backend.xp.broadcast_to(x, (*self._leading_shape, *x.shape[-2:]))
+        a = self._backend.xp.zeros((*self._leading_shape, *x.shape[-2:]), self._dtype)
+        self._backend.xp.copyto(a, x)
         workspace = Workspace(self._backend, self._leading_shape, self._dtype, x.shape[-2])
         found, members = [], None
         for layer in self._layers:
-            new = workspace.allocator(str(layer.index), x.shape[-2], members or 1)
+            new = workspace.allocator(str(layer.index), x.shape[-2], rows_each=members or 1)
             b = layer.inference_buffers(new, None, overwrite=False)
             b.activation, b.z = IDENTITY, None
             a = layer.infer(a, b)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,15 +52,15 @@ class Predictor:
     ) -> None:
         self._passes, self._loss, self._backend = passes, loss, backend
         self._n_features, self._n_outputs = widths[0], widths[-1]
-        k, self._dtype = passes.members, dtype
-        #: The axes of members, which share weights or not.
+        k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
+        #: The axes of members, which have weights of their own or share them.
         self._members = leading_shape if k is None else (*leading_shape, k)
         self.chunk = max(1, min(8192, 2**22 // (max(widths[:-1]) * (k or 1))))
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
     def logits(self, X: ArrayLike) -> Array:
-        """Return the network's outputs for examples, shape (…, n, n_outputs): of each member."""
+        """Return the network's outputs for examples, shape (…, n, n_outputs)."""
         try:
             return self._logits(self._checked(X))
         except Exception as error:
@@ -80,50 +81,47 @@ class Predictor:
         return z
 
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
-        """Return the predictions, where X lives: of the members' average, or each one's."""
-        z = self._combined(self.logits(X), members)
-        return self._give_back(self._loss.decide(self._backend.xp, z), X, z.ndim)
+        """Return the predictions, of the mean or of each member, where X lives."""
+        return self._give_back(self._decided(self.logits(X), members), X, members)
 
     def probabilities(self, X: ArrayLike, members: bool = False) -> Array:
-        """Return the probabilities of the classes, where X lives: averaged, or each member's."""
-        z = self._combined(self.logits(X), members)
-        return self._give_back(self._loss.probabilities(self._backend.kernels, z), X, z.ndim)
+        """Return the probabilities of the classes, the mean or each member's, where X lives."""
+        p = self._loss.probabilities(self._backend.kernels, self.logits(X))
+        return self._give_back(p if members else self._mean(p), X, members)
 
     def both(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the predictions and the probabilities of the classes, of one way through."""
-        z = self._combined(self.logits(X))
-        decided = self._loss.decide(self._backend.xp, z)
-        p = self._loss.probabilities(self._backend.kernels, z)
-        return self._give_back(decided, X, z.ndim), self._give_back(p, X, z.ndim)
+        z = self.logits(X)
+        decided = self._decided(z.copy())
+        p = self._mean(self._loss.probabilities(self._backend.kernels, z))
+        return self._give_back(decided, X), self._give_back(p, X)
 
-    def deviation(self, X: ArrayLike) -> Array:
-        """Return the standard deviation between members, where X lives.
+    def spread(self, X: ArrayLike) -> Array:
+        """Return the standard deviation between the members' probabilities, or values."""
+        xp, z = self._backend.xp, self.logits(X)
+        if self._loss.has_probabilities:
+            values = self._loss.probabilities(self._backend.kernels, z)
+        else:
+            values = self._loss.decide(xp, z)
+        return self._give_back(xp.std(values, axis=self._axes), X)
 
-        It is that of probabilities, or of values.
-        """
-        self._require_members("predict_std")
-        xp, z, loss = self._backend.xp, self.logits(X), self._loss
-        kernels = self._backend.kernels
-        values = loss.probabilities(kernels, z) if loss.of_classes else loss.decide(xp, z)
-        values = values.reshape(-1, *values.shape[-2:])
-        apart = values - xp.mean(values, axis=0)
-        return self._give_back(xp.sqrt(xp.mean(apart * apart, axis=0)), X, 2)
+    def _decided(self, z: Array, members: bool = False) -> Array:
+        """Return the predictions from logits, which are used up."""
+        xp, loss = self._backend.xp, self._loss
+        if members or not self._members:
+            return loss.decide(xp, z)
+        if not loss.has_probabilities:
+            return self._mean(loss.decide(xp, z))
+        return loss.choose(xp, self._mean(loss.probabilities(self._backend.kernels, z)))
 
-    def _combined(self, z: Array, members: bool = False) -> Array:
-        """Return the outputs that stand for the members' average, or as they are for each one's."""
-        if members:
-            self._require_members("members=True")
-            return z
-        while z.ndim > 2:
-            z = self._loss.average(self._backend.xp, z)
-        return z
+    def _mean(self, values: Array) -> Array:
+        """Return the mean of the members' values."""
+        return self._backend.xp.mean(values, axis=self._axes) if self._members else values
 
-    def _require_members(self, what: str) -> None:
-        if not self._members:
-            raise ValueError(
-                f"{what} is for networks with members, and this one has none: build it with "
-                "EnsembleLinear layers, or with members=k"
-            )
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The members' axes."""
+        return tuple(range(len(self._members)))
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
@@ -135,10 +133,13 @@ class Predictor:
         join = self._backend.xp.concatenate
         return [self._bring(join(found, axis=-2), X) for found in zip(*pieces, strict=True)]
 
-    def evaluate(self, x: Array, y: Array) -> dict[str, float]:
-        """Return loss and error on a prepared data set: the host waits at the end alone."""
+    def evaluate(self, x: Array, y: Array) -> dict[str, Any]:
+        """Return loss and error on a prepared data set: the host waits at the end alone.
+
+        Of members each is a list.
+        """
         xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
-        sums = xp.zeros(2, np.float64)
+        sums = xp.zeros((2, *self._leading_shape), np.float64)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
             with self._turn.lock:
@@ -146,11 +147,14 @@ class Predictor:
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors
         total, errors = self._backend.to_host(sums)
-        error = float(errors) / self._loss.error_count(xp, y)
-        return {"loss": float(total) / n, "error": error}
+        return {
+            "loss": (total / n).tolist(),
+            "error": (errors / self._loss.error_count(xp, y)).tolist(),
+        }
 
-    def _give_back(self, result: Array, X: ArrayLike, axes: int) -> Array:
-        """Return a result where X lives; a single output loses its axis, if there are so many."""
+    def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
+        """Return a result, of each member if so, where X lives; a single output loses its axis."""
+        axes = len(self._members) * members + 2
         if result.shape[-1] == 1 and result.ndim == axes:
             result = result[..., 0]
         return self._bring(result, X)

@@ -37,12 +37,14 @@ class Repetition:
         shape = loss.target_shape(new.n, n_outputs)
         width = math.prod(shape[1:])
         self._rows = new.rows("repeated labels", width, loss.target_dtype(dtype))
-        self._labels = self._rows.reshape(shape)
+        self._axes, lead = len(shape), self._rows.shape[:-2]
+        self._labels = self._rows.reshape(*lead, *shape)
         self._weights = new.rows("repeated weights", 1)
 
     def labels(self, kernels: Kernels, y: Array) -> Array:
         """Return the labels, once for each member."""
-        kernels.repeat_rows(y.reshape(y.shape[0], -1), None, self._members, self._rows)
+        rows = y.shape[: y.ndim - self._axes + 1]  # of several networks, if each has its own
+        kernels.repeat_rows(y.reshape(*rows, -1), None, self._members, self._rows)
         return self._labels
 
     def weights(self, kernels: Kernels, example_weight: Array) -> Array:

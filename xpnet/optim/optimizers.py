@@ -10,22 +10,46 @@ The learning rate is a number or a schedule: any function of (step, epoch).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from .._typing import Array
 from ..backends.reference import Kernels
 from ..backends.updates import UPDATES, Update
-from ..checks import check_fields, check_not_negative, check_positive
+from ..checks import Numbers, check_fields, check_not_negative, check_positive, each, one
 from ..registry import Registered, Registry
 from .schedules import RateFunction
 
+#: A learning rate or a schedule, or one for each of the networks that are trained at once.
+Rates: TypeAlias = float | RateFunction | tuple[float, ...] | tuple[RateFunction, ...]
 
-def _require_fraction(name: str, value: float, whole: bool = False) -> None:
-    if not (0 <= value < 1 or (whole and value == 1)):
-        raise ValueError(f"{name} is {value}: give a number in [0, 1{']' if whole else ')'}")
+
+def _require_fraction(name: str, values: Numbers, whole: bool = False) -> None:
+    for value in each(values):
+        if not (0 <= value < 1 or (whole and value == 1)):
+            raise ValueError(f"{name} is {value}: give a number in [0, 1{']' if whole else ')'}")
+
+
+def _check_each(check: Callable[[float, str], object], values: Numbers, name: str) -> None:
+    for value in each(values):
+        check(value, name)
+
+
+def _check_rates(rates: object) -> None:
+    """Raise an error if a rate, or a member's, is neither a number above 0 nor a schedule."""
+    several = rates if isinstance(rates, tuple) else (rates,)
+    for rate in several:
+        if not callable(rate):
+            check_positive(rate, "learning_rate")
+    kinds = {type(rate) if callable(rate) else float: rate for rate in several}
+    if len(kinds) > 1:
+        first, second, *_ = kinds.values()
+        raise ValueError(
+            f"learning_rate holds {first!r} and {second!r}: give all members numbers, or schedules "
+            "of one kind"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,8 +63,9 @@ class Optimizer(Registered):
 
     Parameters
     ----------
-    learning_rate : float or callable
-        α, above 0, or a schedule: a function of (step, epoch).
+    learning_rate : float or callable, or a sequence of them
+        α, above 0, or a schedule: a function of (step, epoch). Several: one for each member of a
+        network with members; so may momentum, β, ε and weight decay be.
 
     Raises
     ------
@@ -75,7 +100,7 @@ class Optimizer(Registered):
         "optimiser", spell=lambda cls: cls.__name__.lower()
     )
 
-    learning_rate: float | RateFunction = 1e-3
+    learning_rate: Rates = 1e-3
 
     #: Which row it is.
     row: ClassVar[str] = ""
@@ -88,9 +113,10 @@ class Optimizer(Registered):
         return UPDATES.get(self.row)
 
     @cached_property
-    def options(self) -> tuple[float, ...]:
-        """The values of the row's options."""
-        return tuple(float(getattr(self, name)) for name in self.rule.options) if self.rule else ()
+    def options(self) -> tuple[float | Array, ...]:
+        """The values of the row's options: numbers, or arrays of the members' own."""
+        values = [getattr(self, name) for name in self.rule.options] if self.rule else []
+        return tuple(value if hasattr(value, "ndim") else float(value) for value in values)
 
     @property
     def n_moments(self) -> int:
@@ -104,11 +130,13 @@ class Optimizer(Registered):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not callable(self.learning_rate):
-            check_positive(self.learning_rate, "learning_rate")
+        rates = self.learning_rate
+        if hasattr(rates, "__iter__") and not isinstance(rates, str):
+            object.__setattr__(self, "learning_rate", tuple(rates))
+        _check_rates(self.learning_rate)
 
     def rate(self, step: int, epoch: float) -> float:
-        """Return the learning rate of an update, ``step`` counted from 0.
+        """Return the learning rate of an update, ``step`` counted from 0; not of several members.
 
         Raises
         ------
@@ -116,7 +144,7 @@ class Optimizer(Registered):
             If a schedule gives a rate that is negative, NaN or infinite.
         """
         if not callable(self.learning_rate):
-            return float(self.learning_rate)
+            return float(self.learning_rate)  # type: ignore[arg-type]
         rate = float(self.learning_rate(step, epoch))
         if not (math.isfinite(rate) and rate >= 0):
             raise ValueError(
@@ -187,8 +215,8 @@ class SGD(Optimizer):
     SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
     """
 
-    learning_rate: float | RateFunction = 1e-2
-    momentum: float = 0.0
+    learning_rate: Rates = 1e-2
+    momentum: Numbers = 0.0
     nesterov: bool = False
 
     @property
@@ -219,8 +247,8 @@ class Momentum(Optimizer):
         β in [0, 1).
     """
 
-    learning_rate: float | RateFunction = 1e-2
-    beta: float = 0.9
+    learning_rate: Rates = 1e-2
+    beta: Numbers = 0.9
 
     row: ClassVar[str] = "momentum"
 
@@ -246,16 +274,16 @@ class RMSProp(Optimizer):
         ε, above 0.
     """
 
-    learning_rate: float | RateFunction = 1e-3
-    beta: float = 0.9
-    eps: float = 1e-8
+    learning_rate: Rates = 1e-3
+    beta: Numbers = 0.9
+    eps: Numbers = 1e-8
 
     row: ClassVar[str] = "rmsprop"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_fraction("beta", self.beta)
-        check_positive(self.eps, "eps")
+        _check_each(check_positive, self.eps, "eps")
 
 
 @dataclass(frozen=True)
@@ -278,14 +306,14 @@ class Adagrad(Optimizer):
     Adagrad(learning_rate=0.05, eps=1e-10)
     """
 
-    learning_rate: float | RateFunction = 1e-2
-    eps: float = 1e-10
+    learning_rate: Rates = 1e-2
+    eps: Numbers = 1e-10
 
     row: ClassVar[str] = "adagrad"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self.eps, "eps")
+        _check_each(check_positive, self.eps, "eps")
 
 
 @dataclass(frozen=True)
@@ -311,10 +339,10 @@ class Adam(Optimizer):
     Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08)
     """
 
-    learning_rate: float | RateFunction = 1e-3
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    eps: float = 1e-8
+    learning_rate: Rates = 1e-3
+    beta_1: Numbers = 0.9
+    beta_2: Numbers = 0.999
+    eps: Numbers = 1e-8
 
     row: ClassVar[str] = "adam"
 
@@ -322,13 +350,13 @@ class Adam(Optimizer):
         super().__post_init__()
         _require_fraction("beta_1", self.beta_1)
         _require_fraction("beta_2", self.beta_2)
-        check_positive(self.eps, "eps")
+        _check_each(check_positive, self.eps, "eps")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), t = step + 1."""
         t = step + 1
-        rate = self.rate(step, epoch) / (1.0 - self.beta_1**t)
-        return rate, 1.0 / math.sqrt(1.0 - self.beta_2**t)
+        rate = self.rate(step, epoch) / (1.0 - one(self.beta_1) ** t)
+        return rate, 1.0 / math.sqrt(1.0 - one(self.beta_2) ** t)
 
 
 @dataclass(frozen=True)
@@ -356,17 +384,17 @@ class AdamW(Adam):
     AdamW(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08, weight_decay=0.1)
     """
 
-    weight_decay: float = 1e-2
+    weight_decay: Numbers = 1e-2
 
     decays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_not_negative(self.weight_decay, "weight_decay")
+        _check_each(check_not_negative, self.weight_decay, "weight_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return Adam's, and 1 − α λ."""
-        keep = 1.0 - self.rate(step, epoch) * self.weight_decay
+        keep = 1.0 - self.rate(step, epoch) * one(self.weight_decay)
         return *super().scalars(step, epoch), keep
 
 
@@ -394,27 +422,27 @@ class NAdam(Adam):
     0.004
     """
 
-    learning_rate: float | RateFunction = 2e-3
-    momentum_decay: float = 4e-3
+    learning_rate: Rates = 2e-3
+    momentum_decay: Numbers = 4e-3
 
     row: ClassVar[str] = "nadam"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_not_negative(self.momentum_decay, "momentum_decay")
+        _check_each(check_not_negative, self.momentum_decay, "momentum_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α (1 − μₜ)/(1 − Πₜ), α μₜ₊₁/(1 − Πₜ₊₁) and 1/√(1 − β₂ᵗ), t = step + 1."""
         t, rate = step + 1, self.rate(step, epoch)
         now, following = self._momentum(t), self._momentum(t + 1)
         product = self._product(t)
-        correction = 1.0 / math.sqrt(1.0 - self.beta_2**t)
+        correction = 1.0 / math.sqrt(1.0 - one(self.beta_2) ** t)
         ahead = rate * following / (1.0 - product * following)
         return rate * (1.0 - now) / (1.0 - product), ahead, correction
 
     def _momentum(self, t: int) -> float:
         """μₜ."""
-        return self.beta_1 * (1.0 - 0.5 * math.pow(0.96, t * self.momentum_decay))
+        return one(self.beta_1) * (1.0 - 0.5 * math.pow(0.96, t * one(self.momentum_decay)))
 
     def _product(self, t: int) -> float:
         """Πₜ, of the step alone: 0 once that makes no difference to 1 − Πₜ.
@@ -422,10 +450,11 @@ class NAdam(Adam):
         Its logarithm is t log β₁ + Σᵢ log(1 − qⁱ/2) with q = 0.96^ψ; the sum over i of each term of
         the logarithm's series is that of a geometric one.
         """
-        start = t * math.log(self.beta_1) if self.beta_1 else -math.inf
+        beta = one(self.beta_1)
+        start = t * math.log(beta) if beta else -math.inf
         if start < -40.0:
             return 0.0
-        log_q = self.momentum_decay * math.log(0.96)
+        log_q = one(self.momentum_decay) * math.log(0.96)
         total = 0.0
         for k in range(1, 60):
             x = k * log_q
@@ -457,10 +486,10 @@ class Lion(Optimizer):
     Lion(learning_rate=0.0003, beta_1=0.9, beta_2=0.99, weight_decay=0.1)
     """
 
-    learning_rate: float | RateFunction = 1e-4
-    beta_1: float = 0.9
-    beta_2: float = 0.99
-    weight_decay: float = 0.0
+    learning_rate: Rates = 1e-4
+    beta_1: Numbers = 0.9
+    beta_2: Numbers = 0.99
+    weight_decay: Numbers = 0.0
 
     row: ClassVar[str] = "lion"
     decays: ClassVar[bool] = True
@@ -469,12 +498,12 @@ class Lion(Optimizer):
         super().__post_init__()
         _require_fraction("beta_1", self.beta_1)
         _require_fraction("beta_2", self.beta_2)
-        check_not_negative(self.weight_decay, "weight_decay")
+        _check_each(check_not_negative, self.weight_decay, "weight_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α and 1 − α λ."""
         rate = self.rate(step, epoch)
-        return rate, 1.0 - rate * self.weight_decay
+        return rate, 1.0 - rate * one(self.weight_decay)
 
 
 def check_optimizer(optimizer: Optimizer | None) -> Optimizer:

@@ -14,7 +14,8 @@ from ..backends.protocol import Backend
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..nn.description import shapes_of
-from ..nn.network import Network, from_description
+from ..nn.loading import from_description
+from ..nn.network import Network
 from .features import preprocessing
 from .features.base import Features
 from .target import Target

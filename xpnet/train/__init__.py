@@ -2,6 +2,7 @@
 
 - `step`: one update
 - `step_scalars`: what changes from step to step
+- `member_numbers`: what members have of their own
 - `accumulation`: a batch's gradient in several passes
 - `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it

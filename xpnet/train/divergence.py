@@ -42,7 +42,7 @@ def locate(update: Step, batches: Batches, epoch: int, first: int, good: int, ba
             found = _weights(update, step)
             whole = update.accumulation.count == 1  # else memory has no room for a whole batch
             if not found and whole:
-                update.scalars.seek(step, update.optimizer)
+                update.scalars.seek(step)
                 update.backend.kernels.advance(update.scalars.table)
                 update.scalars.next = None
                 found = _layer(update, batches.gather(update.scalars.start, n, *arrays), step)

@@ -158,7 +158,7 @@ class Fit:
             batch_size,
             weights=self._weights,
             backend=trainer.backend,
-            seed=self.network.random_state,
+            seed=self.network.seeds[0],
             shuffle=options.shuffle,
             min_batch=self.network.min_batch,
             augmentation=options.augmentation,
@@ -207,7 +207,7 @@ class Fit:
             return None
         if n <= monitor:
             return x, y
-        order = generator(self.network.random_state, Purpose.MONITOR).permutation(n)[:monitor]
+        order = generator(self.network.seeds[0], Purpose.MONITOR).permutation(n)[:monitor]
         return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
 
     # -- the epochs ----
@@ -275,12 +275,12 @@ class Fit:
         self._begin_epoch(batches)
         scalars.set_pace(step.count - state.batch, trainer.epochs, n_batches, batches.batch_size)
         first, losses = state.first_step, step.meter.seen
-        optimizer, made = step.optimizer, step.count
+        alone, made = scalars.alone, step.count
         state.began = time.perf_counter() - state.seconds
         for n, *arrays in batches.epoch(trainer.epochs, state.batch):
             if step.count - state.batch != scalars.began:  # a callback made steps of its own
                 scalars.shift(step.count - state.batch)
-            optimizer, made = step.optimizer, step.count
+            alone, made = step.scalars.alone, step.count
             step.make(n, batches.gather, *arrays)
             state.batch += 1
             if not math.isfinite(losses.item(0)):
@@ -295,7 +295,7 @@ class Fit:
                 break
         trainer.backend.synchronize()
         seconds = time.perf_counter() - state.began
-        rate = optimizer.rate(made, scalars.epoch_at(made))
+        rate = step.scalars.rates(made, alone)
         total, finite_steps = step.meter.read()
         if finite_steps < step.count - first or not step.is_finite():
             self._give_up(batches, first)
@@ -329,8 +329,7 @@ class Fit:
         bad = first + step.meter.read()[1]
         # The update before the loss that shows it, which may be the last that the schedule knows.
         culprit = max(bad - 1, 0)
-        # Steps of a callback's own shift the epoch, which may then seem to begin after it.
-        rate = step.optimizer.rate(culprit, max(step.scalars.epoch_at(culprit), 0.0))
+        rate = step.scalars.rates(culprit, step.scalars.alone)
         epoch_began = step.count - self.state.batch  # as if no other step had been made
         good = step.go_back(bad)
         where = ""

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from functools import partial
 
 from .._typing import Array
 from ..backends.memory import explain, free
 from ..backends.work import Weighing
-from ..checks import check_not_negative
+from ..checks import Numbers, check_not_negative
 from ..locks import PATIENCE, ForkSafeLock
 from ..nn.network import Network
 from ..nn.passes import Passes
@@ -20,6 +19,7 @@ from ..optim.optimizers import Optimizer
 from ..warning import warn
 from .accumulation import GradientAccumulation
 from .history import Meter
+from .member_numbers import MemberNumbers
 from .rollback import SNAPSHOT_EVERY, Rollback
 from .step_scalars import StepScalars
 
@@ -104,15 +104,21 @@ class Step:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, l2: float, clip_norm: float | None = None
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        l2: Numbers,
+        clip_norm: Numbers | None = None,
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
+        self._numbers = MemberNumbers(network)
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
         self.scalars = StepScalars(network, optimizer)
         self.accumulation = GradientAccumulation(network)
-        self._optimizer, self._fixed = optimizer, replace(optimizer, learning_rate=1.0)
-        self._l2, self._clip_norm = _check_l2(l2), _check_clip_norm(clip_norm)
+        self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
+        self._bound = self._numbers.bound(self._fixed)
+        self._l2, self._clip_norm = self._check_l2(l2), self._check_clip_norm(clip_norm)
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.leading_shape)
         self.rollback = Rollback(
@@ -150,7 +156,7 @@ class Step:
         scalars, snapshots = self.scalars, not (self.count - self.rollback.since) % SNAPSHOT_EVERY
         try:
             if self.count != scalars.next or self.count not in scalars.plan:
-                scalars.seek(self.count, self._optimizer)
+                scalars.seek(self.count)
             key = batch, n, snapshots, arrays[-1] is None, self.accumulation.count
             update = self._replays.get(key) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
@@ -170,7 +176,7 @@ class Step:
         kernels.advance(scalars.table)
         x, y, weights = batch(scalars.start, n, *arrays)
         example_weight: Array | None = None
-        decay: Array | float = self._l2 / n
+        decay = self._numbers.share(self._l2, n)
         if weights is not None:
             example_weight, decay = self.normalize_weights(weights)
         single = self.accumulation.count == 1
@@ -180,11 +186,12 @@ class Step:
             g, p, scratch = self._decayed
             kernels.add_decay(g, p, decay, scratch)
         if self._clip_norm is not None:
-            kernels.clip_norm(net.gradients, self._clip_norm, self._norm, self._scratch)
+            limit = self._numbers.column(self._clip_norm)
+            kernels.clip_norm(net.gradients, limit, self._norm, self._scratch)
         kernels.observe(loss, n, self.meter.work)
         if snapshots:
             self.rollback.snapshot(self.meter.finite)
-        self._optimizer.update(
+        self._bound.update(
             kernels,
             net.parameters,
             net.gradients,
@@ -219,31 +226,41 @@ class Step:
                 f"optimizer is {optimizer!r}: give one that goes on with the moments of {old!r}, "
                 "or make a new Trainer of this network"
             )
-        fixed = replace(optimizer, learning_rate=1.0)
-        if fixed != self._fixed:  # all but the rate is a part of what is replayed
+        fixed = self._numbers.fixed(optimizer)
+        self._has_changed = True
+        if fixed == self._fixed and self.scalars.fits(optimizer):
+            self.scalars.take(optimizer)
+        else:  # all but the rate is a part of what is replayed
             self.forget()
-        self._optimizer, self._fixed, self._has_changed = optimizer, fixed, True
-        self.scalars.forget()
+            self._bound = self._numbers.bound(fixed)
+            self.scalars = self.scalars.remade(optimizer)
+        self._optimizer, self._fixed = optimizer, fixed
 
     @property
-    def l2(self) -> float:
+    def l2(self) -> Numbers:
         """λ of the L2 term."""
         return self._l2
 
     @l2.setter
-    def l2(self, l2: float) -> None:
-        self._set("_l2", _check_l2(l2))
+    def l2(self, l2: Numbers) -> None:
+        self._set("_l2", self._check_l2(l2))
 
     @property
-    def clip_norm(self) -> float | None:
+    def clip_norm(self) -> Numbers | None:
         """The largest norm of a gradient, or None."""
         return self._clip_norm
 
     @clip_norm.setter
-    def clip_norm(self, limit: float | None) -> None:
-        self._set("_clip_norm", _check_clip_norm(limit))
+    def clip_norm(self, limit: Numbers | None) -> None:
+        self._set("_clip_norm", self._check_clip_norm(limit))
 
-    def _set(self, name: str, value: float | None) -> None:
+    def _check_l2(self, l2: Numbers) -> Numbers:
+        return self._numbers.checked(l2, "l2", check_not_negative)
+
+    def _check_clip_norm(self, limit: Numbers | None) -> Numbers | None:
+        return limit if limit is None else self._numbers.checked(limit, "clip_norm", _check_limit)
+
+    def _set(self, name: str, value: Numbers | None) -> None:
         if value != getattr(self, name):
             self.forget()
         setattr(self, name, value)
@@ -356,13 +373,7 @@ class Step:
         return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
 
 
-def _check_l2(l2: float) -> float:
-    return check_not_negative(l2, "l2")
-
-
-def _check_clip_norm(limit: float | None) -> float | None:
-    if limit is None:
-        return None
-    if not check_not_negative(limit, "clip_norm"):
-        raise ValueError("clip_norm is 0: give a number above 0, or None for no clipping")
+def _check_limit(limit: float, name: str) -> float:
+    if not check_not_negative(limit, name):
+        raise ValueError(f"{name} is 0: give a number above 0, or None for no clipping")
     return float(limit)

@@ -7,10 +7,13 @@ a step that is replayed waits for no copy of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .._typing import Array
 from ..backends.work import ScalarTable
+from ..nn.members import member_of, own_numbers
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
@@ -32,7 +35,9 @@ class StepScalars:
 
     Attributes
     ----------
-    scalars : list of array, shape (1,)
+    alone : list of Optimizer
+        The optimiser, or that of each member where they have numbers of their own.
+    scalars : list of array, shape (1,), or (k, 1) for k members with numbers of their own
         The optimiser's scalars of the step that was advanced to.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
@@ -48,17 +53,21 @@ class StepScalars:
 
     def __init__(self, network: Network, optimizer: Optimizer) -> None:
         self._network, self._backend = network, network.backend
-        xp, width = self._backend.xp, len(optimizer.scalars(0, 0.0))
+        self.alone = self._members(optimizer)
+        first = self.alone[0]
+        members, names = len(self.alone), range(len(first.scalars(0, 0.0)))
+        xp, width, seeds = self._backend.xp, len(names) * members, len(network.seeds)
         self.table = ScalarTable(
             cursor=xp.zeros(1, np.int64),
             scalars=xp.zeros((PLAN, width), network.dtype),
             row=xp.zeros((1, width), network.dtype),
-            keys=xp.zeros((PLAN, 1), np.uint64),
-            key=network.step_key[None],
+            keys=xp.zeros((PLAN, seeds), np.uint64),
+            key=network.step_key.reshape(1, seeds),
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
-        self.scalars = [self.table.row[0, i : i + 1] for i in range(width)]
+        own = self.table.row.reshape(len(names), members)
+        self.scalars = [own[i, :, None] if members > 1 else own[i] for i in names]
         self.start = self.table.start[0]
         self.plan = range(0)
         self.next: int | None = None
@@ -77,19 +86,47 @@ class StepScalars:
         """Say that the epoch began at this step, as it were: others than its own came between."""
         self.set_pace(step, *self._pace)
 
-    def forget(self) -> None:
-        """Compute them anew, because the schedule has changed."""
-        self.plan = range(0)
-
     def epoch_at(self, step: int) -> float:
         """Return how many epochs have been made by a step, with the fraction of the running one."""
         epoch, per_epoch, _ = self._pace
         return epoch + (step - self.began) / per_epoch if per_epoch else float(epoch)
 
-    def seek(self, step: int, optimizer: Optimizer) -> None:
+    def _members(self, optimizer: Optimizer) -> list[Optimizer]:
+        if not own_numbers(optimizer):
+            return [optimizer]
+        return [member_of(optimizer, i) for i in range(len(self._network.seeds))]
+
+    def rates(self, step: int, alone: Sequence[Optimizer]) -> float | list[float]:
+        """Return the rate of a step by optimisers as in `alone`: of several a list."""
+        # Steps of a callback's own shift the epoch, which may then seem to begin after the step.
+        epoch = max(self.epoch_at(step), 0.0)
+        rates = [optimizer.rate(step, epoch) for optimizer in alone]
+        return rates if len(rates) > 1 else rates[0]
+
+    def _scalars(self, step: int, epoch: float) -> list[float]:
+        """Return what changes from step to step: each of the scalars, of one member or each."""
+        found = [optimizer.scalars(step, epoch) for optimizer in self.alone]
+        return [number for numbers in zip(*found, strict=True) for number in numbers]
+
+    def fits(self, optimizer: Optimizer) -> bool:
+        """Return whether another optimiser's scalars have room here."""
+        return len(self._members(optimizer)) == len(self.alone)
+
+    def remade(self, optimizer: Optimizer) -> StepScalars:
+        """Return those of another optimiser, at the same place of the same epoch."""
+        other = StepScalars(self._network, optimizer)
+        other.began, other._pace = self.began, self._pace
+        return other
+
+    def take(self, optimizer: Optimizer) -> None:
+        """Go on with another optimiser, whose members have numbers of their own as before."""
+        self.alone = self._members(optimizer)
+        self.plan = range(0)
+
+    def seek(self, step: int) -> None:
         """See to it that the row that comes next is a step's."""
         if step not in self.plan:
-            self._make_plan(step, optimizer)
+            self._make_plan(step)
         self.table.cursor[...] = step - self.plan.start
         self.next = step
 
@@ -103,9 +140,9 @@ class StepScalars:
         """What the device writes: what it found, and where it stands then."""
         return [*self.found, self.table.start, self.table.cursor]
 
-    def _make_plan(self, step: int, optimizer: Optimizer) -> None:
+    def _make_plan(self, step: int) -> None:
         """Compute the scalars of the next steps, and move them to the device together."""
-        plan = range(step, step + self._ahead(step, optimizer))
+        plan = range(step, step + self._ahead(step))
         self.plan, self.next = range(0), None  # what is broken off below is no plan
         _, per_epoch, batch_size = self._pace
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
@@ -114,20 +151,21 @@ class StepScalars:
         for table, values in (
             (
                 held.scalars,
-                [optimizer.scalars(i, self.epoch_at(min(i, last))) for i in plan],
+                [self._scalars(i, self.epoch_at(min(i, last))) for i in plan],
             ),
-            (held.keys, step_keys(self._network.random_state, plan)),
+            (held.keys, step_keys(self._network.seeds, plan)),
             (held.starts, (steps - self.began) % (per_epoch or 1) * batch_size),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)
         self.plan = plan
 
-    def _ahead(self, step: int, optimizer: Optimizer) -> int:
+    def _ahead(self, step: int) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
         _, per_epoch, _ = self._pace
-        rate = optimizer.learning_rate
-        if per_epoch is None and callable(rate) and not isinstance(rate, Schedule):
+        rates = [optimizer.learning_rate for optimizer in self.alone]
+        unknown = any(callable(rate) and not isinstance(rate, Schedule) for rate in rates)
+        if per_epoch is None and unknown:
             return 1
         # Longer from plan to plan, for a rate that is changed by hand makes a new one each time.
         ahead = min(PLAN, max(8, 4 * len(self.plan)))

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._typing import Array, ArrayLike, HostArray
+from ..checks import Numbers
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
 from ..nn.network import Network, check_network
-from ..optim.optimizers import Optimizer, check_optimizer
-from ..optim.schedules import RateFunction
+from ..optim.optimizers import Optimizer, Rates, check_optimizer
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
 from .callback import Callback
@@ -53,10 +53,10 @@ class Trainer:
         What to train.
     optimizer : Optimizer
         How to update; `Adam` with its defaults if None.
-    l2 : float
+    l2 : float, or sequence of float
         λ of the L2 term λ/2n ‖W‖² that is added to a batch's cost, n its examples: weights only,
         no biases, γ or β (notes, chapter 5).
-    clip_norm : float or None
+    clip_norm : float, sequence of float, or None
         A batch's gradient g, of all parameters and with the L2 term, is shortened to
         g · min(1, c/‖g‖), against explosions: Pascanu et al., "On the difficulty of training
         recurrent neural networks", ICML 2013. None: it is not.
@@ -88,8 +88,8 @@ class Trainer:
         self,
         network: Network,
         optimizer: Optimizer | None = None,
-        l2: float = 0.0,
-        clip_norm: float | None = None,
+        l2: Numbers = 0.0,
+        clip_norm: Numbers | None = None,
     ) -> None:
         self.network = check_network(network)
         self.backend = network.backend
@@ -192,21 +192,21 @@ class Trainer:
         self.update_step.optimizer = optimizer
 
     @property
-    def l2(self) -> float:
+    def l2(self) -> Numbers:
         """λ of the L2 term."""
         return self.update_step.l2
 
     @l2.setter
-    def l2(self, l2: float) -> None:
+    def l2(self, l2: Numbers) -> None:
         self.update_step.l2 = l2
 
     @property
-    def clip_norm(self) -> float | None:
+    def clip_norm(self) -> Numbers | None:
         """The largest norm of a gradient, or None."""
         return self.update_step.clip_norm
 
     @clip_norm.setter
-    def clip_norm(self, limit: float | None) -> None:
+    def clip_norm(self, limit: Numbers | None) -> None:
         self.update_step.clip_norm = limit
 
     @property
@@ -216,11 +216,15 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next update; set it to a number or a schedule to change it by hand."""
-        return self.optimizer.rate(self.steps, self.update_step.scalars.epoch_at(self.steps))
+        """The rate of the next update; set it to a number or a schedule to change it by hand.
+
+        Where members have rates of their own, it is a list of them, and set to one for each.
+        """
+        scalars = self.update_step.scalars
+        return scalars.rates(self.steps, scalars.alone)  # type: ignore[return-value]
 
     @learning_rate.setter
-    def learning_rate(self, rate: float | RateFunction) -> None:
+    def learning_rate(self, rate: Rates) -> None:
         self.optimizer = replace(self.optimizer, learning_rate=rate)
 
     def stop(self, reason: str = "stop() was called") -> None:

@@ -77,6 +77,11 @@ def test_pieces(pa, width):
     assert max(piece.num_rows for piece in found) <= 2**16
 
 
+def test_pieces_without_columns_have_rows(pa):
+    table = pa.table({"a": range(100_000)}).select([])
+    assert [piece.num_rows for piece in pieces(table)] == [2**16, 100_000 - 2**16]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("a b", "a b"), ("a,b", '"a,b"'), ('a"b', '"a""b"'), ("a\nb", '"a\nb"')]
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import xpnet
 from xpnet.tabular.dataset import DataError
-from xpnet.tabular.formats import text
+from xpnet.tabular.formats import text, text_rows
 from xpnet.tabular.formats.opening import open_table
 from xpnet.tabular.formats.source import TextOptions
 
@@ -320,6 +320,69 @@ def test_a_fault_behind_many_blocks_comes_after_their_rows():
     assert 900 < sum(sizes) <= 1000
 
 
+def unpacked(content, name):
+    """Return what a file of some name holds."""
+    return compress(content, name[-3:]) if name.endswith(".gz") else content
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("text", ["\r\nz", "\r\n\nz", "\r\n", '"\r\n"'])
+def test_a_line_end_within_quotes_may_lie_anywhere(name, end, before, text):
+    """Arrow drops the second byte of one that two blocks part."""
+    plain = [("1", "2")] * 9 * before
+    for size in range(130):
+        table = [*plain, ("x" * (size // 2), "y" * (size - size // 2) + text), ("3", "\r\n")]
+        lines = [",".join(quoted(field, False) for field in row) for row in [("a", "b"), *table]]
+        content = "".join(line + end for line in lines).encode()
+        assert read(unpacked(content, name), name=name)[1] == table, size
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz"])
+def test_line_ends_within_quotes_all_over(name):
+    table = [(f"{i}", "\r\n" * (i % 40), "x\r\ny\r" * (i % 7)) for i in range(400)]
+    lines = [",".join(quoted(field, False) for field in row) for row in [("a", "b", "c"), *table]]
+    source = open_table(write(unpacked("\r\n".join(lines).encode(), name), name))
+    assert rows(source) == table
+    assert rows(source, ["b"]) == [row[1:2] for row in table]
+    assert rows(source, ["c", "a"]) == [row[::-2] for row in table]
+    assert sum(chunk.num_rows for chunk in source.chunks([])) == 400
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("blank", ["\n", "\r\n", "  \n", " \r\n"])
+@pytest.mark.parametrize(
+    ("header", "place"),
+    [("y,a", "before"), ("y,a", "between"), ("y,a", "both"), ("y", "between")],
+)
+def test_blocks_of_blank_lines_count(monkeypatch, header, blank, place):
+    """Arrow makes a batch of such a block only where a row came before it."""
+    monkeypatch.setattr(text_rows, "HEAD", 8)
+    torn, row = f'{"x" * 30},"y\r\nz"\n', "1,2\n"
+    for size in range(130):
+        lines = blank * (size + 100) + "\n" * (size % 3)
+        start, amid = [lines * (place in ("both", other)) for other in ("before", "between")]
+        content = f"{header}\n{start}{row if place != 'before' else ''}{amid}{torn}{row}"
+        table = [("1", "2")] * (place != "before") + [("x" * 30, "y\r\nz"), ("1", "2")]
+        assert read(content)[1] == table, size
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz"])
+def test_carriage_returns_alone_are_parsed_once(small, monkeypatch, name, end):
+    opened = []
+    reader = text._reader
+    monkeypatch.setattr(text, "_reader", lambda *given: opened.append(given) or reader(*given))
+    table = [(f"{i}", f"x{i**3}\ry") for i in range(500)]
+    content = "".join(f'{a},"{b}"{end}' for a, b in [("a", "b"), *table]).encode()
+    source = open_table(write(unpacked(content, name), name))
+    assert rows(source) == table
+    assert len(opened) == 1
+
+
 def test_a_long_header():
     names = [f"column {i}" for i in range(20_000)]
     assert read(",".join(names) + "\n" + ",".join(map(str, range(20_000))) + "\n")[0] == names
@@ -356,6 +419,21 @@ def quoted(field, always):
 )
 @example([("", ""), ("", "x"), ("a", "\n")], "\n", False, 16, True)
 @example([("", "\n")], "\r", False, 16, False)
+@example(
+    [
+        *[("",) * 5] * 2,
+        ("", "", "", "", "\n"),
+        ("", "", "", "", "a\n"),
+        ("", "", "aaaa\x80", 'aaa"é', "aaaa,𐀀"),
+        ("", "", 'aaa"', 'aaaa"\x80', 'aa"\x80\x80\x80'),
+        ("", "", "aaa,😀ࠀ", 'aaa"é\x80', "\r\n"),
+        ("",) * 5,
+    ],
+    "\r\n",
+    False,
+    64,
+    False,
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_fields_hold_is_read(table, end, always, block, last):
     """Quotes, separators, lines' ends: the rows come back, by blocks of any size."""

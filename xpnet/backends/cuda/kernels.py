@@ -313,8 +313,8 @@ class CudaKernels(CudaRunKernels):
     ) -> None:
         """One pass; one more where all members take the same x."""
         if not is_matrix(dy, kept, x, scale, d_scale):
-            arrays = dy, kept, x, scale, d_scale, d_bias, dx, scratch
-            super().member_affine_backward(*arrays, activation)
+            rest = d_bias, dx, scratch, activation
+            super().member_affine_backward(dy, kept, x, scale, d_scale, *rest)
             return
         (rows, m), k = dy.shape, len(scale)
         t = members_to_add_up(rows // k, m, k, dy.itemsize)

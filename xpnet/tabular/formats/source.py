@@ -197,7 +197,8 @@ def pieces(table: pa.Table) -> Iterator[pa.Table]:
         yield from [table] if table.num_rows else []
         return
     for start in range(0, table.num_rows, step):
-        yield table.slice(start, step)
+        # Without columns a slice has as many rows as were asked for.
+        yield table.slice(start, min(step, table.num_rows - start))
 
 
 def at_least_one(chunks: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:

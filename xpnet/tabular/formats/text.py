@@ -26,7 +26,7 @@ from .source import (
     unique_names,
     unreadable,
 )
-from .text_rows import COMPRESSED, Header, Rows, read_bytes, read_header, uncompressed
+from .text_rows import COMPRESSED, Header, Rows, Seams, read_bytes, read_header, uncompressed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,20 +209,29 @@ def _chunks(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def _read(layout: Layout, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Go through the rows by blocks, and by larger ones from where a row is longer than one."""
+    """Go through the rows by blocks, and by larger ones from where a row is not read by them."""
     done, block = 0, BLOCKS[0]
     while True:
-        passed = 0
+        passed, seams = 0, Seams(layout.body, block)
         with as_data_errors(layout.source, layout.kind):
             try:
-                for chunk in _read_blocks(layout, columns, block):
-                    fresh = chunk.slice(max(0, done - passed))
+                for number, chunk in enumerate(_read_blocks(layout, columns, block)):
+                    if passed >= done and seams.tear(number, _first_row(chunk)):
+                        block += block // 16 + 1  # soon few blocks, wherever lines end
+                        break
                     passed += chunk.num_rows
+                    fresh = min(chunk.num_rows, max(0, passed - done))
                     done = max(done, passed)
-                    yield fresh
-                return
+                    yield chunk.slice(chunk.num_rows - fresh, fresh)
+                else:
+                    return
             except ValueError as error:
                 block = _next_block(layout, block, error)
+
+
+def _first_row(chunk: pa.Table) -> list[str]:
+    """Return the fields of the first row, if there is one."""
+    return [column[0].as_py() for column in chunk.columns] if chunk.num_rows else []
 
 
 def _next_block(layout: Layout, block: int, error: ValueError) -> int:
@@ -245,14 +254,14 @@ def _next_block(layout: Layout, block: int, error: ValueError) -> int:
 
 
 def _read_blocks(layout: Layout, columns: Sequence[str], block: int) -> Iterator[pa.Table]:
-    """Go through the rows by blocks of one size."""
+    """Go through the rows by blocks of one size: a table for each batch, empty ones too."""
     import pyarrow as pa
 
     final, last = "", layout.fields[-1]
     for batch in _reader(layout, block, [*dict.fromkeys([*columns, last])]) or ():
         if batch.num_rows:
             final = batch[last][-1].as_py()
-            yield pa.Table.from_batches([batch]).select(columns)
+        yield pa.Table.from_batches([batch]).select(columns)
     # A quote that is left open swallows all the lines after it.
     if ("\n" in final or "\r" in final) and layout.fault:
         raise unreadable(layout.source, layout.kind, layout.fault)

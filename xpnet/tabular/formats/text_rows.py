@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -22,6 +23,9 @@ UNCLOSED = "opens a quote that is never closed"
 
 #: Bytes in which a header is looked for first.
 HEAD = 2**16
+
+#: Characters before a line's end by which its place is known.
+NEAR = 64
 
 
 def uncompressed(path: Path) -> Any:
@@ -170,6 +174,60 @@ def decoded(line: bytes, number: int, source: str) -> str:
 
 def _no_text(number: int, source: str, why: UnicodeDecodeError | str) -> DataError:
     return DataError(f"{source}: line {number} is no text in UTF-8 ({why}): save it as UTF-8")
+
+
+class Seams:
+    r"""Where two blocks of a file part a line's end: there Arrow may have read a row wrongly.
+
+    Of a "\r\n" that begins in one block and ends in the next it leaves out the "\n", within quotes
+    too. Where rows hold "\r" at all the file itself is gone through beside them, to find that out.
+
+    Parameters
+    ----------
+    body : function
+        Opens the file behind its header.
+    block : int
+        How many bytes a block has.
+    """
+
+    def __init__(self, body: Callable[[], Any], block: int) -> None:
+        self._body, self._block = body, block
+        self._file: Any = None
+        self._read = self._blank = 0  # blocks; the first that hold blank lines alone
+        self._parted: dict[int, bytes] = {}  # the end of what is before such a block
+        self._end = b""
+
+    def tear(self, batch: int, row: Iterable[str]) -> bool:
+        r"""Return whether the first row of a batch lacks a "\n".
+
+        Only the first row of a batch can begin in the block before.
+
+        Parameters
+        ----------
+        batch : int
+            Which: Arrow makes one of each block, but none of those before the first with rows.
+        row : iterable of str
+            The row's fields.
+        """
+        fields = ['"' + text.replace('"', '""') for text in row if "\r" in text]
+        places = [(field, found.end()) for field in fields for found in re.finditer("\r", field)]
+        ends = tuple(field[max(0, at - NEAR) : at].encode() for field, at in places)
+        return bool(ends) and any(end.endswith(ends) for end in self._ends(batch))
+
+    def _ends(self, batch: int) -> list[bytes]:
+        """Return the ends of what is before those blocks that the batch may be made of.
+
+        The first row ends in the first block that isn't blank, or in the next.
+        """
+        self._file = self._file or self._body()
+        while self._read < batch + self._blank + 2:
+            if not (part := read_bytes(self._file, self._block)):
+                break
+            if self._end.endswith(b"\r") and part.startswith(b"\n"):
+                self._parted[self._read] = self._end
+            self._blank += self._blank == self._read and not part.strip()
+            self._read, self._end = self._read + 1, part[-4 * NEAR :]
+        return [end for block, end in self._parted.items() if block >= batch]
 
 
 class Body(io.RawIOBase):

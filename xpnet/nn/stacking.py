@@ -1,0 +1,75 @@
+"""Networks as the members of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .members import joined
+from .network import Network, check_network
+
+
+def stack(networks: Sequence[Network]) -> Network:
+    """Return networks as the members of one, as `Network.member` gives them back.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Of the same architecture, loss, precision and device. What members may have of their own,
+        seeds, dropout's p and label smoothing, may differ.
+
+    Returns
+    -------
+    Network
+        With copies of their weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something else differs, there is none, or one has members already.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> nets = [xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=4, device="cpu",
+    ...                    random_state=seed) for seed in (3, 7)]
+    >>> together = xn.stack(nets)
+    >>> together.members, together.seeds
+    (2, (3, 7))
+    >>> bool((together.member(1).parameters == nets[1].parameters).all())
+    True
+    """
+    networks = [check_network(network) for network in networks]
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
+    first = networks[0]
+    for i, other in enumerate(networks):
+        other.require_single("stack")
+        for what, of in (
+            ("n_features", lambda net: net.n_features),
+            ("the number of layers", lambda net: len(net.layers)),
+            ("dtype", lambda net: net.dtype.name),
+            ("device", lambda net: net.backend.device),
+        ):
+            if of(other) != of(first):
+                raise ValueError(
+                    f"{what} is {of(first)} in network 0 and {of(other)} in network {i}: members "
+                    "share it"
+                )
+    layers = [
+        joined(layers, f"layer {i}")
+        for i, layers in enumerate(zip(*(net.layers for net in networks), strict=True))
+    ]
+    loss = joined([net.loss for net in networks], "the loss")
+    seeds = [net.seeds[0] for net in networks]
+    together = Network.blank(
+        layers,
+        first.backend,
+        loss=loss,
+        n_features=first.n_features,
+        dtype=first.dtype,
+        random_state=seeds,
+        members=len(networks),
+    )
+    for i, net in enumerate(networks):
+        together.copy_arrays(net.parameters, net.statistics, i)
+    return together

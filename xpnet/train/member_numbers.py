@@ -1,0 +1,76 @@
+"""Numbers of a training that each member of a network may have of its own, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .._typing import Array
+from ..checks import Numbers, check_numbers, each
+from ..nn.members import as_column, check_own_numbers, on_device
+from ..nn.network import Network
+from ..optim.optimizers import Optimizer
+
+
+class MemberNumbers:
+    """Checks numbers for a network's members, and brings them to the device.
+
+    Parameters
+    ----------
+    network : Network
+        Whose members they are for.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._columns: dict[tuple[float, ...], Array] = {}
+
+    def checked(self, value: Numbers, name: str, check: Callable[[float, str], object]) -> Numbers:
+        """Return a number for all members, or one for each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one fails the check, or there are more or fewer than members.
+        """
+        numbers = check_numbers(value, name)
+        for number in each(numbers):
+            check(number, name)
+        members = self._network.members
+        if isinstance(numbers, tuple) and len(numbers) != members:
+            there = "this is one network" if members is None else f"there are {members} members"
+            raise ValueError(
+                f"{name} has {len(numbers)} values and {there}: give one number, or one for each "
+                "member"
+            )
+        return numbers
+
+    def fixed(self, optimizer: Optimizer) -> Optimizer:
+        """Return an optimiser without its rate, which changes from step to step.
+
+        Raises
+        ------
+        ValueError
+            If it has numbers for more or fewer members than there are.
+        """
+        check_own_numbers(optimizer, self._network.members)
+        return replace(optimizer, learning_rate=1.0)
+
+    def bound(self, optimizer: Optimizer) -> Optimizer:
+        """Return an optimiser whose members' own numbers are arrays (k, 1) on the device."""
+        return on_device(optimizer, self._network.backend, self._network.dtype, 1)
+
+    def column(self, numbers: Numbers) -> float | Array:
+        """Return numbers as a kernel takes them: an array (k, 1) of several."""
+        if not isinstance(numbers, tuple):
+            return numbers
+        if numbers not in self._columns:
+            net = self._network
+            self._columns[numbers] = as_column(numbers, net.backend, net.dtype, 1)
+        return self._columns[numbers]
+
+    def share(self, numbers: Numbers, n: int) -> float | Array:
+        """Return numbers over n, as `column` does."""
+        if not isinstance(numbers, tuple):
+            return numbers / n
+        return self.column(tuple(number / n for number in numbers))
