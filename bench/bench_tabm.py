@@ -12,6 +12,8 @@ import pytest
 from harness import Pace, each_device, note, open_backend, race
 from tabm_rivals import Ours, Products, Shape, Tabm, make_network
 
+from xpnet.analysis.profiling import flops
+
 SHAPES = {
     "TabM, 16-512-512-512-3": Shape(16, 3),
     "TabM, 100-512-512-512-3": Shape(100, 3),
@@ -27,9 +29,9 @@ def test_tabm(benchmark: Any, pace: Pace, net: str, batch: int, device: str) -> 
     backend, shape = open_backend(device), SHAPES[net]
     gc.collect()
     backend.release_memory()
-    about = {"net": net, "batch": batch, "dtype": "float32", "flops": shape.flops(batch)}
-    note(benchmark, backend, "tabm", samples=batch, **about)
     network = make_network(shape, "float32", backend)
+    about = {"net": net, "batch": batch, "dtype": "float32", "samples": batch}
+    note(benchmark, backend, "tabm", flops=batch * flops(network, "training"), **about)
     draw = np.random.default_rng(0)
     x = draw.standard_normal((batch, shape.n_features)).astype("float32")
     y = draw.integers(0, shape.n_classes, batch).astype(np.int32)

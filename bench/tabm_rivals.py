@@ -27,12 +27,6 @@ class Shape:
     members: int = 32
     dropout: float = 0.1
 
-    def flops(self, batch: int) -> float:
-        """Return a step's operations in products: the first layer, too, has a gradient of r."""
-        widths = [self.n_features, *[self.width] * self.blocks, self.n_classes]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        return 6.0 * batch * self.members * sum(a * b for a, b in pairs)
-
 
 def make_network(shape: Shape, dtype: str, backend: Backend) -> xn.Network:
     """Return ours."""

@@ -8,6 +8,7 @@ from oracle import draw_state, gradients, on_host
 from scipy import special
 
 import xpnet as xn
+from xpnet.analysis.profiling import flops
 
 DTYPES = ["float32", "float64"]
 K = 3
@@ -189,6 +190,15 @@ def test_decay_applies_to_the_weights_alone():
     net = network("cpu", [xn.EnsembleLinear(6, K), xn.EnsembleLinear(2, K, shared=False)])
     assert net.n_weights == 6 * 4 + K * 2 * 6
     assert net.n_parameters == net.n_weights + K * (4 + 6 + 6) + K * 2
+
+
+def test_a_step_s_operations_are_those_of_all_members():
+    net = network("cpu", STACKS["first"])
+    between = 4 * 5 + 5 * 2  # of an example's row
+    assert flops(net, "prediction") == 2 * K * between
+    assert flops(net, "training") == 3 * 2 * K * between
+    net = network("cpu", STACKS["separate first"])
+    assert flops(net, "training") == 2 * (2 * 4 * 5 + 3 * K * (5 * 4 + 4 * 2))
 
 
 # -- predictions ----

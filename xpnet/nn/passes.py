@@ -262,23 +262,14 @@ class Passes:
         bound = self._trained = self._bound.get((n, True, axes)) or self.bind(n, True, axes)
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
-        self.compute_loss(bound, x, y, example_weight)
+        if bound.repetition is not None:
+            y, example_weight = bound.repetition(self._backend.kernels, y, example_weight)
+        share = 1.0 / x.shape[-2] if example_weight is None else example_weight
+        self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
         dz = bound.loss.dz
         for _, function, buffers in bound.backward:
             dz = function(dz, buffers)
         return bound.loss.loss
-
-    def compute_loss(
-        self, bound: Bound, z: Array, y: Array, example_weight: Array | None = None
-    ) -> None:
-        """Write a training batch's mean loss, over the members too, and its gradient."""
-        kernels, repetition = self._backend.kernels, bound.repetition
-        if repetition is not None:
-            y = repetition.labels(kernels, y)
-            if example_weight is not None:
-                example_weight = repetition.weights(kernels, example_weight)
-        share = 1.0 / z.shape[-2] if example_weight is None else example_weight
-        self.loss.compute(kernels, z, y, share, bound.loss)
 
     def predict(self, x: Array) -> Array:
         """Return the logits of a batch in prediction, (…, n, m): with an axis for members.

@@ -41,13 +41,13 @@ class Repetition:
         self._labels = self._rows.reshape(*lead, *shape)
         self._weights = new.rows("repeated weights", 1)
 
-    def labels(self, kernels: Kernels, y: Array) -> Array:
-        """Return the labels, once for each member."""
-        rows = y.shape[: y.ndim - self._axes + 1]  # of several networks, if each has its own
-        kernels.repeat_rows(y.reshape(*rows, -1), None, self._members, self._rows)
-        return self._labels
-
-    def weights(self, kernels: Kernels, example_weight: Array) -> Array:
-        """Return the weights, one k-th for each member."""
-        kernels.repeat_rows(example_weight, 1.0 / self._members, self._members, self._weights)
-        return self._weights
+    def __call__(
+        self, kernels: Kernels, y: Array, example_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        """Return the labels once for each member, and the weights, one k-th for each."""
+        k, each = self._members, y.shape[: y.ndim - self._axes + 1]  # each network's, or all have y
+        kernels.repeat_rows(y.reshape(*each, -1), None, k, self._rows)
+        if example_weight is None:
+            return self._labels, None
+        kernels.repeat_rows(example_weight, 1.0 / k, k, self._weights)
+        return self._labels, self._weights
