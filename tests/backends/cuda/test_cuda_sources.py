@@ -649,6 +649,31 @@ def test_a_warm_step_on_codes_makes_nothing_else(members):
 
 
 @needs_compiler
+def test_a_warm_step_of_members_that_share_weights_makes_nothing_else():
+    device = stand_in()
+    kind = {"members": 3}
+    layers = [
+        xn.EnsembleLinear(8, **kind),
+        xn.ReLU(),
+        xn.Dropout(0.2),
+        xn.EnsembleLinear(2, **kind),
+    ]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=device)
+    trainer = xn.Trainer(net)
+    x, y = device.asarray(np.ones((6, 4)), np.float32), device.asarray(np.ones((6, 2)), np.float32)
+    for _ in range(2):
+        trainer.step(x, y)
+    launches = device.kernels._launcher.launches
+    launches.clear()
+    allocations, others = device.allocations, (device.uploads, device.hidden_copies)
+    trainer.step(x, y)
+    assert device.allocations == allocations + 1
+    assert (device.uploads, device.hidden_copies) == others
+    passes = [*4 * ["member_affine"], "squared_error", *4 * ["member_affine_backward"]]
+    assert [name for name, _, _ in launches] == ["advance", *passes, "observe", "adam"]
+
+
+@needs_compiler
 def test_replicas_go_to_the_reference():
     kernels, d = emulated().kernels, Draw(5, 4, 3, "float64")
     x, out = d(2, d.n, d.m), d.empty(2, 1, d.m)
