@@ -83,6 +83,7 @@ STACKS = {
     "no bias": [xn.EnsembleLinear(5, K, bias=False), xn.ReLU(), xn.EnsembleLinear(2, K, False)],
     "no bias apart": [xn.Linear(3), xn.EnsembleLinear(2, K, shared=False, bias=False)],
     "one member": [xn.Linear(3), xn.EnsembleLinear(5, 1), xn.Tanh(), xn.EnsembleLinear(2, 1)],
+    "one member apart": [xn.Linear(3), xn.EnsembleLinear(2, 1, shared=False)],
     "batch norm before": [xn.Linear(5), xn.BatchNorm(), xn.ReLU(), xn.EnsembleLinear(2, K)],
     "one input": [xn.Linear(1), xn.EnsembleLinear(1, K), xn.Tanh(), xn.EnsembleLinear(2, K, False)],
 }

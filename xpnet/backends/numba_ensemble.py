@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import Array
-from .numba_loops import _rows_per_block, backward, compiled, forward
+from .numba_loops import _rows_per_block, backward, forward
+from .numba_members import network_loop
 
 
 def member_affine(x: Array, scale: Array, bias: Array, out: Array, option: float) -> None:
@@ -22,7 +23,7 @@ def member_affine(x: Array, scale: Array, bias: Array, out: Array, option: float
             out[row, j] = forward(v, v, option)
 
 
-@compiled
+@network_loop
 def member_scale(x: Array, scale: Array, out: Array) -> None:
     """out = x ∘ s."""
     n = len(out) // len(scale)
@@ -66,7 +67,7 @@ def member_affine_backward(
                 d_bias[member, j] += block_of_bias[j]
 
 
-@compiled
+@network_loop
 def member_scale_backward(
     dy: Array, x: Array, scale: Array, d_scale: Array, dx: Array, sums: bool
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .._typing import Array
 from .activations import IDENTITY, ActivationSpec
@@ -20,6 +20,16 @@ def _given(x: Array, rows: Array, members: int) -> Array:
     return by_member(x, members) if x.shape == rows.shape else x[..., None, :, :]
 
 
+def _each_network(*arrays: Array | None) -> Iterator[tuple[Array, ...]]:
+    """Yield the arrays of one network after the other, the first of which has two axes."""
+    first = arrays[0]
+    if first is None or first.ndim == 2:
+        yield arrays  # type: ignore[misc]
+        return
+    for i in range(len(first)):
+        yield from _each_network(*(None if array is None else array[i] for array in arrays))
+
+
 class EnsembleKernels(SumKernels):
     """The reference kernels of members that share weights; see `reference.Kernels`.
 
@@ -28,6 +38,8 @@ class EnsembleKernels(SumKernels):
 
     activation: Callable[..., None]
     activation_backward: Callable[..., None]
+    linear: Callable[..., None]
+    linear_backward: Callable[..., None]
 
     def repeat_rows(self, x: Array, factor: float | None, members: int, out: Array) -> None:
         """Write x (…, n, m) once for each member to ``out`` (…, k n, m), times a factor if any."""
@@ -92,3 +104,40 @@ class EnsembleKernels(SumKernels):
         xp.multiply(delta, scale[..., None, :], out=rows)
         if shared:
             xp.sum(rows, axis=-3, out=dx)
+
+    def member_linear(self, x: Array, weight: Array, bias: Array | None, out: Array) -> None:
+        """X_k W_kᵀ + b_k for each member k, x and ``out`` as in `member_affine`.
+
+        ``weight`` has shape (…, k, n_outputs, n_inputs), ``bias`` (…, k, n_outputs).
+        """
+        for given, w, b, rows in _each_network(x, weight, bias, out):
+            each = by_member(rows, len(w))
+            own = given if len(given) != len(rows) else by_member(given, len(w))
+            self.linear(own, w.swapaxes(-1, -2), None if b is None else b[:, None, :], each)
+
+    def member_linear_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        d_weight: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        scratch: Array,
+    ) -> None:
+        """∂W_k = δᵀ X_k, ∂b_k = Σ δ, ∂X_k = δ W_k: the sum of them where all have the same x.
+
+        ``dx`` as x may be ``scratch``, which has a row for each of dy, or None where ∂X is not
+        needed. ``dy`` is used up.
+        """
+        networks = _each_network(dy, x, weight, d_weight, d_bias, dx, scratch)
+        for delta, given, w, d_w, d_b, total, rows in networks:
+            k = len(w)
+            each, own = by_member(delta, k), given
+            if len(given) == len(delta):
+                own = by_member(given, k)
+            d_b = None if d_b is None else d_b[:, None, :]
+            d_own = None if dx is None else by_member(rows, k)
+            self.linear_backward(each, each, own, w, d_w, d_b, d_own)
+            if dx is not None and dx is not scratch:
+                self.xp.sum(d_own, axis=-3, out=total)

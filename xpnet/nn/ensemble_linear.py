@@ -9,7 +9,6 @@ import numpy as np
 
 from .._typing import NO_ARRAY, Array, HostArray
 from ..backends.reference import Kernels
-from ..backends.reference_ensemble import by_member
 from ..checks import check_count, check_fields
 from . import initializers
 from .initializers import Initializer
@@ -235,23 +234,23 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
         kernels = self.kernels
         b.x = x
         if not self.shared:
-            bias = None if self._bias is None else self._bias[..., None, :]
-            kernels.linear(self._each(x), self._weight_t, bias, by_member(b.y, self.members))
+            kernels.member_linear(x, self._weight, self._bias, b.y)
             return b.y
         kernels.member_affine(x, self._r, None, b.scaled)
         kernels.product(b.scaled, self._weight_t, b.product)
         kernels.member_affine(b.product, self._s, self._bias, b.y, b.activation, b.z)
         return b.y
 
-    def _each(self, x: Array) -> Array:
-        """Return the input by member; the first layer's is the same for all."""
-        return x if self.expands else by_member(x, self.members)
-
     def backward(self, dy: Array, b: EnsembleBuffers) -> Array | None:
-        """δ = dy · f', ∂b = Σ δ, ∂s = Σ δ ∘ product, ∂W = (δ ∘ s)ᵀ (X ∘ r), ∂r = Σ ∂(X ∘ r) ∘ X."""
+        """δ = dy · f', ∂b = Σ δ, ∂s = Σ δ ∘ product, ∂W = (δ ∘ s)ᵀ (X ∘ r), ∂r = Σ ∂(X ∘ r) ∘ X.
+
+        Where members share no weights, for each δᵀ X and δ W as in `Linear`.
+        """
         kernels = self.kernels
         if not self.shared:
-            return self._backward_each(dy, b)
+            gradients = self._d_weight, self._d_bias
+            kernels.member_linear_backward(dy, b.x, self._weight, *gradients, b.dx, b.d_scaled)
+            return b.dx
         product = b.product
         kernels.member_affine_backward(
             dy, b.kept, product, self._s, self._d_s, self._d_bias, dy, product, b.activation
@@ -261,16 +260,4 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
         kernels.member_affine_backward(
             b.d_scaled, b.d_scaled, b.x, self._r, self._d_r, None, b.dx, b.scaled
         )
-        return b.dx
-
-    def _backward_each(self, dy: Array, b: EnsembleBuffers) -> Array | None:
-        """∂W_k = δᵀ X, ∂b_k = Σ δ, ∂X = δ W_k, the sum of them where all have the same X."""
-        kernels, delta = self.kernels, by_member(dy, self.members)
-        d_bias = None if self._d_bias is None else self._d_bias[..., None, :]
-        dx = None if b.dx is None else by_member(b.d_scaled, self.members)
-        kernels.linear_backward(
-            delta, delta, self._each(b.x), self._weight, self._d_weight, d_bias, dx
-        )
-        if dx is not None and self.expands:
-            kernels.xp.sum(dx, axis=-3, out=b.dx)
         return b.dx
