@@ -45,7 +45,8 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
     for all members. `BatchNorm` can't stand there: it would normalise members by each other's rows.
 
     The loss is the mean of the members' losses, never the loss of their mean. Predictions are of
-    the average of their probabilities, or of their values in regression.
+    the average of their probabilities, or of their values in regression; `Network.member` gives one
+    of them alone. ``Network(..., members=K)`` trains K such ensembles at once.
 
     The parameters are ``weight`` (n_outputs, n_inputs), or (k, n_outputs, n_inputs) if it is not
     shared, ``r`` (k, n_inputs), ``s`` and ``bias`` (k, n_outputs). Weight decay and L2 apply to the

@@ -21,6 +21,7 @@ The contract, for whoever adds a layer:
 - What its constructor takes is fixed once it is in a network.
 - A layer may make a row for each of k members of each row: its ``expansion``. All rows of the first
   member come first, then those of the second one, …; ``new.times(k)`` hands out arrays for them.
+  Where members have parameters of their own, ``alone`` says what one of them has in its place.
 - A layer that takes codes of categories names their columns, ``code_columns``, for no augmentation
   to change them; ``passed_columns`` are those of its input that its output begins with.
 - Arrays have shape (…, examples, features): axes before the last two are free.
