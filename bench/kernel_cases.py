@@ -22,8 +22,8 @@ from xpnet.backends.work import CategoryWork, SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
-#: Features of a layer, and classes of the losses.
-FEATURES, CLASSES = 128, 10
+#: Features of a layer, classes of the losses, and members that share weights.
+FEATURES, CLASSES, MEMBERS = 128, 10, 8
 
 #: The activation that is fused with the layers.
 RELU = ActivationSpec("relu")
@@ -199,6 +199,23 @@ class Cases:
 
     def embedding_backward(self) -> Arguments:  # noqa: D102
         return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.table()
+
+    # -- members that share weights ----
+
+    def _members(self) -> tuple[Any, Any, Any]:
+        """Return the rows of all members, and a scale and a bias for each."""
+        rows, one = self.normal(MEMBERS * self.n, FEATURES), self.fill(1, MEMBERS, FEATURES)
+        return rows, one, self.normal(MEMBERS, FEATURES)
+
+    def member_affine(self) -> Arguments:  # noqa: D102
+        x, scale, bias = self._members()
+        return x, scale, bias, self.backend.xp.zeros_like(x), RELU
+
+    def member_affine_backward(self) -> Arguments:  # noqa: D102
+        dy, scale, bias = self._members()
+        xp, x = self.backend.xp, self.normal(MEMBERS * self.n, FEATURES)
+        kept, sums = xp.maximum(x, 0), (xp.zeros_like(scale), xp.zeros_like(bias))
+        return dy, kept, x, scale, *sums, dy, xp.zeros_like(x), RELU
 
     # -- losses ----
 

@@ -44,6 +44,7 @@ from .nn.batch_norm import BatchNorm as BatchNorm
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
+from .nn.ensemble_linear import EnsembleLinear as EnsembleLinear
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
 from .nn.initializers import LeCun as LeCun

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
-from . import numba_categories, numba_rows
+from . import numba_categories, numba_ensemble, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .blas import SMALL_PRODUCT, host, matmul
@@ -227,6 +227,53 @@ class NumbaKernels(NumpyKernels):
         """One pass over the batch, behind one that writes zeros."""
         tables = work.columns, work.sizes, work.starts
         numba_categories.embedding_backward(dy, x, *tables, d_weight)
+
+    def member_affine(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array | None,
+        out: Array,
+        activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
+    ) -> None:
+        """One pass."""
+        if bias is None and activation is not IDENTITY:
+            super().member_affine(x, scale, bias, out, activation, z)
+        elif bias is None:
+            numba_ensemble.member_scale(x, scale, out)
+        else:
+            done = activation if z is None and activation.name in FORWARD else IDENTITY
+            before = out if z is None else z
+            loop = for_activation(numba_ensemble.member_affine, done.name)
+            loop(x, scale, bias, before, done.option)
+            self._finish(activation, done, before, out)
+
+    def member_affine_backward(
+        self,
+        dy: Array,
+        kept: Array,
+        x: Array,
+        scale: Array,
+        d_scale: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        scratch: Array,
+        activation: ActivationSpec = IDENTITY,
+    ) -> None:
+        """One pass."""
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
+        arrays = x, scale, d_scale
+        if d_bias is not None and dx is dy:
+            loop = for_activation(numba_ensemble.member_affine_backward, activation.name)
+            loop(dy, kept, *arrays, d_bias, activation.option, activation.scale)
+        elif d_bias is None and activation is IDENTITY:
+            out = dy if dx is None else dx
+            numba_ensemble.member_scale_backward(dy, *arrays, out, out.shape != dy.shape)
+        else:
+            super().member_affine_backward(dy, kept, *arrays, d_bias, dx, scratch, activation)
 
     def softmax_cross_entropy(
         self,
