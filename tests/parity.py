@@ -484,6 +484,14 @@ CASES = {
         lambda d: update(d, UPDATES["adam"], False, (3,)),
         lambda d: update(d, UPDATES["lion"], True, (3,)),
     ],
+    "put_back": [
+        lambda d, frozen=frozen: {
+            "array": d(3, d.m),
+            "copy": d(3, d.m),
+            "frozen": np.array(frozen).reshape(3, 1),
+        }
+        for frozen in ([True, False, True], [False] * 3, [True] * 3)
+    ],
     "observe": [
         lambda d: observe(d),
         lambda d: observe(d) | {"loss": np.array(np.nan, d.dtype)},

@@ -7,6 +7,7 @@
 - `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
-- `rollback`, `divergence`: what happens when the loss is not finite
+- `member_ends`, `freezing`: how members end before others, and stay as they are then
+- `rollback`, `recovery`, `divergence`: what happens when the loss is not finite
 - `checkpoints`, `checkpoint_manager`, `run_description`: how a fit goes on in another process
 """
