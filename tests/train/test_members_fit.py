@@ -302,7 +302,8 @@ def test_what_others_add_to_a_row_stays_as_it_is(reference):
         ({"train_loss": [0.1, float("nan")], "learning_rate": [1.0, 2.0]}, True),
         ({"train_loss": []}, False),
         ({"train_loss": ["0.1"]}, False),
-        ({"step": [3, 4]}, False),
+        ({"step": [3, 4]}, True),
+        ({"epoch": [3, 4]}, False),
     ],
 )
 def test_what_a_row_may_hold(change, whole):

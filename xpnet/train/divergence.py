@@ -82,7 +82,7 @@ def _layer(update: Step, batch: tuple[Array, Array, Array | None], step: int) ->
 
 
 def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Array | None) -> Array:
-    example_weight = None if weights is None else update.normalize_weights(weights)[0]
+    example_weight = None if weights is None else update.cost.normalize_weights(weights)[0]
     net, kernels = update.network, update.backend.kernels
     if run.repetition is not None:
         y, example_weight = run.repetition(kernels, y, example_weight)
