@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 
 from .._typing import Array, DType, HostArray
 from ..backends.protocol import Backend
+from ..checks import Numbers
 from ..files import safetensors_files
 from ..files.safetensors_files import ModelFileError
 from ..randomness import Purpose, generator
@@ -247,3 +248,9 @@ class _Allocator:
 
     def constant(self, name: str, value: HostArray) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)
+
+    def numbers(self, name: str, value: Numbers) -> float | Array:
+        if not isinstance(value, tuple):
+            return value
+        column = np.reshape(value, (-1, 1, 1))
+        return self._workspace.array(self._owner, name, column.shape, None, lambda _: column)

@@ -25,6 +25,8 @@ The contract, for whoever adds a layer:
 - A layer that takes codes of categories names their columns, ``code_columns``, for no augmentation
   to change them; ``passed_columns`` are those of its input that its output begins with.
 - Arrays have shape (…, examples, features): axes before the last two are free.
+- An option annotated `Numbers` may be a tuple, a number for each member of a network with members:
+  ``new.numbers(name, option)`` brings it to the device.
 - Values follow the notes with examples in rows: Z = X Wᵀ + b, W of shape (outputs, inputs).
 """
 
@@ -42,6 +44,7 @@ from numpy.typing import DTypeLike
 from .._typing import NO_ARRAY, Array, HostArray, Tree
 from ..backends.activations import IDENTITY, ActivationSpec, Mask
 from ..backends.reference import Kernels
+from ..checks import Numbers
 from ..registry import Registered, Registry, describe
 from .initializers import Initializer
 
@@ -69,6 +72,9 @@ class Allocator(Protocol):
 
     def constant(self, name: str, value: HostArray) -> Array:
         """Return a host array's copy on the device."""
+
+    def numbers(self, name: str, value: Numbers) -> float | Array:
+        """Return an option as it is, or as an array (k, 1, 1) if each member has its own."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ from .._typing import Array, DType, HostArray, Namespace, Tree
 from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
 from ..backends.work import LossBuffers
-from ..checks import check_fields
+from ..checks import check_fields, one
 from ..data.labels import is_numeric, these_values
 from ..registry import Registered, Registry, describe
 from .layer import Allocator
@@ -37,6 +37,10 @@ class Loss(Registered):
 
     A loss of one output at a time is a row of `output_losses.OUTPUT_LOSSES`, whose options are
     attributes of the same names; another one gives `compute` itself, and the `buffers` for it.
+
+    An option annotated `Numbers` may be a number for each member of a network with members: then
+    all methods but `targets` find an array (k, 1, 1) in its place, and `error_count` the number of
+    each member in turn. The options of rows are numbers for all members.
 
     Attributes
     ----------
@@ -99,6 +103,8 @@ class Loss(Registered):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in self.rule.options if self.rule else ():
+            one(getattr(self, name), name)
 
     def __init_subclass__(cls, **options: object) -> None:
         """Give the class its name, and enter the registry."""

@@ -401,7 +401,8 @@ class Network:
         """Raise a ValueError if these are several networks, which something does not take."""
         if self.leading_shape:
             raise ValueError(
-                f"{what} takes a single network; this one has {self.leading_shape[0]} members"
+                f"{what} takes a single network; this one has {self.members} members: give one of "
+                "them, as network.member(0)"
             )
 
     def config(self) -> Tree:

@@ -15,6 +15,7 @@ from ..backends.work import LossBuffers
 from .buffers import Workspace
 from .layer import Layer, LayerBuffers
 from .loss import Loss
+from .members import own_numbers
 from .repetition import Repetition
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
@@ -164,7 +165,7 @@ class Passes:
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
         rows_each = 1
         for layer, activation in self.plan:
-            alone = shared and layer.of_input_alone
+            alone = shared and layer.of_input_alone and not own_numbers(layer)
             new = workspace.allocator(str(layer.index), n, alone, rows_each)
             if shared and not alone:
                 shared = False

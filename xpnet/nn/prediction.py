@@ -14,6 +14,7 @@ from ..backends.protocol import Backend
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
 from .loss import Loss
+from .members import alone
 from .passes import Passes
 
 
@@ -25,7 +26,7 @@ class Predictor:
     passes : Passes
         The way through the network.
     loss : Loss
-        What goes with its outputs.
+        What goes with its outputs, as it was described.
     backend : Backend
         Where it is computed.
     widths : sequence of int
@@ -50,7 +51,8 @@ class Predictor:
         leading_shape: tuple[int, ...],
         dtype: DType,
     ) -> None:
-        self._passes, self._loss, self._backend = passes, loss, backend
+        self._passes, self._loss, self._backend = passes, passes.loss, backend
+        self._alone = alone(loss)
         self._n_features, self._n_outputs = widths[0], widths[-1]
         k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
         #: The axes of members, which have weights of their own or share them.
@@ -147,9 +149,10 @@ class Predictor:
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors
         total, errors = self._backend.to_host(sums)
+        counts = [loss.error_count(xp, y) for loss in self._alone]
         return {
             "loss": (total / n).tolist(),
-            "error": (errors / self._loss.error_count(xp, y)).tolist(),
+            "error": (errors / (counts if len(counts) > 1 else counts[0])).tolist(),
         }
 
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
