@@ -331,7 +331,7 @@ class Stop(xn.Callback):
             self.kept = [np.array(trainer.backend.to_host(array)) for array in arrays]
 
 
-@pytest.mark.parametrize("optimizer", [xn.SGD, xn.Momentum, xn.Adam, xn.AdamW, xn.Lion])
+@pytest.mark.parametrize("optimizer", [xn.SGD, xn.AdamW, xn.Lion])
 def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
     setting = Setting(device, optimizer=optimizer, l2=0.1)
     together = setting.fit(more=[stop := Stop(8, [0, 2])])
@@ -341,7 +341,7 @@ def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
         np.testing.assert_array_equal(same, [True, False, True])
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 8, 12, 15])
+@pytest.mark.parametrize("step", [1, 6, 8, 15])
 @pytest.mark.parametrize("average", [None, xn.ExponentialMovingAverage(0.9)])
 def test_a_member_may_stop_after_any_step(reference, step, average):
     setting = Setting(reference, average=average)
@@ -379,6 +379,12 @@ def test_what_members_don_t_do_alone_is_not_asked_of_one_network(reference):
     trainer = Setting(reference).fit(0, more=[Stop(8, [0])])
     assert (trainer.steps, trainer.history.reason) == (8, "enough")
     assert trainer.active.tolist() == [True]
+
+
+def test_callbacks_say_whether_they_know_members():
+    assert xn.EarlyStopping.takes_members
+    assert xn.WeightAverage.takes_members
+    assert not xn.Callback.takes_members
 
 
 def test_members_are_known_to_be_trained(reference):
@@ -476,10 +482,10 @@ class Nan(xn.Callback):
 
 
 @pytest.mark.parametrize("at", ["on_step_end", "on_epoch_end"])
-@pytest.mark.parametrize("step", [3, 6, 8, 12, 24])
+@pytest.mark.parametrize("step", [3, 6, 24])
 @pytest.mark.parametrize(("patience", "seeds"), [(None, [3, 3, 3]), (5, [3, 4, 9])])
 def test_a_member_may_diverge_at_any_step(reference, step, at, patience, seeds):
-    if at == "on_epoch_end" and step in (3, 8, 24):
+    if at == "on_epoch_end" and step in (3, 24):
         pytest.skip("no epoch ends there, or the fit does")
     setting = Setting(reference, patience=patience, seeds=seeds, rate=[0.01, 0.02, 0.1])
     with pytest.warns(UserWarning, match="member 2 has diverged") as told:
@@ -618,7 +624,7 @@ CHECKPOINTED = {
 }
 
 
-@pytest.mark.parametrize("step", [1, 6, 9, 12, 14, 18, 21])
+@pytest.mark.parametrize("step", [1, 9, 12, 20])
 @pytest.mark.parametrize("own", CHECKPOINTED)
 def test_a_fit_that_goes_on_ends_with_the_same_bits(reference, tmp_path, own, step):
     setting = Setting(reference, **CHECKPOINTED[own])
