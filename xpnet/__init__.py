@@ -45,6 +45,7 @@ from .nn.batch_norm import BatchNorm as BatchNorm
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
+from .nn.ensemble_linear import EnsembleLinear as EnsembleLinear
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
 from .nn.initializers import LeCun as LeCun
@@ -98,6 +99,7 @@ from .train.callbacks import WeightAverage as WeightAverage
 from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
+from .train.history import MemberEnd as MemberEnd
 from .train.trainer import Trainer as Trainer
 
 

@@ -1,6 +1,7 @@
 """Pictures: a name is drawn as it stands, and a file is whole or not there."""
 
 import matplotlib.mathtext
+import numpy as np
 import pytest
 
 import xpnet as xn
@@ -58,3 +59,58 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         plots.learning_curve(ROWS, picture, "title")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+# -- members ----
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return the figures that are saved."""
+    found = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: found.append(figure))
+    return found
+
+
+def of_members():
+    losses = [[0.9, 0.7, 0.5], [0.8, np.nan, 0.4], [0.6, np.nan, np.nan]]
+    names = ("train_loss", "train_error", "dev_loss", "dev_error")
+    rows = [{"epoch": e, **dict.fromkeys(names, row)} for e, row in enumerate(losses, 1)]
+    return xn.History(rows, members=3)
+
+
+def test_members_are_thin_lines_with_their_mean(drawn):
+    plots.training_history(of_members(), "a.png", "title", test_error=0.3, best_epoch=[3, 1, 0])
+    for axes in drawn[0].axes:
+        lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]
+        thin = [line for line in lines if line.get_linewidth() < 1]
+        thick = [line for line in lines if line.get_linewidth() > 1]
+        assert (len(thin), len(thick)) == (6, 2)
+        for line in thick:  # of those that are trained
+            np.testing.assert_allclose(line.get_ydata(), [0.7, 0.6, 0.6])
+            assert line.get_label().endswith(", mean of 3")
+        marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+        assert marks == [1, 3]
+    labels = [text.get_text() for text in drawn[0].axes[1].get_legend().get_texts()]
+    assert labels[-1] == "test, each one's best: 30.00%"
+
+
+def test_a_mean_of_none_is_no_point(drawn):
+    history = of_members()
+    history.rows.append(dict.fromkeys(history.rows[0], [np.nan] * 3) | {"epoch": 4})
+    plots.training_history(history, "a.png", "title")
+    (mean,) = [li for li in drawn[0].axes[0].get_lines() if li.get_label()[:8] == "training"]
+    np.testing.assert_allclose(mean.get_ydata(), [0.7, 0.6, 0.6, np.nan])
+
+
+def test_one_network_is_one_line(drawn):
+    plots.training_history(history(), "a.png", "title", test_error=0.1, best_epoch=2)
+    assert [len(axes.get_lines()) for axes in drawn[0].axes] == [3, 4]
+    assert drawn[0].axes[0].get_lines()[0].get_label() == "training"
+
+
+def test_a_learning_curve_may_be_of_members(drawn):
+    rows = [{"examples": n, "train_error": [0.1, 0.3], "dev_error": [0.2, 0.4]} for n in (10, 20)]
+    plots.learning_curve(rows, "a.png", "title")
+    means = [line for line in drawn[0].axes[0].get_lines() if "mean of 2" in line.get_label()]
+    np.testing.assert_allclose([line.get_ydata() for line in means], [[0.2] * 2, [0.3] * 2])

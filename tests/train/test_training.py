@@ -113,6 +113,17 @@ SCENARIOS = {
         ),
         codes=(0, 1, 3),
     ),
+    "ensemble": Scenario(
+        (
+            xn.EnsembleLinear(6, members=3),
+            xn.ReLU(),
+            xn.Dropout(0.2),
+            xn.EnsembleLinear(5, members=3),
+            xn.GELU(),
+            xn.Linear(3),
+        ),
+        l2=0.1,
+    ),
     "everything": EVERYTHING,
 }
 
@@ -1164,10 +1175,10 @@ REFUSED = {
         "callback 'print'",
     ),
     "a callback's class": (lambda: fit(callbacks=[Log]), TypeError, "callback <class"),
-    "members": (
-        lambda: Scenario(SMALL).trainer("cpu", members=2).fit(X, Y),
+    "epochs of more members than there are": (
+        lambda: Scenario(SMALL).trainer("cpu", members=2).fit(X, Y, epochs=[1, 2, 3]),
         ValueError,
-        "fit takes a single network; this one has 2 members",
+        "epochs has 3 values and there are 2 members",
     ),
     "a member that is not there": (
         lambda: network(members=2).member(2),

@@ -52,9 +52,12 @@ def training_history(
     title: str,
     error_name: str = "error",
     test_error: float | None = None,
-    best_epoch: int | None = None,
+    best_epoch: int | Sequence[int] | None = None,
 ) -> None:
     """Draw loss and error of the training and the development set over the epochs.
+
+    Of members each is a thin line, and their mean a thick one: in an epoch that some are no longer
+    trained in, the mean of the others.
 
     Parameters
     ----------
@@ -68,8 +71,8 @@ def training_history(
         What the error is called.
     test_error : float or None
         The final error on the test set, drawn as a line.
-    best_epoch : int or None
-        The epoch whose weights were kept, marked by a line.
+    best_epoch : int, sequence of int, or None
+        The epoch whose weights were kept, marked by a line; of members one each, 0 for none.
 
     Raises
     ------
@@ -80,22 +83,23 @@ def training_history(
 
     figure = _figure(10, 4)
     epochs = history["epoch"]
-    marker = "o" if len(epochs) < 3 else None
+    marker, best = "o" if len(epochs) < 3 else None, _best_epochs(best_epoch)
     for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
         for part, name, colour in (
             ("train", "training", BLUE),
             ("dev", "development", ORANGE),
         ):
-            axes.plot(epochs, history[f"{part}_{what}"], label=name, color=colour, marker=marker)
+            column = history[f"{part}_{what}"]
+            _draw_column(axes, epochs, column, name, colour, marker=marker)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         _tidy(axes)
         axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
-        if best_epoch is not None:
-            axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
+        for epoch in best:
+            axes.axvline(epoch, color=GREY, linewidth=1 / len(best) ** 0.5, linestyle="--")
     if test_error is not None:
-        when = "at the end" if best_epoch is None else f"epoch {best_epoch}"
+        when = f"epoch {best[0]}" if len(best) == 1 else "each one's best" if best else "at the end"
         label = f"test, {when}: {test_error:.2%}"
         axes.axhline(test_error, color=GREY, linestyle=":", label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -103,6 +107,30 @@ def training_history(
         axes.legend(frameon=False)
     figure.suptitle(_plain(title))
     _save(figure, path)
+
+
+def _best_epochs(best_epoch: int | Sequence[int] | None) -> list[int]:
+    if best_epoch is None:
+        return []
+    several = [best_epoch] if isinstance(best_epoch, int) else best_epoch
+    return sorted({*several} - {0})
+
+
+def _draw_column(
+    axes: Any, along: Sequence[float], column: Sequence[Any], name: str, colour: str, **style: Any
+) -> None:
+    """Draw figures: a line, or one for each member and their mean."""
+    style = {"color": colour} | style
+    if not any(isinstance(figures, list) for figures in column):
+        axes.plot(along, column, label=name, **style)
+        return
+    figures = np.array(column, np.float64)  # rows by members
+    axes.plot(along, figures, linewidth=0.6, alpha=0.45, **style)
+    there = np.isfinite(figures)
+    total, count = np.where(there, figures, 0.0).sum(axis=1), there.sum(axis=1)
+    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    label = f"{name}, mean of {figures.shape[1]}"
+    axes.plot(along, mean, label=label, linewidth=2, **style)
 
 
 def learning_curve(
@@ -116,7 +144,7 @@ def learning_curve(
     Parameters
     ----------
     rows : sequence of dict
-        "examples", "train_error" and "dev_error" of each size.
+        "examples", "train_error" and "dev_error" of each size; of members lists of errors.
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
@@ -131,7 +159,7 @@ def learning_curve(
     examples = [row["examples"] for row in rows]
     for part, name, colour in (("train", "training", BLUE), ("dev", "development", ORANGE)):
         errors = [row[f"{part}_error"] for row in rows]
-        axes.plot(examples, errors, label=name, color=colour, marker="o", clip_on=False)
+        _draw_column(axes, examples, errors, name, colour, marker="o", clip_on=False)
     axes.set_xlabel("training examples")
     axes.set_ylabel(_plain(error_name))
     axes.set_xlim(left=0)

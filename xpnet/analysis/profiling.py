@@ -62,7 +62,8 @@ def profile(
     Parameters
     ----------
     network : Network
-        What to profile. Its weights don't matter.
+        What to profile. Its weights don't matter. Members are profiled together: an example is one
+        that all have seen.
     X, y : array-like or None
         The data to make batches of, as `Trainer.fit` takes them; made up where None.
     devices : sequence of str or Backend, or None
@@ -107,7 +108,7 @@ def profile(
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
-    check_network(network).require_single("profile")
+    check_network(network)
     check_positive(seconds, "seconds")
     optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
     asked = {"training": training, "prediction": prediction}
@@ -137,7 +138,10 @@ def profile(
     several = [m for m in modes if sum(s.mode == m for s in series) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
-    found = Profile(words, network.n_parameters, network.dtype.name, series, crossovers)
+    if network.members is not None:
+        words = f"{network.members} of {words}"
+    n_parameters = network.n_parameters * len(network.seeds)
+    found = Profile(words, n_parameters, network.dtype.name, series, crossovers)
     return replace(found, advice=advise(found))
 
 
@@ -148,10 +152,11 @@ def widths(network: Network) -> list[int]:
 
 
 def flops(network: Network, mode: str) -> float:
-    """Return the floating-point operations of the matrix products, for one example.
+    """Return the floating-point operations of the matrix products, for one example; of all members.
 
     A product with a weight matrix makes two for each weight. Prediction has one product for each
-    layer; training three, but for the first trained layer, whose input needs no gradient.
+    layer; training three, but for the first trained layer, whose input needs no gradient. Members
+    that share weights have a product each, and of the first layer three: r needs a gradient.
 
     Examples
     --------
@@ -162,12 +167,16 @@ def flops(network: Network, mode: str) -> float:
     (True, True)
     """
     first = next(layer.index for layer in network.layers if layer.parameters)
-    total = 0
+    total, rows = 0, 1
     for layer in network.layers:
-        weights = sum(math.prod(shape) for shape in layer.weight_shapes().values())
-        products = 1 if mode == "prediction" else 2 if layer.index == first else 3
+        rows *= layer.expansion or 1
+        shapes = layer.weight_shapes().values()
+        # Of a stack of matrices each has the rows of one member.
+        weights = sum(math.prod(shape) * (rows if len(shape) == 2 else 1) for shape in shapes)
+        without_dx = layer.index == first and "r" not in layer.parameters
+        products = 1 if mode == "prediction" else 2 if without_dx else 3
         total += 2 * weights * products
-    return float(total)
+    return float(total * len(network.seeds))
 
 
 def _open(devices: Any) -> list[Backend]:

@@ -2,6 +2,8 @@
 
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
+- `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
+  for them; one of them alone
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
@@ -11,5 +13,7 @@
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share
+- `member_views`: members one by one, over the arrays that they share
+- `own_batches`: a batch for each member, checked
 - `loading`: networks from model files
 """

@@ -73,6 +73,8 @@ class FlatBuffers:
         (k,) for k networks trained at once, else ().
     dtype : dtype
         The arrays' type.
+    given : sequence of array, or None
+        Buffers that there are already, in the order below; None: new ones of zeros.
 
     Attributes
     ----------
@@ -88,17 +90,19 @@ class FlatBuffers:
         backend: Backend,
         leading_shape: tuple[int, ...],
         dtype: DType,
+        given: Sequence[Array] | None = None,
     ) -> None:
         self._layers, self._backend = layers, backend
         self._leading_shape, self._dtype = leading_shape, dtype
         self._places, self.n_parameters = lay_out(layers, "weight_shapes", "other_shapes")
         self.n_weights = lay_out(layers, "weight_shapes")[1]
-        self.parameters, self.gradients = (self._zeros(self.n_parameters) for _ in range(2))
+        places, size = lay_out(layers, "statistic_shapes")
+        sizes = self.n_parameters, self.n_parameters, size
+        arrays = [self._zeros(size) for size in sizes] if given is None else given
+        self.parameters, self.gradients, self.statistics = arrays
         for layer, name, shape, start in self._places:
             layer.parameters[name] = view(self.parameters, shape, start)
             layer.gradients[name] = view(self.gradients, shape, start)
-        places, size = lay_out(layers, "statistic_shapes")
-        self.statistics = self._zeros(size)
         for layer, name, shape, start in places:
             layer.statistics[name] = view(self.statistics, shape, start)
 
@@ -177,11 +181,14 @@ class Workspace:
             dtype,
             capacity,
         )
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[tuple[str, str, tuple[int, ...]], Array] = {}
 
-    def allocator(self, owner: str, n: int, shared: bool = False) -> _Allocator:
-        """Return what hands ``owner`` its arrays for n examples; all members may share them."""
-        return _Allocator(self, owner, n, () if shared else self.leading_shape)
+    def allocator(self, owner: str, n: int, shared: bool = False, rows_each: int = 1) -> _Allocator:
+        """Return what hands ``owner`` its arrays for n examples, of so many rows each.
+
+        All networks may share them.
+        """
+        return _Allocator(self, owner, n, () if shared else self.leading_shape, rows_each)
 
     def array(
         self,
@@ -191,8 +198,8 @@ class Workspace:
         dtype: DTypeLike | None,
         fill: Fill | None,
     ) -> Array:
-        """Return the owner's array of that name, made at the first call."""
-        key = owner, name
+        """Return the owner's array of that name and shape, made at the first call."""
+        key = owner, name, shape
         if key not in self._arrays:
             if fill is None:
                 self._arrays[key] = self.backend.xp.zeros(shape, dtype or self.dtype)
@@ -205,16 +212,26 @@ class _Allocator:
     """`layers.Allocator` over a workspace, for one owner and one batch size."""
 
     def __init__(
-        self, workspace: Workspace, owner: str, n: int, leading_shape: tuple[int, ...]
+        self,
+        workspace: Workspace,
+        owner: str,
+        n: int,
+        leading_shape: tuple[int, ...],
+        rows_each: int,
     ) -> None:
-        self._workspace, self._owner, self.n = workspace, owner, n
-        self._leading_shape = leading_shape
+        self._workspace, self._owner, self.n = workspace, owner, n * rows_each
+        self._leading_shape, self._rows_each = leading_shape, rows_each
+
+    def times(self, factor: int) -> _Allocator:
+        n, rows_each = self.n // self._rows_each, self._rows_each * factor
+        return _Allocator(self._workspace, self._owner, n, self._leading_shape, rows_each)
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
     ) -> Array:
         w, lead = self._workspace, self._leading_shape
-        whole = w.array(self._owner, name, (*lead, w.capacity, width), dtype, fill)
+        most = w.capacity * self._rows_each
+        whole = w.array(self._owner, name, (*lead, most, width), dtype, fill)
         if not lead or fill is not None:
             return whole[..., : self.n, :]
         shape = *lead, self.n, width  # contiguous as a whole: it is one array for elementwise loops

@@ -54,8 +54,10 @@ class Predictor:
         self._passes, self._loss, self._backend = passes, passes.loss, backend
         self._alone = alone(loss)
         self._n_features, self._n_outputs = widths[0], widths[-1]
-        self._leading_shape, self._dtype = leading_shape, dtype
-        self.chunk = max(1, min(8192, 2**22 // max(widths[:-1])))
+        k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
+        #: The axes of members, which have weights of their own or share them.
+        self._members = leading_shape if k is None else (*leading_shape, k)
+        self.chunk = max(1, min(8192, 2**22 // (max(widths[:-1]) * (k or 1))))
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
@@ -73,11 +75,11 @@ class Predictor:
 
     def _logits(self, x: Array) -> Array:
         xp, chunk = self._backend.xp, self.chunk
-        z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
+        z = xp.empty((*self._members, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
             with self._turn.lock:
-                xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
+                xp.copyto(z[..., start : start + chunk, :], self._passes.predict(part))
         return z
 
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
@@ -103,12 +105,12 @@ class Predictor:
             values = self._loss.probabilities(self._backend.kernels, z)
         else:
             values = self._loss.decide(xp, z)
-        return self._give_back(xp.std(values, axis=0), X)
+        return self._give_back(xp.std(values, axis=self._axes), X)
 
     def _decided(self, z: Array, members: bool = False) -> Array:
         """Return the predictions from logits, which are used up."""
         xp, loss = self._backend.xp, self._loss
-        if members or not self._leading_shape:
+        if members or not self._members:
             return loss.decide(xp, z)
         if not loss.has_probabilities:
             return self._mean(loss.decide(xp, z))
@@ -116,7 +118,12 @@ class Predictor:
 
     def _mean(self, values: Array) -> Array:
         """Return the mean of the members' values."""
-        return self._backend.xp.mean(values, axis=0) if self._leading_shape else values
+        return self._backend.xp.mean(values, axis=self._axes) if self._members else values
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The members' axes."""
+        return tuple(range(len(self._members)))
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
@@ -150,7 +157,7 @@ class Predictor:
 
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""
-        axes = len(self._leading_shape) * members + 2
+        axes = len(self._members) * members + 2
         if result.shape[-1] == 1 and result.ndim == axes:
             result = result[..., 0]
         return self._bring(result, X)

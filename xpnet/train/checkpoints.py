@@ -18,7 +18,7 @@ from ..files.checkpoint_folder import Folder
 from ..files.safetensors_files import ModelFileError
 
 #: What comes of taking something for a state that is none.
-NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)
+NOT_A_STATE = (AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Checkpoints:
     """Where `Trainer.fit` writes its checkpoints, how often, and how many stay.
 
     The newest ones stay, and the one of the best epoch so far: that with the smallest loss on the
-    development set, or the smallest training loss where there is none. Beside them lies
+    development set, or the smallest training loss where there is none; of members, the mean of
+    those that are trained. Beside them lies
     ``history.jsonl``, with a row for each epoch. Only one training at a time may use a folder.
 
     Parameters

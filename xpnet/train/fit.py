@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,15 +19,16 @@ from .._typing import Array, Tree
 from ..checks import check_count, check_flag
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
+from ..data.subsets import Subsets, alike, check_order_seed, flattened, order_seeds
 from ..nn.categories import code_columns
-from ..randomness import Purpose, generator
-from . import fit_state
+from . import fit_state, member_ends
 from .callback import Callback, as_callback
 from .checkpoint_manager import make_manager
 from .checkpoints import Checkpoints
-from .divergence import locate
 from .fit_state import FitState
-from .history import OWN, DivergedError, History
+from .history import OWN, DivergedError, History, Row
+from .parts import Part, training_part
+from .recovery import recover
 from .run_description import describe
 
 if TYPE_CHECKING:
@@ -51,17 +51,17 @@ class FitOptions:
     """
 
     batch_size: int | str = USUAL
-    epochs: int = 20
-    callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = ()
+    epochs: int | Sequence[int] = 20
+    callbacks: Sequence[Callback | Callable[[Trainer, Row], object]] = ()
     shuffle: bool = True
     monitor: int = 10_000
     augmentation: Augmentation | None = None
     micro_batches: int | str = 1
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None
     resume: bool | str = False
+    order_seed: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        check_count(self.epochs, "epochs")
         check_count(self.monitor, "monitor", 0)
         if not isinstance(self.batch_size, str):
             check_count(self.batch_size, "batch_size", other=", or 'auto'")
@@ -90,11 +90,21 @@ class Fit:
         The development set, prepared likewise.
     options : FitOptions
         What the fit is set to.
+    subsets, dev_subsets : sequence of array, or None
+        What `check_subsets` returned: which examples each member is trained on, and which of the
+        development set it is measured on.
 
     Attributes
     ----------
+    epochs : tuple of int
+        How many it has for each member; for one network one number.
     state : FitState
         Where it stands.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of epochs is none for this network.
     """
 
     def __init__(
@@ -105,11 +115,21 @@ class Fit:
         weights: Array | None,
         dev: Prepared | None,
         options: FitOptions,
+        subsets: Subsets | None = None,
+        dev_subsets: Subsets | None = None,
     ) -> None:
         self.trainer, self.step, self.network = trainer, trainer.update_step, trainer.network
         self._x, self._labels, self._weights, self._dev = x, labels, weights, dev
+        self._subsets, self._dev_subsets = subsets, dev_subsets
+        self._order_seed = check_order_seed(options.order_seed, self.network.members)
         self.options, self._watchers = options, [as_callback(c) for c in options.callbacks]
+        self.epochs = member_ends.check_epochs(options.epochs, trainer.network)
         self.state = FitState(trainer.epochs, trainer.steps)
+
+    @property
+    def last(self) -> int:
+        """The epoch that is its last one, over the trainer's life."""
+        return self.state.first + max(self.epochs)
 
     @property
     def steps(self) -> int:
@@ -117,7 +137,7 @@ class Fit:
         return self.step.count
 
     @property
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """The history of its epochs."""
         return self.trainer.history.rows
 
@@ -145,43 +165,62 @@ class Fit:
             self._manager.close()
 
     def _choose_batch_size(self) -> int:
-        chosen = self.trainer.measure_batch_sizes(self._x, self._labels, self.options.epochs)
+        chosen = self.trainer.measure_batch_sizes(self._x, self._labels, max(self.epochs))
         _log.info("%s", chosen.reason)
         return chosen.batch_size
 
     def _train(self, batch_size: int) -> History:
         """Train on batches, and see to all that may end it. They are made here, and so let go."""
-        options, trainer = self.options, self.trainer
-        batches = Batches(
-            self._x,
-            self._labels,
-            batch_size,
-            weights=self._weights,
-            backend=trainer.backend,
-            seed=self.network.seeds[0],
-            shuffle=options.shuffle,
-            min_batch=self.network.min_batch,
-            augmentation=options.augmentation,
-            code_columns=[*code_columns(self.network.layers, self.network.n_features)],
-        )
-        sample = self._sample(batches.X, batches.y)
+        trainer, batches = self.trainer, self.make_batches(batch_size)
         self.network.passes.reserve(self.step.accumulation.size(batches.largest), training=True)
         self._validate_run(batches)
         try:
-            return self._run(batches, sample)
+            return self._run(batches)
         except DivergedError as error:
             for watcher in self._watchers:
                 watcher.on_divergence(trainer, error)
             raise
         finally:  # however it ends, the next fit and step must not inherit its stop or its pace
             trainer.requests.clear()
-            self.step.scalars.set_pace(self.steps, trainer.epochs, None)
+            self.step.freezing.release()
+            self.step.set_pace(self.steps, trainer.epochs, None)
             self.step.forget()
+
+    def make_batches(self, batch_size: int, member: int | None = None) -> Batches:
+        """Return the batches that the network is trained on, or those of a member alone."""
+        x, y, weights, subsets = self._x, self._labels, self._weights, self._subsets
+        seeds = order_seeds(self._order_seed, self.network.seeds)
+        own = len({*seeds}) > 1 or (weights is not None and weights.ndim > 2)
+        own = own or (subsets is not None and not alike(subsets))
+        place = 0 if member is None else member
+        if not own or member is not None:  # for all the same, or for one
+            if weights is not None and weights.ndim > 2:
+                weights = weights[place]
+            if subsets is not None:
+                chosen = subsets[place]
+                x, y = take_rows(x, chosen), take_rows(y, chosen)
+                weights = None if weights is None else take_rows(weights, chosen)
+            subsets, own = None, False
+        return Batches(
+            x,
+            y,
+            batch_size,
+            weights=weights,
+            backend=self.trainer.backend,
+            seed=seeds if own else seeds[place],
+            subsets=subsets,
+            shuffle=self.options.shuffle,
+            min_batch=self.network.min_batch,
+            augmentation=self.options.augmentation,
+            code_columns=[*code_columns(self.network.layers, self.network.n_features)],
+        )
 
     def _validate_run(self, batches: Batches) -> None:
         """Have the checkpoint's run compared with this one, and its folder made ready."""
-        data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
+        data: Tree = {"X": self._x, "y": self._labels, "sample_weight": self._weights}
         data["validation X"], data["validation y"] = self._dev or (None, None)
+        data["subsets"] = flattened(self._subsets)
+        data["validation_subsets"] = flattened(self._dev_subsets)
         stateful = [w for w in self._watchers if type(w).state is not Callback.state]
         self._manager.validate_run(lambda: self._describe_run(batches), data, stateful)
 
@@ -195,41 +234,40 @@ class Fit:
             "clip_norm": step.clip_norm,
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
+            "order_seed": self._order_seed,
             "monitor": self.options.monitor,
             "micro_batches": step.accumulation.count,
             "augmentation": describe(batches.augmentation),
         }
 
-    def _sample(self, x: Array, y: Array) -> Prepared | None:
-        """Return the training examples that the training error is measured on."""
-        n, monitor = x.shape[0], self.options.monitor
-        if monitor == 0:
-            return None
-        if n <= monitor:
-            return x, y
-        order = generator(self.network.seeds[0], Purpose.MONITOR).permutation(n)[:monitor]
-        return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
+    def _parts(self) -> dict[str, Part]:
+        """Return what is measured after each epoch, by its name in the history."""
+        seeds, monitor = self.network.seeds, self.options.monitor
+        train = training_part(self._x, self._labels, monitor, seeds, self._subsets)
+        dev = None if self._dev is None else Part(*self._dev, self._dev_subsets)
+        return {name: part for name, part in (("train", train), ("dev", dev)) if part is not None}
 
     # -- the epochs ----
 
-    def _run(self, batches: Batches, sample: Prepared | None) -> History:
-        trainer, step, manager, epochs = self.trainer, self.step, self._manager, self.options.epochs
-        parts = {k: data for k, data in (("train", sample), ("dev", self._dev)) if data is not None}
+    def _run(self, batches: Batches) -> History:
+        trainer, step, manager, state = self.trainer, self.step, self._manager, self.state
+        parts, net = self._parts(), self.network
         trainer.history = History(
             columns=_columns(parts),
-            undefined=tuple(f"{k}_error" for k, (_, y) in parts.items() if not self._has_error(y)),
+            undefined=tuple(f"{k}_error" for k, part in parts.items() if not part.has_error(net)),
             batch_size=batches.batch_size,
+            members=self.network.members,
+            ended=state.ended,
         )
         step.meter.reset()
         step.rollback.begin(step.count, step.meter.finite)
         step.forget_changes()
-        manager.restore(self, epochs)
+        manager.restore(self, max(self.epochs))
         state = self.state
-        last = state.first + epochs
         for watcher in self._watchers:
-            watcher.on_fit_begin(trainer, batches, last - trainer.epochs)
+            watcher.on_fit_begin(trainer, batches, self.last - trainer.epochs)
         manager.begin(self)
-        while trainer.epochs < last and not state.stopped:
+        while trainer.epochs < self.last and not state.stopped:
             if not state.batch:
                 for watcher in self._watchers:
                     watcher.on_epoch_begin(trainer)
@@ -238,43 +276,44 @@ class Fit:
             for watcher in self._watchers:
                 watcher.on_evaluation_begin(trainer)
             self._evaluate(parts, row)
+            member_ends.blank(self, row)
             trainer.history.rows.append(row)
             for watcher in self._watchers:
                 watcher.on_epoch_end(trainer, row)
-            self._end_epoch(row, last)
-        if state.stopped and (state.cut or trainer.epochs < last):
+            self._end_epoch(row)
+        if state.stopped and (state.cut or trainer.epochs < self.last):
             trainer.history.stopped, trainer.history.reason = True, state.stopped
         for watcher in self._watchers:
             watcher.on_fit_end(trainer, trainer.history)
         return trainer.history
 
-    def _has_error(self, y: Array) -> bool:
-        """Return whether the error on a part is defined."""
-        return not math.isnan(self.network.loss.error_count(self.trainer.backend.xp, y))
-
-    def _evaluate(self, parts: dict[str, Prepared], row: dict[str, float]) -> None:
+    def _evaluate(self, parts: dict[str, Part], row: Row) -> None:
         """Measure loss and error on some parts, as in prediction, for a row of the history."""
-        for name, data in parts.items():
-            measured = self.network.predictor.evaluate(*data)
+        for name, part in parts.items():
+            measured = part.evaluate(self.step)
             row[f"{name}_error"] = measured["error"]
             row.setdefault(f"{name}_loss", measured["loss"])
 
-    def _end_epoch(self, row: dict[str, float], last: int) -> None:
+    def _end_epoch(self, row: Row) -> None:
         """Note whether the fit ends here. A checkpoint does not know of an interruption."""
-        state, requests = self.state, self.trainer.requests
+        state, requests, epochs = self.state, self.trainer.requests, self.trainer.epochs
         if not state.cut_off:
+            rate = row["learning_rate"]
+            member_ends.note_stops(self, epochs, state.examples, rate, is_whole=not state.cut)
+            self.step.freezing.hold()  # a callback may have set frozen members anew
             state.stopped = requests.stop
-            final = bool(requests.stop or requests.interrupt) or self.trainer.epochs == last
+            final = bool(requests.stop or requests.interrupt) or epochs == self.last
             self._manager.after_epoch(self, row, final)
         state.stopped = state.stopped or requests.interrupt
 
-    def _run_epoch(self, batches: Batches) -> dict[str, float]:
+    def _run_epoch(self, batches: Batches) -> Row:
         """Train on all batches, or until something says stop; return the epoch's row."""
         trainer, step, state, n_batches = self.trainer, self.step, self.state, len(batches)
-        requests, manager, scalars = trainer.requests, self._manager, step.scalars
+        requests, manager = trainer.requests, self._manager
         self._begin_epoch(batches)
-        scalars.set_pace(step.count - state.batch, trainer.epochs, n_batches, batches.batch_size)
-        first, losses = state.first_step, step.meter.seen
+        pace = trainer.epochs, batches.per_epoch, batches.batch_size
+        step.set_pace(step.count - state.batch, *pace)
+        scalars, first, total = step.scalars, state.first_step, step.meter.total
         alone, made = scalars.alone, step.count
         state.began = time.perf_counter() - state.seconds
         for n, *arrays in batches.epoch(trainer.epochs, state.batch):
@@ -283,10 +322,15 @@ class Fit:
             alone, made = step.scalars.alone, step.count
             step.make(n, batches.gather, *arrays)
             state.batch += 1
-            if not math.isfinite(losses.item(0)):
-                self._give_up(batches, first)
+            if not math.isfinite(total()):
+                recover(self, batches, first)
             for watcher in self._watchers:
-                watcher.on_step_end(trainer, n)
+                watcher.on_step_end(trainer, n if isinstance(n, int) else max(n))
+            if requests.members:
+                rate = step.scalars.rates(made, alone)
+                examples = self._examples(batches)
+                is_whole = state.batch == n_batches
+                member_ends.note_stops(self, trainer.epochs + 1, examples, rate, is_whole)
             stop, interrupt = requests.stop, requests.interrupt
             if manager.watches and state.batch < n_batches and not stop:
                 manager.after_step(self, interrupted=bool(interrupt))
@@ -296,19 +340,23 @@ class Fit:
         trainer.backend.synchronize()
         seconds = time.perf_counter() - state.began
         rate = step.scalars.rates(made, alone)
-        total, finite_steps = step.meter.read()
-        if finite_steps < step.count - first or not step.is_finite():
-            self._give_up(batches, first)
+        if step.meter.fewest() < step.count - first or not step.are_finite().all():
+            recover(self, batches, first)
         trainer.epochs += 1
-        seen, state.seconds = batches.edges[state.batch] + state.other_examples, 0.0
+        state.examples, state.seconds = self._examples(batches), 0.0
         return {
             "epoch": trainer.epochs,
-            "step": step.count,
+            "step": step.own_counts() if step.scalars.apart else step.count,
             "learning_rate": rate,
-            "train_loss": total / seen,
+            "train_loss": member_ends.mean_losses(self, step.meter.read()[0]),
             "seconds": seconds,
-            "samples_per_second": seen / seconds,
+            "samples_per_second": float(np.max(state.examples)) / seconds,
         }
+
+    def _examples(self, batches: Batches) -> int | list[int]:
+        """Return how many examples the running epoch has had; a list where members have others."""
+        seen, others = batches.seen(self.state.batch), self.state.other_examples
+        return [own + others for own in seen] if isinstance(seen, list) else seen + others
 
     def _begin_epoch(self, batches: Batches) -> None:
         """Reset the sums, unless the epoch goes on in the middle."""
@@ -317,48 +365,21 @@ class Fit:
         if state.batch:
             return
         if step.meter.diverged():  # in a step that a callback made between epochs
-            self._give_up(batches, state.first_step)
+            recover(self, batches, state.first_step)
         step.meter.reset()
         backend.synchronize()
         state.first_step, state.other_examples = step.count, 0
 
-    def _give_up(self, batches: Batches, first: int) -> None:
-        """Go back to the last good state, find out where it went wrong, and raise."""
-        step, trainer = self.step, self.trainer
-        trainer.backend.synchronize()
-        bad = first + step.meter.read()[1]
-        # The update before the loss that shows it, which may be the last that the schedule knows.
-        culprit = max(bad - 1, 0)
-        rate = step.scalars.rates(culprit, step.scalars.alone)
-        epoch_began = step.count - self.state.batch  # as if no other step had been made
-        good = step.go_back(bad)
-        where = ""
-        try:
-            with suppress(Exception):  # the error that is raised is that of the training
-                where = locate(step, batches, trainer.epochs, epoch_began, good, bad)
-        finally:  # after Ctrl-C as well
-            step.go_back(bad)
-        raise DivergedError(
-            f"the loss turned NaN or infinite in epoch {trainer.epochs + 1}, step {bad + 1}"
-            f"{f' (first {where})' * bool(where)}; the weights are back at those of step {good}. "
-            f"Try a smaller learning rate (it was {rate:g}), clip_norm=1, standardised features, "
-            "or batch norm",
-            trainer.epochs + 1,
-            bad + 1,
-            good,
-            trainer.history,
-        )
-
     def is_sound(self) -> bool:
         """Return whether the loss, the parameters and the statistics are finite as far as known."""
         self.trainer.backend.synchronize()
-        return not self.step.meter.diverged() and self.step.is_finite()
+        return not self.step.meter.diverged() and bool(self.step.are_finite().all())
 
     def tree(self) -> Tree:
         """Return all that the further training depends on; see `fit_state.tree`."""
         return fit_state.tree(self)
 
-    def load_tree(self, tree: Tree, rows: list[dict[str, float]]) -> None:
+    def load_tree(self, tree: Tree, rows: list[Row]) -> None:
         """Go on from what `tree` returned, with a history; see `fit_state.load_tree`."""
         fit_state.load_tree(self, tree, rows)
 
