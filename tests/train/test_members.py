@@ -96,6 +96,13 @@ LAYERS = {
     # What ReLU has set to zero is the category 0.
     "Embedding behind Linear": lambda own: plain(own, xn.ReLU(), xn.Embedding({0: 3, 4: 2}, 2)),
     "OneHot behind Linear": lambda own: plain(own, xn.ReLU(), xn.OneHot({2: 3})),
+    "EnsembleLinear": lambda own: case(
+        own,
+        [
+            *(xn.Linear(5), xn.EnsembleLinear(6, members=2), xn.ReLU()),
+            *(xn.Dropout(own(0.1, 0.5, 0.3)), xn.EnsembleLinear(3, members=2, shared=False)),
+        ],
+    ),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),
@@ -409,6 +416,12 @@ def test_a_member_is_the_network_alone(device, name, dtype):
     train(together, alone, coded, dtype)
     X, y = data(net, coded, 20, 99)
     assert_same_predictions(net, [one.network for one in alone], X, y, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("optimiser")])
+def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
+    together, alone, coded = both(CASES[name], device, "float64")
+    train(together, alone, coded, "float64", own=True)
 
 
 def test_every_class_of_the_library_has_a_case():
@@ -771,12 +784,6 @@ REFUSED = {
         ValueError,
         "gradient_scales takes a single network",
     ),
-    "a check of gradients": (
-        lambda: xn.check_gradients(small(dtype="float64"), X, Y),
-        ValueError,
-        "check_gradients takes a single network",
-    ),
-    "a profile": (lambda: xn.profile(small(), X, Y), ValueError, "profile takes a single network"),
 }
 
 
