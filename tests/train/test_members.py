@@ -427,6 +427,22 @@ def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
     train(together, alone, coded, "float64", own=True)
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", ["trainer: all", "trainer: l2", "loss: huber"])
+def test_weights_of_examples(device, name, own, dtype):
+    together, alone, coded = both(CASES[name], device, dtype)
+    net, rng = together.network, np.random.default_rng(0)
+    for step, n in enumerate((9, 4, 9, 9, 9)):
+        X, y = data(net, coded, n, step)
+        weights = rng.integers(0, 4, (K, n) if own else n) + 0.5
+        losses = host(net, together.step(X, y, weights))
+        for i, one in enumerate(alone):
+            expected = host(net, one.step(X, y, weights[i] if own else weights))
+            assert_close(losses[i], expected, dtype, f"loss of {i}, step {step}")
+    assert_same_state(together, alone, dtype)
+
+
 def test_every_class_of_the_library_has_a_case():
     found = set()
     for made in CASES.values():
