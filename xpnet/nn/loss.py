@@ -235,6 +235,18 @@ class Loss(Registered):
         """Return the predictions from the mean of members' `probabilities`: the likeliest class."""
         return xp.argmax(p, axis=-1)
 
+    def mean_logits(self, k: Kernels, z: Array) -> Array:
+        """Return logits, (n, n_outputs), that say what the mean of the members says.
+
+        Parameters
+        ----------
+        k : Kernels
+            The backend's kernels.
+        z : array, shape (members, n, n_outputs)
+            The members' logits, which are used up.
+        """
+        return k.xp.mean(z, axis=0)
+
     @abstractmethod
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""

@@ -114,6 +114,11 @@ class SoftmaxCrossEntropy(Loss):
         k.softmax(z, row, z)
         return z
 
+    def mean_logits(self, k: Kernels, z: Array) -> Array:
+        """log p̄, of the members' mean probabilities."""
+        xp, p = k.xp, k.xp.mean(self.probabilities(k, z), axis=0)
+        return xp.log(xp.maximum(p, xp.finfo(p.dtype).tiny))
+
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
         return xp.argmax(z, axis=-1)
@@ -151,6 +156,14 @@ class SigmoidCrossEntropy(Loss):
         """σ(z), in place."""
         k.activation(SIGMOID, z, z)
         return z
+
+    def mean_logits(self, k: Kernels, z: Array) -> Array:
+        """log p̄ − log(1 − p̄), of the members' mean probabilities."""
+        xp = k.xp
+        tiny = xp.finfo(z.dtype).tiny
+        other = xp.mean(self.probabilities(k, -z), axis=0)  # 1 − p rounds a small one to 0
+        p = xp.mean(self.probabilities(k, z), axis=0)
+        return xp.log(xp.maximum(p, tiny)) - xp.log(xp.maximum(other, tiny))
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
@@ -224,6 +237,11 @@ class PoissonDeviance(MeanSquaredError):
                 "rates, 0 or more"
             )
         return rows
+
+    def mean_logits(self, k: Kernels, z: Array) -> Array:
+        """Log of the mean of exp(z)."""
+        largest = k.xp.max(z, axis=0)
+        return largest + k.xp.log(k.xp.mean(k.xp.exp(z - largest), axis=0))
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""

@@ -145,6 +145,17 @@ class Predictor:
             "error": (errors / self._loss.error_count(xp, y)).tolist(),
         }
 
+    def error_of_mean(self, x: Array, y: Array) -> float:
+        """Return the error of what the members' mean says of a prepared data set."""
+        xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
+        errors = xp.zeros((), np.float64)
+        for start in range(0, n, chunk):
+            z = self._logits(x[start : start + chunk])
+            if self._leading_shape:
+                z = self._loss.mean_logits(self._backend.kernels, z)
+            errors += self._loss.error_sum(xp, z, y[start : start + chunk])
+        return float(errors) / self._loss.error_count(xp, y)
+
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""
         axes = len(self._leading_shape) * members + 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from ..analysis.diagnosis import Diagnosis, diagnose
@@ -61,8 +62,9 @@ class Experiment:
         Its mini-batches, and how long it trains.
     batch_size_reason : str
         Why these, if "auto" was asked for.
-    best_epoch : int or None
-        With early stopping the epoch whose weights the model holds, once it is trained.
+    best_epoch : int, list of int, or None
+        With early stopping the epoch whose weights the model holds, once it is trained; of members
+        that of each.
     """
 
     dataset: Dataset
@@ -75,7 +77,7 @@ class Experiment:
     batch_size_reason: str = ""
     augmentation: Augmentation | None = None
     stopping: EarlyStopping | None = None
-    best_epoch: int | None = None
+    best_epoch: int | list[int] | None = None
 
     @classmethod
     def prepare(cls, dataset: Dataset, settings: Settings, device: str | Backend) -> Experiment:
@@ -112,6 +114,7 @@ class Experiment:
             device=device,
             dtype=settings.dtype,
             random_state=settings.seed,
+            members=settings.members,
         )
         model = Model(network, features, target, _about(dataset, settings))
         model.require_writable()
@@ -245,10 +248,22 @@ class Experiment:
             "augmentation": self.augmentation,
         }
 
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Return loss and error on each part, as in prediction."""
+    def evaluate(self) -> dict[str, dict[str, Any]]:
+        """Return loss and error on each part, as in prediction.
+
+        Of members they are the mean of their losses, and the error of what their mean says;
+        "members" holds a dict with the losses and the errors of each.
+        """
+        return {name: self._evaluate(*part.data) for name, part in self.parts.items()}
+
+    def _evaluate(self, features: Any, labels: Any) -> dict[str, Any]:
         network = self.model.network
-        return {k: network.evaluate(p.features, p.labels) for k, p in self.parts.items()}
+        found = network.evaluate(features, labels)
+        if network.members is None:
+            return found
+        with network.backend.active():
+            error = network.predictor.error_of_mean(*network.prepare(features, labels))
+        return {"loss": fmean(found["loss"]), "error": error, "members": found}
 
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""

@@ -1,0 +1,234 @@
+"""Trainings of one network's description: as members of one network, as many as memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..data.arrays import as_array
+from ..data.batches import USUAL, take_rows
+from ..data.streaming import Streamed
+from ..nn.members import member_of
+from ..nn.network import Network
+from ..optim.optimizers import Optimizer
+from ..train.callback import as_callback
+from ..train.fit import FitOptions
+from ..train.history import DivergedError
+from ..train.trainer import Trainer
+
+#: How many bytes the members of one network may take where nobody knows what is free.
+MOST_BYTES = 2**31
+
+#: Features and labels, prepared.
+Prepared = tuple[Array, Array]
+
+Indices = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one of several trainings has of its own.
+
+    Attributes
+    ----------
+    seed : int
+        Of initial weights, mini-batches and dropout masks.
+    l2 : float
+        λ.
+    examples, held_out : array of int, or None
+        What it is trained on, and what it is measured on after each epoch: indices; None: all of
+        the training set, and the development set.
+    """
+
+    seed: int
+    l2: float
+    examples: Indices | None = None
+    held_out: Indices | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended: the network holds its weights until the next one is looked at.
+
+    Attributes
+    ----------
+    variant : Variant
+        What it had of its own.
+    trainer : Trainer
+        As if the network had been trained alone.
+    error : DivergedError or None
+        Why it ended, if it diverged.
+    """
+
+    variant: Variant
+    trainer: Trainer
+    error: DivergedError | None = None
+
+
+class Trainings:
+    """Trains a network's description again and again, with the same options and other data or λ.
+
+    They are members of one network as far as memory goes; one after the other where a layer, loss,
+    optimiser or callback of a user's own may not know of members.
+
+    Parameters
+    ----------
+    network : Network
+        What to train: one network.
+    optimizer : Optimizer
+        How to update.
+    clip_norm : float or None
+        As for `Trainer`.
+    train : (x, y)
+        The training set, prepared.
+    dev : (x, y) or None
+        The development set, prepared; None where each training holds its own examples out.
+    fit : dict
+        Options of `Trainer.fit`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        clip_norm: float | None,
+        train: Prepared,
+        dev: Prepared | None,
+        fit: Mapping[str, Any],
+    ) -> None:
+        self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
+        self.train, self.dev, self.fit = train, dev, dict(fit)
+
+    def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
+        """Train all, and go through them by those that were trained at once.
+
+        Raises
+        ------
+        TypeError, ValueError, OutOfMemoryError
+            As `Trainer.fit` does.
+        """
+        left, most = [*variants], self._most_members(variants)
+        while left:
+            groups = -(-len(left) // most)
+            group = left[: -(-len(left) // groups)]
+            try:
+                trained = self._alone(*group) if len(group) == 1 else self._at_once(group)
+            except MemoryError:
+                if len(group) == 1:
+                    raise
+                most = len(group) // 2
+                continue
+            del left[: len(group)]
+            yield trained
+
+    def _alone(self, variant: Variant) -> Iterator[Trained]:
+        """Train one network: the given one, unless its seed is another."""
+        net = self.network
+        if net.seeds[0] != variant.seed:
+            net = _described(net, variant.seed)
+        net.initialize()
+        trainer, error = Trainer(net, self.optimizer, variant.l2, self.clip_norm), None
+        options = self.fit | {"validation_data": self.held_out(variant)}
+        if self.fit.get("sample_weight") is not None and variant.examples is not None:
+            weights = as_array(self.fit["sample_weight"], "sample_weight")
+            options["sample_weight"] = take_rows(weights, variant.examples)
+        try:
+            trainer.fit(*self.examples(variant), **options)
+        except DivergedError as diverged:
+            error = diverged
+        return iter([Trained(variant, trainer, error)])
+
+    def _at_once(self, group: Sequence[Variant]) -> Iterator[Trained]:
+        """Train the members of one network, and return what takes each of them out in turn."""
+        together = _described(self.network, [v.seed for v in group], len(group))
+        l2 = tuple(v.l2 for v in group)
+        trainer = Trainer(together, self.optimizer, _one_for_all(l2), self.clip_norm)
+        options = self.fit | {"validation_data": self.dev or self.train}
+        if group[0].examples is not None:
+            options["subsets"] = [v.examples for v in group]
+        if group[0].held_out is not None:
+            options["validation_subsets"] = [v.held_out for v in group]
+        if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
+            alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
+            chosen = alone.measure_batch_sizes(*self.train, options.get("epochs", FitOptions.epochs))
+            options["batch_size"] = chosen.batch_size
+        error = None
+        try:
+            trainer.fit(*self.train, **options)
+        except DivergedError as diverged:  # all of them
+            error = diverged
+        return (self._taken_out(trainer, i, variant, error) for i, variant in enumerate(group))
+
+    def _taken_out(
+        self, trainer: Trainer, i: int, variant: Variant, error: DivergedError | None
+    ) -> Trained:
+        """Return a member's training as if the network had been trained alone."""
+        net = self.network
+        net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        alone = Trainer(net, member_of(self.optimizer, i), variant.l2, self.clip_norm)
+        with net.backend.active():
+            for own, every in zip(alone.moments, trainer.moments, strict=True):
+                own[...] = every[i]
+        alone.history = trainer.history.member(i)
+        if alone.history.rows:
+            alone.epochs, alone.steps = (int(alone.history.rows[-1][k]) for k in ("epoch", "step"))
+        return Trained(variant, alone, error)
+
+    def examples(self, variant: Variant) -> Prepared:
+        """Return what one of them is trained on."""
+        return _taken(self.train, variant.examples)
+
+    def held_out(self, variant: Variant) -> Prepared:
+        """Return what one of them is measured on."""
+        return _taken(self.dev or self.train, variant.held_out)
+
+    def _most_members(self, variants: Sequence[Variant]) -> int:
+        """Return how many trainings may be members of one network."""
+        own = len({id(v.examples) for v in variants}) > 1
+        if not self._know_members() or (own and isinstance(self.train[0], Streamed)):
+            return 1
+        free = self.network.backend.memory_free()
+        room = MOST_BYTES if free is None else free // 2
+        return max(1, min(len(variants), room // self._bytes_of_a_member()))
+
+    def _know_members(self) -> bool:
+        """Return whether all that takes part is known to take members: what is the library's is."""
+        parts = (*self.network.layers, self.network.loss, self.optimizer)
+        own = all(type(part) in type(part).registry.own.values() for part in parts)
+        return own and all(as_callback(c).takes_members for c in self.fit.get("callbacks", ()))
+
+    def _bytes_of_a_member(self) -> int:
+        """Return about how much memory a member takes: its flat buffers, and its activations."""
+        net, size = self.network, self.fit.get("batch_size", USUAL)
+        batch = size if isinstance(size, int) else net.predictor.chunk
+        rows = max(min(batch, len(self.train[0])), min(net.predictor.chunk, len(self.train[0])))
+        copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
+        widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
+        return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)
+
+
+def _described(network: Network, seed: int | list[int], members: int | None = None) -> Network:
+    """Return an untrained network, or several, of a description."""
+    return Network(
+        network.layers,
+        loss=network.loss,
+        n_features=network.n_features,
+        device=network.backend,
+        dtype=network.dtype,
+        random_state=seed,
+        members=members,
+    )
+
+
+def _taken(data: Prepared, indices: Indices | None) -> Prepared:
+    """Return some examples of a data set, or all."""
+    return data if indices is None else (take_rows(data[0], indices), take_rows(data[1], indices))
+
+
+def _one_for_all(values: tuple[float, ...]) -> Any:
+    """Return values as one, if they are all the same."""
+    return values[0] if len({*values}) == 1 else values
