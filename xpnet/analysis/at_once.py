@@ -199,7 +199,8 @@ class Trainings:
         """Return whether all that takes part is known to take members: what is the library's is."""
         parts = (*self.network.layers, self.network.loss, self.optimizer)
         own = all(type(part) in type(part).registry.own.values() for part in parts)
-        return own and all(as_callback(c).takes_members for c in self.fit.get("callbacks", ()))
+        callbacks = map(as_callback, self.fit.get("callbacks", ()))
+        return own and all(getattr(c, "takes_members", False) for c in callbacks)
 
     def _bytes_of_a_member(self) -> int:
         """Return about how much memory a member takes: its flat buffers, and its activations."""

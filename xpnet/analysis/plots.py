@@ -105,6 +105,50 @@ def training_history(
     _save(figure, path)
 
 
+def several_histories(
+    histories: Sequence[History],
+    path: str | os.PathLike[str],
+    title: str,
+    error_name: str = "error",
+) -> None:
+    """Draw loss and error of several trainings over the epochs, and their means.
+
+    Parameters
+    ----------
+    histories : sequence of History
+        Of fits with validation data.
+    path : path
+        Where to; its ending says the format, as ``.png``.
+    title : str
+        Above the picture, as it stands.
+    error_name : str
+        What the error is called.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = _figure(10, 4)
+    epochs = range(1, max(map(len, histories)) + 1)
+    marker = "o" if len(epochs) < 3 else None
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
+        for part, name, colour in (("train", "training", BLUE), ("dev", "held out", ORANGE)):
+            values = np.full((len(histories), len(epochs)), np.nan)
+            for row, history in zip(values, histories, strict=True):
+                if len(history) and f"{part}_{what}" in history.columns:
+                    row[: len(history)] = history[f"{part}_{what}"]
+            axes.plot(epochs, values.T, color=colour, linewidth=0.7, alpha=0.4)
+            mean = np.ma.masked_invalid(values).mean(axis=0)
+            axes.plot(epochs, mean, label=name, color=colour, linewidth=2, marker=marker)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+        axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
+        axes.legend(frameon=False)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    figure.suptitle(_plain(title))
+    _save(figure, path)
+
+
 def learning_curve(
     rows: Sequence[dict[str, float]],
     path: str | os.PathLike[str],

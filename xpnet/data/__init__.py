@@ -4,6 +4,7 @@
 - `arrays`: what users give, checked
 - `whole_numbers`: those that floating-point numbers do not tell apart
 - `batches`: mini-batches of a data set, and its partition
+- `folds`: a data set cut into folds
 - `streaming`: data that stay on the host or in a file
 - `augmentation`, `draws`: random changes of each batch, and their random numbers
 """
