@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from .._typing import Tree
 from ..data.batches import Batches
-from .history import DivergedError, History
+from .history import DivergedError, History, Row
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -17,7 +17,15 @@ class Callback:
     """Something that watches a fit; subclass it and override what you need.
 
     Any plain function of (trainer, row) may stand in for one: it is called after each epoch.
+
+    Attributes
+    ----------
+    takes_members : bool
+        Whether it knows networks with members, whose rows of the history hold lists: what trains
+        several networks in its place looks at it, `Trainer.fit` does not.
     """
+
+    takes_members: ClassVar[bool] = False
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Do something before the first epoch."""
@@ -31,14 +39,18 @@ class Callback:
     def on_evaluation_begin(self, trainer: Trainer) -> None:
         """Do something between an epoch's last update and the measuring of its errors."""
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Do something after an epoch, with its row of the history."""
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Do something after an epoch, with its row of the history: see `History`."""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Do something after the last epoch."""
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
-        """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows."""
+        """Do something when a fit ends because its loss is not finite; no `on_fit_end` follows.
+
+        Of members: when that of each is not. One that diverges while others go on is in the
+        history's `ended`.
+        """
 
     def state(self) -> Tree:
         """Return what a checkpoint must keep for this callback to go on exactly.
@@ -58,10 +70,10 @@ class Callback:
 class _Function(Callback):
     """A plain function as a callback."""
 
-    def __init__(self, function: Callable[[Trainer, dict[str, float]], object]) -> None:
+    def __init__(self, function: Callable[[Trainer, Row], object]) -> None:
         self._function = function
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         self._function(trainer, row)
 
 

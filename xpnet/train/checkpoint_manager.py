@@ -13,7 +13,8 @@ from ..backends.protocol import Backend
 from ..files.checkpoint_folder import Folder, fingerprint, pack, unpack
 from ..warning import warn
 from .checkpoints import NOT_A_STATE, Checkpoints, nothing, unreadable
-from .history import is_row
+from .history import Row, is_row, mean_of
+from .member_ends import OtherEpochsError
 from .run_description import describe, differences
 
 
@@ -29,13 +30,13 @@ class Run(Protocol):
         """Whose fit it is."""
 
     @property
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """The history of its epochs."""
 
     def tree(self) -> Tree:
         """Return all that its further training depends on."""
 
-    def load_tree(self, tree: Tree, rows: list[dict[str, float]]) -> None:
+    def load_tree(self, tree: Tree, rows: list[Row]) -> None:
         """Take it back, and the history."""
 
     def is_sound(self) -> bool:
@@ -84,7 +85,7 @@ class NullCheckpointManager:
     def after_step(self, fit: Run, interrupted: bool) -> None:
         """Do something after a step that is not the last of its epoch."""
 
-    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: Row, final: bool) -> None:
         """Do something after an epoch."""
 
     def close(self) -> None:
@@ -138,7 +139,7 @@ class CheckpointManager(NullCheckpointManager):
         self._path = Path(checkpoints.path)
         self._folder = Folder(self._path, checkpoints.keep, self._numbers)
         self.tree: Tree | None = None
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[Row] = []
         self._last: Path | None = None
         self._best: Tree | None = None
         self._why_not, self._looked_at = "", 0
@@ -271,7 +272,7 @@ class CheckpointManager(NullCheckpointManager):
         Raises
         ------
         ValueError
-            If that is beyond the last of ``epochs``.
+            If that is beyond the last of ``epochs``, or members' epochs are others.
         ModelFileError
             If the checkpoint is not as a trainer writes it.
         """
@@ -282,6 +283,8 @@ class CheckpointManager(NullCheckpointManager):
             made = state["epochs"] - state["fit"]["first"] + (state["fit"]["batch"] > 0)
             if made <= epochs:
                 fit.load_tree(state, self._rows)
+        except OtherEpochsError as error:
+            raise ValueError(f"{self._last}: {error}") from error
         except NOT_A_STATE as error:
             raise unreadable(self._last, error) from error
         if made > epochs:
@@ -323,7 +326,7 @@ class CheckpointManager(NullCheckpointManager):
         if interrupted or is_due:
             self._try_to_write(fit)
 
-    def after_epoch(self, fit: Run, row: dict[str, float], final: bool) -> None:
+    def after_epoch(self, fit: Run, row: Row, final: bool) -> None:
         """Write a checkpoint after an epoch, if one is due, it was the best so far, or the last.
 
         Raises
@@ -332,7 +335,7 @@ class CheckpointManager(NullCheckpointManager):
             If the history's row can't be written: now, not when the next checkpoint is due.
         """
         self._check_row(row)
-        figure = row.get("dev_loss", row["train_loss"])
+        figure = mean_of(row.get("dev_loss", row["train_loss"]))
         is_due = self._is_due(fit.steps)
         better = self._best is None or figure < self._best["figure"]
         if better and math.isfinite(figure):
@@ -359,7 +362,7 @@ class CheckpointManager(NullCheckpointManager):
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._warn(error)
 
-    def _check_row(self, row: dict[str, float]) -> None:
+    def _check_row(self, row: Row) -> None:
         try:
             self._folder.history.line(row)
             if not is_row(row):

@@ -26,7 +26,8 @@ class Checkpoints:
     """Where `Trainer.fit` writes its checkpoints, how often, and how many stay.
 
     The newest ones stay, and the one of the best epoch so far: that with the smallest loss on the
-    development set, or the smallest training loss where there is none. Beside them lies
+    development set, or the smallest training loss where there is none; of members, the mean of
+    those that are trained. Beside them lies
     ``history.jsonl``, with a row for each epoch. Only one training at a time may use a folder.
 
     Parameters

@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,13 +21,13 @@ from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
 from ..nn.categories import code_columns
 from ..randomness import Purpose, generator
-from . import fit_state
+from . import fit_state, member_ends
 from .callback import Callback, as_callback
 from .checkpoint_manager import make_manager
 from .checkpoints import Checkpoints
-from .divergence import locate
 from .fit_state import FitState
-from .history import OWN, DivergedError, History
+from .history import OWN, DivergedError, History, Row
+from .recovery import recover
 from .run_description import describe
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ class FitOptions:
     """
 
     batch_size: int | str = USUAL
-    epochs: int = 20
-    callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = ()
+    epochs: int | Sequence[int] = 20
+    callbacks: Sequence[Callback | Callable[[Trainer, Row], object]] = ()
     shuffle: bool = True
     monitor: int = 10_000
     augmentation: Augmentation | None = None
@@ -61,7 +60,6 @@ class FitOptions:
     resume: bool | str = False
 
     def __post_init__(self) -> None:
-        check_count(self.epochs, "epochs")
         check_count(self.monitor, "monitor", 0)
         if not isinstance(self.batch_size, str):
             check_count(self.batch_size, "batch_size", other=", or 'auto'")
@@ -93,8 +91,15 @@ class Fit:
 
     Attributes
     ----------
+    epochs : tuple of int
+        How many it has for each member; for one network one number.
     state : FitState
         Where it stands.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of epochs is none for this network.
     """
 
     def __init__(
@@ -109,7 +114,13 @@ class Fit:
         self.trainer, self.step, self.network = trainer, trainer.update_step, trainer.network
         self._x, self._labels, self._weights, self._dev = x, labels, weights, dev
         self.options, self._watchers = options, [as_callback(c) for c in options.callbacks]
+        self.epochs = member_ends.check_epochs(options.epochs, trainer.network)
         self.state = FitState(trainer.epochs, trainer.steps)
+
+    @property
+    def last(self) -> int:
+        """The epoch that is its last one, over the trainer's life."""
+        return self.state.first + max(self.epochs)
 
     @property
     def steps(self) -> int:
@@ -117,7 +128,7 @@ class Fit:
         return self.step.count
 
     @property
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """The history of its epochs."""
         return self.trainer.history.rows
 
@@ -145,25 +156,13 @@ class Fit:
             self._manager.close()
 
     def _choose_batch_size(self) -> int:
-        chosen = self.trainer.measure_batch_sizes(self._x, self._labels, self.options.epochs)
+        chosen = self.trainer.measure_batch_sizes(self._x, self._labels, max(self.epochs))
         _log.info("%s", chosen.reason)
         return chosen.batch_size
 
     def _train(self, batch_size: int) -> History:
         """Train on batches, and see to all that may end it. They are made here, and so let go."""
-        options, trainer = self.options, self.trainer
-        batches = Batches(
-            self._x,
-            self._labels,
-            batch_size,
-            weights=self._weights,
-            backend=trainer.backend,
-            seed=self.network.seeds[0],
-            shuffle=options.shuffle,
-            min_batch=self.network.min_batch,
-            augmentation=options.augmentation,
-            code_columns=[*code_columns(self.network.layers, self.network.n_features)],
-        )
+        trainer, batches = self.trainer, self.make_batches(batch_size)
         sample = self._sample(batches.X, batches.y)
         self.network.passes.reserve(self.step.accumulation.size(batches.largest), training=True)
         self._validate_run(batches)
@@ -177,6 +176,23 @@ class Fit:
             trainer.requests.clear()
             self.step.scalars.set_pace(self.steps, trainer.epochs, None)
             self.step.forget()
+            self.step.freezing.release()
+
+    def make_batches(self, batch_size: int) -> Batches:
+        """Return the batches that the network is trained on."""
+        options = self.options
+        return Batches(
+            self._x,
+            self._labels,
+            batch_size,
+            weights=self._weights,
+            backend=self.trainer.backend,
+            seed=self.network.seeds[0],
+            shuffle=options.shuffle,
+            min_batch=self.network.min_batch,
+            augmentation=options.augmentation,
+            code_columns=[*code_columns(self.network.layers, self.network.n_features)],
+        )
 
     def _validate_run(self, batches: Batches) -> None:
         """Have the checkpoint's run compared with this one, and its folder made ready."""
@@ -213,23 +229,24 @@ class Fit:
     # -- the epochs ----
 
     def _run(self, batches: Batches, sample: Prepared | None) -> History:
-        trainer, step, manager, epochs = self.trainer, self.step, self._manager, self.options.epochs
+        trainer, step, manager, state = self.trainer, self.step, self._manager, self.state
         parts = {k: data for k, data in (("train", sample), ("dev", self._dev)) if data is not None}
         trainer.history = History(
             columns=_columns(parts),
             undefined=tuple(f"{k}_error" for k, (_, y) in parts.items() if not self._has_error(y)),
             batch_size=batches.batch_size,
+            members=self.network.members,
+            ended=state.ended,
         )
         step.meter.reset()
         step.rollback.begin(step.count, step.meter.finite)
         step.forget_changes()
-        manager.restore(self, epochs)
+        manager.restore(self, max(self.epochs))
         state = self.state
-        last = state.first + epochs
         for watcher in self._watchers:
-            watcher.on_fit_begin(trainer, batches, last - trainer.epochs)
+            watcher.on_fit_begin(trainer, batches, self.last - trainer.epochs)
         manager.begin(self)
-        while trainer.epochs < last and not state.stopped:
+        while trainer.epochs < self.last and not state.stopped:
             if not state.batch:
                 for watcher in self._watchers:
                     watcher.on_epoch_begin(trainer)
@@ -238,11 +255,12 @@ class Fit:
             for watcher in self._watchers:
                 watcher.on_evaluation_begin(trainer)
             self._evaluate(parts, row)
+            member_ends.blank(self, row)
             trainer.history.rows.append(row)
             for watcher in self._watchers:
                 watcher.on_epoch_end(trainer, row)
-            self._end_epoch(row, last)
-        if state.stopped and (state.cut or trainer.epochs < last):
+            self._end_epoch(row)
+        if state.stopped and (state.cut or trainer.epochs < self.last):
             trainer.history.stopped, trainer.history.reason = True, state.stopped
         for watcher in self._watchers:
             watcher.on_fit_end(trainer, trainer.history)
@@ -252,29 +270,32 @@ class Fit:
         """Return whether the error on a part is defined."""
         return not math.isnan(self.network.loss.error_count(self.trainer.backend.xp, y))
 
-    def _evaluate(self, parts: dict[str, Prepared], row: dict[str, float]) -> None:
+    def _evaluate(self, parts: dict[str, Prepared], row: Row) -> None:
         """Measure loss and error on some parts, as in prediction, for a row of the history."""
         for name, data in parts.items():
             measured = self.network.predictor.evaluate(*data)
             row[f"{name}_error"] = measured["error"]
             row.setdefault(f"{name}_loss", measured["loss"])
 
-    def _end_epoch(self, row: dict[str, float], last: int) -> None:
+    def _end_epoch(self, row: Row) -> None:
         """Note whether the fit ends here. A checkpoint does not know of an interruption."""
-        state, requests = self.state, self.trainer.requests
+        state, requests, epochs = self.state, self.trainer.requests, self.trainer.epochs
         if not state.cut_off:
+            rate = row["learning_rate"]
+            member_ends.note_stops(self, epochs, state.examples, rate, is_whole=not state.cut)
+            self.step.freezing.hold()  # a callback may have set frozen members anew
             state.stopped = requests.stop
-            final = bool(requests.stop or requests.interrupt) or self.trainer.epochs == last
+            final = bool(requests.stop or requests.interrupt) or epochs == self.last
             self._manager.after_epoch(self, row, final)
         state.stopped = state.stopped or requests.interrupt
 
-    def _run_epoch(self, batches: Batches) -> dict[str, float]:
+    def _run_epoch(self, batches: Batches) -> Row:
         """Train on all batches, or until something says stop; return the epoch's row."""
         trainer, step, state, n_batches = self.trainer, self.step, self.state, len(batches)
         requests, manager, scalars = trainer.requests, self._manager, step.scalars
         self._begin_epoch(batches)
         scalars.set_pace(step.count - state.batch, trainer.epochs, n_batches, batches.batch_size)
-        first, losses = state.first_step, step.meter.seen
+        first, total = state.first_step, step.meter.total
         alone, made = scalars.alone, step.count
         state.began = time.perf_counter() - state.seconds
         for n, *arrays in batches.epoch(trainer.epochs, state.batch):
@@ -283,10 +304,15 @@ class Fit:
             alone, made = step.scalars.alone, step.count
             step.make(n, batches.gather, *arrays)
             state.batch += 1
-            if not math.isfinite(losses.item(0)):
-                self._give_up(batches, first)
+            if not math.isfinite(total()):
+                recover(self, batches, first)
             for watcher in self._watchers:
                 watcher.on_step_end(trainer, n)
+            if requests.members:
+                rate = step.scalars.rates(made, alone)
+                examples = batches.edges[state.batch] + state.other_examples
+                is_whole = state.batch == n_batches
+                member_ends.note_stops(self, trainer.epochs + 1, examples, rate, is_whole)
             stop, interrupt = requests.stop, requests.interrupt
             if manager.watches and state.batch < n_batches and not stop:
                 manager.after_step(self, interrupted=bool(interrupt))
@@ -296,16 +322,16 @@ class Fit:
         trainer.backend.synchronize()
         seconds = time.perf_counter() - state.began
         rate = step.scalars.rates(made, alone)
-        total, finite_steps = step.meter.read()
-        if finite_steps < step.count - first or not step.is_finite():
-            self._give_up(batches, first)
+        if step.meter.fewest() < step.count - first or not step.are_finite().all():
+            recover(self, batches, first)
         trainer.epochs += 1
         seen, state.seconds = batches.edges[state.batch] + state.other_examples, 0.0
+        state.examples = seen
         return {
             "epoch": trainer.epochs,
             "step": step.count,
             "learning_rate": rate,
-            "train_loss": total / seen,
+            "train_loss": member_ends.mean_losses(self, step.meter.read()[0], seen),
             "seconds": seconds,
             "samples_per_second": seen / seconds,
         }
@@ -317,48 +343,21 @@ class Fit:
         if state.batch:
             return
         if step.meter.diverged():  # in a step that a callback made between epochs
-            self._give_up(batches, state.first_step)
+            recover(self, batches, state.first_step)
         step.meter.reset()
         backend.synchronize()
         state.first_step, state.other_examples = step.count, 0
 
-    def _give_up(self, batches: Batches, first: int) -> None:
-        """Go back to the last good state, find out where it went wrong, and raise."""
-        step, trainer = self.step, self.trainer
-        trainer.backend.synchronize()
-        bad = first + step.meter.read()[1]
-        # The update before the loss that shows it, which may be the last that the schedule knows.
-        culprit = max(bad - 1, 0)
-        rate = step.scalars.rates(culprit, step.scalars.alone)
-        epoch_began = step.count - self.state.batch  # as if no other step had been made
-        good = step.go_back(bad)
-        where = ""
-        try:
-            with suppress(Exception):  # the error that is raised is that of the training
-                where = locate(step, batches, trainer.epochs, epoch_began, good, bad)
-        finally:  # after Ctrl-C as well
-            step.go_back(bad)
-        raise DivergedError(
-            f"the loss turned NaN or infinite in epoch {trainer.epochs + 1}, step {bad + 1}"
-            f"{f' (first {where})' * bool(where)}; the weights are back at those of step {good}. "
-            f"Try a smaller learning rate (it was {rate:g}), clip_norm=1, standardised features, "
-            "or batch norm",
-            trainer.epochs + 1,
-            bad + 1,
-            good,
-            trainer.history,
-        )
-
     def is_sound(self) -> bool:
         """Return whether the loss, the parameters and the statistics are finite as far as known."""
         self.trainer.backend.synchronize()
-        return not self.step.meter.diverged() and self.step.is_finite()
+        return not self.step.meter.diverged() and bool(self.step.are_finite().all())
 
     def tree(self) -> Tree:
         """Return all that the further training depends on; see `fit_state.tree`."""
         return fit_state.tree(self)
 
-    def load_tree(self, tree: Tree, rows: list[dict[str, float]]) -> None:
+    def load_tree(self, tree: Tree, rows: list[Row]) -> None:
         """Go on from what `tree` returned, with a history; see `fit_state.load_tree`."""
         fit_state.load_tree(self, tree, rows)
 

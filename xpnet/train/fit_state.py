@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .._typing import Tree
 from ..checks import all_finite, check_count
+from ..optim.optimizers import Rates
+from . import member_ends
+from .history import MemberEnd, Row
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -35,6 +38,10 @@ class FitState:
         Whether that was in the middle of an epoch.
     cut_off : bool
         Whether an interruption has cut the epoch short: no checkpoint is made of it.
+    examples : int
+        How many examples the last epoch has had.
+    ended : dict of int to MemberEnd
+        The members that have ended before the fit.
     """
 
     first: int
@@ -46,11 +53,14 @@ class FitState:
     stopped: str = ""
     cut: bool = False
     cut_off: bool = False
+    examples: int = 0
+    ended: dict[int, MemberEnd] = field(default_factory=dict)
 
     def tree(self) -> Tree:
         """Return this for a checkpoint, from which another process is to go on."""
         seconds = time.perf_counter() - self.began if self.batch else 0.0
-        return asdict(replace(self, seconds=seconds, began=0.0))
+        ended = member_ends.tree(self.ended)
+        return asdict(replace(self, seconds=seconds, began=0.0, ended={})) | {"ended": ended}
 
 
 def tree(fit: Fit) -> Tree:
@@ -64,13 +74,13 @@ def tree(fit: Fit) -> Tree:
         "steps": step.count,
         "epochs": trainer.epochs,
         "unchanged_since": step.unchanged_since,
-        "learning_rate": None if callable(rate) else rate,
+        "learning_rate": None if _is_schedule(rate) else rate,
         "epoch_so_far": step.meter.read(),
         "fit": fit.state.tree(),
     }
 
 
-def load_tree(fit: Fit, tree: Tree, rows: list[dict[str, float]]) -> None:
+def load_tree(fit: Fit, tree: Tree, rows: list[Row]) -> None:
     """Set weights, moments, counters and where the fit stands to what `tree` returned.
 
     The history is then ``rows``.
@@ -81,13 +91,15 @@ def load_tree(fit: Fit, tree: Tree, rows: list[dict[str, float]]) -> None:
         If it is not the state of such a fit; nothing is changed then.
     """
     step, trainer = fit.step, fit.trainer
-    state, rate = FitState(**tree["fit"]), tree["learning_rate"]
+    state, rate = FitState(**tree["fit"] | {"ended": {}}), tree["learning_rate"]
     names = "steps", "epochs", "unchanged_since"
     steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
-    for name in ("first", "first_step", "batch", "other_examples"):
+    for name in ("first", "first_step", "batch", "other_examples", "examples"):
         check_count(getattr(state, name), name, 0)
     if state.first > epochs or state.first_step + state.batch > steps:
         raise ValueError("its counters contradict each other")
+    made, whole = epochs - state.first + (state.batch > 0), not state.batch
+    state.ended = member_ends.resumed(tree["fit"]["ended"], fit, state.first, made, whole)
     total, finite_steps = tree["epoch_so_far"]
     for array in tree["weights"]["now"][:2]:
         if not all_finite(array, trainer.backend.xp):
@@ -95,6 +107,15 @@ def load_tree(fit: Fit, tree: Tree, rows: list[dict[str, float]]) -> None:
     step.rollback.load_tree(tree["weights"])
     step.meter.resume(total, finite_steps)
     fit.state, trainer.history.rows, step.count, trainer.epochs = state, rows, steps, epochs
+    trainer.history.ended = state.ended
+    if state.ended:
+        step.freezing.freeze([*state.ended])
+    rate = tuple(rate) if isinstance(rate, list) else rate
     if rate is not None and rate != step.optimizer.learning_rate:
         trainer.learning_rate = rate
     step.forget_changes(unchanged_since)
+
+
+def _is_schedule(rate: Rates) -> bool:
+    """Return whether a rate changes by itself, or those of members do."""
+    return any(callable(one) for one in (rate if isinstance(rate, tuple) else (rate,)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._typing import Array, Tree
 from ..backends.protocol import Backend
 
@@ -46,19 +48,21 @@ class Rollback:
         for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(copy, array, where=finite[..., None])
 
-    def restore(self, bad: int) -> int:
-        """Bring the last good state back; return after how many steps it was.
+    def good_step(self, bad: int) -> int:
+        """Return after how many steps the last good state was.
 
         Parameters
         ----------
         bad : int
             The first step, counted from 0, whose loss was not finite.
         """
+        behind = (bad - 1 - self.since) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
+        return max(self.since, self.since + behind)
+
+    def restore(self, place: Any = ...) -> None:
+        """Bring the last good state back, of all members or of one."""
         for copy, array in zip(self.copies, self.state, strict=True):
-            self._xp.copyto(array, copy)
-        return max(
-            self.since, self.since + (bad - 1 - self.since) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
-        )
+            array[place] = copy[place]
 
     def tree(self) -> Tree:
         """Return the arrays and their copies for a checkpoint."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import partial
 
-from .._typing import Array
+import numpy as np
+
+from .._typing import Array, HostArray
 from ..backends.memory import explain, free
 from ..backends.work import Weighing
 from ..checks import Numbers, check_not_negative
@@ -18,6 +20,7 @@ from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
 from ..warning import warn
 from .accumulation import GradientAccumulation
+from .freezing import Freezing
 from .history import Meter
 from .member_numbers import MemberNumbers
 from .rollback import SNAPSHOT_EVERY, Rollback
@@ -94,6 +97,8 @@ class Step:
         Adds up the losses.
     rollback : Rollback
         Where to go back to when they are not finite.
+    freezing : Freezing
+        Which members are trained.
     scalars : StepScalars
         What changes from step to step.
     accumulation : GradientAccumulation
@@ -124,6 +129,8 @@ class Step:
         self.rollback = Rollback(
             self.backend, [network.parameters, network.statistics, *self.moments]
         )
+        updated = [network.parameters, *self.moments]
+        self.freezing = Freezing(self.backend, network.members, network.statistics, updated)
         n_scratch = max(1, optimizer.n_scratch)
         self._registers = [xp.empty_like(network.parameters) for _ in range(n_scratch)]
         self._scratch = self._registers[0]
@@ -157,7 +164,8 @@ class Step:
         try:
             if self.count != scalars.next or self.count not in scalars.plan:
                 scalars.seek(self.count)
-            key = batch, n, snapshots, arrays[-1] is None, self.accumulation.count
+            micro_batches, frozen = self.accumulation.count, self.freezing.some
+            key = batch, n, snapshots, arrays[-1] is None, micro_batches, frozen
             update = self._replays.get(key) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
             with self._turn.lock:
@@ -170,7 +178,9 @@ class Step:
         scalars.next = self.count = self.count + 1
         return loss
 
-    def _compute(self, batch: Batch, n: int, snapshots: bool, *arrays: Array | None) -> Array:
+    def _compute(
+        self, batch: Batch, n: int, snapshots: bool, frozen: bool, *arrays: Array | None
+    ) -> Array:
         """Compute an update: all of it is work of the device."""
         net, kernels, scalars = self.network, self.backend.kernels, self.scalars
         kernels.advance(scalars.table)
@@ -188,7 +198,8 @@ class Step:
         if self._clip_norm is not None:
             limit = self._numbers.column(self._clip_norm)
             kernels.clip_norm(net.gradients, limit, self._norm, self._scratch)
-        kernels.observe(loss, n, self.meter.work)
+        counted = self.freezing.counted(loss) if frozen else loss
+        kernels.observe(counted, n, self.meter.work)
         if snapshots:
             self.rollback.snapshot(self.meter.finite)
         self._bound.update(
@@ -200,6 +211,8 @@ class Step:
             self._registers,
             net.n_weights,
         )
+        if frozen:
+            self.freezing.put_back()
         return loss
 
     def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
@@ -273,7 +286,8 @@ class Step:
 
     def go_back(self, bad: int) -> int:
         """Bring the last good state back, if the loss of step ``bad`` is not finite; return its."""
-        self.count = self.rollback.restore(bad)
+        self.rollback.restore()
+        self.count = self.rollback.good_step(bad)
         return self.count
 
     def note_changes(self) -> None:
@@ -284,15 +298,21 @@ class Step:
     # -- replays ----
 
     def _replay(
-        self, batch: Batch, n: int, snapshots: bool, weightless: bool, micro_batches: int
+        self,
+        batch: Batch,
+        n: int,
+        snapshots: bool,
+        weightless: bool,
+        micro_batches: int,
+        frozen: bool,
     ) -> Update:
         """Return what makes the same update again: on the same buffers, from the same data set.
 
         Those of another data set stay: a callback may go to and fro between two.
         """
         self._replays.reserve(self.accumulation.size(n))
-        update = partial(self._compute, batch, n, snapshots)
-        key = batch, n, snapshots, weightless, micro_batches
+        update = partial(self._compute, batch, n, snapshots, frozen)
+        key = batch, n, snapshots, weightless, micro_batches, frozen
         return self._replays.add(
             key, self.backend.replay(update, self._lasting(snapshots), self._fresh)
         )
@@ -363,14 +383,20 @@ class Step:
         self.forget()
         self.network.passes.let_go()
 
-    def is_finite(self) -> bool:
+    def are_finite(self) -> HostArray:
         """Return whether parameters and statistics are: what the last update made has no loss yet.
 
         No memory is taken that grows with the network.
+
+        Returns
+        -------
+        array of bool of NumPy, shape (k,)
+            Of each member; of one network k is 1.
         """
         xp, net = self.backend.xp, self.network
         xp.multiply(net.parameters, 0.0, out=self._scratch)  # NaN where one is not finite
-        return bool((self._scratch.sum() == 0.0) & xp.isfinite(net.statistics).all())
+        finite = (self._scratch.sum(axis=-1) == 0.0) & xp.isfinite(net.statistics).all(axis=-1)
+        return np.reshape(self.backend.to_host(finite), -1)
 
 
 def _check_limit(limit: float, name: str) -> float:

@@ -82,6 +82,11 @@ class StepScalars:
         self.began, self._pace = step, (epoch, steps_per_epoch, batch_size)
         self.plan = range(0)
 
+    def keep_pace(self, other: StepScalars) -> None:
+        """Go on at the same place of the same epoch as others."""
+        self.began, self._pace = other.began, other._pace
+        self.plan = range(0)
+
     def shift(self, step: int) -> None:
         """Say that the epoch began at this step, as it were: others than its own came between."""
         self.set_pace(step, *self._pace)
@@ -115,7 +120,7 @@ class StepScalars:
     def remade(self, optimizer: Optimizer) -> StepScalars:
         """Return those of another optimiser, at the same place of the same epoch."""
         other = StepScalars(self._network, optimizer)
-        other.began, other._pace = self.began, self._pace
+        other.keep_pace(self)
         return other
 
     def take(self, optimizer: Optimizer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..checks import Numbers
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
+from ..nn.members import check_member
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, Rates, check_optimizer
 from ..throughput.measuring import Feeding, choose
@@ -20,7 +21,7 @@ from ..throughput.timing import BatchSize
 from .callback import Callback
 from .checkpoints import Checkpoints
 from .fit import Fit, FitOptions
-from .history import History
+from .history import History, Row
 from .step import Step
 
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
@@ -30,14 +31,19 @@ TINY = 1e-12
 
 @dataclass
 class Requests:
-    """Why the running fit shall end: the training's own reason, and one from outside."""
+    """Why the running fit shall end: the training's own reason, and one from outside.
+
+    And why the training of single members shall.
+    """
 
     stop: str = ""
     interrupt: str = ""
+    members: dict[int, str] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Take note that it has ended."""
         self.stop = self.interrupt = ""
+        self.members = {}
 
 
 class Trainer:
@@ -227,7 +233,14 @@ class Trainer:
     def learning_rate(self, rate: Rates) -> None:
         self.optimizer = replace(self.optimizer, learning_rate=rate)
 
-    def stop(self, reason: str = "stop() was called") -> None:
+    @property
+    def active(self) -> HostArray:
+        """Which members are trained now: bool, shape (k,); of one network (1,)."""
+        return self.update_step.freezing.active.copy()
+
+    def stop(
+        self, reason: str = "stop() was called", members: int | Sequence[int] | None = None
+    ) -> None:
         """End the running fit after the present update, or the next fit after its first one.
 
         May be called from a signal handler.
@@ -236,8 +249,26 @@ class Trainer:
         ----------
         reason : str
             Why; it is found in the attribute ``reason`` of the history.
+        members : int, sequence of int, or None
+            End the training of these members alone: parameters, statistics and moments then stay as
+            they are, while the others are trained. With the last one the fit ends. In the history
+            `ended` says why. The next fit trains all again.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If there is no such member.
         """
-        self.requests.stop = reason
+        if members is None:
+            self.requests.stop = reason
+            return
+        asked = members if hasattr(members, "__iter__") else [members]
+        count = len(self.network.seeds)
+        places = [check_member(i, count) for i in asked]
+        if self.network.members is None and places:
+            self.requests.stop = reason
+        else:
+            self.requests.members |= dict.fromkeys(places, reason)
 
     def interrupt(self, reason: str = "it was interrupted") -> None:
         """End the running fit as `stop` does, for a reason that is no part of the training.
@@ -258,9 +289,9 @@ class Trainer:
         y: ArrayLike,
         *,
         batch_size: int | str = USUAL,
-        epochs: int = 20,
+        epochs: int | Sequence[int] = 20,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
-        callbacks: Sequence[Callback | Callable[[Trainer, dict[str, float]], object]] = (),
+        callbacks: Sequence[Callback | Callable[[Trainer, Row], object]] = (),
         shuffle: bool = True,
         monitor: int = 10_000,
         augmentation: Augmentation | None = None,
@@ -281,8 +312,9 @@ class Trainer:
             Examples in a mini-batch; n is batch gradient descent, 1 stochastic (notes, chapter 7).
             "auto": what `choose_batch_size` says, logged, and kept in ``history.batch_size``. Then
             the run depends on how fast the machine is; give that number to get it again.
-        epochs : int
-            How often to go through the data.
+        epochs : int, or sequence of int
+            How often to go through the data; for members one number each may have: one whose
+            epochs are made is trained no longer, and the fit goes on with the others.
         validation_data : (X, y) or None
             The development set, evaluated after each epoch.
         callbacks : sequence of Callback or function
@@ -315,7 +347,8 @@ class Trainer:
         Returns
         -------
         History
-            A row for each epoch; also in the attribute `history` while the fit runs.
+            A row for each epoch; also in the attribute `history` while the fit runs. Of members, its
+            losses and errors are lists.
 
         Raises
         ------
@@ -333,16 +366,22 @@ class Trainer:
             If the device's memory does not suffice.
         DivergedError
             If the loss turns NaN or infinite. Weights, moments and `steps` are then back where they
-            were at most 100 updates before, and training can go on at a smaller rate.
+            were at most 100 updates before, and training can go on at a smaller rate. Of members:
+            if that of each has.
 
         Warns
         -----
         UserWarning
             If X holds different whole numbers that are the same in the network's dtype; which ones
-            by column.
+            by column. If the loss of a member turns NaN or infinite: its weights and moments are
+            back where they were, it is trained no longer, and the others go on.
+
+        Notes
+        -----
+        Each member becomes what its network becomes alone: `History.member` gives its curve. Early
+        stopping, averages of the weights and what else watches count for each by itself.
         """
         net = self.network
-        net.require_single("fit")
         if validation_data is not None and len(validation_data) != 2:
             raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         options = FitOptions(
@@ -409,7 +448,6 @@ class Trainer:
         TypeError, ValueError
             If X or y is not as the network needs it.
         """
-        self.network.require_single("choose_batch_size")
         with self.backend.active():
             return self.measure_batch_sizes(*self.network.prepare(X, y), epochs)
 

@@ -1,0 +1,168 @@
+"""How each member of a network ends its training within a fit: its epochs, its stop, its NaN.
+
+One network is the case of one member, whose end is the fit's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._typing import HostArray, Tree
+from ..checks import check_count
+from ..nn.members import check_member
+from ..nn.network import Network
+from .history import MemberEnd, Row
+
+if TYPE_CHECKING:
+    from .fit import Fit
+
+Ends = dict[int, MemberEnd]
+
+#: Why a fit ends whose members have all ended.
+ALL_ENDED = "no member is trained any more"
+
+
+def check_epochs(epochs: Any, network: Network) -> tuple[int, ...]:
+    """Return how many epochs each member is trained for, of one number or one for each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no whole numbers above 0, or more or fewer than members.
+    """
+    count = len(network.seeds)
+    if isinstance(epochs, str) or not hasattr(epochs, "__iter__"):
+        return (check_count(epochs, "epochs"),) * count
+    several = tuple(check_count(number, "epochs") for number in epochs)
+    if network.members is None:
+        raise ValueError(f"epochs has {len(several)} values, and this is one network: give one")
+    if len(several) != count:
+        raise ValueError(
+            f"epochs has {len(several)} values and there are {count} members: give one number, or "
+            "one for each member"
+        )
+    return several
+
+
+def end(fit: Fit, ends: Ends) -> None:
+    """Freeze members as they are now, and note how they ended; with the last one the fit ends."""
+    fit.state.ended.update(ends)
+    if fit.network.members is not None:
+        fit.step.freezing.freeze([*ends])
+        if not fit.step.freezing.active.any():
+            fit.trainer.requests.stop = fit.trainer.requests.stop or ALL_ENDED
+
+
+def note_stops(fit: Fit, epoch: int, examples: int, rate: Any, is_whole: bool) -> None:
+    """End the members that were asked to stop, after an update or an epoch.
+
+    Parameters
+    ----------
+    fit : Fit
+        Whose members they are.
+    epoch, examples, rate
+        The running epoch, from 1, how many examples it has had, and the rate of the last update.
+    is_whole : bool
+        Whether it is through; then the members end as well whose epochs are made.
+    """
+    requests, first = fit.trainer.requests, fit.state.first
+    reasons, requests.members = requests.members, {}
+    if is_whole:
+        made = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
+        reasons = {i: "" for i in made} | reasons
+    found = {}
+    for i, reason in reasons.items():
+        if i not in fit.state.ended:
+            cut = bool(reason) and not (is_whole and first + fit.epochs[i] == epoch)
+            own = rate[i] if isinstance(rate, list) else rate
+            found[i] = MemberEnd(
+                epoch, fit.steps, reason, cut, examples=examples, learning_rate=own
+            )
+    if found:
+        end(fit, found)
+
+
+def mean_losses(fit: Fit, totals: Any, examples: int) -> Any:
+    """Return the mean loss of the epoch that is through, of one network or of each member."""
+    if not isinstance(totals, list):
+        return totals / examples
+    ended, epoch = fit.state.ended, fit.trainer.epochs
+    last = {i: end.examples for i, end in ended.items() if end.epoch == epoch}
+    return [total / (last.get(i) or examples) for i, total in enumerate(totals)]
+
+
+def blank(fit: Fit, row: Row) -> None:
+    """Set the figures of a row to NaN of the members that were not trained, or have diverged."""
+    trained = fit.trainer.history.trained(row["epoch"])
+    gone = [i for i in range(len(fit.epochs)) if i not in trained]
+    for figures in row.values():
+        if isinstance(figures, list):
+            for i in gone:
+                figures[i] = math.nan
+
+
+class OtherEpochsError(ValueError):
+    """A run can't go on with these epochs: a member has had more, or ended after fewer."""
+
+
+def resumed(found: Sequence[Any], fit: Fit, first: int, made: int, whole: bool) -> Ends:
+    """Return the ends in a checkpoint, as the fit goes on from them.
+
+    Parameters
+    ----------
+    found : sequence of dict
+        What `tree` returned.
+    fit : Fit
+        What goes on.
+    first, made : int
+        Epochs before the fit, and those of it that have been begun.
+    whole : bool
+        Whether the last of them is through.
+
+    Raises
+    ------
+    OtherEpochsError
+        If the members' epochs are others than the checkpoint's, for one that has ended, or fewer
+        than have been made.
+    KeyError, TypeError, ValueError
+        If they are no ends.
+    """
+    ended = {check_member(told["member"], len(fit.epochs)): _end_of(told) for told in found}
+    for i, epochs in enumerate(fit.epochs):
+        end = ended.get(i)
+        if end is None and epochs < made:
+            raise OtherEpochsError(
+                f"epochs of member {i} is {epochs}, and the checkpoint was written in its epoch "
+                f"{made}: give {made} or more"
+            )
+        if end is None or end.reason or end.diverged or end.epoch - first == epochs:
+            continue
+        if not (whole and end.epoch - first == made < epochs):
+            raise OtherEpochsError(
+                f"epochs of member {i} is {epochs}, and in the checkpoint it ended after "
+                f"{end.epoch - first}: give that"
+            )
+        del ended[i]  # it goes on
+    return ended
+
+
+def tree(ended: Ends) -> list[Tree]:
+    """Return ends for a checkpoint."""
+    return [{"member": i, **asdict(end)} for i, end in ended.items()]
+
+
+def _end_of(told: Tree) -> MemberEnd:
+    end = MemberEnd(**{name: value for name, value in told.items() if name != "member"})
+    for name in ("epoch", "step", "good_step", "examples"):
+        check_count(getattr(end, name), name, 0)
+    return end
+
+
+def active(ended: Ends, count: int) -> HostArray:
+    """Return which members have not ended."""
+    return np.array([i not in ended for i in range(count)])
