@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,8 @@ from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.callback import as_callback
 from ..train.fit import FitOptions
-from ..train.history import DivergedError
+from ..train.history import DivergedError, History, MemberEnd
+from ..train.recovery import ADVICE
 from ..train.trainer import Trainer
 
 #: How many bytes the members of one network may take where nobody knows what is free.
@@ -156,16 +159,13 @@ class Trainings:
             alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
             chosen = alone.measure_batch_sizes(*self.train, options.get("epochs", FitOptions.epochs))
             options["batch_size"] = chosen.batch_size
-        error = None
-        try:
+        with suppress(DivergedError), warnings.catch_warnings():
+            # Each has its error, and whoever asked is told by that.
+            warnings.filterwarnings("ignore", r"member \d+ has diverged", UserWarning)
             trainer.fit(*self.train, **options)
-        except DivergedError as diverged:  # all of them
-            error = diverged
-        return (self._taken_out(trainer, i, variant, error) for i, variant in enumerate(group))
+        return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
 
-    def _taken_out(
-        self, trainer: Trainer, i: int, variant: Variant, error: DivergedError | None
-    ) -> Trained:
+    def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
         """Return a member's training as if the network had been trained alone."""
         net = self.network
         net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
@@ -176,7 +176,10 @@ class Trainings:
         alone.history = trainer.history.member(i)
         if alone.history.rows:
             alone.epochs, alone.steps = (int(alone.history.rows[-1][k]) for k in ("epoch", "step"))
-        return Trained(variant, alone, error)
+        end = trainer.history.ended.get(i)
+        if end is not None and end.diverged:
+            alone.steps = end.good_step
+        return Trained(variant, alone, _divergence(end, alone.history))
 
     def examples(self, variant: Variant) -> Prepared:
         """Return what one of them is trained on."""
@@ -199,8 +202,7 @@ class Trainings:
         """Return whether all that takes part is known to take members: what is the library's is."""
         parts = (*self.network.layers, self.network.loss, self.optimizer)
         own = all(type(part) in type(part).registry.own.values() for part in parts)
-        callbacks = map(as_callback, self.fit.get("callbacks", ()))
-        return own and all(getattr(c, "takes_members", False) for c in callbacks)
+        return own and all(as_callback(c).takes_members for c in self.fit.get("callbacks", ()))
 
     def _bytes_of_a_member(self) -> int:
         """Return about how much memory a member takes: its flat buffers, and its activations."""
@@ -222,6 +224,20 @@ def _described(network: Network, seed: int | list[int], members: int | None = No
         dtype=network.dtype,
         random_state=seed,
         members=members,
+    )
+
+
+def _divergence(end: MemberEnd | None, history: History) -> DivergedError | None:
+    """Return the error with which a training ended, if it diverged."""
+    if end is None or not end.diverged:
+        return None
+    return DivergedError(
+        f"the loss turned NaN or infinite in epoch {end.epoch}, step {end.step}; the weights are "
+        f"back at those of step {end.good_step}. Try a smaller learning rate, {ADVICE}",
+        end.epoch,
+        end.step,
+        end.good_step,
+        history,
     )
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.console import Console
@@ -79,8 +79,11 @@ class Reporter(Callback):
     error_name : str
         What the error is called in the rows' heading.
     rows : bool
-        Whether to write the rows, or to show the bar alone.
+        Whether to write the rows, or to show the bar alone. Of members a row has their means, and
+        the standard deviations between them.
     """
+
+    takes_members: ClassVar[bool] = True
 
     def __init__(self, console: Console, error_name: str, rows: bool = True) -> None:
         self._console, self._error_name, self._rows = console, error_name, rows
@@ -158,6 +161,7 @@ class CtrlC(Callback):
         What a shell expects of a command that was ended so: 128 and the signal's number.
     """
 
+    takes_members: ClassVar[bool] = True
     reason = "Ctrl-C was pressed"
     exit_code = 128 + signal.SIGINT
 

@@ -30,6 +30,7 @@ from ..nn.network import Network
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
+from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .leaks import require_different
@@ -163,9 +164,14 @@ class Experiment:
         finally:
             self.best_epoch = self._epoch_kept()
 
-    def _epoch_kept(self) -> int | None:
-        """Return the epoch whose weights early stopping brought back in the last training."""
-        return self.stopping.best_epoch if self.stopping is not None else None
+    def _epoch_kept(self) -> int | list[int] | None:
+        """Return the epoch whose weights early stopping brought back, of members that of each."""
+        if self.stopping is None:
+            return None
+        history, members = self.trainer.history, self.model.network.members
+        if members is None:
+            return _best_epoch(history)
+        return [_best_epoch(history.member(i)) for i in range(members)]
 
     def choose_l2(
         self,
@@ -177,10 +183,10 @@ class Experiment:
 
         See `xpnet.choose_l2`. Settings, history and trainer are then those of the chosen λ.
         """
-        trainers: dict[float, tuple[Trainer, int | None]] = {}
+        trainers: dict[float, Trainer] = {}
 
         def remember(trainer: Trainer, row: dict[str, float]) -> bool | None:
-            trainers[row["l2"]] = trainer, self._epoch_kept()
+            trainers[row["l2"]] = trainer
             return watch(trainer, row) if watch is not None else None
 
         choice = choose_l2(
@@ -193,7 +199,8 @@ class Experiment:
             watch=remember,
             **self._fit_options(callbacks),
         )
-        self.trainer, self.best_epoch = trainers[choice.l2]
+        self.trainer = trainers[choice.l2]
+        self.best_epoch = self._epoch_kept()
         self.settings = replace(self.settings, l2=choice.l2)
         self.model.training["settings"] = asdict(self.settings)
         return choice
@@ -268,6 +275,12 @@ class Experiment:
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
+
+
+def _best_epoch(history: History) -> int:
+    """Return the epoch with the least development loss, the first of equal ones; 0 for none."""
+    found = [(row["dev_loss"], row["epoch"]) for row in history.rows]
+    return int(min((pair for pair in found if pair[0] < math.inf), default=(0.0, 0))[1])
 
 
 def _learn_target(dataset: Dataset, settings: Settings) -> Target:
