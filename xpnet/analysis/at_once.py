@@ -23,7 +23,7 @@ from ..train.history import DivergedError, History, MemberEnd
 from ..train.recovery import ADVICE
 from ..train.trainer import Trainer
 
-#: How many bytes the members of one network may take where nobody knows what is free.
+#: How many bytes the members of one network may take; no more than half of what is free.
 MOST_BYTES = 2**31
 
 #: Features and labels, prepared.
@@ -195,7 +195,7 @@ class Trainings:
         if not self._know_members() or (own and isinstance(self.train[0], Streamed)):
             return 1
         free = self.network.backend.memory_free()
-        room = MOST_BYTES if free is None else free // 2
+        room = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)
         return max(1, min(len(variants), room // self._bytes_of_a_member()))
 
     def _know_members(self) -> bool:
