@@ -18,10 +18,14 @@ def snapshot(arrays: Sequence[Array]) -> list[Array]:
     return [array.copy() for array in arrays]
 
 
-def restore(arrays: Sequence[Array], copies: Sequence[Array]) -> None:
-    """Write copies back into their arrays; nothing, if no snapshot was taken."""
+def restore(
+    arrays: Sequence[Array], copies: Sequence[Array], members: Sequence[int] | None = None
+) -> None:
+    """Write copies back into their arrays, of some members or all; nothing without a snapshot."""
+    places = [...] if members is None else members
     for array, copy in zip(arrays, copies, strict=bool(copies)):
-        array[...] = copy
+        for place in places:
+            array[place] = copy[place]
 
 
 def check_snapshot(network: Network, arrays: list[Array]) -> list[Array]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 from .._typing import Array, Tree
 from ..checks import check_count, check_flag, check_not_negative
@@ -12,9 +13,27 @@ from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
 from ..warning import warn
 from .callback import Callback
-from .history import DivergedError, History
+from .history import DivergedError, History, Row
 from .run_description import describe
 from .trainer import Trainer
+
+
+@dataclass
+class Waiting:
+    """What early stopping has seen of a network, or of a member of one.
+
+    Attributes
+    ----------
+    best, best_epoch, stopped_epoch
+        See `EarlyStopping`.
+    waited : int
+        Epochs since the best one. The first has none before it that it could improve on.
+    """
+
+    best: float = math.inf
+    best_epoch: int = 0
+    waited: int = -1
+    stopped_epoch: int | None = None
 
 
 class EarlyStopping(Callback):
@@ -24,6 +43,9 @@ class EarlyStopping(Callback):
     `min_improvement` below the best one, the fit ends. However it ends, also if it diverges, the
     network then holds the weights and running statistics of the best epoch. After Prechelt, "Early
     stopping — but when?", 1998, whose criterion UP_s this is for strips of one epoch.
+
+    Of a network with members each is watched by itself: one that no longer improves is trained no
+    longer, while the others are.
 
     Parameters
     ----------
@@ -44,7 +66,8 @@ class EarlyStopping(Callback):
     best : float
         That figure.
     stopped_epoch : int or None
-        The epoch after which it ended the fit; None if it did not.
+        The epoch after which it ended the fit; None if it did not. Of members these three are lists
+        with a figure for each.
 
     Raises
     ------
@@ -74,6 +97,8 @@ class EarlyStopping(Callback):
     0.0
     """
 
+    takes_members: ClassVar[bool] = True
+
     def __init__(
         self,
         patience: int = 10,
@@ -84,17 +109,36 @@ class EarlyStopping(Callback):
         self.patience = check_count(patience, "patience")
         self.min_improvement = check_not_negative(min_improvement, "min_improvement")
         self.monitor, self.restore_best = monitor, check_flag(restore_best, "restore_best")
-        self._forget()
+        self._forget(None)
 
-    def _forget(self) -> None:
-        # The first epoch has none before it that it could improve on.
-        self.best, self.best_epoch, self._waited = math.inf, 0, -1
-        self.stopped_epoch: int | None = None
+    def _forget(self, members: int | None) -> None:
+        self._members = members
+        self._seen = [Waiting() for _ in range(members or 1)]
         self._state: list[Array] = []
+
+    def _of(self, name: str) -> Any:
+        """Return what was seen of the network, or as a list of its members."""
+        found = [getattr(seen, name) for seen in self._seen]
+        return found[0] if self._members is None else found
+
+    @property
+    def best(self) -> Any:
+        """The best figure so far."""
+        return self._of("best")
+
+    @property
+    def best_epoch(self) -> Any:
+        """The epoch with that figure."""
+        return self._of("best_epoch")
+
+    @property
+    def stopped_epoch(self) -> Any:
+        """The epoch after which the training was ended."""
+        return self._of("stopped_epoch")
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew; refuse to watch what is not measured."""
-        self._forget()
+        self._forget(trainer.network.members)
         measured = [c for c in trainer.history.columns if c.endswith(("_loss", "_error"))]
         if self.monitor not in measured:
             hint = ": give validation_data" if self.monitor in ("dev_loss", "dev_error") else ""
@@ -108,51 +152,71 @@ class EarlyStopping(Callback):
                 "are the same: there is no variance to explain. Give more examples, or watch a loss"
             )
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         """Keep the weights if they are the best so far; stop if there were none for too long."""
-        value = row[self.monitor]
-        if value < self.best - self.min_improvement:  # and no NaN
-            self.best, self.best_epoch, self._waited = value, int(row["epoch"]), 0
-            if self.restore_best:
-                self._state = snapshot(weights_of(trainer.network))
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
-            self.stopped_epoch = int(row["epoch"])
-            since = f"no better {self.monitor} since epoch {self.best_epoch}"
-            trainer.stop(since if self.best_epoch else f"no finite {self.monitor}")
+        epoch, figures = int(row["epoch"]), row[self.monitor]
+        better = []
+        for i in trainer.history.trained(epoch):
+            seen, value = self._seen[i], figures[i] if isinstance(figures, list) else figures
+            if value < seen.best - self.min_improvement:  # and no NaN
+                seen.best, seen.best_epoch, seen.waited = value, epoch, 0
+                better.append(i)
+                continue
+            seen.waited += 1
+            if seen.waited >= self.patience:
+                seen.stopped_epoch = epoch
+                since = f"no better {self.monitor} since epoch {seen.best_epoch}"
+                reason = since if seen.best_epoch else f"no finite {self.monitor}"
+                trainer.stop(reason, members=[i])
+        if better and self.restore_best:
+            self._keep(weights_of(trainer.network), better)
+
+    def _keep(self, weights: list[Array], members: list[int]) -> None:
+        if self._members is None or not self._state:
+            self._state = snapshot(weights)
+        else:
+            restore(self._state, weights, members)
 
     def state(self) -> Tree:
         """Return what it is set to, what was best so far, and those weights."""
         names = ("patience", "monitor", "min_improvement", "restore_best")
         return {
             "settings": {name: getattr(self, name) for name in names},
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "waited": self._waited,
-            "stopped_epoch": self.stopped_epoch,
+            **{name: self._of(name) for name in _SEEN},
             "weights": self._state,
         }
 
     def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
+        for name in _SEEN:
+            values = [state[name]] if self._members is None else state[name]
+            for seen, value in zip(self._seen, values, strict=True):
+                setattr(seen, name, value)
         self._state = check_snapshot(trainer.network, state["weights"])
 
     def on_divergence(self, trainer: Trainer, error: DivergedError) -> None:
         """Bring the best weights back, if there are any, and say so."""
         if self._state:
-            error.args = (f"{error}. Early stopping brought those of epoch {self.best_epoch} back",)
+            epochs = {seen.best_epoch for seen in self._seen} - {0}
+            which = f"those of epoch {epochs.pop()}" if len(epochs) == 1 else "each one's best"
+            error.args = (f"{error}. Early stopping brought {which} back",)
             self.on_fit_end(trainer, trainer.history)
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Bring the best weights back, or warn that there are none."""
-        if history.rows and not self.best_epoch:
-            message = f"{self.monitor} was NaN or infinite in every epoch: the last weights stay"
+        found = [i for i, seen in enumerate(self._seen) if seen.best_epoch]
+        none = [i for i in range(len(self._seen)) if i not in found and i not in history.diverged]
+        if history.rows and none:
+            of = "" if self._members is None else f" of members {', '.join(map(str, none))}"
+            message = f"{self.monitor}{of} was NaN or infinite in every epoch: the last weights stay"
             warn(message)
-        restore(weights_of(trainer.network), self._state)
+        weights = weights_of(trainer.network)
+        restore(weights, self._state, None if self._members is None else found)
         self._state = []
+
+
+#: What a checkpoint holds of it.
+_SEEN = tuple(f.name for f in fields(Waiting))
 
 
 class WeightAverage(Callback):
@@ -162,7 +226,7 @@ class WeightAverage(Callback):
     for them while errors are measured and other callbacks look; after the fit the network keeps it.
     After Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the
     averages are those of the notes' chapter 7.1. Running statistics of batch norm are averaged like
-    the weights.
+    the weights. A member that is trained no longer keeps the average that it then had.
 
     Parameters
     ----------
@@ -194,38 +258,63 @@ class WeightAverage(Callback):
     True
     """
 
+    takes_members: ClassVar[bool] = True
+
     def __init__(self, average: MovingAverage | None = None, every: int = 1) -> None:
         average = ExponentialMovingAverage(0.999) if average is None else average
         if not isinstance(average, MovingAverage):
             raise TypeError(f"average is {average!r}: give one as ExponentialMovingAverage(0.999)")
         self.every = check_count(every, "every")
         self.parameters, self.statistics = replace(average), replace(average)
+        self._forget(0)
+
+    def _forget(self, step: int) -> None:
+        self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
         self._own: list[Array] = []
-        self._looked_at = 0
+        self._looked_at = step
+        #: The averages when members ended in the midst of the running epoch.
+        self._ended: dict[int, list[Array]] = {}
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew."""
-        self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
-        self._own = []
-        self._looked_at = trainer.steps
+        self._forget(trainer.steps)
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Take the weights in."""
         before, self._looked_at = self._looked_at, trainer.steps
         if trainer.steps // self.every > before // self.every:
+            self._keep_ended(trainer)
             self.parameters.update(trainer.network.parameters)
             self.statistics.update(trainer.network.statistics)
 
+    def _keep_ended(self, trainer: Trainer) -> None:
+        """Keep the averages of members that have ended, before others' weights are taken in."""
+        for i, end in trainer.history.ended.items():
+            if end.epoch == trainer.epochs + 1 and i not in self._ended and self.parameters.count:
+                self._ended[i] = snapshot([average[i] for average in self._averages()])
+
+    def _averages(self) -> list[Array]:
+        return [self.parameters.value, self.statistics.value]
+
     def on_evaluation_begin(self, trainer: Trainer) -> None:
         """Put the average in the weights' place."""
-        if self.parameters.count:
-            weights = weights_of(trainer.network)
-            self._own = snapshot(weights)
-            restore(weights, [self.parameters.value, self.statistics.value])
+        if not self.parameters.count:
+            return
+        weights, averages = weights_of(trainer.network), self._averages()
+        self._own = snapshot(weights)
+        if trainer.network.members is None:
+            restore(weights, averages)
+            return
+        for i in trainer.history.trained(trainer.epochs):
+            own = self._ended.get(i, [average[i] for average in averages])
+            restore([array[i] for array in weights], own)
+        self._ended = {}
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Put the weights back in their place, for the training to go on."""
-        restore(weights_of(trainer.network), self._own)
+        several = trainer.network.members is not None
+        active = [*trainer.active.nonzero()[0].tolist()] if several else None
+        restore(weights_of(trainer.network), self._own, active)
         self._own = []
 
     def state(self) -> Tree:
@@ -236,6 +325,7 @@ class WeightAverage(Callback):
             "statistics": self.statistics.state(),
             "own": self._own,
             "looked_at": self._looked_at,
+            "ended": [{"member": i, "average": rows} for i, rows in self._ended.items()],
         }
 
     def load_state(self, trainer: Trainer, state: Tree) -> None:
@@ -247,6 +337,7 @@ class WeightAverage(Callback):
             check_snapshot(trainer.network, [average.value for average in averages])
         self._own = check_snapshot(trainer.network, state["own"])
         self._looked_at = check_count(state["looked_at"], "looked_at", 0)
+        self._ended = {each["member"]: each["average"] for each in state["ended"]}
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Warn if there is no average."""
