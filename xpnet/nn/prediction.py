@@ -13,7 +13,9 @@ from ..backends.memory import explain
 from ..backends.protocol import Backend
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
+from .buffers import Workspace
 from .loss import Loss
+from .members import member_of
 from .passes import Passes
 
 
@@ -145,16 +147,22 @@ class Predictor:
             "error": (errors / self._loss.error_count(xp, y)).tolist(),
         }
 
-    def error_of_mean(self, x: Array, y: Array) -> float:
-        """Return the error of what the members' mean says of a prepared data set."""
+    def evaluate_mean(self, x: Array, y: Array) -> dict[str, float]:
+        """Return loss and error of what the members' mean says of a prepared data set."""
         xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
-        errors = xp.zeros((), np.float64)
+        kernels, loss = self._backend.kernels, member_of(self._loss, 0)
+        sums = xp.zeros(2, np.float64)
         for start in range(0, n, chunk):
             z = self._logits(x[start : start + chunk])
-            if self._leading_shape:
-                z = self._loss.mean_logits(self._backend.kernels, z)
-            errors += self._loss.error_sum(xp, z, y[start : start + chunk])
-        return float(errors) / self._loss.error_count(xp, y)
+            z, labels = self._loss.mean_logits(kernels, z), y[start : start + chunk]
+            rows = z.shape[0]
+            new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
+            buffers = loss.buffers(new, self._n_outputs)
+            loss.compute(kernels, z, labels, 1.0 / rows, buffers)
+            sums[0] += buffers.loss * float(rows)
+            sums[1] += loss.error_sum(xp, z, labels)
+        total, errors = self._backend.to_host(sums).tolist()
+        return {"loss": total / n, "error": errors / self._loss.error_count(xp, y)}
 
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import fmean
 from typing import Any
 
 from ..analysis.diagnosis import Diagnosis, diagnose
@@ -258,8 +257,8 @@ class Experiment:
     def evaluate(self) -> dict[str, dict[str, Any]]:
         """Return loss and error on each part, as in prediction.
 
-        Of members they are the mean of their losses, and the error of what their mean says;
-        "members" holds a dict with the losses and the errors of each.
+        Of members they are of what their mean says; "members" holds a dict with "loss" and "error"
+        of each.
         """
         return {name: self._evaluate(*part.data) for name, part in self.parts.items()}
 
@@ -269,8 +268,8 @@ class Experiment:
         if network.members is None:
             return found
         with network.backend.active():
-            error = network.predictor.error_of_mean(*network.prepare(features, labels))
-        return {"loss": fmean(found["loss"]), "error": error, "members": found}
+            mean = network.predictor.evaluate_mean(*network.prepare(features, labels))
+        return mean | {"members": found}
 
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
