@@ -444,6 +444,231 @@ CASES = {
 }
 
 
+# -- several networks at once: each has what a case draws from a seed of its own ----
+
+#: What lies in a flat buffer of each member's, with more between one and the next than itself.
+IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
+IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta"}
+
+
+def alone(case, d, k, shared=()):
+    """Return the arguments of k networks, each for a call of its own; some are the first one's."""
+    each = [vary(case(Draw(d.n, d.m, d.k, d.dtype, seed)), seed) for seed in range(k)]
+    return [arguments | {name: each[0][name] for name in shared} for arguments in each]
+
+
+def vary(arguments, i):
+    """Return arguments with numbers of member i's own, where it may have some."""
+    spec = arguments.get("activation")
+    if spec is not None and spec.mask is not None:
+        key, salt, threshold = spec.mask
+        mask = Mask(key + np.uint64(i), (salt + 77 * i) % 2**64, min(threshold + 999 * i, 65535))
+        arguments = arguments | {"activation": replace(spec, mask=mask)}
+    if "scalars" in arguments:
+        own = [scalar * (1 + i / 8) for scalar in arguments["scalars"]]
+        arguments = arguments | {"scalars": [s.astype(arguments["p"].dtype) for s in own]}
+    return arguments
+
+
+def members(case, shared=(), k=3):
+    """Return a case of one call for k networks."""
+    return lambda d: together(alone(case, d, k, shared), shared)
+
+
+def together(each, shared=()):
+    """Return the arguments of one call from those of a call for each network."""
+    first, found = each[0], {}
+    for name, value in first.items():
+        twin = next((n for n in found if value is first[n] and isinstance(value, np.ndarray)), None)
+        values = [arguments[name] for arguments in each]
+        found[name] = found[twin] if twin else value if name in shared else join(name, values)
+    return found
+
+
+def join(name, values):
+    """Return what stands in one call for some argument of each network's."""
+    first = values[0]
+    if isinstance(first, ActivationSpec) and first.mask is not None:
+        keys, salts, thresholds = zip(*(value.mask for value in values), strict=True)
+        own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
+        return replace(first, mask=Mask(*(np.reshape(part, (-1, 1, 1)) for part in own)))
+    if isinstance(first, CategoryWork):
+        return replace(first, rows=lambda *a: np.stack([value.rows(*a) for value in values]))
+    if isinstance(first, WORK):
+        fields = {key: [vars(value)[key] for value in values] for key in vars(first)}
+        joined = {key: v[0] if key == "classes" else join(key, v) for key, v in fields.items()}
+        if "lanes" in joined:
+            joined["lanes"] = joined["bits"].view(np.uint16)[..., : first.lanes.shape[-1]]
+        return type(first)(**joined)
+    if isinstance(first, list):
+        return [join("", list(column)) for column in zip(*values, strict=True)]
+    if not isinstance(first, np.ndarray):
+        return first
+    if name in ("key", "smoothing"):
+        return np.reshape(values, (-1, 1, 1))
+    return apart(values) if name in IN_FLAT_BUFFERS else np.stack(values)
+
+
+def apart(values):
+    """Return arrays as one, with something else between them; each lies as it does alone."""
+    turned = values[0].flags.f_contiguous and not values[0].flags.c_contiguous
+    rows = np.stack([value.T if turned else value for value in values])
+    size = rows[0].size
+    flat = np.zeros((len(values), size + 3), rows.dtype)
+    flat[:, :size] = rows.reshape(len(values), size)
+    return of_members(flat, rows.swapaxes(1, 2) if turned else rows)
+
+
+def of_members(flat, like):
+    """Return a view of members' buffers that lies as ``like`` does, but for what is between."""
+    turned = like.ndim == 3 and like.strides[1] < like.strides[2]
+    shape = like.swapaxes(1, 2).shape if turned else like.shape
+    view = flat[:, : like[0].size].reshape(*shape)
+    return view.swapaxes(1, 2) if turned else view
+
+
+def gather_members(d, k=2):
+    """Return arguments of members with an order each, of arrays that they share or don't."""
+    arguments = gather(d)
+    order = d.whole(d.n, k, d.k + 4, dtype=np.int64)
+    work = SimpleNamespace(**vars(arguments["work"]))
+    work.chosen = np.empty(k * (d.k + 1), np.int64)
+    pairs = [(rows, np.stack([out] * k)) for rows, out in arguments["pairs"]]
+    pairs += [(np.stack([rows, rows[::-1]]), out.copy()) for rows, out in pairs[:2]]
+    return arguments | {"order": order, "work": work, "pairs": pairs}
+
+
+def broadcast(case):
+    """Return a case whose members see the same input, which lies there once."""
+
+    def arguments(d):
+        found = members(case, ("x",))(d)
+        return found | {"x": np.broadcast_to(found["x"], (3, *found["x"].shape))}
+
+    return arguments
+
+
+def own_options(d, row, decays=False):
+    """Return arguments of an update whose members have an option each, and others in common."""
+    arguments = members(lambda d: update(d, row, decays))(d)
+    own = np.array([[0.9], [0.5], [0.0]])
+    options = tuple(own if i != 1 else option for i, option in enumerate(arguments["options"]))
+    registers = row.registers_for(options)
+    scratch = [np.empty_like(arguments["g"]) for _ in range(registers)]
+    return arguments | {"options": options, "scratch": scratch}
+
+
+#: Activations that are tried with members.
+FEW = [IDENTITY, RELU, specify("gelu"), *MASKED[1:]]
+
+#: For each kernel: cases, and which arguments members share.
+TOGETHER = {
+    "sum_examples": [(CASES["sum_examples"][0], ())],
+    "sum_features": [(CASES["sum_features"][0], ())],
+    "max_features": [(CASES["max_features"][0], ())],
+    "product": [(CASES["product"][0], shared) for shared in ((), ("x",))],
+    "weight_gradient": [(CASES["weight_gradient"][0], shared) for shared in ((), ("x",))],
+    "input_gradient": [(CASES["input_gradient"][0], ())],
+    "linear": [
+        *((lambda d, c=c: linear(d, c), ()) for c in FEW),
+        (lambda d: linear(d, RELU), ("x",)),
+        (lambda d: linear(d, IDENTITY) | {"bias": None}, ()),
+    ],
+    "linear_backward": [
+        *((lambda d, c=c: linear_backward(d, c), ()) for c in FEW),
+        (lambda d: linear_backward(d, RELU) | {"dx": None}, ("x",)),
+        (lambda d: linear_backward(d, RELU) | {"d_bias": None}, ()),
+    ],
+    "activation": [(lambda d, c=c: activation(d, c), ()) for c in FEW],
+    "activation_backward": [
+        (lambda d, c=c: {"activation": c, "kept": d.output(d.n, d.m), "dy": d(d.n, d.m)}, ())
+        for c in FEW
+    ],
+    "softmax": [(softmax, ())],
+    "batch_norm": [
+        *((lambda d, c=c: batch_norm(d, c), ()) for c in FEW),
+        (lambda d: in_place(batch_norm(d, RELU), "x", "x_hat"), ()),
+    ],
+    "batch_norm_backward": [(lambda d, c=c: batch_norm_backward(d, c), ()) for c in FEW],
+    "batch_norm_inference": [
+        (lambda d: batch_norm_inference(d, RELU), ()),
+        (lambda d: in_place(batch_norm_inference(d, RELU), "x", "out"), ()),
+    ],
+    "running_average": [(CASES["running_average"][0], ())],
+    "dropout": [(lambda d: dropout(d, 20_000), ())],
+    "one_hot": [(one_hot, ())],
+    "embedding": [(lambda d: embedding(d, 5), ())],
+    "embedding_backward": [(lambda d: embedding_backward(d, 5), ())],
+    "softmax_cross_entropy": [
+        (lambda d: softmax_cross_entropy(d, 1 / d.n), ()),
+        (lambda d: softmax_cross_entropy(d, 1 / d.n), ("y",)),
+        (lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)), ()),
+        (
+            lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)) | {"smoothing": 0.2},
+            ("y", "example_weight"),
+        ),
+    ],
+    "output_loss": [
+        (lambda d, row=row: output_loss(d, row, d.positive(d.n, 1)), shared)
+        for row in OUTPUT_LOSSES.values()
+        for shared in ((), ("y", "example_weight"))
+    ],
+    "normalize_weights": [(lambda d: normalize_weights(d, d.positive(d.n, 1)), ())],
+    "add_decay": [
+        (case, shared) for case in CASES["add_decay"][:2] for shared in ((), ("factor",))
+    ],
+    "clip_norm": [(case, ()) for case in CASES["clip_norm"][::2]],
+    "update": [
+        (lambda d, name=name, decays=decays: update(d, UPDATES[name], decays), shared)
+        for name in ("sgd", "adam", "lion")
+        for decays in (False, True)
+        for shared in ((), ("scalars",))
+    ],
+    "observe": [(observe, ())],
+}
+
+#: For each kernel: cases of one call for several networks that no call for one is like.
+OF_MEMBERS = {
+    "gather": [gather_members],
+    "batch_norm": [broadcast(lambda d: batch_norm(d, RELU))],
+    "batch_norm_inference": [broadcast(lambda d: batch_norm_inference(d, RELU))],
+    "one_hot": [broadcast(one_hot)],
+    "embedding": [broadcast(lambda d: embedding(d, 5))],
+    "dropout": [
+        broadcast(lambda d: dropout(d, 20_000)),
+        lambda d: (
+            members(lambda d: dropout(d, 0))(d)
+            | {"threshold": np.array([0, 20_000, 65535], np.int32).reshape(3, 1, 1)}
+        ),
+    ],
+    "softmax_cross_entropy": [
+        lambda d: (
+            members(lambda d: softmax_cross_entropy(d, 1 / d.n))(d)
+            | {"smoothing": np.array([0.0, 0.1, 0.5]).reshape(3, 1, 1)}
+        )
+    ],
+    "clip_norm": [
+        lambda d: (
+            members(CASES["clip_norm"][0])(d) | {"limit": np.array([[0.5], [1e-3], [1e6]], d.dtype)}
+        )
+    ],
+    "add_decay": [  # of the weights, which are a part of the buffers
+        lambda d, factor=factor: {
+            "g": apart([d(d.m) for _ in range(3)]),
+            "p": apart([d(d.m) for _ in range(3)]),
+            "factor": factor,
+            "scratch": apart([d(d.m) for _ in range(3)]),
+        }
+        for factor in (0.5, np.array([0.5], "f4"), np.array([[0.5], [0.0], [0.75]], "f4"))
+    ],
+    "update": [
+        lambda d, name=name, decays=decays: own_options(d, UPDATES[name], decays)
+        for name in ("adam", "nesterov", "rmsprop")
+        for decays in (False, True)
+    ],
+}
+
+
 #: What of a kernel's work others read.
 WRITTEN = {
     "work": ("mask", "total", "steps", "finite", "example_weight", "decay"),
@@ -490,11 +715,12 @@ def on_device(backend, value):
     if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
-        mask = value.mask._replace(key=backend.asarray(value.mask.key))
-        return replace(value, mask=mask)
+        return replace(value, mask=Mask(*(on_device(backend, part) for part in value.mask)))
     if type(value) in (list, tuple):
         return type(value)(on_device(backend, each) for each in value)
     if isinstance(value, np.ndarray) and not backend.owns(value):
+        if value.base is not None and value.base.shape == (len(value), value[0].size + 3):
+            return of_members(backend.asarray(value.base), value)
         if value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous:
             return backend.asarray(value.T).T  # as it lies: a weight comes transposed
         return backend.asarray(value).reshape(value.shape)  # CuPy gives a scalar an axis

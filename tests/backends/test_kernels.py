@@ -8,7 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from emulator import overriding
-from parity import ACTIVATION_SPECS, CASES, Draw, compare, on_device, replaced
+from parity import (
+    ACTIVATION_SPECS,
+    CASES,
+    OF_MEMBERS,
+    TOGETHER,
+    Draw,
+    alone,
+    compare,
+    members,
+    on_device,
+    replaced,
+    results,
+    together,
+)
 from scipy import special
 
 import xpnet as xn
@@ -41,6 +54,54 @@ def test_a_replaced_kernel_computes_what_the_reference_does(backend, name, case,
     if name == "batch_norm_backward" and shape[0] == 1:
         pytest.skip("batch norm needs two examples")
     compare(backend, name, case, shape, dtype)
+
+
+#: Fewer: with members a kernel does the same to each.
+SHAPES_OF_MEMBERS = [(1, 7, 4), (5, 3, 9), (40, 70, 33), (129, 2, 1)]
+
+each_case_of_members = pytest.mark.parametrize(
+    ("name", "case", "shared"),
+    [
+        pytest.param(name, case, shared, id=f"{name}-{i}")
+        for name, cases in TOGETHER.items()
+        for i, (case, shared) in enumerate(cases)
+    ],
+)
+
+
+each_shape_of_members = pytest.mark.parametrize("shape", SHAPES_OF_MEMBERS, ids=str)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_shape_of_members
+@pytest.mark.parametrize(
+    ("backend", "name", "case"),
+    [
+        pytest.param(backend, name, case, id=f"{where}-{name}-{i}")
+        for where, backend in overriding().items()
+        for name in replaced(backend)
+        for i, case in enumerate(
+            [members(*pair) for pair in TOGETHER.get(name, ())] + OF_MEMBERS.get(name, [])
+        )
+    ],
+)
+def test_a_kernel_computes_for_members_what_the_reference_does(backend, name, case, shape, dtype):
+    if name == "batch_norm_backward" and shape[0] == 1:
+        pytest.skip("batch norm needs two examples")
+    compare(backend, name, case, shape, dtype)
+
+
+@each_shape_of_members
+@each_case_of_members
+def test_the_reference_computes_for_members_what_it_does_for_each(name, case, shared, shape):
+    each = alone(case, Draw(*shape, "float64"), 3, shared)
+    arguments = together(alone(case, Draw(*shape, "float64"), 3, shared), shared)
+    with np.errstate(all="ignore"):
+        found = results(Kernels(np), name, arguments)
+        expected = [results(Kernels(np), name, own) for own in each]
+    for key in expected[0].keys() - {*shared}:
+        one = np.stack([own[key] for own in expected])
+        np.testing.assert_allclose(found[key].reshape(one.shape), one, rtol=1e-12, atol=1e-12)
 
 
 @each_backend
@@ -270,10 +331,12 @@ def test_two_activations_in_a_row_train_as_one_by_one(backend):
 
 
 @each_backend
-def test_several_networks_at_once_are_not_joined(backend):
+def test_several_networks_at_once_are_joined_as_one_is(backend):
     layers = [xn.Linear(3), xn.ReLU(), xn.Linear(1)]
-    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=backend, members=2)
-    assert len(net.passes.plan) == len(layers)
+    options = {"loss": "mean_squared_error", "n_features": 4, "device": backend}
+    one, several = xn.Network(layers, **options), xn.Network(layers, members=2, **options)
+    plans = [[activation for _, activation in net.passes.plan] for net in (one, several)]
+    assert plans[0] == plans[1]
 
 
 def test_unfused_is_the_reference():
@@ -383,7 +446,7 @@ def test_the_machine_code_of_each_row_s_loop_is_found_again(tmp_path):
 
 def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
     numba = pytest.importorskip("numba")
-    from xpnet.backends import numba_loops
+    from xpnet.backends import numba_members
 
     plain = numba.njit
 
@@ -393,7 +456,7 @@ def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
         return plain(function, **options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert numba_loops.compiled(lambda x: x + 1)(2) == 3
+    assert numba_members.compiled(lambda x: x + 1)(2) == 3
 
 
 def test_each_thread_has_scratch_of_its_own():

@@ -14,7 +14,7 @@ if why_not_compiled() is not None:
 import numba
 
 from xpnet.backends import numba_cache
-from xpnet.backends.numba_loops import compiled
+from xpnet.backends.numba_members import compiled
 
 
 @pytest.fixture(autouse=True)

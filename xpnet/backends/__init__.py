@@ -8,8 +8,8 @@
   losses of one output, a row each
 - `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_categories`,
   `reference_data`, `reference_losses`, `reference_updates` and `reference_sums`
-- `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_rows`, `numba_cache`:
-  the CPU's
+- `numpy_backend`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_rows`,
+  `numba_members`, `numba_cache`: the CPU's
 - `work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from .numba_loops import compiled
+from .numba_members import Vector, compiled, network_loop
 
 #: Up to so many rows are added up one after the other; longer batches in parts, for float32 to keep
 #: its digits.
@@ -23,8 +23,8 @@ def category_of(code: Any, size: int) -> int:
     return category if category == code else -1
 
 
-@compiled
-def one_hot(x: Array, source: Array, columns: Array, sizes: Array, out: Array) -> None:
+@network_loop
+def one_hot(x: Array, source: Vector, columns: Vector, sizes: Vector, out: Array) -> None:
     """Write the other columns, then the blocks: zeros, and a 1 in the place of the category."""
     zero, one = out.dtype.type(0), out.dtype.type(1)
     others = x.shape[1] - len(columns)
@@ -40,14 +40,14 @@ def one_hot(x: Array, source: Array, columns: Array, sizes: Array, out: Array) -
             place += sizes[block]
 
 
-@compiled
+@network_loop
 def embedding(
     x: Array,
     weight: Array,
-    source: Array,
-    columns: Array,
-    sizes: Array,
-    starts: Array,
+    source: Vector,
+    columns: Vector,
+    sizes: Vector,
+    starts: Vector,
     out: Array,
 ) -> None:
     """Write the other columns, then the blocks: rows of the tables."""
@@ -69,9 +69,9 @@ def embedding(
             place += dims
 
 
-@compiled
+@network_loop
 def embedding_backward(
-    dy: Array, x: Array, columns: Array, sizes: Array, starts: Array, d_weight: Array
+    dy: Array, x: Array, columns: Vector, sizes: Vector, starts: Vector, d_weight: Array
 ) -> None:
     """∂W: each example's δ is added to the row of its category."""
     n = len(dy)

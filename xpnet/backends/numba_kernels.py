@@ -21,7 +21,6 @@ from .activations import IDENTITY, ROWS, ActivationSpec
 from .numba_rows import for_activation
 from .numpy_backend import NumpyKernels, host
 from .output_losses import OutputLoss
-from .reference_categories import each_network
 from .reference_sums import host_erf
 from .updates import Update
 from .work import CategoryWork, DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
@@ -43,8 +42,7 @@ def why_unavailable() -> str | None:
 class NumbaKernels(NumpyKernels):
     """NumPy's kernels, but for those that compiled loops do in fewer passes over memory.
 
-    What has leading axes (members) goes to the reference, but for the optimisers and for codes of
-    categories.
+    The loops go through all members in one call.
     """
 
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
@@ -57,7 +55,7 @@ class NumbaKernels(NumpyKernels):
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""
-        if dy.ndim == 2 and len(dy) == 1:
+        if dy.shape[-2] == 1:
             loops.outer(dy, x, out)
         else:
             host.matmul(dy.swapaxes(-1, -2), x, out=out)
@@ -72,7 +70,7 @@ class NumbaKernels(NumpyKernels):
         z: Array | None = None,
     ) -> None:
         """Product; then b and f in one pass."""
-        if bias is None or out.ndim != 2:
+        if bias is None:
             super().linear(x, weight_t, bias, out, activation, z)
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
@@ -97,7 +95,7 @@ class NumbaKernels(NumpyKernels):
         if activation.name not in BACKWARD:
             self.activation_backward(activation, kept, dy)
             activation = IDENTITY
-        if d_bias is None or dy.ndim != 2:
+        if d_bias is None:
             super().linear_backward(dy, kept, x, weight, d_weight, d_bias, dx, activation)
             return
         if activation is IDENTITY:
@@ -124,11 +122,6 @@ class NumbaKernels(NumpyKernels):
         z: Array | None = None,
     ) -> None:
         """Two passes for the statistics, one for the rest."""
-        if x.ndim != 2:
-            super().batch_norm(
-                x, gamma, beta, eps, mean, variance, inverse_deviation, x_hat, out, activation, z
-            )
-            return
         if x_hat is not x:
             host.copyto(x_hat, x)
         loops.moments(x_hat, mean, variance)
@@ -155,15 +148,12 @@ class NumbaKernels(NumpyKernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass for f' and the sums, one for ∂x."""
-        arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta
         if activation.name not in BACKWARD:
             self.activation_backward(activation, kept, dy)
             activation = IDENTITY
-        if dy.ndim == 2:
-            loop = for_activation(loops.normalise_back, activation.name)
-            loop(dy, kept, activation.option, activation.scale, *arrays, dx)
-        else:
-            super().batch_norm_backward(dy, kept, *arrays, row, dx, activation)
+        arrays = x_hat, gamma, inverse_deviation, d_gamma, d_beta, dx
+        loop = for_activation(loops.normalise_back, activation.name)
+        loop(dy, kept, activation.option, activation.scale, *arrays)
 
     def batch_norm_inference(
         self,
@@ -178,9 +168,6 @@ class NumbaKernels(NumpyKernels):
         activation: ActivationSpec = IDENTITY,
     ) -> None:
         """One pass."""
-        if x.ndim != 2:
-            super().batch_norm_inference(x, gamma, beta, eps, mean, variance, row, out, activation)
-            return
         if out is not x:
             host.copyto(out, x)
         done = activation if activation.name in FORWARD else IDENTITY
@@ -196,42 +183,34 @@ class NumbaKernels(NumpyKernels):
             self.activation(activation, z, out)
         elif activation.mask is not None:
             key, salt, threshold = activation.mask
-            loops.drop_in_place(out, key, np.uint64(salt), threshold, activation.mask.scale)
+            # A Python number above 2⁶³ would be taken for another type than one below.
+            first = np.uint64(salt) if isinstance(salt, int) else salt
+            loops.drop_in_place(out, key, first, threshold)
 
     def running_average(
         self, average: Array, value: Array, scale: float, fraction: float, row: Array
     ) -> None:
         """One pass."""
-        if average.ndim == 2:
-            loops.average(average, value, scale, fraction)
-        else:
-            super().running_average(average, value, scale, fraction, row)
+        loops.average(average, value, scale, fraction)
 
-    def dropout(self, x: Array, key: Array, threshold: int, work: DropoutWork, out: Array) -> None:
+    def dropout(self, x: Array, key: Array, threshold: Any, work: DropoutWork, out: Array) -> None:
         """One pass for the bits, one for the mask and the output."""
-        if x.ndim != 2:
-            super().dropout(x, key, threshold, work, out)
-            return
         loops.draw(work.counters, key, work.bits)
-        loops.drop(x, work.lanes, threshold, 65536 / (65536 - threshold), work.mask, out)
+        loops.drop(x, work.bits, threshold, work.mask, out)
 
     def one_hot(self, x: Array, work: CategoryWork, out: Array) -> None:
         """One pass."""
-        tables = work.source, work.columns, work.sizes
-        for rows, written in each_network(x, out):
-            numba_categories.one_hot(rows, *tables, written)
+        numba_categories.one_hot(x, work.source, work.columns, work.sizes, out)
 
     def embedding(self, x: Array, weight: Array, work: CategoryWork, out: Array) -> None:
         """One pass."""
         tables = work.source, work.columns, work.sizes, work.starts
-        for rows, weights, written in each_network(x, weight, out):
-            numba_categories.embedding(rows, weights, *tables, written)
+        numba_categories.embedding(x, weight, *tables, out)
 
     def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
         """One pass over the batch, behind one that writes zeros."""
         tables = work.columns, work.sizes, work.starts
-        for delta, rows, written in each_network(dy, x, d_weight):
-            numba_categories.embedding_backward(delta, rows, *tables, written)
+        numba_categories.embedding_backward(dy, x, *tables, d_weight)
 
     def softmax_cross_entropy(
         self,
@@ -241,18 +220,15 @@ class NumbaKernels(NumpyKernels):
         work: SoftmaxBuffers,
         dz: Array,
         loss: Array,
-        smoothing: float = 0.0,
+        smoothing: Any = 0.0,
     ) -> None:
         """One pass before exp, one after it."""
-        if z.ndim != 2:
-            super().softmax_cross_entropy(z, y, example_weight, work, dz, loss, smoothing)
-            return
-        if z.shape[1] < MANY_CLASSES:
+        if z.shape[-1] < MANY_CLASSES:
             loops.subtract_row_max(z, y, work.other, dz)
         else:
             self.max_features(z, work.row)
             loops.subtract_row(z, y, work.row, work.other, dz)
-        if smoothing:
+        if not isinstance(smoothing, float) or smoothing:
             loops.smooth(dz, smoothing, work.other)
         host.exp(dz, out=dz)
         loops.softmax_cross_entropy_backward(
@@ -271,9 +247,6 @@ class NumbaKernels(NumpyKernels):
         loss: Array,
     ) -> None:
         """NumPy's passes for exp and its like; then one for the rest."""
-        if z.ndim != 2:
-            super().output_loss(row, z, y, example_weight, options, work, dz, loss)
-            return
         if row.calls:
             arrays = {"z": z, "y": y, "dz": dz, "term": work.terms}
             row.program_of_calls(options).run(np, self.erf, arrays, work.registers, work.mask)
@@ -283,16 +256,13 @@ class NumbaKernels(NumpyKernels):
     def _shared_by(self, z: Array, example_weight: Any) -> tuple[Array, float]:
         """Return an array (n, 1) and a number whose product is each example's share."""
         if isinstance(example_weight, float):
-            ones = self._ones.get(key := (len(z), 1, z.dtype.char))
+            ones = self._ones.get(key := (z.shape[-2], 1, z.dtype.char))
             return self._of_ones(*key) if ones is None else ones, example_weight
         return example_weight, 1.0
 
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
         """One pass."""
-        if g.ndim == 1:
-            loops.decay(g, p, factor if isinstance(factor, float) else factor.item())
-        else:
-            super().add_decay(g, p, factor, scratch)
+        loops.decay(g, p, factor)
 
     def update(
         self,
@@ -301,33 +271,34 @@ class NumbaKernels(NumpyKernels):
         g: Array,
         moments: Sequence[Array],
         scalars: Sequence[Array],
-        options: tuple[float, ...],
+        options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
     ) -> None:
-        """One pass; several networks' buffers are gone through as one, unless they decay."""
-        arrays = p, g, *moments
-        numbers = tuple([scalar.item() for scalar in scalars]) + options
+        """One pass; where members share all numbers, their buffers are gone through as one."""
+        arrays = [p, g, *moments]
+        if scalars[0].ndim == 1:
+            numbers = tuple([scalar.item() for scalar in scalars]) + options
+            if not n_decayed and p.ndim > 1:
+                arrays = [a.reshape(-1) for a in arrays]
+        else:
+            numbers = (*scalars, *options)
         if not n_decayed:
-            flat = arrays if p.ndim == 1 else [a.reshape(-1) for a in arrays]
-            numba_rows.update_loop(row, False)(*flat, numbers)
+            numba_rows.update_loop(row, False)(*arrays, numbers)
             return
         undecayed = numbers[: len(row.scalars)] + options
-        for rows in zip(*(a.reshape(-1, a.shape[-1]) for a in arrays), strict=True):
-            numba_rows.update_loop(row, True)(*(a[:n_decayed] for a in rows), numbers)
-            numba_rows.update_loop(row, False)(*(a[n_decayed:] for a in rows), undecayed)
+        numba_rows.update_loop(row, True)(*[a[..., :n_decayed] for a in arrays], numbers)
+        numba_rows.update_loop(row, False)(*[a[..., n_decayed:] for a in arrays], undecayed)
 
     def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """One call."""
-        if loss.ndim == 0:
-            loops.observe(loss, n, work.total, work.steps, work.finite)
-        else:
-            super().observe(loss, n, work)
+        loops.observe(loss, n, work.total, work.steps, work.finite)
 
 
 def _erf(x: Array, out: Array) -> None:
     """Write the error function."""
-    if x.ndim == 2 and x.dtype.char == out.dtype.char == "f":
+    whole = x.ndim == 2 or (x.ndim == 3 and x.flags.c_contiguous and out.flags.c_contiguous)
+    if whole and x.dtype.char == out.dtype.char == "f":
         loops.erf(x, out)
     else:
         host_erf(x, out)

@@ -4,42 +4,22 @@ How they are written decides whether LLVM makes vectors of them: over whole rows
 writing few arrays, and all numbers of the arrays' own type. Sums over examples are taken in blocks
 of rows, so that float32 keeps its digits over long batches; those along a row in any order. Arrays
 are contiguous and have two axes, examples and features, or one; parameters and statistics of a
-layer have shape (1, m).
+layer have shape (1, m). Each loop is for one network; `network_loop` makes it one for several.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from .._typing import Array
-from ..interrupts import defer_sigint
-from ..locks import defer_fork
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
-from .numba_cache import keep_on_disk
+from .numba_members import Cell, Vector, compiled, network_loop, summing_loop
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
-
-
-def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
-    """Compile at the first call; keep the machine code on disk if there is a folder for it."""
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
-    loop = numba.njit(function, **options)
-    if loop is not function:  # as it is with NUMBA_DISABLE_JIT
-        keep_on_disk(loop)
-        # What Numba calls when it meets arguments of new types, which costs no later call anything.
-        loop._compile_for_args = defer_fork()(defer_sigint()(loop._compile_for_args))
-    return loop  # type: ignore[no-any-return]
-
-
-def summing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile so that a sum along a row may be taken in any order: several numbers at once."""
-    return compiled(function, "reassoc")
 
 
 # -- loops that compute an activation as well: `numba_rows` makes them, row by row ----
@@ -70,7 +50,7 @@ def sign_of(x: Any) -> Any:
     return -one if x < 0 else x
 
 
-@compiled
+@network_loop
 def erf(x: Array, out: Array) -> None:
     """Write the error function of float32 numbers, right to 5e-8; SciPy takes 35 times as long.
 
@@ -119,7 +99,7 @@ def bias_activation_backward(
             total[0, j] += block[j]
 
 
-@compiled
+@network_loop
 def outer(dy: Array, x: Array, d_weight: Array) -> None:
     """∂W = δᵀ x for one example."""
     for i in range(dy.shape[1]):
@@ -130,7 +110,7 @@ def outer(dy: Array, x: Array, d_weight: Array) -> None:
 # -- batch norm ----
 
 
-@compiled
+@network_loop
 def moments(x: Array, mean: Array, variance: Array) -> None:
     """Mean and variance (biased) of each feature."""
     n, m = x.shape
@@ -232,7 +212,7 @@ def normalise_back(
             dx[i, j] = factor[j] * (dx[i, j] - sums[j] - x_hat[i, j] * products[j])
 
 
-@compiled
+@network_loop
 def average(average: Array, value: Array, scale: float, fraction: float) -> None:
     """In place average ← average + fraction · (scale · value − average)."""
     s, f = value.dtype.type(scale), value.dtype.type(fraction)
@@ -243,27 +223,28 @@ def average(average: Array, value: Array, scale: float, fraction: float) -> None
 # -- dropout ----
 
 
-@compiled
-def draw(counters: Array, key: Array, bits: Array) -> None:
+@network_loop
+def draw(counters: Array, key: Any, bits: Array) -> None:
     """Bits = mix64(counters + key)."""
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            x: Any = counters[i, j] + key[0]
+            x: Any = counters[i, j] + key
             x = (x ^ (x >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
             x = (x ^ (x >> np.uint64(27))) * np.uint64(MULTIPLIER_2)
             bits[i, j] = x ^ (x >> np.uint64(31))
 
 
-@compiled
-def drop_in_place(x: Array, key: Array, salt: Any, threshold: int, scale: float) -> None:
+@network_loop
+def drop_in_place(x: Array, key: Any, salt: Any, threshold: int) -> None:
     """Draw and drop, row by row; the counters follow from the salt."""
     n, m = x.shape
-    zero, up, limit = x.dtype.type(0), x.dtype.type(scale), np.uint16(threshold)
+    zero, limit = x.dtype.type(0), np.uint16(threshold)
+    up = x.dtype.type(65536 / (65536 - threshold))
     step = np.uint64(GAMMA)
     bits = np.empty((m + 3) // 4, np.uint64)
     lanes = bits.view(np.uint16)
     for i in range(n):
-        first = key[0] + salt + np.uint64(i) * np.uint64(len(bits)) * step
+        first = key + salt + np.uint64(i) * np.uint64(len(bits)) * step
         for j in range(len(bits)):
             v = first + np.uint64(j) * step
             v = (v ^ (v >> np.uint64(30))) * np.uint64(MULTIPLIER_1)
@@ -273,13 +254,15 @@ def drop_in_place(x: Array, key: Array, salt: Any, threshold: int, scale: float)
             x[i, j] = x[i, j] * (up if lanes[j] >= limit else zero)
 
 
-@compiled
-def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out: Array) -> None:
+@network_loop
+def drop(x: Array, bits: Array, threshold: int, mask: Array, out: Array) -> None:
     """Turn bits into the mask, and multiply x by it."""
-    zero, up, limit = x.dtype.type(0), x.dtype.type(scale), np.uint16(threshold)
+    zero, limit = x.dtype.type(0), np.uint16(threshold)
+    up = x.dtype.type(65536 / (65536 - threshold))
     for i in range(x.shape[0]):
+        lanes = bits[i].view(np.uint16)
         for j in range(x.shape[1]):
-            mask[i, j] = up if lanes[i, j] >= limit else zero
+            mask[i, j] = up if lanes[j] >= limit else zero
         for j in range(x.shape[1]):
             out[i, j] = x[i, j] * mask[i, j]
 
@@ -287,8 +270,8 @@ def drop(x: Array, lanes: Array, threshold: int, scale: float, mask: Array, out:
 # -- softmax and cross-entropy: what goes before exp and what comes after it ----
 
 
-@compiled
-def subtract_row_max(z: Array, y: Array, target_logit: Array, dz: Array) -> None:
+@network_loop
+def subtract_row_max(z: Array, y: Vector, target_logit: Array, dz: Array) -> None:
     """dz = z − max z; target_logit = dz at the label, 0 where there is no such class."""
     n, m = z.shape
     for i in range(n):
@@ -301,8 +284,8 @@ def subtract_row_max(z: Array, y: Array, target_logit: Array, dz: Array) -> None
         target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
 
 
-@compiled
-def subtract_row(z: Array, y: Array, largest: Array, target_logit: Array, dz: Array) -> None:
+@network_loop
+def subtract_row(z: Array, y: Vector, largest: Array, target_logit: Array, dz: Array) -> None:
     """`subtract_row_max` of rows whose largest element is known."""
     n, m = z.shape
     for i in range(n):
@@ -311,7 +294,7 @@ def subtract_row(z: Array, y: Array, largest: Array, target_logit: Array, dz: Ar
         target_logit[i, 0] = dz[i, y[i]] if 0 <= y[i] < m else dz.dtype.type(0)
 
 
-@summing
+@summing_loop
 def smooth(dz: Array, smoothing: float, target_logit: Array) -> None:
     """target_logit ← (1 − ε) target_logit + ε · the mean of the row."""
     n, m = dz.shape
@@ -323,15 +306,15 @@ def smooth(dz: Array, smoothing: float, target_logit: Array) -> None:
         target_logit[i, 0] = label * target_logit[i, 0] + others * total
 
 
-@summing
+@summing_loop
 def softmax_cross_entropy_backward(
     dz: Array,
-    y: Array,
+    y: Vector,
     smoothing: float,
     target_logit: Array,
     example_weights: Array,
     example_weight: float,
-    loss: Array,
+    loss: Cell,
 ) -> None:
     """From exp(z − max z): dz = (softmax − t) · weight; loss = Σ weight · (log Σ exp − own)."""
     n, m = dz.shape
@@ -368,7 +351,7 @@ def output_loss(
     dz: Array,
     example_weights: Array,
     example_weight: float,
-    loss: Array,
+    loss: Cell,
 ) -> None:
     """dz = derivative · weight; loss = Σ weight · term. The function is told what was in both."""
     zero, each = z.dtype.type(0), z.dtype.type(example_weight)
@@ -387,8 +370,8 @@ def output_loss(
 # -- optimisers, over the flat buffers ----
 
 
-@compiled
-def decay(g: Array, p: Array, factor: float) -> None:
+@network_loop
+def decay(g: Vector, p: Vector, factor: float) -> None:
     """G ← g + factor · p."""
     f = g.dtype.type(factor)
     for i in range(len(p)):
@@ -403,19 +386,19 @@ def _update(p: Any, g: Any, *numbers: Any) -> Any:
     raise NotImplementedError
 
 
-def update_0(p: Array, g: Array, numbers: tuple[float, ...]) -> None:
+def update_0(p: Vector, g: Vector, numbers: tuple[float, ...]) -> None:
     """Update p."""
     for i in range(len(p)):
         p[i] = _update(p[i], g[i], *numbers)
 
 
-def update_1(p: Array, g: Array, v: Array, numbers: tuple[float, ...]) -> None:
+def update_1(p: Vector, g: Vector, v: Vector, numbers: tuple[float, ...]) -> None:
     """Update p and a moment."""
     for i in range(len(p)):
         p[i], v[i] = _update(p[i], g[i], v[i], *numbers)
 
 
-def update_2(p: Array, g: Array, v: Array, s: Array, numbers: tuple[float, ...]) -> None:
+def update_2(p: Vector, g: Vector, v: Vector, s: Vector, numbers: tuple[float, ...]) -> None:
     """Update p and two moments."""
     for i in range(len(p)):
         p[i], v[i], s[i] = _update(p[i], g[i], v[i], s[i], *numbers)
@@ -425,8 +408,8 @@ def update_2(p: Array, g: Array, v: Array, s: Array, numbers: tuple[float, ...])
 UPDATE_LOOPS = (update_0, update_1, update_2)
 
 
-@compiled
-def observe(loss: Array, n: int, total: Array, steps: Array, finite: Array) -> None:
+@network_loop
+def observe(loss: Cell, n: int, total: Cell, steps: Cell, finite: Cell) -> None:
     """Add a loss of n examples up, and count the steps whose sum is finite."""
     total[()] += n * loss[()]
     finite[()] = math.isfinite(total[()])

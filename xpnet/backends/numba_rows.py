@@ -20,7 +20,8 @@ import numba
 from . import numba_loops as loops
 from .activations import ROWS
 from .expressions import Code
-from .numba_loops import compiled, sign_of
+from .numba_loops import sign_of
+from .numba_members import network_loop
 from .output_losses import OutputLoss
 from .updates import Update
 
@@ -44,7 +45,7 @@ def specialised(
     row : str
         The row's name.
     liberties : tuple of str
-        As for `numba_loops.compiled`.
+        As for `numba_members.network_loop`.
     **functions : str
         The source of each function, as `Code.to_python` gives it.
     """
@@ -54,7 +55,8 @@ def specialised(
     code = template.__code__.replace(co_name=name)
     function = FunctionType(code, {**template.__globals__, **given}, name)
     function.__qualname__, function.__module__ = name, template.__module__
-    return compiled(function, *liberties)
+    function.__annotations__ = template.__annotations__
+    return network_loop(function, *liberties)
 
 
 def _scalar_function(name: str, source: str) -> Callable[..., Any]:

@@ -103,10 +103,10 @@ class NumpyKernels(Kernels):
         """δ W."""
         (host.multiply if dy.shape[-1] == 1 else host.matmul)(dy, weight, out=out)
 
-    def clip_norm(self, g: Array, limit: float, norm: Array, scratch: Array) -> None:
+    def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
         if g.ndim > 1:
-            super().clip_norm(g, limit, norm, scratch)
+            self._clip_norms(g, limit, norm, scratch)
             return
         length = math.sqrt(host.dot(g, g))
         if length == math.inf:
@@ -116,14 +116,31 @@ class NumpyKernels(Kernels):
         if not length <= limit:  # NaN too
             host.multiply(g, limit / length, out=g)
 
+    def _clip_norms(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
+        """`clip_norm` of several networks."""
+        length, factor = norm[:, :1], norm[:, 1:]
+        host.matmul(g[:, None], g[..., None], out=length[..., None])
+        host.sqrt(length, out=length)
+        if host.isinf(length).any():
+            super().clip_norm(g, limit, norm, scratch)
+            return
+        host.divide(limit, length, out=factor)  # infinite where g = 0
+        host.minimum(factor, 1.0, out=factor)
+        if not (factor == 1.0).all():
+            host.multiply(g, factor, out=g)
+
     def gather(
         self, order: Array, start: Array, work: Any, pairs: Sequence[tuple[Array, Array]]
     ) -> None:
         """Copy rows. NumPy's default mode, "raise", would go through a temporary of out's size."""
         first = start.item(0)
-        chosen = order[first : first + len(pairs[0][1])]
+        chosen = order[..., first : first + pairs[0][1].shape[order.ndim - 1]]
         for rows, out in pairs:
-            host.take(rows, chosen, axis=0, out=out, mode="clip")
+            if chosen.ndim == 1 or rows.ndim < out.ndim:
+                host.take(rows, chosen, axis=0, out=out, mode="clip")
+            else:
+                for i in range(len(out)):
+                    host.take(rows[i], chosen[i], axis=0, out=out[i], mode="clip")
 
     def embedding_backward(self, dy: Array, x: Array, work: CategoryWork, d_weight: Array) -> None:
         """Add up by NumPy's count of numbers, which takes no time for categories that don't occur.

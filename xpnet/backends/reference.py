@@ -95,7 +95,8 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
     ) -> None:
         """f(X Wᵀ + b). ``weight_t`` is Wᵀ (…, in, out), ``bias`` (…, 1, out) or None.
 
-        If there is an array ``z``, f's input is written to it as well.
+        Members may share ``x`` (n, in). If there is an array ``z``, f's input is written to it as
+        well.
         """
         before = out if z is None else z
         self.product(x, weight_t, before)
@@ -117,7 +118,7 @@ class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
         """δ = dy · f', ∂W = δᵀ X, ∂b = Σ δ over the examples, ∂X = δ W.
 
         ``kept`` is as for `activation_backward`. ``dy`` is used up; ``d_bias`` has shape
-        (…, 1, m); ∂X is computed only if ``dx`` is given.
+        (…, 1, m); ∂X is computed only if ``dx`` is given. Members may share ``x`` (n, in).
         """
         self.activation_backward(activation, kept, dy)
         self.weight_gradient(dy, x, d_weight)

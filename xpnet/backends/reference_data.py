@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,19 +25,27 @@ class DataKernels(SumKernels):
         the other. ``order`` and ``start``, of shape (1,), are int64. ``work`` has numbers
         ``counting`` from 0 on, and buffers ``places`` and ``chosen``, each as long as what is
         written at least.
+
+        If k members have an order each, ``order`` (k, n), each output is (k, b, …) and ``chosen``
+        has room for k · b numbers. An array with as many axes as its output holds each member's own
+        rows, (k, n, …); from any other all members take theirs.
         """
         # `take` of NumPy before 2.5 casts to a narrower type, from 2.5 on to a wider one too.
         for given, out in ((order, work.chosen), *pairs):
             if given.dtype != out.dtype:
                 raise TypeError(f"{given.dtype} is gathered, and not cast to {out.dtype}")
-        n = len(pairs[0][1])
-        counting, places, chosen = (
-            array[:n] for array in (work.counting, work.places, work.chosen)
-        )
+        n = pairs[0][1].shape[order.ndim - 1]
+        counting, places = work.counting[:n], work.places[:n]
+        shape = *order.shape[:-1], n
+        chosen = work.chosen[: math.prod(shape)].reshape(*shape)
         self.xp.add(counting, start, out=places)
-        self.xp.take(order, places, axis=0, out=chosen)
+        self.xp.take(order, places, axis=-1, out=chosen)
         for rows, out in pairs:
-            self.xp.take(rows, chosen, axis=0, out=out)
+            if order.ndim == 1 or rows.ndim < out.ndim:
+                self.xp.take(rows, chosen, axis=0, out=out)
+            else:
+                for i in range(len(out)):
+                    self.xp.take(rows[i], chosen[i], axis=0, out=out[i])
 
     def advance(self, scalar_table: ScalarTable) -> None:
         """Copy a step's row of the tables, and advance to the next; after the last comes the first.

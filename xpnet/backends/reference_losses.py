@@ -1,7 +1,7 @@
 """The reference kernels of the losses: the value, a scalar, and its gradient for the logits z.
 
 Each is Σ example_weight · (loss of an example): ``example_weight`` is 1/n, a number, or an array
-(n, 1) of weights that add up to 1.
+(…, n, 1) of weights that add up to 1. Members may share y and the weights.
 """
 
 from __future__ import annotations

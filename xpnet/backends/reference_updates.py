@@ -21,7 +21,7 @@ class UpdateKernels(SumKernels):
     def add_decay(self, g: Array, p: Array, factor: Any, scratch: Array) -> None:
         """In place: g ← g + factor · p, the gradient of factor/2 · ‖p‖².
 
-        The factor is a number, or an array (1,) on the device.
+        The factor is a number, or an array on the device: (1,), or (k, 1) for k members.
         """
         self.xp.multiply(p, factor, out=scratch)
         self.xp.add(g, scratch, out=g)
@@ -61,12 +61,14 @@ class UpdateKernels(SumKernels):
         """Update p and the moments, in place, by a row of `updates.UPDATES`.
 
         ``scalars``, of shape (1,), are the row's, and ``options`` its options' values. Where any of
-        k networks has numbers of its own, scalars have shape (k, 1), and options may. ``scratch``
-        are at least `Update.n_registers` arrays as p. If the first ``n_decayed`` parameters of each
-        network are to decay, one more scalar follows the row's: they are multiplied by it first.
+        k networks has numbers of its own, scalars have shape (k, 1), and options may, in float64.
+        ``scratch`` are as many arrays as p as `Update.registers_for` says. If the first
+        ``n_decayed`` parameters of each network are to decay, one more scalar follows the row's:
+        they are multiplied by it first.
         """
         if n_decayed:
             *scalars, keep = scalars
             decayed = p[..., :n_decayed]
             self.xp.multiply(decayed, keep, out=decayed)
-        row.program(options).run(self.xp, self.erf, row.named(p, g, moments, scalars), scratch)
+        arrays = row.named(p, g, moments, scalars) | row.options_per_member(options)
+        row.program_for(options).run(self.xp, self.erf, arrays, scratch)

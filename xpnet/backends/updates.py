@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 from .._typing import Array
 from .expressions import Code, Program
@@ -61,13 +62,42 @@ class Update:
 
     @cached_property
     def n_registers(self) -> int:
-        """How many arrays of scratch the update takes as operations over whole arrays."""
+        """How many arrays of scratch the update takes as operations over whole arrays.
+
+        Options that are arrays may take more: see `registers_for`.
+        """
         return self.program((0.5,) * len(self.options)).n_registers
 
     @lru_cache  # noqa: B019 - of rows there are few, and they stay
-    def program(self, options: tuple[float, ...]) -> Program:
-        """Return the operations over whole arrays, for the options' values."""
-        return self.code.program(**dict(zip(self.options, options, strict=True)))
+    def program(self, options: tuple[float | None, ...]) -> Program:
+        """Return the operations over whole arrays, for the options' values.
+
+        None stands for one that members have each of their own: it is found among the arrays.
+        """
+        given = dict(zip(self.options, options, strict=True))
+        own = tuple(name for name, value in given.items() if value is None)
+        code = self.code if not own else self._code_with(own)
+        return code.program(**{name: x for name, x in given.items() if x is not None})
+
+    def _code_with(self, own: tuple[str, ...]) -> Code:
+        """Return the code with some options as scalars."""
+        options = tuple(name for name in self.options if name not in own)
+        return Code(self.source, self.code.arrays, (*self.scalars, *own), options)
+
+    def program_for(self, options: tuple[Any, ...]) -> Program:
+        """Return `program` for options of which some may be arrays."""
+        if all(isinstance(option, float) for option in options):
+            return self.program(options)
+        return self.program(tuple(o if isinstance(o, float) else None for o in options))
+
+    def options_per_member(self, options: tuple[Any, ...]) -> dict[str, Array]:
+        """Return those options that are arrays, by their names."""
+        given = zip(self.options, options, strict=True)
+        return {name: value for name, value in given if not isinstance(value, float)}
+
+    def registers_for(self, options: tuple[Any, ...]) -> int:
+        """Return how many arrays of scratch `program_for` takes."""
+        return self.program_for(options).n_registers
 
     def named(
         self, p: Array, g: Array, moments: Sequence[Array], scalars: Sequence[Array]

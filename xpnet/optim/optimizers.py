@@ -126,7 +126,7 @@ class Optimizer(Registered):
     @property
     def n_scratch(self) -> int:
         """How many arrays of scratch it takes."""
-        return self.rule.n_registers if self.rule else 1
+        return self.rule.registers_for(self.options) if self.rule else 1
 
     def __post_init__(self) -> None:
         check_fields(self)

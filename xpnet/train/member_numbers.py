@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from .._typing import Array
 from ..checks import Numbers, check_numbers, each
 from ..nn.members import as_column, check_own_numbers, on_device
@@ -57,8 +59,11 @@ class MemberNumbers:
         return replace(optimizer, learning_rate=1.0)
 
     def bound(self, optimizer: Optimizer) -> Optimizer:
-        """Return an optimiser whose members' own numbers are arrays (k, 1) on the device."""
-        return on_device(optimizer, self._network.backend, self._network.dtype, 1)
+        """Return an optimiser whose members' own numbers are arrays (k, 1) on the device.
+
+        They are of float64: 1 − β has few digits of a β in float32.
+        """
+        return on_device(optimizer, self._network.backend, np.dtype(np.float64), 1)
 
     def column(self, numbers: Numbers) -> float | Array:
         """Return numbers as a kernel takes them: an array (k, 1) of several."""

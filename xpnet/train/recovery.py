@@ -6,6 +6,7 @@ longer; the others go on as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -136,9 +137,9 @@ def _error(fit: Fit, fall: Fall, message: str) -> DivergedError:
 
 def _search(fit: Fit, batches: Batches, fall: Fall) -> str:
     """Return in words where it went wrong; the network is in its last good state then."""
-    step = fit.step
+    step, where = fit.step, ""
     step.go_back(fall.bad)
-    where = ""
+    step.meter.resume(math.nan, 0)  # no snapshot is taken on the way
     try:
         with suppress(Exception):  # the error that is raised is that of the training
             where = locate(step, batches, fall.epoch - 1, fall.began, fall.good, fall.bad)

@@ -131,8 +131,8 @@ class Step:
         )
         updated = [network.parameters, *self.moments]
         self.freezing = Freezing(self.backend, network.members, network.statistics, updated)
-        n_scratch = max(1, optimizer.n_scratch)
-        self._registers = [xp.empty_like(network.parameters) for _ in range(n_scratch)]
+        self._registers = [xp.empty_like(network.parameters)]
+        self._add_registers()
         self._scratch = self._registers[0]
         weights = slice(0, network.n_weights)
         decayed = network.gradients, network.parameters, self._scratch
@@ -246,6 +246,7 @@ class Step:
         else:  # all but the rate is a part of what is replayed
             self.forget()
             self._bound = self._numbers.bound(fixed)
+            self._add_registers()
             self.scalars = self.scalars.remade(optimizer)
         self._optimizer, self._fixed = optimizer, fixed
 
@@ -266,6 +267,11 @@ class Step:
     @clip_norm.setter
     def clip_norm(self, limit: Numbers | None) -> None:
         self._set("_clip_norm", self._check_clip_norm(limit))
+
+    def _add_registers(self) -> None:
+        """See to it that there is as much scratch as the optimiser takes."""
+        while len(self._registers) < self._bound.n_scratch:
+            self._registers.append(self.backend.xp.empty_like(self.network.parameters))
 
     def _check_l2(self, l2: Numbers) -> Numbers:
         return self._numbers.checked(l2, "l2", check_not_negative)
