@@ -1,6 +1,9 @@
 """Pictures: a name is drawn as it stands, and a file is whole or not there."""
 
+import math
+
 import matplotlib.mathtext
+import numpy as np
 import pytest
 
 import xpnet as xn
@@ -38,6 +41,33 @@ def test_a_name_is_drawn_as_it_stands(tmp_path, no_formulas, name):
     pictures = sorted(tmp_path.iterdir())
     assert [picture.name for picture in pictures] == ["a.png", "b.png", "c.png", "d.png"]
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
+@pytest.mark.parametrize("best_epoch", [None, 2, [1, 2, 2]])
+def test_members_have_a_line_each_and_their_mean(tmp_path, best_epoch, monkeypatch):
+    """A member that has ended has no figure any more."""
+    found, drawn = xn.History(members=3), []
+    for epoch, last in ((1, 0.9), (2, math.nan)):
+        errors = {
+            f"{part}_{what}": [0.1, 0.2, last]
+            for part in ("train", "dev")
+            for what in ("loss", "error")
+        }
+        found.rows.append({"epoch": epoch, **errors})
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    plots.training_history(found, tmp_path / "a.png", "title", "error", 0.1, best_epoch)
+    lines = drawn[0].axes[0].get_lines()
+    means = [line.get_ydata() for line in lines if line.get_label() in ("training", "development")]
+    assert len(means) == 2
+    for mean in means:
+        np.testing.assert_allclose(mean, [0.4, 0.15])
+    marks = [line for line in lines if line.get_linestyle() == "--"]
+    assert len(marks) == len({*np.ravel(best_epoch or [])})
+
+
+def test_several_histories(tmp_path):
+    plots.several_histories([history(), history()], tmp_path / "a.png", "title")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_ending_says_the_format(tmp_path):

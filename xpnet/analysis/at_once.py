@@ -14,7 +14,7 @@ from .._typing import Array
 from ..data.arrays import as_array
 from ..data.batches import USUAL, take_rows
 from ..data.streaming import Streamed
-from ..nn.members import member_of
+from ..nn.members import joined
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.callback import as_callback
@@ -45,12 +45,19 @@ class Variant:
     examples, held_out : array of int, or None
         What it is trained on, and what it is measured on after each epoch: indices; None: all of
         the training set, and the development set.
+    optimizer : Optimizer or None
+        How to update; None: as all.
+    epochs, batch_size : int or None
+        As for `Trainer.fit`; None: as all.
     """
 
     seed: int
     l2: float
     examples: Indices | None = None
     held_out: Indices | None = None
+    optimizer: Optimizer | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,8 +141,9 @@ class Trainings:
         if net.seeds[0] != variant.seed:
             net = _described(net, variant.seed)
         net.initialize()
-        trainer, error = Trainer(net, self.optimizer, variant.l2, self.clip_norm), None
-        options = self.fit | {"validation_data": self.held_out(variant)}
+        optimizer = variant.optimizer or self.optimizer
+        trainer, error = Trainer(net, optimizer, variant.l2, self.clip_norm), None
+        options = self._options([variant]) | {"validation_data": self.held_out(variant)}
         if self.fit.get("sample_weight") is not None and variant.examples is not None:
             weights = as_array(self.fit["sample_weight"], "sample_weight")
             options["sample_weight"] = take_rows(weights, variant.examples)
@@ -148,9 +156,10 @@ class Trainings:
     def _at_once(self, group: Sequence[Variant]) -> Iterator[Trained]:
         """Train the members of one network, and return what takes each of them out in turn."""
         together = _described(self.network, [v.seed for v in group], len(group))
-        l2 = tuple(v.l2 for v in group)
-        trainer = Trainer(together, self.optimizer, _one_for_all(l2), self.clip_norm)
-        options = self.fit | {"validation_data": self.dev or self.train}
+        l2 = [v.l2 for v in group]
+        optimizer = joined([v.optimizer or self.optimizer for v in group], "the optimiser")
+        trainer = Trainer(together, optimizer, _one_for_all(l2), self.clip_norm)
+        options = self._options(group) | {"validation_data": self.dev or self.train}
         if group[0].examples is not None:
             options["subsets"] = [v.examples for v in group]
         if group[0].held_out is not None:
@@ -165,11 +174,20 @@ class Trainings:
             trainer.fit(*self.train, **options)
         return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
 
+    def _options(self, group: Sequence[Variant]) -> dict[str, Any]:
+        """Return the options of `Trainer.fit` for some of them."""
+        options = dict(self.fit)
+        if group[0].epochs is not None:
+            options["epochs"] = _one_for_all([v.epochs or 0 for v in group])
+        if group[0].batch_size is not None:  # of members with fewer examples one batch is all
+            options["batch_size"] = max(v.batch_size or 0 for v in group)
+        return options
+
     def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
         """Return a member's training as if the network had been trained alone."""
         net = self.network
         net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
-        alone = Trainer(net, member_of(self.optimizer, i), variant.l2, self.clip_norm)
+        alone = Trainer(net, variant.optimizer or self.optimizer, variant.l2, self.clip_norm)
         with net.backend.active():
             for own, every in zip(alone.moments, trainer.moments, strict=True):
                 own[...] = every[i]
@@ -246,6 +264,6 @@ def _taken(data: Prepared, indices: Indices | None) -> Prepared:
     return data if indices is None else (take_rows(data[0], indices), take_rows(data[1], indices))
 
 
-def _one_for_all(values: tuple[float, ...]) -> Any:
+def _one_for_all(values: Sequence[float]) -> Any:
     """Return values as one, if they are all the same."""
-    return values[0] if len({*values}) == 1 else values
+    return values[0] if len({*values}) == 1 else tuple(values)

@@ -112,7 +112,7 @@ class CrossValidation:
     ) -> None:
         """Draw each training's loss and error over the epochs into a file, as ``folds.png``.
 
-        Their means are drawn bold.
+        Each has a thin line, and their mean a thick one.
         """
         plots.several_histories(self.histories, path, title, error_name)
 

@@ -52,14 +52,14 @@ def training_history(
     title: str,
     error_name: str = "error",
     test_error: float | None = None,
-    best_epoch: int | None = None,
+    best_epoch: int | Sequence[int] | None = None,
 ) -> None:
     """Draw loss and error of the training and the development set over the epochs.
 
     Parameters
     ----------
     history : History
-        Of a fit with validation data.
+        Of a fit with validation data. Of members each has a thin line, and their mean a thick one.
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
@@ -68,39 +68,33 @@ def training_history(
         What the error is called.
     test_error : float or None
         The final error on the test set, drawn as a line.
-    best_epoch : int or None
-        The epoch whose weights were kept, marked by a line.
+    best_epoch : int, sequence of int, or None
+        The epoch whose weights were kept, marked by a line; of members that of each.
 
     Raises
     ------
     OSError
         If the file can't be written.
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
     figure = _figure(10, 4)
+    members = history.members or 1
+    panels = {
+        f"{part}_{what}": np.reshape(history[f"{part}_{what}"], (-1, members))
+        for part in ("train", "dev")
+        for what in ("loss", "error")
+    }
     epochs = history["epoch"]
-    marker = "o" if len(epochs) < 3 else None
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
-        for part, name, colour in (
-            ("train", "training", BLUE),
-            ("dev", "development", ORANGE),
-        ):
-            axes.plot(epochs, history[f"{part}_{what}"], label=name, color=colour, marker=marker)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
-        _tidy(axes)
-        axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
-        if best_epoch is not None:
-            axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
+    axes = _draw_epochs(figure, epochs, panels, error_name, "development")
+    best = [best_epoch] if isinstance(best_epoch, int) else best_epoch or ()
+    for panel in figure.axes:
+        for epoch in {*best}:
+            panel.axvline(epoch, color=GREY, linewidth=1, linestyle="--")
     if test_error is not None:
-        when = "at the end" if best_epoch is None else f"epoch {best_epoch}"
+        when = f"epoch {best_epoch}" if isinstance(best_epoch, int) else "at the end"
         label = f"test, {when}: {test_error:.2%}"
         axes.axhline(test_error, color=GREY, linestyle=":", label=label)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for axes in figure.axes:
-        axes.legend(frameon=False)
+    for panel in figure.axes:
+        panel.legend(frameon=False)
     figure.suptitle(_plain(title))
     _save(figure, path)
 
@@ -116,37 +110,61 @@ def several_histories(
     Parameters
     ----------
     histories : sequence of History
-        Of fits with validation data.
+        Of fits with validation data, of one network each.
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
         Above the picture, as it stands.
     error_name : str
         What the error is called.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    """
+    figure = _figure(10, 4)
+    epochs = range(1, max(map(len, histories)) + 1)
+    panels = {}
+    for name in ("train_loss", "train_error", "dev_loss", "dev_error"):
+        panels[name] = np.full((len(epochs), len(histories)), np.nan)
+        for i, history in enumerate(histories):
+            panels[name][: len(history), i] = history[name]
+    _draw_epochs(figure, epochs, panels, error_name, "held out")
+    for axes in figure.axes:
+        axes.legend(frameon=False)
+    figure.suptitle(_plain(title))
+    _save(figure, path)
+
+
+def _draw_epochs(
+    figure: Any,
+    epochs: Sequence[float],
+    panels: dict[str, np.ndarray[Any, Any]],
+    error_name: str,
+    dev_name: str,
+) -> Any:
+    """Draw a panel for the loss and one for the error, which is returned.
+
+    Each figure has a column for each of several trainings; NaN where one was at an end.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = _figure(10, 4)
-    epochs = range(1, max(map(len, histories)) + 1)
     marker = "o" if len(epochs) < 3 else None
     for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
-        for part, name, colour in (("train", "training", BLUE), ("dev", "held out", ORANGE)):
-            values = np.full((len(histories), len(epochs)), np.nan)
-            for row, history in zip(values, histories, strict=True):
-                if len(history) and f"{part}_{what}" in history.columns:
-                    row[: len(history)] = history[f"{part}_{what}"]
-            axes.plot(epochs, values.T, color=colour, linewidth=0.7, alpha=0.4)
-            mean = np.ma.masked_invalid(values).mean(axis=0)
-            axes.plot(epochs, mean, label=name, color=colour, linewidth=2, marker=marker)
+        for part, name, colour in (("train", "training", BLUE), ("dev", dev_name, ORANGE)):
+            values = panels[f"{part}_{what}"]
+            if values.shape[1] > 1:
+                axes.plot(epochs, values, color=colour, linewidth=0.7, alpha=0.4)
+            mean = np.ma.masked_invalid(values).mean(axis=1)
+            axes.plot(epochs, mean, label=name, color=colour, marker=marker)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         _tidy(axes)
         axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
-        axes.legend(frameon=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.suptitle(_plain(title))
-    _save(figure, path)
+    return axes
 
 
 def learning_curve(

@@ -62,7 +62,8 @@ def profile(
     Parameters
     ----------
     network : Network
-        What to profile. Its weights don't matter.
+        What to profile. Its weights don't matter. Members are timed together: a sample is one that
+        all of them have seen.
     X, y : array-like or None
         The data to make batches of, as `Trainer.fit` takes them; made up where None.
     devices : sequence of str or Backend, or None
@@ -107,7 +108,7 @@ def profile(
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
-    check_network(network).require_single("profile")
+    check_network(network)
     check_positive(seconds, "seconds")
     optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
     asked = {"training": training, "prediction": prediction}
@@ -150,7 +151,7 @@ def widths(network: Network) -> list[int]:
 def flops(network: Network, mode: str) -> float:
     """Return the floating-point operations of the matrix products, for one example.
 
-    A product with a weight matrix makes two for each weight. Prediction has one product for each
+    Members make theirs each. A product with a weight matrix makes two for each weight. Prediction has one product for each
     layer; training three, but for the first trained layer, whose input needs no gradient.
 
     Examples
@@ -167,7 +168,7 @@ def flops(network: Network, mode: str) -> float:
         weights = sum(math.prod(shape) for shape in layer.weight_shapes().values())
         products = 1 if mode == "prediction" else 2 if layer.index == first else 3
         total += 2 * weights * products
-    return float(total)
+    return float(total * len(network.seeds))
 
 
 def _open(devices: Any) -> list[Backend]:

@@ -294,26 +294,36 @@ def learning_curve(
     >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
     (30, 300, True)
     """
-    (X, y), dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
-    optimizer = check_optimizer(optimizer)
-    order = nested_order(network, y)
-    counts = _counts(sizes, y, order)
+    check_network(network).require_single("learning_curve")
+    train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
+    optimizer, order = check_optimizer(optimizer), nested_order(network, train[1])
+    counts = _counts(sizes, train[1], order)
     batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
-    updates = epochs * math.ceil(X.shape[0] / batch_size)
-    rows: list[dict[str, float]] = []
+    updates = epochs * math.ceil(len(order) / batch_size)
+    variants = []
     for count in counts:
-        # In the given order, so that the whole set gives what a plain fit gives.
-        chosen = np.sort(order[:count])
-        part = take_rows(X, chosen), take_rows(y, chosen)
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
-        network.initialize()
-        trainer = Trainer(network, _slowed(optimizer, epochs / times), l2, clip_norm)
-        trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
-        row = {"examples": count, "epochs": times} | _measure(network, part, dev)
-        if watch is not None and watch(trainer, row):
+        # In the given order, so that the whole set gives what a plain fit gives.
+        chosen = np.sort(order[:count])
+        slowed = _slowed(optimizer, epochs / times)
+        own = {"optimizer": slowed, "epochs": times, "batch_size": batch}
+        variants.append(Variant(network.seeds[0], l2, chosen, **own))
+    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit)
+    rows: list[dict[str, float]] = []
+    for group in trainings.run(variants):
+        cut = False
+        for trained in group:
+            if trained.error is not None:
+                raise trained.error
+            part, times = trainings.examples(trained.variant), trained.variant.epochs
+            row = {"examples": len(part[1]), "epochs": times} | _measure(network, part, dev)
+            if watch is not None and watch(trained.trainer, row):
+                cut = True
+            else:
+                rows.append(row)
+        if cut:
             break
-        rows.append(row)
     return LearningCurve(rows)
 
 
