@@ -62,7 +62,9 @@ def word(seed: int, purpose: Purpose, *key: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def step_keys(seeds: Sequence[int], steps: range) -> NDArray[np.uint64]:
+def step_keys(
+    seeds: Sequence[int], steps: range, behind: Sequence[int] | None = None
+) -> NDArray[np.uint64]:
     """Return 64-bit keys for each step: what dropout's masks of that step are computed from.
 
     Parameters
@@ -71,13 +73,21 @@ def step_keys(seeds: Sequence[int], steps: range) -> NDArray[np.uint64]:
         The seeds of the k networks that are trained at once, one or more.
     steps : range
         The steps' numbers.
+    behind : sequence of int, or None
+        How many steps fewer each network has made.
 
     Returns
     -------
     numpy.ndarray
         uint64, shape (len(steps), k): ``mix64`` of a counter, so neighbours share nothing.
     """
-    return np.hstack([_keys(word(seed, Purpose.DROPOUT), steps) for seed in seeds])
+    fewer = [0] * len(seeds) if behind is None else behind
+    return np.hstack(
+        [
+            _keys(word(seed, Purpose.DROPOUT), range(steps.start - less, steps.stop - less))
+            for seed, less in zip(seeds, fewer, strict=True)
+        ]
+    )
 
 
 def augmentation_keys(seed: int, epoch: int, batches: int) -> NDArray[np.uint64]:

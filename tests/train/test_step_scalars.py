@@ -15,7 +15,7 @@ def optimizer():
 @pytest.fixture
 def scalars(optimizer):
     net = xn.Network([xn.Linear(2)], loss="mean_squared_error", n_features=3, device="cpu")
-    made = StepScalars(net, optimizer)
+    made = StepScalars(net, optimizer, [0])
     made.set_pace(0, 0, 3000, 10)
     return made
 

@@ -88,12 +88,15 @@ class LossKernels(SumKernels):
     def normalize_weights(self, weights: Array, l2: Any, work: Weighing) -> None:
         """Share = w / Σ w and decay = λ / Σ w for weights w (n, 1); both 0 if all weights are.
 
-        ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1).
+        ``work`` holds ``example_weight`` (n, 1), and ``total``, ``safe`` and ``decay`` (1, 1). If k
+        members have weights each, all have one more axis before these; if they have a λ each,
+        ``l2`` and ``decay`` are (k, 1, 1).
         """
         xp = self.xp
         self.sum_examples(weights, work.total)
         xp.maximum(work.total, float(np.finfo(work.total.dtype).tiny), out=work.safe)
         xp.divide(weights, work.safe, out=work.example_weight)
-        xp.sign(work.total, out=work.decay)
+        xp.copyto(work.decay, work.total)
+        xp.sign(work.decay, out=work.decay)
         xp.multiply(work.decay, l2, out=work.decay)
         xp.divide(work.decay, work.safe, out=work.decay)

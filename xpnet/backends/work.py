@@ -68,9 +68,11 @@ class Weighing:
 
     Attributes
     ----------
-    total, safe, decay : array, shape (1, 1)
-        The sum of the weights, the same but never 0, and λ over it.
-    example_weight : array, shape (n, 1)
+    total, safe : array, shape (…, 1, 1)
+        The sum of the weights, and the same but never 0.
+    decay : array, shape (…, 1, 1)
+        λ over it.
+    example_weight : array, shape (…, n, 1)
         The weights, divided by their sum.
     """
 

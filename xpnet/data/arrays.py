@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, HostArray
 from ..backends.arrays import NUMPY, backend_of, from_dlpack, move
 from ..backends.protocol import Backend
 from .labels import is_missing, is_numeric, these_values
@@ -351,20 +352,29 @@ def check_lengths(X: Array, y: Array, name: str = "") -> None:
         )
 
 
-def prepare_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array:
-    """Return examples' weights (n,) as an array (n, 1) of the backend.
+def prepare_weights(
+    weights: Any,
+    n: int,
+    backend: Backend,
+    dtype: Any,
+    members: int | None = None,
+    subsets: Sequence[HostArray] | None = None,
+) -> Array:
+    """Return examples' weights as an array (n, 1) of the backend; (k, n, 1) of those of members.
 
     Raises
     ------
     ValueError
-        If there is not one for each example, one is negative or not finite, or all are 0.
+        If there is not one for each example, one is negative or not finite, or all are 0, or all
+        of a member's, among those that it has.
     """
     weights = as_array(weights, "sample_weight")
-    if tuple(weights.shape) not in ((n,), (n, 1)):
-        raise ValueError(
-            f"sample_weight has shape {tuple(weights.shape)}: give one for each of {n}"
-        )
-    array = move(weights, backend, dtype).reshape(n, 1)
+    shape = tuple(weights.shape)
+    own = members is not None and shape == (members, n) and shape != (n, 1)
+    if not own and shape not in ((n,), (n, 1)):
+        hint = "" if members is None else f", or ({members}, {n}) for members"
+        raise ValueError(f"sample_weight has shape {shape}: give one for each of {n}{hint}")
+    array = move(weights, backend, dtype).reshape(*shape[: int(own)], n, 1)
     low, high = (float(backend.to_host(f(array))) for f in (backend.xp.min, backend.xp.max))
     if low == high == 0:
         raise ValueError("all values of sample_weight are zero: give some above 0")
@@ -372,4 +382,11 @@ def prepare_weights(weights: Any, n: int, backend: Backend, dtype: Any) -> Array
         raise ValueError(
             f"sample_weight has values from {low} to {high}: give finite ones, 0 or more"
         )
+    host = backend.to_host(array[..., 0]) if own or subsets is not None else np.ones((0, n))
+    for i in range(members or 0) if host.size else ():
+        row = host[i] if own else host
+        if not (row if subsets is None else row[subsets[i]]).any():
+            raise ValueError(
+                f"all values of sample_weight of member {i} are zero: give some above 0"
+            )
     return array

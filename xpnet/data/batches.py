@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice, pairwise
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, HostArray
 from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select
@@ -165,10 +165,13 @@ def proportional_order(
 
 
 class GatherWorkspace:
-    """What `Kernels.gather` works with, for up to n examples; kernels that need none make none."""
+    """What `Kernels.gather` works with, for up to n examples; kernels that need none make none.
 
-    def __init__(self, backend: Backend, n: int) -> None:
-        self._backend, self._n = backend, n
+    Of k members with an order each there is room for n examples of each.
+    """
+
+    def __init__(self, backend: Backend, n: int, members: int = 1) -> None:
+        self._backend, self._n, self._members = backend, n, members
 
     @cached_property
     def counting(self) -> Array:
@@ -183,7 +186,11 @@ class GatherWorkspace:
     @cached_property
     def chosen(self) -> Array:
         """Room for what stands there."""
-        return self._backend.xp.empty(self._n, np.int64)
+        return self._backend.xp.empty(self._n * self._members, np.int64)
+
+
+#: The examples of a batch: how many, or where members have different numbers, those of each.
+Size: TypeAlias = int | tuple[int, ...]
 
 
 class Batches:
@@ -193,6 +200,9 @@ class Batches:
     number alone. Each batch is gathered into the same two arrays; of what is `Streamed`, from the
     host.
 
+    Members of a network share them, or have batches of their own: each has those that it has when
+    it is trained alone.
+
     Parameters
     ----------
     X, y : array
@@ -201,18 +211,32 @@ class Batches:
         Examples in a batch; the last batch of an epoch has what is left over.
     backend : Backend
         Where X and y live.
-    seed : int
-        The run's seed.
+    seed : int, or sequence of int
+        The seed of order and augmentation; several: one for the own batches of each member.
     shuffle : bool
         Whether to shuffle in every epoch.
     min_batch : int
         The fewest examples in a batch: a smaller last one is merged into the one before.
     augmentation : Augmentation or None
         What changes the features of each batch.
-    weights : array, shape (n, 1), or None
-        The examples' weights, on the device.
+    weights : array, shape (n, 1) or (k, n, 1), or None
+        The examples' weights, on the device; each member may have its own.
     code_columns : sequence of int
         The columns of X that hold codes of categories, which are not augmented like the others.
+    subsets : sequence of array, or None
+        Which examples each member has; None: all.
+
+    Attributes
+    ----------
+    n : int
+        The number of examples; of members' own the largest one.
+    sizes : list of int or tuple of int
+        The examples of each of an epoch's batches; of each member where they differ, 0 where one
+        has no batch any more.
+    per_epoch : int or tuple of int
+        How many batches there are in an epoch; of each member where they differ.
+    largest : int
+        The examples in the largest batch.
 
     Raises
     ------
@@ -233,50 +257,59 @@ class Batches:
         batch_size: int,
         *,
         backend: Backend,
-        seed: int,
+        seed: int | Sequence[int],
         shuffle: bool = True,
         min_batch: int = 1,
         augmentation: Augmentation | None = None,
         weights: Array | None = None,
         code_columns: Sequence[int] = (),
+        subsets: Sequence[HostArray] | None = None,
     ) -> None:
-        n = X.shape[0]
         if augmentation is not None:
             augmentation.check(X.shape[1], code_columns)
         batch_size = check_count(batch_size, "batch_size")
-        if min(batch_size, n) < min_batch:
-            what = (
-                f"batch_size is {batch_size}"
-                if n >= min_batch
-                else f"there is {n} example, 1 sample alone"
-            )
-            raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
-        if batch_size > n and batch_size != USUAL:
-            message = (
-                f"batch_size is {batch_size} and there are {n} examples: training on one batch"
-            )
-            warn(message)
-        self.X, self.y, self.backend, self.seed, self.shuffle = X, y, backend, seed, shuffle
-        self.n, self._augmentation = n, augmentation
+        self._lead = () if isinstance(seed, int) else (len(seed),)
+        self._seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+        self.X, self.y, self.backend, self.shuffle = X, y, backend, shuffle
+        self._augmentation, self._subsets, self.weights = augmentation, subsets, weights
         self._codes = mark_columns(X.shape[1], code_columns if augmentation else (), backend)
         self.batch_size = batch_size
-        edges = [*range(0, n, batch_size), n]
-        if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
-            del edges[-2]
-        self.edges = edges
-        self.largest = max(b - a for a, b in pairwise(edges))
-        self._order: Array = backend.asarray(np.arange(n, dtype=np.int64))
+        counts = [X.shape[0]] * len(self._seeds) if subsets is None else [len(s) for s in subsets]
+        _check_batch_size(batch_size, counts, min_batch)
+        self._edges = [_cut(n, batch_size, min_batch) for n in counts]
+        self.n, numbers = max(counts), [len(edges) - 1 for edges in self._edges]
+        self.per_epoch: Size = numbers[0] if len({*numbers}) == 1 else tuple(numbers)
+        self.sizes = [self._size(batch) for batch in range(max(numbers))]
+        self.largest = max(b - a for edges in self._edges for a, b in pairwise(edges))
         self._streamed = isinstance(X, Streamed)
-        self._work = GatherWorkspace(backend, self.largest)
-        shape = self.largest, *X.shape[1:]
+        self._order: Array = backend.asarray(self._laid_out(self._orders(None)))
+        self._work = GatherWorkspace(backend, self.largest, len(self._seeds))
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Make the arrays that batches are gathered into, for all members one after the other."""
+        n, empty = len(self._seeds) * self.largest, self.backend.xp.empty
+        given = {"labels": self.y, "weights": self.weights, "rows": self.X}
         if self._streamed:
-            self._stage = backend.stage(shape, X.dtype)
-        else:
-            self._rows = backend.xp.empty(shape, X.dtype)
-        self._labels = backend.xp.empty((self.largest, *y.shape[1:]), y.dtype)
-        self.weights = weights
-        if weights is not None:
-            self._weights = backend.xp.empty((self.largest, 1), weights.dtype)
+            del given["rows"]
+            self._stage = self.backend.stage((n, *self.X.shape[1:]), self.X.dtype)
+        self._room: dict[str, tuple[Array, Array]] = {}
+        for name, array in given.items():
+            if array is not None:
+                # Weights may have a members' axis themselves.
+                width = (1,) if name == "weights" else array.shape[1:]
+                self._room[name] = array, empty((n, *width), array.dtype)
+        self._pairs: dict[int, dict[str, tuple[Array, Array]]] = {}
+
+    def _pairs_of(self, n: int) -> dict[str, tuple[Array, Array]]:
+        """Return what a batch of n examples is gathered from, and where to."""
+        if n not in self._pairs:
+            many = n * len(self._seeds)
+            self._pairs[n] = {
+                name: (array, room[:many].reshape(*self._lead, n, *room.shape[1:]))
+                for name, (array, room) in self._room.items()
+            }
+        return self._pairs[n]
 
     @property
     def augmentation(self) -> Augmentation | None:
@@ -285,32 +318,77 @@ class Batches:
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return len(self.edges) - 1
+        return len(self.sizes)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[int, Array | None, Array | None]]:
-        """Yield what `gather` makes each of an epoch's batches from, beside where it starts.
+    def _size(self, batch: int) -> Size:
+        sizes = [
+            edges[batch + 1] - edges[batch] if batch + 1 < len(edges) else 0
+            for edges in self._edges
+        ]
+        return sizes[0] if len({*sizes}) == 1 else tuple(sizes)
+
+    def seen(self, batch: int) -> int | list[int]:
+        """Return how many examples are in the first batches of an epoch; a list of members' own."""
+        seen = [edges[min(batch, len(edges) - 1)] for edges in self._edges]
+        return seen if self._lead else seen[0]
+
+    # -- an epoch ----
+
+    def epoch(
+        self, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Size, Array | None, Array | None]]:
+        """Yield what `gather` makes each of an epoch's batches from, beside its size.
 
         ``first`` is how many of them were made already, and are left out.
         """
-        order = np.arange(self.n)
+        orders = self._orders(epoch if self.shuffle else None)
         if self.shuffle:
-            order = generator(self.seed, Purpose.BATCHES, epoch).permutation(self.n)
-            self.backend.xp.copyto(self._order, self.backend.asarray(order))
+            found = self.backend.asarray(self._laid_out(orders))
+            self.backend.xp.copyto(self._order, found)
         keys = None
         if self._augmentation is not None:
-            keys = self.backend.asarray(augmentation_keys(self.seed, epoch, len(self)))
-        for batch, (start, stop) in islice(enumerate(pairwise(self.edges)), first, None):
+            keys = self.backend.asarray(self._keys(epoch))
+        for batch, size in islice(enumerate(self.sizes), first, None):
             key = None if keys is None else keys[batch]
-            rows = self._stream(order[start:stop]) if self._streamed else None
-            yield stop - start, key, rows
+            rows = self._stream(orders, batch) if self._streamed else None
+            yield size, key, rows
 
-    def _stream(self, indices: np.ndarray[Any, Any]) -> Array:
-        """Bring rows that are on the host to the device."""
+    def _orders(self, epoch: int | None) -> list[HostArray]:
+        """Return which example comes when, of all or of each member; None: as they are given."""
+        orders = []
+        for i, seed in enumerate(self._seeds):
+            n = self._edges[i][-1]
+            order = np.arange(n, dtype=np.int64)
+            if epoch is not None:
+                order = generator(seed, Purpose.BATCHES, epoch).permutation(n)
+            orders.append(order if self._subsets is None else self._subsets[i][order])
+        return orders
+
+    def _laid_out(self, orders: list[HostArray]) -> HostArray:
+        """Return orders as an array (n,) or (k, n), of which short ones fill the beginning."""
+        whole = np.zeros((len(orders), self.n), np.int64)
+        for row, order in zip(whole, orders, strict=True):
+            row[: len(order)] = order
+        return whole.reshape(*self._lead, self.n)
+
+    def _keys(self, epoch: int) -> HostArray:
+        """Return what each batch is augmented from: uint64, (batches, 1) or (batches, k, 1)."""
+        keys = [augmentation_keys(seed, epoch, len(self)) for seed in self._seeds]
+        return np.stack(keys, axis=1) if self._lead else keys[0]
+
+    def _stream(self, orders: list[HostArray], batch: int) -> Array:
+        """Bring rows that are on the host to the device, those of one member after the other."""
+        parts = [
+            order[edges[batch] : edges[batch + 1]]
+            for order, edges in zip(orders, self._edges, strict=True)
+            if batch + 1 < len(edges)
+        ]
+        indices = np.concatenate(parts) if len(parts) > 1 else parts[0]
         return self._stage.send(len(indices), partial(cast(Streamed, self.X).write, indices))
 
     def gather(
-        self, start: Array, size: int, key: Array | None, rows: Array | None
-    ) -> tuple[Array, Array, Array | None]:
+        self, start: Array, size: Size, key: Array | None, rows: Array | None
+    ) -> tuple[Any, Any, Any]:
         """Return a batch: rows, labels and weights, in arrays that the next one writes over.
 
         It is work of the device alone, the same for each batch of a size, so it can be repeated.
@@ -319,22 +397,77 @@ class Batches:
         ----------
         start : array, int64, shape (1,)
             How many of the epoch's examples came before.
-        size : int
-            How many examples it has.
-        key : array, uint64, shape (1,), or None
+        size : int or tuple of int
+            How many examples it has. If members have different numbers, a list of what each has is
+            returned in place of each array.
+        key : array, uint64, shape (1,) or (k, 1), or None
             Where the augmentation's numbers come from.
         rows : array, shape (b, n_features), or None
-            The features, where they come from the host.
+            The features, where they come from the host; of members one after the other.
         """
-        labels, weights = self._labels[:size], None
-        pairs = [(self.y, labels)]
-        if rows is None:
-            rows = self._rows[:size]
-            pairs.append((self.X, rows))
-        if self.weights is not None:
-            weights = self._weights[:size]
-            pairs.append((self.weights, weights))
-        self.backend.kernels.gather(self._order, start, self._work, pairs)
+        pairs = self._pairs_of(size if isinstance(size, int) else max(size))
+        self.backend.kernels.gather(self._order, start, self._work, [*pairs.values()])
+        labels = pairs["labels"][1]
+        weights = pairs["weights"][1] if "weights" in pairs else None
+        x = pairs["rows"][1] if rows is None else rows
+        if not isinstance(size, int):
+            return self._apart(size, x, labels, weights, key)
+        if rows is not None and self._lead:
+            x = rows.reshape(*self._lead, size, -1)
         if self._augmentation is not None:
-            rows = self._augmentation.change(rows, cast(Array, key), self.backend, self._codes)
-        return rows, labels, weights
+            x = self._change(x, cast(Array, key))
+        return x, labels, weights
+
+    def _change(self, x: Array, key: Array) -> Array:
+        """Return the features of a batch, augmented; those of members one by one."""
+        change = cast(Augmentation, self._augmentation).change
+        if not self._lead:
+            return change(x, key, self.backend, self._codes)
+        for i in range(len(self._seeds)):
+            self.backend.xp.copyto(x[i], change(x[i], key[i], self.backend, self._codes))
+        return x
+
+    def _apart(
+        self, sizes: tuple[int, ...], x: Array, labels: Array, weights: Array | None, key: Any
+    ) -> tuple[list[Array], list[Array], list[Array | None]]:
+        """Return what each member has of a batch of different numbers of examples."""
+        ends = np.cumsum(sizes)
+        own = [
+            x[end - n : end] if x.ndim == 2 else x[i, :n]
+            for i, (n, end) in enumerate(zip(sizes, ends.tolist(), strict=True))
+        ]
+        if self._augmentation is not None:
+            change = self._augmentation.change
+            own = [
+                change(rows, key[i], self.backend, self._codes) if n else rows
+                for i, (n, rows) in enumerate(zip(sizes, own, strict=True))
+            ]
+        return (
+            own,
+            [labels[i, :n] for i, n in enumerate(sizes)],
+            [None if weights is None else weights[i, :n] for i, n in enumerate(sizes)],
+        )
+
+
+def _cut(n: int, batch_size: int, min_batch: int) -> list[int]:
+    """Return where an epoch's batches begin and end; none is too small."""
+    edges = [*range(0, n, batch_size), n]
+    if len(edges) > 2 and edges[-1] - edges[-2] < min_batch:
+        del edges[-2]
+    return edges
+
+
+def _check_batch_size(batch_size: int, counts: Sequence[int], min_batch: int) -> None:
+    """Raise a ValueError if batches are too small, and warn if one is larger than the data set."""
+    fewest = min(counts)
+    whose = f"member {counts.index(fewest)} has" if len({*counts}) > 1 else "there is"
+    if min(batch_size, fewest) < min_batch:
+        what = (
+            f"batch_size is {batch_size}"
+            if fewest >= min_batch
+            else f"{whose} {fewest} example, 1 sample alone"
+        )
+        raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
+    if batch_size > fewest and batch_size != USUAL:
+        whose = whose.replace("is", "are")
+        warn(f"batch_size is {batch_size} and {whose} {fewest} examples: training on one batch")

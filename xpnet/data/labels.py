@@ -315,3 +315,14 @@ def these_values(n: int, what: str = "NaN or infinite") -> str:
     ('1 value that is NaN or infinite', '3 values that are missing')
     """
     return f"{'1 value that is' if n == 1 else f'{n} values that are'} {what}"
+
+
+def check_varied(y: Labels, subsets: Sequence[Labels] | None) -> None:
+    """Raise a ValueError if all labels are the same: there is nothing to learn."""
+    for i, labels in enumerate([y] if subsets is None else [y[rows] for rows in subsets]):
+        if (labels == labels[0]).all():
+            what = "class" if y.dtype.kind == "i" else "value"
+            whose = "" if subsets is None else f" of member {i}"
+            raise ValueError(
+                f"y{whose} has one {what} only ({np.ravel(labels)[0]:g}): there is nothing to learn"
+            )

@@ -72,6 +72,8 @@ class FlatBuffers:
         (k,) for k networks trained at once, else ().
     dtype : dtype
         The arrays' type.
+    given : sequence of array, or None
+        Buffers that there are already, in the order below; None: new ones of zeros.
 
     Attributes
     ----------
@@ -87,17 +89,19 @@ class FlatBuffers:
         backend: Backend,
         leading_shape: tuple[int, ...],
         dtype: DType,
+        given: Sequence[Array] | None = None,
     ) -> None:
         self._layers, self._backend = layers, backend
         self._leading_shape, self._dtype = leading_shape, dtype
         self._places, self.n_parameters = lay_out(layers, "weight_shapes", "other_shapes")
         self.n_weights = lay_out(layers, "weight_shapes")[1]
-        self.parameters, self.gradients = (self._zeros(self.n_parameters) for _ in range(2))
+        places, size = lay_out(layers, "statistic_shapes")
+        sizes = self.n_parameters, self.n_parameters, size
+        arrays = [self._zeros(size) for size in sizes] if given is None else given
+        self.parameters, self.gradients, self.statistics = arrays
         for layer, name, shape, start in self._places:
             layer.parameters[name] = view(self.parameters, shape, start)
             layer.gradients[name] = view(self.gradients, shape, start)
-        places, size = lay_out(layers, "statistic_shapes")
-        self.statistics = self._zeros(size)
         for layer, name, shape, start in places:
             layer.statistics[name] = view(self.statistics, shape, start)
 
@@ -176,7 +180,7 @@ class Workspace:
             dtype,
             capacity,
         )
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[tuple[str, str, tuple[int, ...]], Array] = {}
 
     def allocator(self, owner: str, n: int, shared: bool = False) -> _Allocator:
         """Return what hands ``owner`` its arrays for n examples; all members may share them."""
@@ -190,8 +194,8 @@ class Workspace:
         dtype: DTypeLike | None,
         fill: Fill | None,
     ) -> Array:
-        """Return the owner's array of that name, made at the first call."""
-        key = owner, name
+        """Return the owner's array of that name and shape, made at the first call."""
+        key = owner, name, shape
         if key not in self._arrays:
             if fill is None:
                 self._arrays[key] = self.backend.xp.zeros(shape, dtype or self.dtype)

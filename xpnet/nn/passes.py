@@ -116,13 +116,17 @@ class Passes:
         workspace = self._workspaces.get(training)
         if workspace is None or workspace.capacity < n:
             workspace = Workspace(self._backend, self._leading_shape, self._dtype, n)
-            self._workspaces[training] = workspace
-            kept = list(self._bound.items())  # at once: another thread may be predicting
-            self._bound = {key: b for key, b in kept if key[1] != training}
-            if training:
-                self._trained = None  # it would keep the smaller one in memory
-                self.generation += 1
+            self.adopt(workspace, training)
         return workspace
+
+    def adopt(self, workspace: Workspace, training: bool) -> None:
+        """Use a workspace from now on, in place of the one before."""
+        self._workspaces[training] = workspace
+        kept = list(self._bound.items())  # at once: another thread may be predicting
+        self._bound = {key: b for key, b in kept if key[1] != training}
+        if training:
+            self._trained = None  # it would keep the smaller one in memory
+            self.generation += 1
 
     def let_go(self) -> None:
         """Free the buffers for batches; the next batch makes them anew."""

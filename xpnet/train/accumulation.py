@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +14,16 @@ from ..checks import check_count
 from ..nn.network import Network
 from ..randomness import GAMMA
 
+if TYPE_CHECKING:
+    from ..nn.member_views import MemberView
+
 
 class GradientAccumulation:
     """Computes the loss and the gradient of a batch by micro-batches, one after the other.
 
     Parameters
     ----------
-    network : Network
+    network : Network or MemberView
         Whose gradient it is.
 
     Attributes
@@ -30,11 +34,12 @@ class GradientAccumulation:
         Whether there may be more of them where memory does not suffice.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network | MemberView) -> None:
         self._network, self.count, self.splits = network, 1, False
         self._sum: Array | None = None
         self._loss = NO_ARRAY
         self._example_weights: dict[int, Array] = {}
+        self._copies: dict[tuple[object, ...], Array] = {}
 
     @contextmanager
     def using(self, micro_batches: int | str) -> Iterator[None]:
@@ -73,13 +78,32 @@ class GradientAccumulation:
         self._sum[...] = 0.0
         self._loss[...] = 0.0
         for a, b in pairwise(self._edges(n)):
-            loss = net.passes.loss_and_gradient(x[a:b], y[a:b], example_weight[a:b])
+            part = (
+                self._rows("x", x, a, b, axes=2),
+                self._rows("y", y, a, b, axes=y.ndim - x.ndim + 2),
+            )
+            weight = self._rows("weight", example_weight, a, b, axes=2)
+            loss = net.passes.loss_and_gradient(*part, weight)
             xp.add(self._sum, net.gradients, out=self._sum)
             xp.add(self._loss, loss, out=self._loss)
             # Other masks in the next one; the next step sets the key anew.
             xp.add(net.step_key, np.uint64(GAMMA // 2 | 1), out=net.step_key)
         xp.copyto(net.gradients, self._sum)
         return self._loss
+
+    def _rows(self, name: str, array: Array, first: int, last: int, axes: int) -> Array:
+        """Return some examples; of members, which have their own, a copy that lies together.
+
+        ``axes`` is how many the array has for one network.
+        """
+        if array.ndim == axes:
+            return array[first:last]
+        rows = array[:, first:last]
+        key = name, rows.shape
+        if key not in self._copies:
+            self._copies[key] = self._network.backend.xp.empty(rows.shape, rows.dtype)
+        self._network.backend.xp.copyto(self._copies[key], rows)
+        return self._copies[key]
 
     def _even(self, n: int) -> Array:
         """Return equal shares (n, 1) of n examples, which graphs go on reading."""
@@ -92,3 +116,4 @@ class GradientAccumulation:
     def forget(self) -> None:
         """Let go of what graphs read, once they are gone."""
         self._example_weights.clear()
+        self._copies.clear()

@@ -82,7 +82,7 @@ def _layer(update: Step, batch: tuple[Array, Array, Array | None], step: int) ->
 
 
 def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Array | None) -> Array:
-    example_weight = None if weights is None else update.normalize_weights(weights)[0]
+    example_weight = None if weights is None else update.cost.normalize_weights(weights)[0]
     net = update.network
     share = 1.0 / z.shape[-2] if example_weight is None else example_weight
     net.loss.compute(update.backend.kernels, z, y, share, run.loss)

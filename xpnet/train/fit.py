@@ -19,14 +19,15 @@ from .._typing import Array, Tree
 from ..checks import check_count, check_flag
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL, Batches, take_rows
+from ..data.subsets import Subsets, alike, check_order_seed, flattened, order_seeds
 from ..nn.categories import code_columns
-from ..randomness import Purpose, generator
 from . import fit_state, member_ends
 from .callback import Callback, as_callback
 from .checkpoint_manager import make_manager
 from .checkpoints import Checkpoints
 from .fit_state import FitState
 from .history import OWN, DivergedError, History, Row
+from .parts import Part, training_part
 from .recovery import recover
 from .run_description import describe
 
@@ -58,6 +59,7 @@ class FitOptions:
     micro_batches: int | str = 1
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None
     resume: bool | str = False
+    order_seed: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_count(self.monitor, "monitor", 0)
@@ -88,6 +90,9 @@ class Fit:
         The development set, prepared likewise.
     options : FitOptions
         What the fit is set to.
+    subsets, dev_subsets : sequence of array, or None
+        What `check_subsets` returned: which examples each member is trained on, and which of the
+        development set it is measured on.
 
     Attributes
     ----------
@@ -110,9 +115,13 @@ class Fit:
         weights: Array | None,
         dev: Prepared | None,
         options: FitOptions,
+        subsets: Subsets | None = None,
+        dev_subsets: Subsets | None = None,
     ) -> None:
         self.trainer, self.step, self.network = trainer, trainer.update_step, trainer.network
         self._x, self._labels, self._weights, self._dev = x, labels, weights, dev
+        self._subsets, self._dev_subsets = subsets, dev_subsets
+        self._order_seed = check_order_seed(options.order_seed, self.network.members)
         self.options, self._watchers = options, [as_callback(c) for c in options.callbacks]
         self.epochs = member_ends.check_epochs(options.epochs, trainer.network)
         self.state = FitState(trainer.epochs, trainer.steps)
@@ -163,41 +172,55 @@ class Fit:
     def _train(self, batch_size: int) -> History:
         """Train on batches, and see to all that may end it. They are made here, and so let go."""
         trainer, batches = self.trainer, self.make_batches(batch_size)
-        sample = self._sample(batches.X, batches.y)
         self.network.passes.reserve(self.step.accumulation.size(batches.largest), training=True)
         self._validate_run(batches)
         try:
-            return self._run(batches, sample)
+            return self._run(batches)
         except DivergedError as error:
             for watcher in self._watchers:
                 watcher.on_divergence(trainer, error)
             raise
         finally:  # however it ends, the next fit and step must not inherit its stop or its pace
             trainer.requests.clear()
-            self.step.scalars.set_pace(self.steps, trainer.epochs, None)
-            self.step.forget()
             self.step.freezing.release()
+            self.step.set_pace(self.steps, trainer.epochs, None)
+            self.step.forget()
 
-    def make_batches(self, batch_size: int) -> Batches:
-        """Return the batches that the network is trained on."""
-        options = self.options
+    def make_batches(self, batch_size: int, member: int | None = None) -> Batches:
+        """Return the batches that the network is trained on, or those of a member alone."""
+        x, y, weights, subsets = self._x, self._labels, self._weights, self._subsets
+        seeds = order_seeds(self._order_seed, self.network.seeds)
+        own = len({*seeds}) > 1 or (weights is not None and weights.ndim > 2)
+        own = own or (subsets is not None and not alike(subsets))
+        place = 0 if member is None else member
+        if not own or member is not None:  # for all the same, or for one
+            if weights is not None and weights.ndim > 2:
+                weights = weights[place]
+            if subsets is not None:
+                chosen = subsets[place]
+                x, y = take_rows(x, chosen), take_rows(y, chosen)
+                weights = None if weights is None else take_rows(weights, chosen)
+            subsets, own = None, False
         return Batches(
-            self._x,
-            self._labels,
+            x,
+            y,
             batch_size,
-            weights=self._weights,
+            weights=weights,
             backend=self.trainer.backend,
-            seed=self.network.seeds[0],
-            shuffle=options.shuffle,
+            seed=seeds if own else seeds[place],
+            subsets=subsets,
+            shuffle=self.options.shuffle,
             min_batch=self.network.min_batch,
-            augmentation=options.augmentation,
+            augmentation=self.options.augmentation,
             code_columns=[*code_columns(self.network.layers, self.network.n_features)],
         )
 
     def _validate_run(self, batches: Batches) -> None:
         """Have the checkpoint's run compared with this one, and its folder made ready."""
-        data = {"X": batches.X, "y": batches.y, "sample_weight": batches.weights}
+        data: Tree = {"X": self._x, "y": self._labels, "sample_weight": self._weights}
         data["validation X"], data["validation y"] = self._dev or (None, None)
+        data["subsets"] = flattened(self._subsets)
+        data["validation_subsets"] = flattened(self._dev_subsets)
         stateful = [w for w in self._watchers if type(w).state is not Callback.state]
         self._manager.validate_run(lambda: self._describe_run(batches), data, stateful)
 
@@ -211,29 +234,27 @@ class Fit:
             "clip_norm": step.clip_norm,
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
+            "order_seed": self._order_seed,
             "monitor": self.options.monitor,
             "micro_batches": step.accumulation.count,
             "augmentation": describe(batches.augmentation),
         }
 
-    def _sample(self, x: Array, y: Array) -> Prepared | None:
-        """Return the training examples that the training error is measured on."""
-        n, monitor = x.shape[0], self.options.monitor
-        if monitor == 0:
-            return None
-        if n <= monitor:
-            return x, y
-        order = generator(self.network.seeds[0], Purpose.MONITOR).permutation(n)[:monitor]
-        return take_rows(x, np.sort(order)), take_rows(y, np.sort(order))
+    def _parts(self) -> dict[str, Part]:
+        """Return what is measured after each epoch, by its name in the history."""
+        seeds, monitor = self.network.seeds, self.options.monitor
+        train = training_part(self._x, self._labels, monitor, seeds, self._subsets)
+        dev = None if self._dev is None else Part(*self._dev, self._dev_subsets)
+        return {name: part for name, part in (("train", train), ("dev", dev)) if part is not None}
 
     # -- the epochs ----
 
-    def _run(self, batches: Batches, sample: Prepared | None) -> History:
+    def _run(self, batches: Batches) -> History:
         trainer, step, manager, state = self.trainer, self.step, self._manager, self.state
-        parts = {k: data for k, data in (("train", sample), ("dev", self._dev)) if data is not None}
+        parts, net = self._parts(), self.network
         trainer.history = History(
             columns=_columns(parts),
-            undefined=tuple(f"{k}_error" for k, (_, y) in parts.items() if not self._has_error(y)),
+            undefined=tuple(f"{k}_error" for k, part in parts.items() if not part.has_error(net)),
             batch_size=batches.batch_size,
             members=self.network.members,
             ended=state.ended,
@@ -266,14 +287,10 @@ class Fit:
             watcher.on_fit_end(trainer, trainer.history)
         return trainer.history
 
-    def _has_error(self, y: Array) -> bool:
-        """Return whether the error on a part is defined."""
-        return not math.isnan(self.network.loss.error_count(self.trainer.backend.xp, y))
-
-    def _evaluate(self, parts: dict[str, Prepared], row: Row) -> None:
+    def _evaluate(self, parts: dict[str, Part], row: Row) -> None:
         """Measure loss and error on some parts, as in prediction, for a row of the history."""
-        for name, data in parts.items():
-            measured = self.network.predictor.evaluate(*data)
+        for name, part in parts.items():
+            measured = part.evaluate(self.step)
             row[f"{name}_error"] = measured["error"]
             row.setdefault(f"{name}_loss", measured["loss"])
 
@@ -292,10 +309,11 @@ class Fit:
     def _run_epoch(self, batches: Batches) -> Row:
         """Train on all batches, or until something says stop; return the epoch's row."""
         trainer, step, state, n_batches = self.trainer, self.step, self.state, len(batches)
-        requests, manager, scalars = trainer.requests, self._manager, step.scalars
+        requests, manager = trainer.requests, self._manager
         self._begin_epoch(batches)
-        scalars.set_pace(step.count - state.batch, trainer.epochs, n_batches, batches.batch_size)
-        first, total = state.first_step, step.meter.total
+        pace = trainer.epochs, batches.per_epoch, batches.batch_size
+        step.set_pace(step.count - state.batch, *pace)
+        scalars, first, total = step.scalars, state.first_step, step.meter.total
         alone, made = scalars.alone, step.count
         state.began = time.perf_counter() - state.seconds
         for n, *arrays in batches.epoch(trainer.epochs, state.batch):
@@ -307,10 +325,10 @@ class Fit:
             if not math.isfinite(total()):
                 recover(self, batches, first)
             for watcher in self._watchers:
-                watcher.on_step_end(trainer, n)
+                watcher.on_step_end(trainer, n if isinstance(n, int) else max(n))
             if requests.members:
                 rate = step.scalars.rates(made, alone)
-                examples = batches.edges[state.batch] + state.other_examples
+                examples = self._examples(batches)
                 is_whole = state.batch == n_batches
                 member_ends.note_stops(self, trainer.epochs + 1, examples, rate, is_whole)
             stop, interrupt = requests.stop, requests.interrupt
@@ -325,16 +343,21 @@ class Fit:
         if step.meter.fewest() < step.count - first or not step.are_finite().all():
             recover(self, batches, first)
         trainer.epochs += 1
-        seen, state.seconds = batches.edges[state.batch] + state.other_examples, 0.0
-        state.examples = seen
+        state.examples, state.seconds = self._examples(batches), 0.0
+        own = [step.count - idle for idle in step.idle]
         return {
             "epoch": trainer.epochs,
-            "step": step.count,
+            "step": own if step.scalars.apart else step.count,
             "learning_rate": rate,
-            "train_loss": member_ends.mean_losses(self, step.meter.read()[0], seen),
+            "train_loss": member_ends.mean_losses(self, step.meter.read()[0]),
             "seconds": seconds,
-            "samples_per_second": seen / seconds,
+            "samples_per_second": float(np.max(state.examples)) / seconds,
         }
+
+    def _examples(self, batches: Batches) -> int | list[int]:
+        """Return how many examples the running epoch has had; a list where members have others."""
+        seen, others = batches.seen(self.state.batch), self.state.other_examples
+        return [own + others for own in seen] if isinstance(seen, list) else seen + others
 
     def _begin_epoch(self, batches: Batches) -> None:
         """Reset the sums, unless the epoch goes on in the middle."""

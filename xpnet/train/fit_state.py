@@ -38,8 +38,8 @@ class FitState:
         Whether that was in the middle of an epoch.
     cut_off : bool
         Whether an interruption has cut the epoch short: no checkpoint is made of it.
-    examples : int
-        How many examples the last epoch has had.
+    examples : int or list of int
+        How many examples the last epoch has had; of each member where they have their own.
     ended : dict of int to MemberEnd
         The members that have ended before the fit.
     """
@@ -53,7 +53,7 @@ class FitState:
     stopped: str = ""
     cut: bool = False
     cut_off: bool = False
-    examples: int = 0
+    examples: int | list[int] = 0
     ended: dict[int, MemberEnd] = field(default_factory=dict)
 
     def tree(self) -> Tree:
@@ -72,6 +72,7 @@ def tree(fit: Fit) -> Tree:
     return {
         "weights": step.rollback.tree(),
         "steps": step.count,
+        "idle": step.idle,
         "epochs": trainer.epochs,
         "unchanged_since": step.unchanged_since,
         "learning_rate": None if _is_schedule(rate) else rate,
@@ -94,10 +95,15 @@ def load_tree(fit: Fit, tree: Tree, rows: list[Row]) -> None:
     state, rate = FitState(**tree["fit"] | {"ended": {}}), tree["learning_rate"]
     names = "steps", "epochs", "unchanged_since"
     steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
-    for name in ("first", "first_step", "batch", "other_examples", "examples"):
+    for name in ("first", "first_step", "batch", "other_examples"):
         check_count(getattr(state, name), name, 0)
+    examples = state.examples if isinstance(state.examples, list) else [state.examples]
+    for number in (*examples, *tree["idle"]):
+        check_count(number, "a number of examples or steps", 0)
     if state.first > epochs or state.first_step + state.batch > steps:
         raise ValueError("its counters contradict each other")
+    if len(tree["idle"]) != len(step.idle) or max(tree["idle"]) > steps:
+        raise ValueError("its idle steps are of other members")
     made, whole = epochs - state.first + (state.batch > 0), not state.batch
     state.ended = member_ends.resumed(tree["fit"]["ended"], fit, state.first, made, whole)
     total, finite_steps = tree["epoch_so_far"]
@@ -106,6 +112,7 @@ def load_tree(fit: Fit, tree: Tree, rows: list[Row]) -> None:
             raise ValueError("its weights are NaN or infinite")
     step.rollback.load_tree(tree["weights"])
     step.meter.resume(total, finite_steps)
+    step.idle[:] = tree["idle"]
     fit.state, trainer.history.rows, step.count, trainer.epochs = state, rows, steps, epochs
     trainer.history.ended = state.ended
     if state.ended:

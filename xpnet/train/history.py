@@ -20,7 +20,7 @@ from ..nn.members import check_member
 OWN = ("epoch", "step", "learning_rate", "train_loss", "seconds", "samples_per_second")
 
 #: Those that members may have figures of their own in.
-OF_MEMBERS = ("learning_rate", "train_loss")
+OF_MEMBERS = ("step", "learning_rate", "train_loss")
 
 #: A row: its figures by column, and of members lists of them.
 Row = dict[str, Any]

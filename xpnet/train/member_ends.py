@@ -58,7 +58,7 @@ def end(fit: Fit, ends: Ends) -> None:
             fit.trainer.requests.stop = fit.trainer.requests.stop or ALL_ENDED
 
 
-def note_stops(fit: Fit, epoch: int, examples: int, rate: Any, is_whole: bool) -> None:
+def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, is_whole: bool) -> None:
     """End the members that were asked to stop, after an update or an epoch.
 
     Parameters
@@ -79,21 +79,31 @@ def note_stops(fit: Fit, epoch: int, examples: int, rate: Any, is_whole: bool) -
     for i, reason in reasons.items():
         if i not in fit.state.ended:
             cut = bool(reason) and not (is_whole and first + fit.epochs[i] == epoch)
-            own = rate[i] if isinstance(rate, list) else rate
             found[i] = MemberEnd(
-                epoch, fit.steps, reason, cut, examples=examples, learning_rate=own
+                epoch,
+                fit.steps - fit.step.idle[i],
+                reason,
+                cut,
+                examples=_own(examples, i),
+                learning_rate=_own(rate, i),
             )
     if found:
         end(fit, found)
 
 
-def mean_losses(fit: Fit, totals: Any, examples: int) -> Any:
+def _own(figures: Any, i: int) -> Any:
+    """Return a member's own figure of those of all, or the one that all have."""
+    return figures[i] if isinstance(figures, list) else figures
+
+
+def mean_losses(fit: Fit, totals: Any) -> Any:
     """Return the mean loss of the epoch that is through, of one network or of each member."""
+    examples = fit.state.examples
     if not isinstance(totals, list):
         return totals / examples
     ended, epoch = fit.state.ended, fit.trainer.epochs
     last = {i: end.examples for i, end in ended.items() if end.epoch == epoch}
-    return [total / (last.get(i) or examples) for i, total in enumerate(totals)]
+    return [total / (last.get(i) or _own(examples, i)) for i, total in enumerate(totals)]
 
 
 def blank(fit: Fit, row: Row) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, DType
+from ..backends.protocol import Backend
 from ..checks import Numbers, check_numbers, each
 from ..nn.members import as_column, check_own_numbers, on_device
-from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 
 
@@ -19,12 +19,16 @@ class MemberNumbers:
 
     Parameters
     ----------
-    network : Network
-        Whose members they are for.
+    backend : Backend
+        Where they are needed.
+    dtype : dtype
+        In which type.
+    members : int or None
+        How many members there are; None for one network.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, backend: Backend, dtype: DType, members: int | None) -> None:
+        self._backend, self._dtype, self._members = backend, dtype, members
         self._columns: dict[tuple[float, ...], Array] = {}
 
     def checked(self, value: Numbers, name: str, check: Callable[[float, str], object]) -> Numbers:
@@ -38,7 +42,7 @@ class MemberNumbers:
         numbers = check_numbers(value, name)
         for number in each(numbers):
             check(number, name)
-        members = self._network.members
+        members = self._members
         if isinstance(numbers, tuple) and len(numbers) != members:
             there = "this is one network" if members is None else f"there are {members} members"
             raise ValueError(
@@ -55,7 +59,7 @@ class MemberNumbers:
         ValueError
             If it has numbers for more or fewer members than there are.
         """
-        check_own_numbers(optimizer, self._network.members)
+        check_own_numbers(optimizer, self._members)
         return replace(optimizer, learning_rate=1.0)
 
     def bound(self, optimizer: Optimizer) -> Optimizer:
@@ -63,15 +67,14 @@ class MemberNumbers:
 
         They are of float64: 1 − β has few digits of a β in float32.
         """
-        return on_device(optimizer, self._network.backend, np.dtype(np.float64), 1)
+        return on_device(optimizer, self._backend, np.dtype(np.float64), 1)
 
     def column(self, numbers: Numbers) -> float | Array:
         """Return numbers as a kernel takes them: an array (k, 1) of several."""
         if not isinstance(numbers, tuple):
             return numbers
         if numbers not in self._columns:
-            net = self._network
-            self._columns[numbers] = as_column(numbers, net.backend, net.dtype, 1)
+            self._columns[numbers] = as_column(numbers, self._backend, self._dtype, 1)
         return self._columns[numbers]
 
     def share(self, numbers: Numbers, n: int) -> float | Array:

@@ -7,28 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .._typing import Array, HostArray
 from ..backends.memory import explain, free
-from ..backends.work import Weighing
 from ..checks import Numbers, check_not_negative
+from ..data.batches import Size
 from ..locks import PATIENCE, ForkSafeLock
 from ..nn.network import Network
 from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
 from ..warning import warn
-from .accumulation import GradientAccumulation
+from .cost import Cost
 from .freezing import Freezing
 from .history import Meter
 from .member_numbers import MemberNumbers
+from .member_steps import MemberSteps
 from .rollback import SNAPSHOT_EVERY, Rollback
 from .step_scalars import StepScalars
 
 #: What makes a batch: a function of where it starts in the epoch's order, its examples, and arrays.
-Batch = Callable[..., tuple[Array, Array, Array | None]]
-
+Batch = Callable[..., tuple[Any, Any, Any]]
 
 #: Steps that are kept for replay: a caller may try every batch size.
 MOST_REPLAYS = 64
@@ -101,6 +102,10 @@ class Step:
         Which members are trained.
     scalars : StepScalars
         What changes from step to step.
+    idle : list of int
+        How many of the updates each member was not part of.
+    cost : Cost
+        What an update goes down.
     accumulation : GradientAccumulation
         In how many micro-batches a gradient is computed.
     unchanged_since : int
@@ -116,14 +121,13 @@ class Step:
         clip_norm: Numbers | None = None,
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
-        self._numbers = MemberNumbers(network)
+        self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
-        self.scalars = StepScalars(network, optimizer)
-        self.accumulation = GradientAccumulation(network)
+        self.idle = [0] * len(network.seeds)
+        self.scalars = StepScalars(network, optimizer, self.idle)
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self._bound = self._numbers.bound(self._fixed)
-        self._l2, self._clip_norm = self._check_l2(l2), self._check_clip_norm(clip_norm)
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.leading_shape)
         self.rollback = Rollback(
@@ -134,22 +138,21 @@ class Step:
         self._registers = [xp.empty_like(network.parameters)]
         self._add_registers()
         self._scratch = self._registers[0]
-        weights = slice(0, network.n_weights)
-        decayed = network.gradients, network.parameters, self._scratch
-        self._decayed = [array[..., weights] for array in decayed]
-        self._norm = xp.empty((*network.leading_shape, 2), network.dtype)
-        self._weighing = Weighing(*(xp.empty((1, 1), network.dtype) for _ in range(3)))
-        self._example_weights: dict[int, Array] = {}
+        self.cost = Cost(network, self._scratch)
+        self.accumulation = self.cost.accumulation
+        self.cost.l2, self.cost.clip_norm = self._check_l2(l2), self._check_clip_norm(clip_norm)
+        self._one_by_one: MemberSteps | None = None
         self._statistics_before = xp.empty_like(network.statistics)
         self._has_changed = False
         #: A fork waits for an update: its child finds none that is half-made.
         self._turn = ForkSafeLock(PATIENCE)
 
-    def make(self, n: int, batch: Batch, *arrays: Array | None) -> Array:
+    def make(self, n: Size, batch: Batch, *arrays: Array | None) -> Array:
         """Make an update with n examples; return the mean loss before it, in a static buffer.
 
         ``batch(start, n, *arrays)`` is rows, labels and weights; ``start``, an array of shape (1,),
-        says how many examples of the epoch came before.
+        says how many examples of the epoch came before. If members have different numbers of them,
+        it is lists of each one's own; one that has none is left as it is.
 
         Raises
         ------
@@ -160,12 +163,14 @@ class Step:
             self.forget_changes()
         if self.accumulation.splits:
             self.backend.xp.copyto(self._statistics_before, self.network.statistics)
-        scalars, snapshots = self.scalars, not (self.count - self.rollback.since) % SNAPSHOT_EVERY
+        alike, scalars = isinstance(n, int), self.scalars
+        snapshots = not (self.count - self.rollback.since) % SNAPSHOT_EVERY
         try:
             if self.count != scalars.next or self.count not in scalars.plan:
                 scalars.seek(self.count)
-            micro_batches, frozen = self.accumulation.count, self.freezing.some
-            key = batch, n, snapshots, arrays[-1] is None, micro_batches, frozen
+            micro_batches, last = self.accumulation.count, arrays[-1]
+            frozen = self.freezing.some if alike else (*self._trained(n),)
+            key = batch, n, snapshots, last is None or last.ndim, micro_batches, frozen
             update = self._replays.get(key) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
             with self._turn.lock:
@@ -176,6 +181,8 @@ class Step:
             self.explain(error, n)
             raise
         scalars.next = self.count = self.count + 1
+        if self.freezing.some or not alike:
+            self._count_idle(n)
         return loss
 
     def _compute(
@@ -184,20 +191,7 @@ class Step:
         """Compute an update: all of it is work of the device."""
         net, kernels, scalars = self.network, self.backend.kernels, self.scalars
         kernels.advance(scalars.table)
-        x, y, weights = batch(scalars.start, n, *arrays)
-        example_weight: Array | None = None
-        decay = self._numbers.share(self._l2, n)
-        if weights is not None:
-            example_weight, decay = self.normalize_weights(weights)
-        single = self.accumulation.count == 1
-        passes = net.passes if single else self.accumulation
-        loss: Array = passes.loss_and_gradient(x, y, example_weight)
-        if self._l2:
-            g, p, scratch = self._decayed
-            kernels.add_decay(g, p, decay, scratch)
-        if self._clip_norm is not None:
-            limit = self._numbers.column(self._clip_norm)
-            kernels.clip_norm(net.gradients, limit, self._norm, self._scratch)
+        loss = self.cost.loss_and_gradient(*batch(scalars.start, n, *arrays))
         counted = self.freezing.counted(loss) if frozen else loss
         kernels.observe(counted, n, self.meter.work)
         if snapshots:
@@ -215,14 +209,52 @@ class Step:
             self.freezing.put_back()
         return loss
 
-    def normalize_weights(self, weights: Array) -> tuple[Array, Array]:
-        """Return the weight of each example in the loss, and λ over the sum of the weights."""
-        n, work = weights.shape[0], self._weighing
-        if n not in self._example_weights:  # graphs read it: they are let go together
-            self._example_weights[n] = self.backend.xp.empty((n, 1), weights.dtype)
-        work.example_weight = self._example_weights[n]
-        self.backend.kernels.normalize_weights(weights, self._l2, work)
-        return work.example_weight, work.decay[0]
+    def _compute_one_by_one(
+        self,
+        batch: Batch,
+        sizes: tuple[int, ...],
+        snapshots: bool,
+        trained: tuple[int, ...],
+        *arrays: Array | None,
+    ) -> Array:
+        """Compute an update of some members, which have different numbers of examples."""
+        scalars, apart = self.scalars, self.one_by_one
+        self.backend.kernels.advance(scalars.table)
+        loss = apart.loss_and_gradient(trained, *batch(scalars.start, sizes, *arrays))
+        if snapshots:
+            self.rollback.snapshot(self.meter.finite)
+        apart.update(trained, scalars)
+        return loss
+
+    @property
+    def one_by_one(self) -> MemberSteps:
+        """What makes steps of the members one after the other."""
+        if self._one_by_one is None:
+            parts = self._fixed, self.cost, self.meter, self.moments, self._registers
+            self._one_by_one = MemberSteps(self.network, *parts)
+        return self._one_by_one
+
+    def _trained(self, n: Size) -> list[int]:
+        """Return the members that a step with so many examples trains."""
+        sizes = [n] * len(self.idle) if isinstance(n, int) else n
+        return [i for i, active in enumerate(self.freezing.active) if active and sizes[i]]
+
+    def _count_idle(self, n: Size) -> None:
+        for i in {*range(len(self.idle))}.difference(self._trained(n)):
+            self.idle[i] += 1
+
+    def set_pace(self, step: int, epoch: int, per_epoch: Size | None, batch_size: int = 0) -> None:
+        """Say how many steps of what size make an epoch from a step on; outside a fit none do.
+
+        Members count their own steps from here on, where these differ.
+        """
+        fewest, active = min(self.idle), self.freezing.active
+        alike = all(idle == fewest for idle, on in zip(self.idle, active, strict=True) if on)
+        apart = not alike or isinstance(per_epoch, tuple)
+        if apart != self.scalars.apart:
+            self.forget()
+            self.scalars = StepScalars(self.network, self._optimizer, self.idle, apart)
+        self.scalars.set_pace(step, epoch, per_epoch, batch_size)
 
     # -- what is set ----
 
@@ -253,20 +285,20 @@ class Step:
     @property
     def l2(self) -> Numbers:
         """λ of the L2 term."""
-        return self._l2
+        return self.cost.l2
 
     @l2.setter
     def l2(self, l2: Numbers) -> None:
-        self._set("_l2", self._check_l2(l2))
+        self._set("l2", self._check_l2(l2))
 
     @property
     def clip_norm(self) -> Numbers | None:
         """The largest norm of a gradient, or None."""
-        return self._clip_norm
+        return self.cost.clip_norm
 
     @clip_norm.setter
     def clip_norm(self, limit: Numbers | None) -> None:
-        self._set("_clip_norm", self._check_clip_norm(limit))
+        self._set("clip_norm", self._check_clip_norm(limit))
 
     def _add_registers(self) -> None:
         """See to it that there is as much scratch as the optimiser takes."""
@@ -280,9 +312,9 @@ class Step:
         return limit if limit is None else self._numbers.checked(limit, "clip_norm", _check_limit)
 
     def _set(self, name: str, value: Numbers | None) -> None:
-        if value != getattr(self, name):
+        if value != getattr(self.cost, name):
             self.forget()
-        setattr(self, name, value)
+        setattr(self.cost, name, value)
         self._has_changed = True
 
     def forget_changes(self, step: int | None = None) -> None:
@@ -306,19 +338,25 @@ class Step:
     def _replay(
         self,
         batch: Batch,
-        n: int,
+        n: Size,
         snapshots: bool,
-        weightless: bool,
+        kind: int,
         micro_batches: int,
-        frozen: bool,
+        frozen: bool | tuple[int, ...],
     ) -> Update:
         """Return what makes the same update again: on the same buffers, from the same data set.
 
         Those of another data set stay: a callback may go to and fro between two.
         """
-        self._replays.reserve(self.accumulation.size(n))
-        update = partial(self._compute, batch, n, snapshots, frozen)
-        key = batch, n, snapshots, weightless, micro_batches, frozen
+        largest = self.accumulation.size(_most(n))
+        if isinstance(n, int):
+            compute: Update = self._compute
+        else:
+            compute = self._compute_one_by_one
+            self.one_by_one.reserve(largest)
+        self._replays.reserve(largest)
+        update = partial(compute, batch, n, snapshots, frozen)
+        key = batch, n, snapshots, kind, micro_batches, frozen
         return self._replays.add(
             key, self.backend.replay(update, self._lasting(snapshots), self._fresh)
         )
@@ -332,19 +370,18 @@ class Step:
 
     def _fresh(self) -> list[Array]:
         """Return what an update writes before it reads it, and may find there already."""
-        work = self._weighing
-        weighing = [work.total, work.safe, work.decay, *self._example_weights.values()]
-        return [self.meter.finite, *self.scalars.found, *weighing]
+        own = [] if self._one_by_one is None else self._one_by_one.fresh
+        return [self.meter.finite, *self.scalars.found, *self.cost.fresh, *own]
 
     def forget(self) -> None:
         """Let go of what is replayed, and of the buffers and the data set in it."""
         self._replays.clear()
-        self._example_weights.clear()
-        self.accumulation.forget()
+        self.cost.forget()
+        self._one_by_one = None
 
     # -- memory ----
 
-    def _split(self, error: Exception, n: int) -> bool:
+    def _split(self, error: Exception, size: Size) -> bool:
         """Take twice as many micro-batches if an error says that memory does not suffice.
 
         Returns
@@ -352,7 +389,7 @@ class Step:
         bool
             Whether to try again: False for another error, and where one is as small as may be.
         """
-        accumulation, least = self.accumulation, self.network.min_batch
+        accumulation, least, n = self.accumulation, self.network.min_batch, _most(size)
         too_small = 2 * accumulation.count * least > n
         if not accumulation.splits or too_small or not self.backend.is_out_of_memory(error):
             return False
@@ -367,7 +404,7 @@ class Step:
         warn(message)
         return True
 
-    def explain(self, error: Exception, n: int) -> None:
+    def explain(self, error: Exception, size: Size) -> None:
         """Raise an OutOfMemoryError if an error with batches of n says so, and free their buffers.
 
         Raises
@@ -376,8 +413,10 @@ class Step:
             In that case; for any other error nothing is done.
         """
         net = self.network
-        size = f"{net.n_parameters:,} parameters, {net.dtype.name}"
-        what = f"training on batches of {n:,} examples ({size})"
+        what = (
+            f"training on batches of {_most(size):,} examples ({net.n_parameters:,} parameters, "
+            f"{net.dtype.name})"
+        )
         ways = ["a smaller batch_size"]
         if not self.accumulation.splits:
             ways.append("micro_batches='auto'")
@@ -409,3 +448,8 @@ def _check_limit(limit: float, name: str) -> float:
     if not check_not_negative(limit, name):
         raise ValueError(f"{name} is 0: give a number above 0, or None for no clipping")
     return float(limit)
+
+
+def _most(size: Size) -> int:
+    """Return a batch's examples, of the member that has the most."""
+    return size if isinstance(size, int) else max(size)

@@ -8,16 +8,21 @@ a step that is replayed waits for no copy of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from .._typing import Array
 from ..backends.work import ScalarTable
+from ..data.batches import Size
 from ..nn.members import member_of, own_numbers
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..randomness import step_keys
+
+#: The epoch, how many steps it has, for each member where they differ, and of how many examples.
+Pace: TypeAlias = tuple[int, Size | None, int]
 
 #: Steps whose scalars are computed at once and moved to the device together.
 PLAN = 1024
@@ -32,12 +37,17 @@ class StepScalars:
         Whose dropout keys are written.
     optimizer : Optimizer
         How many scalars there are.
+    idle : sequence of int
+        How many of the steps each member was not part of, kept up to date by who makes them: its
+        own steps are the others.
+    apart : bool
+        Whether members may have made different numbers of steps.
 
     Attributes
     ----------
     alone : list of Optimizer
-        The optimiser, or that of each member where they have numbers of their own.
-    scalars : list of array, shape (1,), or (k, 1) for k members with numbers of their own
+        The optimiser, or that of each member where they have numbers of their own, or are apart.
+    scalars : list of array, shape (1,), or (k, 1) for k members that are in `alone`
         The optimiser's scalars of the step that was advanced to.
     start : array, int64, shape (1,)
         Where its batch begins in the epoch's order.
@@ -51,8 +61,11 @@ class StepScalars:
         The step of the row that comes next on the device, if that is known.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer) -> None:
+    def __init__(
+        self, network: Network, optimizer: Optimizer, idle: Sequence[int], apart: bool = False
+    ) -> None:
         self._network, self._backend = network, network.backend
+        self._idle, self.apart = idle, apart
         self.alone = self._members(optimizer)
         first = self.alone[0]
         members, names = len(self.alone), range(len(first.scalars(0, 0.0)))
@@ -73,12 +86,15 @@ class StepScalars:
         self.next: int | None = None
         # From step `began` on, at this epoch, so many steps of so many examples make an epoch.
         self.began = 0
-        self._pace: tuple[int, int | None, int] = (0, None, 0)
+        self._pace: Pace = (0, None, 0)
 
     def set_pace(
-        self, step: int, epoch: int, steps_per_epoch: int | None, batch_size: int = 0
+        self, step: int, epoch: int, steps_per_epoch: Size | None, batch_size: int = 0
     ) -> None:
-        """Say how many steps of what size make an epoch from a step on; outside a fit none do."""
+        """Say how many steps of what size make an epoch from a step on; outside a fit none do.
+
+        Members that are apart may have different numbers of steps in it.
+        """
         self.began, self._pace = step, (epoch, steps_per_epoch, batch_size)
         self.plan = range(0)
 
@@ -91,27 +107,53 @@ class StepScalars:
         """Say that the epoch began at this step, as it were: others than its own came between."""
         self.set_pace(step, *self._pace)
 
-    def epoch_at(self, step: int) -> float:
-        """Return how many epochs have been made by a step, with the fraction of the running one."""
-        epoch, per_epoch, _ = self._pace
+    def epoch_at(self, step: int, per_epoch: int | None) -> float:
+        """Return how many epochs of so many steps have been made, with the fraction of this one."""
+        epoch = self._pace[0]
         return epoch + (step - self.began) / per_epoch if per_epoch else float(epoch)
 
+    def _steps_of(self, place: int) -> int | None:
+        """Return how many steps an epoch has, for one of `alone`."""
+        per_epoch = self._pace[1]
+        return per_epoch[place] if isinstance(per_epoch, tuple) else per_epoch
+
+    @property
+    def _longest(self) -> int | None:
+        """How many steps an epoch has, of the member that has the most."""
+        per_epoch = self._pace[1]
+        return max(per_epoch) if isinstance(per_epoch, tuple) else per_epoch
+
     def _members(self, optimizer: Optimizer) -> list[Optimizer]:
-        if not own_numbers(optimizer):
+        if not (self.apart or own_numbers(optimizer)):
             return [optimizer]
         return [member_of(optimizer, i) for i in range(len(self._network.seeds))]
 
+    def _behind(self, place: int) -> int:
+        """Return how many steps fewer have been made, for one of `alone`."""
+        # Together are members that are trained in each step: none was idle in fewer than they.
+        return self._idle[place] if self.apart else min(self._idle)
+
     def rates(self, step: int, alone: Sequence[Optimizer]) -> float | list[float]:
         """Return the rate of a step by optimisers as in `alone`: of several a list."""
-        # Steps of a callback's own shift the epoch, which may then seem to begin after the step.
-        epoch = max(self.epoch_at(step), 0.0)
-        rates = [optimizer.rate(step, epoch) for optimizer in alone]
+        rates = []
+        for i, optimizer in enumerate(alone):
+            per_epoch, at = self._steps_of(i), step
+            if self.apart and per_epoch:  # its last one, where it has no more
+                at = min(step, self.began + per_epoch - 1)
+            # Steps of a callback's own shift the epoch, which may then seem to begin after it.
+            epoch = max(self.epoch_at(at, per_epoch), 0.0)
+            rates.append(optimizer.rate(step - self._behind(i), epoch))
         return rates if len(rates) > 1 else rates[0]
 
-    def _scalars(self, step: int, epoch: float) -> list[float]:
-        """Return what changes from step to step: each of the scalars, of one member or each."""
-        found = [optimizer.scalars(step, epoch) for optimizer in self.alone]
-        return [number for numbers in zip(*found, strict=True) for number in numbers]
+    def _scalars(self, place: int, plan: range) -> list[tuple[float, ...]]:
+        """Return what changes from step to step, for one of `alone`."""
+        optimizer, per_epoch, behind = self.alone[place], self._steps_of(place), self._behind(place)
+        # A step behind the epoch's last is none of its own, and is made at that one's rate.
+        last = self.began + per_epoch - 1 if per_epoch else plan.stop
+        return [
+            optimizer.scalars(step - behind, self.epoch_at(min(step, last), per_epoch))
+            for step in plan
+        ]
 
     def fits(self, optimizer: Optimizer) -> bool:
         """Return whether another optimiser's scalars have room here."""
@@ -119,7 +161,7 @@ class StepScalars:
 
     def remade(self, optimizer: Optimizer) -> StepScalars:
         """Return those of another optimiser, at the same place of the same epoch."""
-        other = StepScalars(self._network, optimizer)
+        other = StepScalars(self._network, optimizer, self._idle, self.apart)
         other.keep_pace(self)
         return other
 
@@ -149,16 +191,12 @@ class StepScalars:
         """Compute the scalars of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step))
         self.plan, self.next = range(0), None  # what is broken off below is no plan
-        _, per_epoch, batch_size = self._pace
-        # A step behind the epoch's last is none of its own, and is made at that one's rate.
-        last = self.began + per_epoch - 1 if per_epoch else plan.stop
+        per_epoch, batch_size = self._longest, self._pace[2]
+        scalars = [self._scalars(place, plan) for place in range(len(self.alone))]
         held, steps = self.table, np.arange(plan.start, plan.stop)[:, None]
         for table, values in (
-            (
-                held.scalars,
-                [self._scalars(i, self.epoch_at(min(i, last))) for i in plan],
-            ),
-            (held.keys, step_keys(self._network.seeds, plan)),
+            (held.scalars, np.transpose(scalars, (1, 2, 0)).reshape(len(plan), -1)),
+            (held.keys, step_keys(self._network.seeds, plan, self._idle)),
             (held.starts, (steps - self.began) % (per_epoch or 1) * batch_size),
         ):
             found = self._backend.asarray(np.array(values), table.dtype)
@@ -167,7 +205,7 @@ class StepScalars:
 
     def _ahead(self, step: int) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
-        _, per_epoch, _ = self._pace
+        per_epoch = self._longest
         rates = [optimizer.learning_rate for optimizer in self.alone]
         unknown = any(callable(rate) and not isinstance(rate, Schedule) for rate in rates)
         if per_epoch is None and unknown:

@@ -6,21 +6,22 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from .._typing import Array, ArrayLike, HostArray
 from ..checks import Numbers
 from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
+from ..data.subsets import Subsets
 from ..nn.members import check_member
 from ..nn.network import Network, check_network
+from ..nn.own_batches import are_own, prepare_own
 from ..optim.optimizers import Optimizer, Rates, check_optimizer
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
 from .callback import Callback
 from .checkpoints import Checkpoints
 from .fit import Fit, FitOptions
+from .fit_data import prepare_data
 from .history import History, Row
 from .step import Step
 
@@ -126,17 +127,18 @@ class Trainer:
 
         Parameters
         ----------
-        x : array-like, shape (n, n_features)
-            Features.
-        y : array-like, shape (n,) or (n, k)
-            Labels. What lies on the network's device already, in the types that it computes with
-            (its dtype; int32 labels for softmax), is taken as it is; all else is checked.
-        sample_weight : array-like, shape (n,), or None
+        x : array-like, shape (n, n_features), or (k, n, n_features) for k members
+            Features; members share them, or each has its own.
+        y : array-like, shape (n,) or (n, m), or (k, n) or (k, n, m)
+            Labels, of each member where it has its own features. What lies on the network's device
+            already, in the types that it computes with (its dtype; int32 labels for softmax), is
+            taken as it is; all else is checked.
+        sample_weight : array-like, shape (n,), or (k, n) for k members, or None
             How much each example counts, 0 or more.
 
         Returns
         -------
-        array, shape ()
+        array, shape (), or (k,) for k members
             The mean loss over the batch before the update, weighted, without the L2 term; on the
             device.
 
@@ -155,8 +157,10 @@ class Trainer:
         try:
             with self.backend.active():
                 x, y, weights = self._prepare(x, y, sample_weight)
-                n = x.shape[0]
-                loss = self.update_step.make(n, _as_it_is, x, y, weights).copy()
+                n, step = x.shape[-2], self.update_step
+                if self._fit is not None:
+                    step.scalars.plan = range(0)  # made for the fit's own steps
+                loss = step.make(n, _as_it_is if x.ndim == 2 else _own, x, y, weights).copy()
                 self.update_step.forget_changes()  # what came before it can't be made again
                 if self._fit is not None:
                     self._fit.state.other_examples += n
@@ -170,13 +174,13 @@ class Trainer:
         net, weights = self.network, None
         try:
             if not net.passes.holds(x, y):
-                x, y = net.prepare(x, y)
+                x, y = (prepare_own if are_own(net, x) else Network.prepare)(net, x, y)
                 x = x[:]  # of what is streamed, all: it is one batch
-            if x.shape[0] < net.min_batch:
-                raise ValueError(f"the batch has {x.shape[0]} example: batch norm needs at least 2")
+            n = x.shape[-2]
+            if n < net.min_batch:
+                raise ValueError(f"the batch has {n} example: batch norm needs at least 2")
             if sample_weight is not None:
-                net.require_single("sample_weight")
-                weights = prepare_weights(sample_weight, x.shape[0], self.backend, x.dtype)
+                weights = prepare_weights(sample_weight, n, self.backend, x.dtype, net.members)
         except MemoryError as error:
             self.update_step.explain(error, len(x))
             raise
@@ -299,6 +303,9 @@ class Trainer:
         micro_batches: int | str = 1,
         checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
         resume: bool | str = False,
+        order_seed: int | Sequence[int] | None = None,
+        subsets: Sequence[ArrayLike] | None = None,
+        validation_subsets: Sequence[ArrayLike] | None = None,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -327,9 +334,10 @@ class Trainer:
         augmentation : Augmentation or None
             Changes each mini-batch at random before it is trained on (notes, chapter 5.2); codes of
             categories as `Augmentation` says. Errors are measured on the data as they are.
-        sample_weight : array-like, shape (n,), or None
+        sample_weight : array-like, shape (n,) or (k, n), or None
             How much each example counts in the loss, 0 or more: a batch's cost is
-            (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted.
+            (Σ wᵢ Lᵢ + λ/2 ‖W‖²) / Σ wᵢ. Errors count examples, unweighted. For k members it may be
+            (k, n): then each has its own.
         micro_batches : int or "auto"
             By how many micro-batches to accumulate a batch's gradient: the same update with less
             memory. "auto": one, and twice as many whenever memory does not suffice, with a
@@ -343,6 +351,16 @@ class Trainer:
             optimiser, the data and all options must be those of its run; ``epochs`` alone may be
             larger. The end is that of a fit that was never cut off, to the last bit, on the same
             machine and libraries. "auto": the same if there is one, else begin.
+        order_seed : int, sequence of int, or None
+            The seed of the order of the examples, and of augmentation. None: the network's; each
+            member has its own then, and so its own batches. One for all members lets them share
+            the batches, which is faster; several: one for each.
+        subsets : sequence of array, or None
+            Which examples each of k members is trained on, as for cross-validation: k arrays of row
+            numbers, or truth values (k, n). Its training error is measured on them too. Members
+            that have fewer batches in an epoch wait for the others. None: all, for each.
+        validation_subsets : sequence of array, or None
+            On which examples of the development set each member is measured, likewise.
 
         Returns
         -------
@@ -381,9 +399,6 @@ class Trainer:
         Each member becomes what its network becomes alone: `History.member` gives its curve. Early
         stopping, averages of the weights and what else watches count for each by itself.
         """
-        net = self.network
-        if validation_data is not None and len(validation_data) != 2:
-            raise ValueError(f"validation_data has {len(validation_data)} parts: give (X, y)")
         options = FitOptions(
             batch_size,
             epochs,
@@ -394,15 +409,13 @@ class Trainer:
             micro_batches,
             checkpoint,
             resume,
+            order_seed,
         )
         with self.backend.active():
-            x, labels = net.prepare(X, y)
-            _check_varied(self.backend.to_host(labels))
-            weights = None
-            if sample_weight is not None:
-                weights = prepare_weights(sample_weight, x.shape[0], self.backend, net.dtype)
-            dev = None if validation_data is None else net.prepare(*validation_data, name="dev ")
-            return self.fit_prepared(x, labels, weights, dev, options)
+            data = prepare_data(
+                self.network, X, y, sample_weight, validation_data, subsets, validation_subsets
+            )
+            return self.fit_prepared(*data[:4], options, *data[4:])
 
     def fit_prepared(
         self,
@@ -411,10 +424,13 @@ class Trainer:
         weights: Array | None,
         dev: tuple[Array, Array] | None,
         options: FitOptions,
+        subsets: Subsets | None = None,
+        dev_subsets: Subsets | None = None,
     ) -> History:
-        """Train on what `Network.prepare` and `prepare_weights` returned; see `fit`."""
+        """Train on what `Network.prepare` and its like returned; see `fit`."""
         with self.network.claim, self.backend.active():
-            outer, self._fit = self._fit, Fit(self, x, labels, weights, dev, options)
+            data = x, labels, weights, dev
+            outer, self._fit = self._fit, Fit(self, *data, options, subsets, dev_subsets)
             try:
                 return self._fit.run()
             finally:
@@ -472,8 +488,8 @@ def _as_it_is(
     return x, y, weights
 
 
-def _check_varied(y: HostArray) -> None:
-    """Raise a ValueError if all labels are the same: there is nothing to learn."""
-    if (y == y[0]).all():
-        what = "class" if y.dtype.kind == "i" else "value"
-        raise ValueError(f"y has one {what} only ({np.ravel(y)[0]:g}): there is nothing to learn")
+def _own(
+    start: Array, n: int, x: Array, y: Array, weights: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """Return a batch that is given, of members' own examples: its arrays have one more axis."""
+    return x, y, weights

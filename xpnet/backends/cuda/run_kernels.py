@@ -142,9 +142,9 @@ class CudaRunKernels(Kernels):
         numbers = *_factor(example_weight), *map(float, options)
         self._launch(name, rows_of(*z.shape), z, z, y, *numbers, dz, loss, *z.shape, work)
 
-    def normalize_weights(self, weights: Array, l2: float, work: Weighing) -> None:
+    def normalize_weights(self, weights: Array, l2: Any, work: Weighing) -> None:
         """One launch."""
-        if not is_matrix(weights):
+        if not is_matrix(weights) or work.decay.size > 1:
             super().normalize_weights(weights, l2, work)
             return
         arrays = weights, work.example_weight, work.total, work.safe, work.decay

@@ -1,0 +1,125 @@
+"""Members one by one: each as a network of its own, over the arrays that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .._typing import Array, HostArray
+from ..data.batches import take_rows
+from .buffers import FlatBuffers, Workspace
+from .description import check_layers
+from .layer import Fill
+from .members import member_of
+from .network import Network
+from .passes import Passes
+from .prediction import Predictor
+
+
+class MemberView:
+    """Member i of a network, over the same parameters, gradients and statistics.
+
+    What is written here is written there: nothing is copied.
+
+    Parameters
+    ----------
+    network : Network
+        With members.
+    i : int
+        Which one.
+
+    Attributes
+    ----------
+    parameters, gradients, statistics : array, shape (P,)
+        Views of the network's flat buffers.
+    step_key : array, uint64, shape (1,)
+        A view of the network's.
+    passes, predictor : Passes, Predictor
+        The way through the member alone.
+    """
+
+    leading_shape: tuple[int, ...] = ()
+    members = None
+
+    def __init__(self, network: Network, i: int) -> None:
+        self.backend, self.dtype, self.min_batch = network.backend, network.dtype, network.min_batch
+        self.n_weights = network.n_weights
+        flat = network.parameters, network.gradients, network.statistics
+        self.parameters, self.gradients, self.statistics = views = [array[i] for array in flat]
+        self.step_key = network.step_key[i, 0]
+        loss = member_of(network.loss, i)
+        layers = check_layers([member_of(layer, i) for layer in network.layers], loss)
+        width = network.n_features
+        for index, layer in enumerate(layers):
+            width = layer.build(index, width, layers[index + 1 :])
+        FlatBuffers(layers, self.backend, (), self.dtype, views)
+        for layer in layers:
+            layer.connect(network.seeds[i], self.step_key)
+            layer.bind(self.backend.kernels)
+        widths = [*(layer.n_inputs for layer in layers), width]
+        self.passes = Passes(layers, width, loss, self.backend, (), self.dtype)
+        self.predictor = Predictor(self.passes, loss, self.backend, widths, (), self.dtype)
+
+
+class MemberWorkspace(Workspace):
+    """A workspace that members use in turn; what is filled once and for all each has of its own."""
+
+    def __init__(self, shared: Workspace, i: int) -> None:
+        super().__init__(shared.backend, (), shared.dtype, shared.capacity)
+        self._shared, self._i = shared, i
+
+    def array(
+        self,
+        owner: str,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None,
+        fill: Fill | None,
+    ) -> Array:
+        """Return the owner's array of that name, made at the first call."""
+        owner = owner if fill is None else f"{owner} of member {self._i}"
+        return self._shared.array(owner, name, shape, dtype, fill)
+
+
+class MemberViews:
+    """All members of a network one by one, in one workspace.
+
+    Parameters
+    ----------
+    network : Network
+        With members.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.each = [MemberView(network, i) for i in range(len(network.seeds))]
+        self._capacity = {True: 0, False: 0}
+
+    def reserve(self, n: int, training: bool) -> None:
+        """Make the workspace large enough for batches of n examples, if it is not."""
+        if self._capacity[training] >= n:
+            return
+        net = self._network
+        shared = Workspace(net.backend, (), net.dtype, n)
+        for i, view in enumerate(self.each):
+            view.passes.adopt(MemberWorkspace(shared, i), training)
+        self._capacity[training] = n
+        if training:  # what was captured with the smaller one is bound to it
+            net.passes.generation += 1
+
+    def evaluate(self, x: Array, y: Array, rows: Sequence[HostArray]) -> dict[str, Any]:
+        """Return loss and error of each member on rows of its own of a prepared data set."""
+        self.reserve(min(max(map(len, rows)), self.each[0].predictor.chunk), training=False)
+        found = [
+            view.predictor.evaluate(take_rows(x, chosen), take_rows(y, chosen))
+            for view, chosen in zip(self.each, rows, strict=True)
+        ]
+        return {name: [measured[name] for measured in found] for name in found[0]}
+
+    def count(self, y: Array, rows: Sequence[HostArray]) -> list[float]:
+        """Return what the sum of each member's errors is divided by; see `Loss.error_count`."""
+        xp, loss = self._network.backend.xp, self._network.loss
+        return [loss.error_count(xp, take_rows(y, np.asarray(chosen))) for chosen in rows]

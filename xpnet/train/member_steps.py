@@ -1,0 +1,120 @@
+"""Updates in which members have different numbers of examples: made one member after the other.
+
+Each is the step of the member alone, over views of the arrays that all of them share. Few steps of
+an epoch are such, as a rule the last one or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from .._typing import Array
+from ..backends.work import RunningLoss
+from ..checks import Numbers
+from ..nn.member_views import MemberViews
+from ..nn.members import member_of
+from ..nn.network import Network
+from ..optim.optimizers import Optimizer
+from .cost import Cost
+from .history import Meter
+from .step_scalars import StepScalars
+
+Limit = TypeVar("Limit", Numbers, "Numbers | None")
+
+
+class MemberSteps:
+    """Makes a step of members one after the other.
+
+    Parameters
+    ----------
+    network : Network
+        With members.
+    optimizer : Optimizer
+        How to update; its rate is not looked at.
+    cost : Cost
+        Of all members, with what it is set to.
+    meter : Meter
+        Adds up the losses.
+    moments, registers : list of array, shape (k, P)
+        The optimiser's, and its scratch.
+
+    Attributes
+    ----------
+    views : MemberViews
+        The members.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        cost: Cost,
+        meter: Meter,
+        moments: Sequence[Array],
+        registers: Sequence[Array],
+    ) -> None:
+        self._kernels, xp, self._cost = network.backend.kernels, network.backend.xp, cost
+        self.views = MemberViews(network)
+        self._losses = xp.zeros(network.leading_shape, network.dtype)
+        self._nothing = xp.zeros((), network.dtype)
+        self._optimizers, self._costs, self._meters = [], [], []
+        self._moments, self._registers = [], []
+        work = meter.work
+        for i, view in enumerate(self.views.each):
+            self._optimizers.append(member_of(optimizer, i))
+            self._registers.append([array[i] for array in registers])
+            self._moments.append([array[i] for array in moments])
+            own = Cost(view, registers[0][i])
+            own.l2, own.clip_norm = _own(cost.l2, i), _own(cost.clip_norm, i)
+            self._costs.append(own)
+            arrays = work.total, work.steps, work.term, work.finite
+            self._meters.append(RunningLoss(*(array[i, ...] for array in arrays)))
+
+    def reserve(self, n: int) -> None:
+        """Make room for batches of n examples, if there is none."""
+        self.views.reserve(n, training=True)
+
+    def loss_and_gradient(
+        self,
+        members: Sequence[int],
+        x: Sequence[Array],
+        y: Sequence[Array],
+        weights: Sequence[Array | None],
+    ) -> Array:
+        """Write the gradients of some members, and add their losses up; return all losses (k,)."""
+        self._losses[...] = 0.0
+        for i, work in enumerate(self._meters):
+            loss, n = self._nothing, 0
+            if i in members:
+                own, n = self._costs[i], len(x[i])
+                own.accumulation.count = self._cost.accumulation.count
+                loss = own.loss_and_gradient(x[i], y[i], weights[i])
+                self._losses[i] = loss
+            self._kernels.observe(loss, n, work)
+        return self._losses
+
+    def update(self, members: Sequence[int], scalars: StepScalars) -> None:
+        """Update some members; the others stay as they are."""
+        for i in members:
+            view = self.views.each[i]
+            own = [array[i] if array.ndim > 1 else array for array in scalars.scalars]
+            self._optimizers[i].update(
+                self._kernels,
+                view.parameters,
+                view.gradients,
+                self._moments[i],
+                own,
+                self._registers[i],
+                view.n_weights,
+            )
+
+    @property
+    def fresh(self) -> list[Array]:
+        """What a step writes before it reads it, and may find there already."""
+        return [array for cost in self._costs for array in cost.fresh]
+
+
+def _own(numbers: Limit, i: int) -> Limit:
+    """Return member i's number."""
+    return numbers[i] if isinstance(numbers, tuple) else numbers
