@@ -26,6 +26,11 @@ from ..train.trainer import Trainer
 #: How many bytes the members of one network may take; no more than half of what is free.
 MOST_BYTES = 2**31
 
+#: The fewest examples that members may have, as a share of the most. Whose epochs are shorter has
+#: fewer steps in common with the others, and stands idle in the rest: that takes longer than one
+#: training after the other.
+LEAST_SHARE = 0.9
+
 #: Features and labels, prepared.
 Prepared = tuple[Array, Array]
 
@@ -83,7 +88,8 @@ class Trainings:
     """Trains a network's description again and again, with the same options and other data or λ.
 
     They are members of one network as far as memory goes; one after the other where a layer, loss,
-    optimiser or callback of a user's own may not know of members.
+    optimiser or callback of a user's own may not know of members, where they have very different
+    numbers of examples, and where each has its own of what is streamed.
 
     Parameters
     ----------
@@ -209,8 +215,10 @@ class Trainings:
 
     def _most_members(self, variants: Sequence[Variant]) -> int:
         """Return how many trainings may be members of one network."""
-        own = len({id(v.examples) for v in variants}) > 1
-        if not self._know_members() or (own and isinstance(self.train[0], Streamed)):
+        counts = [len(v.examples) for v in variants if v.examples is not None]
+        if not self._know_members() or (counts and isinstance(self.train[0], Streamed)):
+            return 1
+        if counts and min(counts) < LEAST_SHARE * max(counts):
             return 1
         free = self.network.backend.memory_free()
         room = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)

@@ -249,6 +249,9 @@ def learning_curve(
     the whole set, at the same rates, so that small sets are not the worse for having been trained
     less. A smaller set is part of each larger one, with its share of each class.
 
+    Sizes that are nearly the same are trained at once, others one after the other: members whose
+    epochs have different numbers of batches share few steps.
+
     Parameters
     ----------
     network : Network
