@@ -7,6 +7,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.analysis import at_once, sweeps
+from xpnet.backends.select import select
 
 
 def blobs(n=240, classes=3, seed=0):
@@ -36,6 +37,12 @@ def way(request, monkeypatch):
     if request.param == "one by one":
         monkeypatch.setattr(at_once, "MOST_BYTES", 0)
     return request.param
+
+
+@pytest.fixture
+def reference():
+    """Return the CPU with the reference kernels."""
+    return select("cpu", fused=False)
 
 
 def count_fits(monkeypatch):
@@ -148,13 +155,13 @@ class TestChoosingL2:
         told = [{"dev_error": 0.3, "dev_loss": 2.0}, {"dev_error": 0.3, "dev_loss": 1.0}]
         told.insert(place, {"dev_error": 0.3, "dev_loss": 0.1} | {bad: np.nan})
         rows = iter(told)
-        monkeypatch.setattr(sweeps, "_measure", lambda *_: next(rows))
+        monkeypatch.setattr(sweeps, "measure", lambda *_: next(rows))
         _, choice = self.choose("cpu", xn.partition(*blobs()), epochs=1)
         assert choice.rows[self.values.index(choice.l2)]["dev_loss"] == 1.0
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_if_no_error_is_finite_it_says_so(self, monkeypatch, value):
-        monkeypatch.setattr(sweeps, "_measure", lambda *_: {"dev_error": value, "dev_loss": 1.0})
+        monkeypatch.setattr(sweeps, "measure", lambda *_: {"dev_error": value, "dev_loss": 1.0})
         with pytest.raises(ValueError, match="development error is NaN or infinite for every λ"):
             self.choose("cpu", xn.partition(*blobs()), epochs=1)
 
@@ -382,6 +389,36 @@ class TestLearningCurve:
         assert small["train_error"] == 0.0
         assert small["dev_error"] > whole["dev_error"] + 0.05
         assert whole["dev_error"] > whole["train_error"] > 0.0
+
+    @pytest.mark.parametrize("rate", [0.01, xn.Exponential(0.01, 0.8)])
+    def test_at_once_it_is_what_it_is_one_by_one(self, reference, monkeypatch, rate):
+        """Members with unequal parts of the data, and epochs of their own."""
+        parts, told, seen = xn.partition(*blobs()), [], count_fits(monkeypatch)
+        for share in (2.0, 0.0):
+            monkeypatch.setattr(at_once, "LEAST_SHARE", share)
+            steps = []
+            net, curve = self.curve(
+                reference, parts, sizes=(0.1, 0.45, 1.0), optimizer=xn.Adam(rate),
+                watch=lambda trainer, row, steps=steps: steps.append(
+                    (trainer.steps, trainer.epochs, *trainer.history["learning_rate"])
+                ),
+            )  # fmt: skip
+            told.append((curve.rows, steps, net.parameters))
+        assert seen == [None, None, None, 3]
+        one_by_one, together = told
+        for row, other in zip(one_by_one[0], together[0], strict=True):
+            assert row == pytest.approx(other, rel=1e-10)
+        for numbers, others in zip(one_by_one[1], together[1], strict=True):
+            assert numbers == pytest.approx(others, rel=1e-12)
+        np.testing.assert_allclose(one_by_one[2], together[2], rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("sizes", "expected"), [((0.95, 1.0), [2]), ((0.2, 1.0), [None, None])]
+    )
+    def test_sizes_that_are_nearly_the_same_are_trained_at_once(self, monkeypatch, sizes, expected):
+        seen = count_fits(monkeypatch)
+        self.curve("cpu", xn.partition(*blobs()), sizes=sizes)
+        assert seen == expected
 
     def test_regression_needs_no_classes(self, device):
         rng = np.random.default_rng(0)

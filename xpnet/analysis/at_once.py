@@ -172,11 +172,15 @@ class Trainings:
             options["validation_subsets"] = [v.held_out for v in group]
         if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
             alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
-            chosen = alone.measure_batch_sizes(*self.train, options.get("epochs", FitOptions.epochs))
+            chosen = alone.measure_batch_sizes(
+                *self.train, options.get("epochs", FitOptions.epochs)
+            )
             options["batch_size"] = chosen.batch_size
         with suppress(DivergedError), warnings.catch_warnings():
             # Each has its error, and whoever asked is told by that.
             warnings.filterwarnings("ignore", r"member \d+ has diverged", UserWarning)
+            if group[0].batch_size is not None:  # that of the largest: for others it may be all
+                warnings.filterwarnings("ignore", "batch_size is .* training on one batch")
             trainer.fit(*self.train, **options)
         return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
 
@@ -238,6 +242,12 @@ class Trainings:
         copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
         widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
         return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)
+
+
+def measure(network: Network, train: Prepared, dev: Prepared) -> dict[str, float]:
+    """Return loss and error of a network on both parts, as in prediction."""
+    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
+    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}
 
 
 def _described(network: Network, seed: int | list[int], members: int | None = None) -> Network:

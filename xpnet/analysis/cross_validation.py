@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..train.callbacks import EarlyStopping
 from ..train.history import History
 from ..train.trainer import Trainer
 from . import plots
-from .at_once import Prepared, Trained, Trainings, Variant
+from .at_once import Trained, Trainings, Variant, measure
 
 #: Options of `Trainer.fit` that cross-validation sees to itself, or that are for one training.
 NOT_HERE = {
@@ -200,7 +200,10 @@ def cross_validate(
     places = [(repeat, fold) for repeat in range(repeats) for fold in range(folds)]
     variants = [
         Variant(
-            seed + i, l2, np.flatnonzero(drawn[repeat] != fold), np.flatnonzero(drawn[repeat] == fold)
+            seed + i,
+            l2,
+            np.flatnonzero(drawn[repeat] != fold),
+            np.flatnonzero(drawn[repeat] == fold),
         )
         for i, (repeat, fold) in enumerate(places)
     ]
@@ -210,10 +213,10 @@ def cross_validate(
     for group in trainings.run(variants):
         for trained in group:
             repeat, fold = places[len(found.rows)]
-            row = {"repeat": repeat, "fold": fold, "seed": trained.variant.seed}
-            failure = trained.error or failure
+            row: dict[str, Any] = {"repeat": repeat, "fold": fold, "seed": trained.variant.seed}
             if trained.error is None:
                 row |= _measure(trained, trainings, found.predictions[repeat])
+            failure = trained.error or failure
             found.rows.append(row)
             found.histories.append(trained.trainer.history)
             if watch is not None:
@@ -231,8 +234,8 @@ def _check_options(fit: dict[str, Any]) -> None:
     for callback in fit.get("callbacks", ()):
         if isinstance(callback, EarlyStopping) and callback.monitor.startswith("dev_"):
             raise ValueError(
-                f"EarlyStopping watches {callback.monitor!r}, which is measured on the fold that is "
-                "held out: it would be judged too well. Watch 'train_loss', or give epochs alone"
+                f"EarlyStopping watches {callback.monitor!r}, which is measured on the fold that "
+                "is held out: it would be judged too well. Watch 'train_loss', or give epochs alone"
             )
 
 
@@ -252,8 +255,8 @@ def _check_folds(folds: int, n: int, labels: HostArray | None) -> None:
     if counts.min() < folds:
         rare = classes[counts.argmin()]
         raise ValueError(
-            f"folds is {folds} and class {rare:g} has {counts.min()} examples: give fewer folds, or "
-            "more examples of that class"
+            f"folds is {folds} and class {rare:g} has {counts.min()} examples: give fewer folds, "
+            "or more examples of that class"
         )
 
 
@@ -269,10 +272,4 @@ def _measure(trained: Trained, trainings: Trainings, predictions: HostArray) -> 
     loss = net.loss
     says = net.predict_proba if loss.has_probabilities else net.predict
     predictions[trained.variant.held_out] = to_host(says(held_out[0]))
-    return figures(net, trainings.examples(trained.variant), held_out)
-
-
-def figures(network: Network, train: Prepared, dev: Prepared) -> dict[str, float]:
-    """Return loss and error on both parts, as in prediction."""
-    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
-    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}
+    return measure(net, trainings.examples(trained.variant), held_out)

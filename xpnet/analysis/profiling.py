@@ -151,8 +151,9 @@ def widths(network: Network) -> list[int]:
 def flops(network: Network, mode: str) -> float:
     """Return the floating-point operations of the matrix products, for one example.
 
-    Members make theirs each. A product with a weight matrix makes two for each weight. Prediction has one product for each
-    layer; training three, but for the first trained layer, whose input needs no gradient.
+    A product with a weight matrix makes two for each weight. Prediction has one product for each
+    layer; training three, but for the first trained layer, whose input needs no gradient. Members
+    make theirs each.
 
     Examples
     --------

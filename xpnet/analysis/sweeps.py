@@ -13,15 +13,14 @@ import numpy as np
 from .._typing import Array
 from ..backends.arrays import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
-from ..data.batches import USUAL, proportional_order, take_rows
+from ..data.batches import USUAL, proportional_order
 from ..nn.network import Network, check_network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
-from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import plots
-from .at_once import Trainings, Variant
+from .at_once import Trainings, Variant, measure
 
 #: The shares of the training set that a learning curve is measured at.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -130,7 +129,7 @@ def choose_l2(
         for trained in group:
             row = {"l2": trained.variant.l2}
             if trained.error is None:
-                row |= _measure(network, train, dev)
+                row |= measure(network, train, dev)
             failure = trained.error or failure  # no candidate; the others may be
             cut |= watch is not None and bool(watch(trained.trainer, row))
             best = best.or_better(network, row)
@@ -310,8 +309,7 @@ def learning_curve(
         # In the given order, so that the whole set gives what a plain fit gives.
         chosen = np.sort(order[:count])
         slowed = _slowed(optimizer, epochs / times)
-        own = {"optimizer": slowed, "epochs": times, "batch_size": batch}
-        variants.append(Variant(network.seeds[0], l2, chosen, **own))
+        variants.append(Variant(network.seeds[0], l2, chosen, None, slowed, times, batch))
     trainings = Trainings(network, optimizer, clip_norm, train, dev, fit)
     rows: list[dict[str, float]] = []
     for group in trainings.run(variants):
@@ -319,8 +317,9 @@ def learning_curve(
         for trained in group:
             if trained.error is not None:
                 raise trained.error
-            part, times = trainings.examples(trained.variant), trained.variant.epochs
-            row = {"examples": len(part[1]), "epochs": times} | _measure(network, part, dev)
+            part = trainings.examples(trained.variant)
+            row: dict[str, Any] = {"examples": len(part[1]), "epochs": trained.variant.epochs}
+            row |= measure(network, part, dev)
             if watch is not None and watch(trained.trainer, row):
                 cut = True
             else:
@@ -366,9 +365,3 @@ def nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
     classes = network.loss.of_classes and labels.size == len(labels)
     draw = generator(network.seeds[0], Purpose.PARTITION, 1)
     return proportional_order(len(labels), labels.ravel() if classes else None, draw)
-
-
-def _measure(network: Network, train: Data, dev: Data) -> dict[str, float]:
-    """Return loss and error on both parts, as in prediction."""
-    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
-    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}

@@ -117,7 +117,7 @@ class SoftmaxCrossEntropy(Loss):
     def mean_logits(self, k: Kernels, z: Array) -> Array:
         """log p̄, of the members' mean probabilities."""
         xp, p = k.xp, k.xp.mean(self.probabilities(k, z), axis=0)
-        return xp.log(xp.maximum(p, xp.finfo(p.dtype).tiny))
+        return xp.log(xp.maximum(p, _least(p.dtype)))
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
@@ -160,10 +160,10 @@ class SigmoidCrossEntropy(Loss):
     def mean_logits(self, k: Kernels, z: Array) -> Array:
         """log p̄ − log(1 − p̄), of the members' mean probabilities."""
         xp = k.xp
-        tiny = xp.finfo(z.dtype).tiny
+        least = _least(z.dtype)
         other = xp.mean(self.probabilities(k, -z), axis=0)  # 1 − p rounds a small one to 0
         p = xp.mean(self.probabilities(k, z), axis=0)
-        return xp.log(xp.maximum(p, tiny)) - xp.log(xp.maximum(other, tiny))
+        return xp.log(xp.maximum(p, least)) - xp.log(xp.maximum(other, least))
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
@@ -326,6 +326,11 @@ class Quantile(MeanSquaredError):
         """Σ ρ(rest), in float64."""
         terms = xp.maximum(rest * self.q, rest * (self.q - 1.0))
         return xp.sum(terms, axis=(-2, -1), dtype=np.float64)
+
+
+def _least(dtype: DType) -> float:
+    """Return the least number above 0 that is taken for a probability: its logarithm is finite."""
+    return float(np.finfo(dtype).tiny)
 
 
 def resolve(loss: str | Loss) -> Loss:

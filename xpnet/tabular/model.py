@@ -110,13 +110,15 @@ class Model:
         TypeError, ValueError
             As for `predict`, and if the network has no members.
         """
-        spread = to_host(self.network.predict_std(features))
+        spread: HostArray = to_host(self.network.predict_std(features))
         if self.target.classes is None:
-            return spread.astype(np.float64) * self.target.scales.scale.reshape(spread.shape[1:])
+            scale: HostArray = self.target.scales.scale.reshape(spread.shape[1:])
+            return spread * scale
         if spread.ndim == 1:  # of two classes, whose probabilities add up to 1
             return spread
         predicted = to_host(self.network.predict(features))
-        return np.take_along_axis(spread, predicted[:, None], axis=1)[:, 0]
+        found: HostArray = np.take_along_axis(spread, predicted[:, None], axis=1)[:, 0]
+        return found
 
     def prepare_all(self, parts: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
         """Go through the features of raw rows that come some at a time."""
