@@ -99,6 +99,7 @@ from .train.callbacks import WeightAverage as WeightAverage
 from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
+from .train.history import MemberEnd as MemberEnd
 from .train.trainer import Trainer as Trainer
 
 

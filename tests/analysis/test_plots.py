@@ -1,7 +1,5 @@
 """Pictures: a name is drawn as it stands, and a file is whole or not there."""
 
-import math
-
 import matplotlib.mathtext
 import numpy as np
 import pytest
@@ -43,33 +41,6 @@ def test_a_name_is_drawn_as_it_stands(tmp_path, no_formulas, name):
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
 
 
-@pytest.mark.parametrize("best_epoch", [None, 2, [1, 2, 2]])
-def test_members_have_a_line_each_and_their_mean(tmp_path, best_epoch, monkeypatch):
-    """A member that has ended has no figure any more."""
-    found, drawn = xn.History(members=3), []
-    for epoch, last in ((1, 0.9), (2, math.nan)):
-        errors = {
-            f"{part}_{what}": [0.1, 0.2, last]
-            for part in ("train", "dev")
-            for what in ("loss", "error")
-        }
-        found.rows.append({"epoch": epoch, **errors})
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
-    plots.training_history(found, tmp_path / "a.png", "title", "error", 0.1, best_epoch)
-    lines = drawn[0].axes[0].get_lines()
-    means = [line.get_ydata() for line in lines if line.get_label() in ("training", "development")]
-    assert len(means) == 2
-    for mean in means:
-        np.testing.assert_allclose(mean, [0.4, 0.15])
-    marks = [line for line in lines if line.get_linestyle() == "--"]
-    assert len(marks) == len({*np.ravel(best_epoch or [])})
-
-
-def test_several_histories(tmp_path):
-    plots.several_histories([history(), history()], tmp_path / "a.png", "title")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_the_ending_says_the_format(tmp_path):
     for name, begins in (("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("a", b"\x89PNG")):
         plots.learning_curve(ROWS, str(tmp_path / name), "title")
@@ -88,3 +59,58 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         plots.learning_curve(ROWS, picture, "title")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+# -- members ----
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return the figures that are saved."""
+    found = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: found.append(figure))
+    return found
+
+
+def of_members():
+    losses = [[0.9, 0.7, 0.5], [0.8, np.nan, 0.4], [0.6, np.nan, np.nan]]
+    names = ("train_loss", "train_error", "dev_loss", "dev_error")
+    rows = [{"epoch": e, **dict.fromkeys(names, row)} for e, row in enumerate(losses, 1)]
+    return xn.History(rows, members=3)
+
+
+def test_members_are_thin_lines_with_their_mean(drawn):
+    plots.training_history(of_members(), "a.png", "title", test_error=0.3, best_epoch=[3, 1, 0])
+    for axes in drawn[0].axes:
+        lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]
+        thin = [line for line in lines if line.get_linewidth() < 1]
+        thick = [line for line in lines if line.get_linewidth() > 1]
+        assert (len(thin), len(thick)) == (6, 2)
+        for line in thick:  # of those that are trained
+            np.testing.assert_allclose(line.get_ydata(), [0.7, 0.6, 0.6])
+            assert line.get_label().endswith(", mean of 3")
+        marks = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+        assert marks == [1, 3]
+    labels = [text.get_text() for text in drawn[0].axes[1].get_legend().get_texts()]
+    assert labels[-1] == "test, each one's best: 30.00%"
+
+
+def test_a_mean_of_none_is_no_point(drawn):
+    history = of_members()
+    history.rows.append(dict.fromkeys(history.rows[0], [np.nan] * 3) | {"epoch": 4})
+    plots.training_history(history, "a.png", "title")
+    (mean,) = [li for li in drawn[0].axes[0].get_lines() if li.get_label()[:8] == "training"]
+    np.testing.assert_allclose(mean.get_ydata(), [0.7, 0.6, 0.6, np.nan])
+
+
+def test_one_network_is_one_line(drawn):
+    plots.training_history(history(), "a.png", "title", test_error=0.1, best_epoch=2)
+    assert [len(axes.get_lines()) for axes in drawn[0].axes] == [3, 4]
+    assert drawn[0].axes[0].get_lines()[0].get_label() == "training"
+
+
+def test_a_learning_curve_may_be_of_members(drawn):
+    rows = [{"examples": n, "train_error": [0.1, 0.3], "dev_error": [0.2, 0.4]} for n in (10, 20)]
+    plots.learning_curve(rows, "a.png", "title")
+    means = [line for line in drawn[0].axes[0].get_lines() if "mean of 2" in line.get_label()]
+    np.testing.assert_allclose([line.get_ydata() for line in means], [[0.2] * 2, [0.3] * 2])

@@ -664,6 +664,16 @@ def test_flops_count_three_products_for_a_layer_and_two_for_the_first():
     # An input that is normalised first needs the gradient of its scale.
     normed = [xn.BatchNorm(), xn.Linear(3)]
     assert profiling.flops(net(normed), "training") == 3 * 2 * 4 * 3
+    assert profiling.flops(net(normed, members=5), "training") == 5 * 3 * 2 * 4 * 3
+
+
+@pytest.mark.slow
+def test_members_are_profiled_together():
+    found = quick(net(members=3))
+    assert found.network == "3 of 4-16-3"
+    assert found.n_parameters == 3 * net().n_parameters
+    assert [series.mode for series in found.series] == ["training", "prediction"]
+    assert found.series[0].rows[0].flops > 0
 
 
 # -- the advice ----

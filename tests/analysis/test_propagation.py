@@ -5,7 +5,12 @@ import pytest
 
 import xpnet as xn
 from xpnet.analysis import plots
-from xpnet.analysis.propagation import expected_scales, study
+from xpnet.analysis.propagation import (
+    activation_scales,
+    expected_scales,
+    gradient_scales,
+    study,
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +131,15 @@ def test_pictures(tmp_path):
     plots.schedules([("constant", "α", [0.1] * 5)] * 4, tmp_path / "schedules.png", 4.0, "epoch")
     for name in ("study", "schedules"):
         assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_scales_of_members_are_those_of_each():
+    layers = [xn.Linear(5), xn.Tanh(), xn.Linear(2)]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=3, device="cpu", members=2)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
+    together = activation_scales(net, X), gradient_scales(net, X, Y)
+    for i in range(2):
+        alone = activation_scales(net.member(i), X), gradient_scales(net.member(i), X, Y)
+        for several, one in zip(together, alone, strict=True):
+            np.testing.assert_allclose([scales[i] for scales in several], one, rtol=1e-5)

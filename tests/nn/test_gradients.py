@@ -487,13 +487,28 @@ def test_bad_arguments_are_refused(backend):
         xn.check_gradients(net, X, Y, l2=-1)
     with pytest.raises(ValueError, match=r"the network takes \(examples, 4\)"):
         xn.check_gradients(net, X[:, :3], Y)
-    members = xn.Network(
-        [xn.Linear(2)],
+
+
+def test_each_member_is_checked(backend):
+    net = xn.Network(
+        [xn.Linear(3), xn.BatchNorm(), xn.Tanh(), xn.Dropout([0.2, 0.5]), xn.Linear(2)],
         loss="mean_squared_error",
         n_features=4,
         device=backend,
         dtype="float64",
         members=2,
     )
-    with pytest.raises(ValueError, match="check_gradients takes a single network"):
-        xn.check_gradients(members, X, Y)
+    X, Y = data(net)
+    assert xn.check_gradients(net, X, Y, l2=0.3) < 1e-7
+    first = net.layers[0]
+    whole = type(first).backward
+
+    def backward(dy, b):
+        whole(first, dy, b)
+        net.layers[4].gradients["bias"][1, 1] += 1.0
+
+    first.backward = backward
+    net.passes.let_go()
+    found = xn.check_gradients(net, X, Y)
+    assert found > 1e-2
+    assert found.worst.startswith("member 1, layer 4 (Linear), bias[1]: ")

@@ -1164,10 +1164,10 @@ REFUSED = {
         "callback 'print'",
     ),
     "a callback's class": (lambda: fit(callbacks=[Log]), TypeError, "callback <class"),
-    "members": (
-        lambda: Scenario(SMALL).trainer("cpu", members=2).fit(X, Y),
+    "epochs of more members than there are": (
+        lambda: Scenario(SMALL).trainer("cpu", members=2).fit(X, Y, epochs=[1, 2, 3]),
         ValueError,
-        "fit takes a single network; this one has 2 members",
+        "epochs has 3 values and there are 2 members",
     ),
     "a member that is not there": (
         lambda: network(members=2).member(2),

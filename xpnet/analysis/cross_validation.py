@@ -114,7 +114,18 @@ class CrossValidation:
 
         Each has a thin line, and their mean a thick one.
         """
-        plots.several_histories(self.histories, path, title, error_name)
+        longest = max(self.histories, key=len)
+        names = [name for name in longest.columns if name.endswith(("_loss", "_error"))]
+        rows = [
+            {"epoch": row["epoch"]} | {name: self._epoch(i, name) for name in names}
+            for i, row in enumerate(longest.rows)
+        ]
+        plots.training_history(History(rows), path, title, error_name)
+
+    def _epoch(self, i: int, name: str) -> list[float]:
+        """Return a figure of an epoch, of each training; NaN where one had ended."""
+        histories = self.histories
+        return [history[name][i] if i < len(history) else math.nan for history in histories]
 
 
 def _figure(name: str, value: float) -> str:

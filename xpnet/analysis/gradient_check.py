@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, HostArray
 from ..backends.arrays import backend_of
 from ..backends.select import select
 from ..checks import check_not_negative, check_number
@@ -69,7 +69,8 @@ def check_gradients(
     ----------
     function : Network, or function of an array
         What to check. A network must be in float64; its parameters and statistics are as before
-        afterwards. A function takes an array like X and returns one number.
+        afterwards; of one with members each member is checked. A function takes an array like X
+        and returns one number.
     X : array
         For a network a small batch of features; for a function where to check, in float64.
     y : array, or function of an array
@@ -82,8 +83,8 @@ def check_gradients(
     Returns
     -------
     GradientCheck
-        The relative error, a float: below 1e-7 for a right gradient. Its attribute `worst` says
-        where the two differ most.
+        The relative error, a float: below 1e-7 for a right gradient; of members the largest. Its
+        attribute `worst` says where the two differ most.
 
     Raises
     ------
@@ -155,25 +156,30 @@ def _check_function(function: Any, X: Any, y: Any, epsilon: float) -> GradientCh
 
 def _check_network(net: Network, X: Any, y: Any, l2: float, epsilon: float) -> GradientCheck:
     _require_double(net.dtype, "the network")
-    net.require_single("check_gradients")
     with net.claim, net.backend.active():
         x, labels = net.prepare(X, y)
         x = x[:]  # all at once, also of what is streamed
         n: int = x.shape[0]
         p = net.parameters
-        weights, statistics = p[: net.n_weights], net.statistics.copy()
+        weights, statistics = p[..., : net.n_weights], net.statistics.copy()
+        to_host = net.backend.to_host
 
-        def cost() -> float:
-            loss = float(net.passes.loss_and_gradient(x, labels))
-            return loss + float((weights * weights).sum()) * l2 / (2 * n)
+        def cost() -> HostArray:
+            loss = to_host(net.passes.loss_and_gradient(x, labels))
+            return loss + to_host((weights * weights).sum(axis=-1)) * l2 / (2 * n)
 
         cost()
-        decayed, scratch = net.gradients[: net.n_weights], weights.copy()
+        decayed, scratch = net.gradients[..., : net.n_weights], weights.copy()
         net.backend.kernels.add_decay(decayed, weights, l2 / n, scratch)
-        computed = net.backend.to_host(net.gradients).copy()
+        computed = to_host(net.gradients).copy()
         numerical = _differences(cost, p, epsilon)
         net.statistics[...] = statistics
-    return _compare(computed, numerical, net.buffers.name_parameter)
+    name = net.buffers.name_parameter
+    if net.members is None:
+        return _compare(computed, numerical, name)
+    each = [_compare(*pair, name) for pair in zip(computed, numerical, strict=True)]
+    worst = max(range(net.members), key=lambda i: (np.isnan(each[i]), each[i]))
+    return GradientCheck(each[worst], f"member {worst}, {each[worst].worst}")
 
 
 def _require_double(dtype: Any, what: str) -> None:
@@ -184,17 +190,20 @@ def _require_double(dtype: Any, what: str) -> None:
         )
 
 
-def _differences(f: Callable[[], float], p: Array, epsilon: float) -> np.ndarray[Any, Any]:
-    """Return (f(p + ε eᵢ) − f(p − ε eᵢ)) / 2ε for each element of p, which f looks at."""
-    differences = np.empty(len(p))
-    for i in range(len(p)):
-        value = float(p[i])
-        p[i] = value + epsilon
+def _differences(f: Callable[[], Any], p: Array, epsilon: float) -> HostArray:
+    """Return (f(p + ε eᵢ) − f(p − ε eᵢ)) / 2ε for each element of p, which f looks at.
+
+    For p (k, P) f returns k values, of which each looks at one row.
+    """
+    differences = np.empty(p.shape)
+    for i in range(p.shape[-1]):
+        value = p[..., i].copy()
+        p[..., i] = value + epsilon
         above = f()
-        p[i] = value - epsilon
+        p[..., i] = value - epsilon
         below = f()
-        p[i] = value
-        differences[i] = (above - below) / (2 * epsilon)
+        p[..., i] = value
+        differences[..., i] = (above - below) / (2 * epsilon)
     return differences
 
 

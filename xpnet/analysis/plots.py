@@ -56,10 +56,13 @@ def training_history(
 ) -> None:
     """Draw loss and error of the training and the development set over the epochs.
 
+    Of members each is a thin line, and their mean a thick one: in an epoch that some are no longer
+    trained in, the mean of the others.
+
     Parameters
     ----------
     history : History
-        Of a fit with validation data. Of members each has a thin line, and their mean a thick one.
+        Of a fit with validation data.
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
@@ -69,102 +72,65 @@ def training_history(
     test_error : float or None
         The final error on the test set, drawn as a line.
     best_epoch : int, sequence of int, or None
-        The epoch whose weights were kept, marked by a line; of members that of each.
+        The epoch whose weights were kept, marked by a line; of members one each, 0 for none.
 
     Raises
     ------
     OSError
         If the file can't be written.
     """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     figure = _figure(10, 4)
-    members = history.members or 1
-    panels = {
-        f"{part}_{what}": np.reshape(history[f"{part}_{what}"], (-1, members))
-        for part in ("train", "dev")
-        for what in ("loss", "error")
-    }
     epochs = history["epoch"]
-    axes = _draw_epochs(figure, epochs, panels, error_name, "development")
-    best = [best_epoch] if isinstance(best_epoch, int) else best_epoch or ()
-    for panel in figure.axes:
-        for epoch in {*best}:
-            panel.axvline(epoch, color=GREY, linewidth=1, linestyle="--")
+    marker, best = "o" if len(epochs) < 3 else None, _best_epochs(best_epoch)
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
+        for part, name, colour in (
+            ("train", "training", BLUE),
+            ("dev", "development", ORANGE),
+        ):
+            column = history[f"{part}_{what}"]
+            _draw_column(axes, epochs, column, name, colour, marker=marker)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+        axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
+        for epoch in best:
+            axes.axvline(epoch, color=GREY, linewidth=1 / len(best) ** 0.5, linestyle="--")
     if test_error is not None:
-        when = f"epoch {best_epoch}" if isinstance(best_epoch, int) else "at the end"
+        when = f"epoch {best[0]}" if len(best) == 1 else "each one's best" if best else "at the end"
         label = f"test, {when}: {test_error:.2%}"
         axes.axhline(test_error, color=GREY, linestyle=":", label=label)
-    for panel in figure.axes:
-        panel.legend(frameon=False)
-    figure.suptitle(_plain(title))
-    _save(figure, path)
-
-
-def several_histories(
-    histories: Sequence[History],
-    path: str | os.PathLike[str],
-    title: str,
-    error_name: str = "error",
-) -> None:
-    """Draw loss and error of several trainings over the epochs, and their means.
-
-    Parameters
-    ----------
-    histories : sequence of History
-        Of fits with validation data, of one network each.
-    path : path
-        Where to; its ending says the format, as ``.png``.
-    title : str
-        Above the picture, as it stands.
-    error_name : str
-        What the error is called.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written.
-    """
-    figure = _figure(10, 4)
-    epochs = range(1, max(map(len, histories)) + 1)
-    panels = {}
-    for name in ("train_loss", "train_error", "dev_loss", "dev_error"):
-        panels[name] = np.full((len(epochs), len(histories)), np.nan)
-        for i, history in enumerate(histories):
-            panels[name][: len(history), i] = history[name]
-    _draw_epochs(figure, epochs, panels, error_name, "held out")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in figure.axes:
         axes.legend(frameon=False)
     figure.suptitle(_plain(title))
     _save(figure, path)
 
 
-def _draw_epochs(
-    figure: Any,
-    epochs: Sequence[float],
-    panels: dict[str, np.ndarray[Any, Any]],
-    error_name: str,
-    dev_name: str,
-) -> Any:
-    """Draw a panel for the loss and one for the error, which is returned.
+def _best_epochs(best_epoch: int | Sequence[int] | None) -> list[int]:
+    if best_epoch is None:
+        return []
+    several = [best_epoch] if isinstance(best_epoch, int) else best_epoch
+    return sorted({*several} - {0})
 
-    Each figure has a column for each of several trainings; NaN where one was at an end.
-    """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    marker = "o" if len(epochs) < 3 else None
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "error"), strict=True):
-        for part, name, colour in (("train", "training", BLUE), ("dev", dev_name, ORANGE)):
-            values = panels[f"{part}_{what}"]
-            if values.shape[1] > 1:
-                axes.plot(epochs, values, color=colour, linewidth=0.7, alpha=0.4)
-            mean = np.ma.masked_invalid(values).mean(axis=1)
-            axes.plot(epochs, mean, label=name, color=colour, marker=marker)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
-        _tidy(axes)
-        axes.set_ylabel(_plain(error_name) if what == "error" else "loss")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return axes
+def _draw_column(
+    axes: Any, along: Sequence[float], column: Sequence[Any], name: str, colour: str, **style: Any
+) -> None:
+    """Draw figures: a line, or one for each member and their mean."""
+    style = {"color": colour} | style
+    if not any(isinstance(figures, list) for figures in column):
+        axes.plot(along, column, label=name, **style)
+        return
+    figures = np.array(column, np.float64)  # rows by members
+    axes.plot(along, figures, linewidth=0.6, alpha=0.45, **style)
+    there = np.isfinite(figures)
+    total, count = np.where(there, figures, 0.0).sum(axis=1), there.sum(axis=1)
+    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    label = f"{name}, mean of {figures.shape[1]}"
+    axes.plot(along, mean, label=label, linewidth=2, **style)
 
 
 def learning_curve(
@@ -178,7 +144,7 @@ def learning_curve(
     Parameters
     ----------
     rows : sequence of dict
-        "examples", "train_error" and "dev_error" of each size.
+        "examples", "train_error" and "dev_error" of each size; of members lists of errors.
     path : path
         Where to; its ending says the format, as ``.png``.
     title : str
@@ -193,7 +159,7 @@ def learning_curve(
     examples = [row["examples"] for row in rows]
     for part, name, colour in (("train", "training", BLUE), ("dev", "development", ORANGE)):
         errors = [row[f"{part}_error"] for row in rows]
-        axes.plot(examples, errors, label=name, color=colour, marker="o", clip_on=False)
+        _draw_column(axes, examples, errors, name, colour, marker="o", clip_on=False)
     axes.set_xlabel("training examples")
     axes.set_ylabel(_plain(error_name))
     axes.set_xlim(left=0)

@@ -111,7 +111,7 @@ class Profile:
     network : str
         The network in words.
     n_parameters : int
-        Its parameters.
+        Its parameters, of all members.
     dtype : str
         Its precision.
     series : list of Series

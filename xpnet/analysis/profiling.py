@@ -62,8 +62,8 @@ def profile(
     Parameters
     ----------
     network : Network
-        What to profile. Its weights don't matter. Members are timed together: a sample is one that
-        all of them have seen.
+        What to profile. Its weights don't matter. Members are profiled together: an example is one
+        that all have seen.
     X, y : array-like or None
         The data to make batches of, as `Trainer.fit` takes them; made up where None.
     devices : sequence of str or Backend, or None
@@ -138,7 +138,10 @@ def profile(
     several = [m for m in modes if sum(s.mode == m for s in series) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
-    found = Profile(words, network.n_parameters, network.dtype.name, series, crossovers)
+    if network.members is not None:
+        words = f"{network.members} of {words}"
+    n_parameters = network.n_parameters * len(network.seeds)
+    found = Profile(words, n_parameters, network.dtype.name, series, crossovers)
     return replace(found, advice=advise(found))
 
 
@@ -149,11 +152,10 @@ def widths(network: Network) -> list[int]:
 
 
 def flops(network: Network, mode: str) -> float:
-    """Return the floating-point operations of the matrix products, for one example.
+    """Return the floating-point operations of the matrix products, for one example; of all members.
 
     A product with a weight matrix makes two for each weight. Prediction has one product for each
-    layer; training three, but for the first trained layer, whose input needs no gradient. Members
-    make theirs each.
+    layer; training three, but for the first trained layer, whose input needs no gradient.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from ..nn.linear import Linear
 from ..nn.network import Network, check_network
 
 
-def activation_scales(network: Network, X: Any) -> list[float]:
+def activation_scales(network: Network, X: Any) -> list[Any]:
     """Measure the root mean square of each layer's outputs for some examples, as in prediction.
 
     Parameters
@@ -34,7 +34,8 @@ def activation_scales(network: Network, X: Any) -> list[float]:
     Returns
     -------
     list of float
-        √ mean(a²) over examples and units, one number for each of ``network.layers``.
+        √ mean(a²) over examples and units, one number for each of ``network.layers``; for a network
+        with members a list of theirs.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def activation_scales(network: Network, X: Any) -> list[float]:
         return [_scale(a) for a in network.activations(X)]
 
 
-def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
+def gradient_scales(network: Network, X: Any, y: Any) -> list[Any]:
     """Measure the root mean square of the gradient of each linear layer's weights on a batch.
 
     Parameters
@@ -67,7 +68,7 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
     Returns
     -------
     list of float
-        √ mean((∂J/∂W)²), one number for each `Linear`.
+        √ mean((∂J/∂W)²), one number for each `Linear`, or a list of those of members.
 
     Raises
     ------
@@ -82,8 +83,12 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[float]:
         return [_scale(layer.gradients["weight"]) for layer in linear]
 
 
-def _scale(a: Any) -> float:
-    return math.sqrt(float((a * a).mean()))
+def _scale(a: Any) -> Any:
+    """Return √ mean(a²) of a matrix, or of each of several."""
+    squares = (a * a).reshape(*a.shape[:-2], -1).mean(axis=-1)
+    return (
+        [math.sqrt(float(mean)) for mean in squares] if squares.ndim else math.sqrt(float(squares))
+    )
 
 
 def expected_scales(activation: str, weight_variance: float, depth: int) -> list[float]:

@@ -11,5 +11,7 @@
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share
+- `member_views`: members one by one, over the arrays that they share
+- `own_batches`: a batch for each member, checked
 - `loading`: networks from model files
 """

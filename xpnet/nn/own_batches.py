@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from .._typing import Array, ArrayLike
 from ..data.arrays import as_array
-from ..data.streaming import is_sparse
 from .network import Network
 
 
 def are_own(network: Network, X: ArrayLike) -> bool:
     """Return whether features are a batch for each member, of shape (k, n, n_features)."""
-    return network.members is not None and not is_sparse(X) and getattr(X, "ndim", 2) == 3
+    if network.members is None:
+        return False
+    array = as_array(X, "X") if isinstance(X, (list, tuple)) else X
+    return bool(getattr(array, "ndim", 2) == 3)
 
 
 def prepare_own(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

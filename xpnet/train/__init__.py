@@ -1,12 +1,16 @@
 """How a network learns.
 
 - `step`: one update
+- `cost`: what an update goes down
 - `step_scalars`: what changes from step to step
 - `member_numbers`: what members have of their own
 - `accumulation`: a batch's gradient in several passes
+- `member_steps`: steps in which members have different numbers of examples
+- `fit_data`, `parts`: what a fit is made on, and what is measured after each epoch
 - `trainer`, `fit`, `fit_state`: what makes the steps, epochs of them, and where they stand
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
-- `rollback`, `divergence`: what happens when the loss is not finite
+- `member_ends`, `freezing`: how members end before others, and stay as they are then
+- `rollback`, `recovery`, `divergence`: what happens when the loss is not finite
 - `checkpoints`, `checkpoint_manager`, `run_description`: how a fit goes on in another process
 """

@@ -208,10 +208,8 @@ class EarlyStopping(Callback):
         none = [i for i in range(len(self._seen)) if i not in found and i not in history.diverged]
         if history.rows and none:
             of = "" if self._members is None else f" of members {', '.join(map(str, none))}"
-            message = (
-                f"{self.monitor}{of} was NaN or infinite in every epoch: the last weights stay"
-            )
-            warn(message)
+            what = f"{self.monitor}{of} was NaN or infinite in every epoch"
+            warn(f"{what}: the last weights stay")
         weights = weights_of(trainer.network)
         restore(weights, self._state, None if self._members is None else found)
         self._state = []

@@ -181,8 +181,7 @@ class History:
             stopped, reason = end.cut, end.reason if end.cut else ""
             if rows and not end.diverged:
                 rows[-1] |= {"step": end.step, "learning_rate": end.learning_rate}
-        alone = replace(self, rows=rows, stopped=stopped, reason=reason, members=None, ended={})
-        return alone
+        return replace(self, rows=rows, stopped=stopped, reason=reason, members=None, ended={})
 
     def _row_of(self, row: Row, i: int) -> Row:
         """Return a member's own figures of a row; what others have added stays as it is."""
@@ -254,7 +253,7 @@ class Meter:
             self.total = self._sum
 
     def _sum(self) -> float:
-        return sum(self.seen[0].tolist())
+        return float(sum(self.seen[0].tolist()))
 
     def reset(self) -> None:
         """Begin an epoch."""

@@ -74,7 +74,7 @@ def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, is_whole: bool) -
     reasons, requests.members = requests.members, {}
     if is_whole:
         made = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
-        reasons = {i: "" for i in made} | reasons
+        reasons = dict.fromkeys(made, "") | reasons
     found = {}
     for i, reason in reasons.items():
         if i not in fit.state.ended:

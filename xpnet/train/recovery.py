@@ -38,7 +38,8 @@ class Fall:
     epoch : int
         The running epoch, counted from 1.
     began : int
-        The step at which it began, as if no other step had been made.
+        The step at which it began, as if no other step had been made. All steps are counted among
+        the network's own, or the member's.
     bad, good : int
         Which step, from 0, had a loss that is not finite, and after how many the last good state
         was.
@@ -84,7 +85,7 @@ def recover(fit: Fit, batches: Batches, first: int) -> None:
         Of each member that has diverged while others have not.
     """
     fit.trainer.backend.synchronize()
-    falls = _falls(fit, first)
+    falls = _falls(fit, batches, first)
     if fit.network.members is None:
         fall = falls[0]
         raise _error(fit, fall, fall.told(_search(fit, batches, fall)))
@@ -93,7 +94,7 @@ def recover(fit: Fit, batches: Batches, first: int) -> None:
     where = {i: _search_alone(fit, batches, i, fall) for i, fall in falls.items()}
     all_diverged = len(fit.trainer.history.diverged) == len(fit.epochs)
     if all_diverged:
-        fit.step.count = falls[last].good
+        _count_anew(fit.step)
     for i in others if all_diverged else falls:
         warn(f"member {i} has diverged, and is trained no longer: {falls[i].told(where[i], 'its')}")
     if all_diverged:
@@ -101,7 +102,24 @@ def recover(fit: Fit, batches: Batches, first: int) -> None:
         raise _error(fit, falls[last], whose + falls[last].told(where[last]))
 
 
-def _falls(fit: Fit, first: int) -> dict[int, Fall]:
+def _count_anew(step: Step) -> None:
+    """Count the steps of the member that has made the most."""
+    own = [step.count - idle for idle in step.idle]
+    step.count = max(own)
+    step.idle[:] = [step.count - made for made in own]
+
+
+def _own_number(fit: Fit, batches: Batches, i: int, step: int) -> int:
+    """Return the number of a step of this fit among those of a member, which waits for others."""
+    idle, per_epoch, made = fit.step.idle[i], batches.per_epoch, fit.state.batch
+    if not isinstance(per_epoch, tuple):
+        return step - idle
+    began, own = fit.step.count - made, per_epoch[i]
+    epochs, at = divmod(step - began, len(batches))
+    return began - (idle - max(0, made - own)) + epochs * own + min(at, own)
+
+
+def _falls(fit: Fit, batches: Batches, first: int) -> dict[int, Fall]:
     """Return where each has diverged that has."""
     step = fit.step
     steps, finite = np.reshape(step.meter.read()[1], -1), step.are_finite()
@@ -112,7 +130,8 @@ def _falls(fit: Fit, first: int) -> dict[int, Fall]:
         # The update before the loss that shows it, which may be the last that the schedule knows.
         rates = step.scalars.rates(max(bad - 1, 0), step.scalars.alone)
         rate = rates[i] if isinstance(rates, list) else rates
-        falls[i] = Fall(epoch, began, bad, step.rollback.good_step(bad), rate)
+        steps_told = began, bad, step.rollback.good_step(bad)
+        falls[i] = Fall(epoch, *(_own_number(fit, batches, i, s) for s in steps_told), rate)
     return falls
 
 
@@ -121,6 +140,7 @@ def _restore(fit: Fit, falls: dict[int, Fall], first: int) -> None:
     step = fit.step
     for i, fall in falls.items():
         step.rollback.restore(i)
+        step.idle[i] = step.count - fall.good
         step.meter.forget(i, step.count - first)
     fit.trainer.backend.synchronize()  # or the host might still see the sum that is not finite
     ends = {
@@ -153,7 +173,8 @@ def _search_alone(fit: Fit, batches: Batches, i: int, fall: Fall) -> str:
     where = ""
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of batches that were made before
-        step, anew = _alone(fit.step, i, fall), fit.make_batches(batches.batch_size)
+        step, anew = _alone(fit.step, i, fall), fit.make_batches(batches.batch_size, i)
+        step.set_pace(fall.began, fall.epoch - 1, len(anew), anew.batch_size)
         where = locate(step, anew, fall.epoch - 1, fall.began, fall.good, fall.bad)
     return where
 
@@ -169,7 +190,6 @@ def _alone(step: Step, i: int, fall: Fall) -> Step:
     alone = Step(step.network.member(i), optimizer, own(step.l2), clip_norm)
     for moment, moments in zip(alone.moments, step.moments, strict=True):
         moment[...] = moments[i]
-    alone.scalars.keep_pace(step.scalars)
     alone.accumulation.count = step.accumulation.count
     alone.count, alone.unchanged_since = fall.good, step.unchanged_since
     return alone

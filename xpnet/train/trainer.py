@@ -365,7 +365,7 @@ class Trainer:
         Returns
         -------
         History
-            A row for each epoch; also in the attribute `history` while the fit runs. Of members, its
+            A row for each epoch; also in the attribute `history` while the fit runs. Of members
             losses and errors are lists.
 
         Raises
