@@ -630,6 +630,31 @@ def test_a_member_that_is_stopped_in_an_epoch_stays_as_it_is(after):
         same(together, i, case.alone(i))
 
 
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("kind", [xn.ExponentialMovingAverage(0.9), xn.SimpleMovingAverage(4)])
+def test_each_member_s_weights_are_averaged_over_its_own_steps(kind, every):
+    def fit(i=None, **options):
+        average = xn.WeightAverage(kind, every)
+        case = Case(subsets=UNEQUAL, **options)
+        callbacks = {"callbacks": [average, xn.EarlyStopping(2, monitor="dev_loss")]}
+        return case.together(**callbacks) if i is None else case.alone(i, **callbacks)
+
+    together = fit()
+    for i in range(3):
+        same(together, i, fit(i))
+
+
+def test_averages_of_each_member_go_on_from_a_checkpoint(tmp_path):
+    def callbacks(*others):
+        return [xn.WeightAverage(xn.ExponentialMovingAverage(0.9)), *others]
+
+    case = Case(subsets=UNEQUAL)
+    whole = case.together(callbacks=callbacks())
+    case.together(callbacks=callbacks(Interrupt(8)), checkpoint=tmp_path)
+    again = case.together(callbacks=callbacks(), checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(again.network.parameters, whole.network.parameters)
+
+
 # -- what a step costs the device ----
 
 
