@@ -20,6 +20,7 @@ from .analysis.sweeps import choose_l2 as choose_l2
 from .analysis.sweeps import learning_curve as learning_curve
 from .backends.memory import OutOfMemoryError as OutOfMemoryError
 from .backends.select import DeviceError as DeviceError
+from .checks import Numbers as Numbers
 from .data.augmentation import Augmentation as Augmentation
 from .data.augmentation import Cutout as Cutout
 from .data.augmentation import GaussianNoise as GaussianNoise
@@ -46,6 +47,7 @@ from .nn.batch_norm import BatchNorm as BatchNorm
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
+from .nn.ensemble_linear import EnsembleLinear as EnsembleLinear
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
 from .nn.initializers import LeCun as LeCun

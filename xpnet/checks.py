@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Set
 from numbers import Real
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from .registry import annotations_of
+
 T = TypeVar("T")
 
+#: Marks the annotation of an option of which each of the networks trained at once may have its own.
+PER_MEMBER = "one for all members, or one for each"
+
 #: A number, or one for each of the networks that are trained at once.
-Numbers: TypeAlias = float | tuple[float, ...]
+Numbers: TypeAlias = Annotated[float | tuple[float, ...], PER_MEMBER]
 
 
 def check_number(value: Any, name: str) -> float:
@@ -102,11 +106,33 @@ def check_numbers(value: Any, name: str) -> Numbers:
     >>> check_numbers(np.array([0.1, 0.2]), "p"), check_numbers(0.5, "p")
     ((0.1, 0.2), 0.5)
     """
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return check_number(value, name)
-    several = tuple(check_number(number, name) for number in value)
+    several = as_tuple(value, name)
+    if not isinstance(several, tuple):
+        return check_number(several, name)
+    return tuple(check_number(number, name) for number in several)
+
+
+def as_tuple(value: Any, name: str) -> Any:
+    """Return what is given for each member as a tuple, and what is one for all as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none, or they have no order.
+
+    Examples
+    --------
+    >>> as_tuple([1, 2], "p"), as_tuple("ab", "p")
+    ((1, 2), 'ab')
+    """
+    if isinstance(value, Set | Mapping):
+        raise TypeError(f"{name} is {value!r:.100}: give a list, in the order of the members")
+    no_axis = getattr(value, "ndim", 1) == 0
+    if no_axis or isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        return value
+    several = tuple(value)
     if not several:
-        raise ValueError(f"{name} is empty: give a number, or one for each member")
+        raise ValueError(f"{name} is {value!r:.100}: give one, or one for each member")
     return several
 
 
@@ -121,18 +147,18 @@ def each(value: Numbers) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def one(value: Numbers) -> float:
-    """Return a number that is one for all, or a member's own."""
+def one(value: T | tuple[T, ...], name: str) -> T:
+    """Return what is one for all, or a member's own, or raise a TypeError."""
     if isinstance(value, tuple):
-        raise TypeError(f"here are {len(value)} numbers, one for each member: take a member's own")
+        raise TypeError(f"{name} is {value!r:.100}, one for each member: give one")
     return value
 
 
 #: What a dataclass's field is checked by, as its annotation says.
-CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "float": check_number,
-    "bool": check_flag,
-    "Numbers": check_numbers,
+CHECKS: dict[object, Callable[[Any, str], Any]] = {
+    float: check_number,
+    bool: check_flag,
+    Numbers: check_numbers,
 }
 
 
@@ -153,11 +179,9 @@ def check_fields(instance: Any) -> None:
     Traceback (most recent call last):
     TypeError: length is 'long': give a number
     """
-    for field in fields(instance):
-        annotation: Any = field.type  # a class, or its name where annotations are not evaluated
-        name = "Numbers" if annotation == Numbers else getattr(annotation, "__name__", annotation)
-        check = CHECKS.get(name)
-        if check is not None and field.init:
-            value = check(getattr(instance, field.name), field.name)
-            if isinstance(value, tuple):
-                object.__setattr__(instance, field.name, value)
+    for name, annotation in annotations_of(type(instance)).items():
+        for kind, check in CHECKS.items():
+            if annotation == kind:
+                value = check(getattr(instance, name), name)
+                if isinstance(value, tuple):
+                    object.__setattr__(instance, name, value)

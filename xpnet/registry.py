@@ -19,7 +19,18 @@ from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, fields
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -215,7 +226,7 @@ def describe(thing: Registered) -> dict[str, Any]:
     """
     cls = type(thing)
     data = {cls.registry.key: cls.registry.name_of(cls)}
-    for name, annotation in _annotations(cls).items():
+    for name, annotation in annotations_of(cls).items():
         value = getattr(thing, name)
         if name in data:
             raise TypeError(f"a file can't hold the option {name} of {_place(cls)}: rename it")
@@ -249,7 +260,7 @@ def check_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     TypeError
         If one is not.
     """
-    annotations, found = _annotations(cls), {}
+    annotations, found = annotations_of(cls), {}
     for name, value in options.items():
         try:
             found[name] = _decode(value, annotations.get(name, object))
@@ -258,9 +269,15 @@ def check_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _annotations(cls: type[Any]) -> dict[str, Any]:
+#: What `annotations_of` has found.
+_found: WeakKeyDictionary[type[Any], dict[str, Any]] = WeakKeyDictionary()
+
+
+def annotations_of(cls: type[Any]) -> Mapping[str, Any]:
     """Return the annotations of a dataclass's options, evaluated where they stand in quotes."""
-    return {field.name: _annotation(cls, field) for field in fields(cls) if field.init}
+    if cls not in _found:
+        _found[cls] = {field.name: _annotation(cls, field) for field in fields(cls) if field.init}
+    return _found[cls]
 
 
 def _annotation(cls: type[Any], field: Field[Any]) -> Any:
@@ -270,12 +287,14 @@ def _annotation(cls: type[Any], field: Field[Any]) -> Any:
 
     holder.__annotations__ = {field.name: field.type}
     try:
-        return get_type_hints(holder, vars(sys.modules[owner.__module__]))[field.name]
+        namespace = vars(sys.modules[owner.__module__])
+        return get_type_hints(holder, namespace, include_extras=True)[field.name]
     except (NameError, AttributeError, KeyError, SyntaxError, TypeError):
         return field.type  # it says nothing, so there is no value that a file can hold
 
 
 def _text(annotation: Any) -> str:
+    annotation = _bare(annotation)
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
@@ -317,9 +336,17 @@ def _convert(
     raise _UnfitError
 
 
+def _bare(annotation: Any) -> Any:
+    """Return an annotation without its marks."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
 def _choices(annotation: Any) -> tuple[Any, ...]:
     """Return the members of a union, or what is none alone."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    annotation = _bare(annotation)
+    if get_origin(annotation) not in (Union, UnionType):
+        return (annotation,)
+    return tuple(choice for inner in get_args(annotation) for choice in _choices(inner))
 
 
 def _is_registered(annotation: Any) -> bool:

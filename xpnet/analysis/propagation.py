@@ -40,7 +40,7 @@ def activation_scales(network: Network, X: Any) -> list[Any]:
     Raises
     ------
     TypeError, ValueError
-        If X is not as the network needs it.
+        If X is not as the network needs it, or that has members: measure `Network.member`.
 
     Examples
     --------
@@ -51,7 +51,8 @@ def activation_scales(network: Network, X: Any) -> list[Any]:
     >>> scales[1] > 0.05, scales[19] < 1e-9                    # they vanish
     (True, True)
     """
-    with check_network(network).backend.active():
+    check_network(network).require_single("activation_scales")
+    with network.backend.active():
         return [_scale(a) for a in network.activations(X)]
 
 
@@ -73,9 +74,10 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[Any]:
     Raises
     ------
     TypeError, ValueError
-        If X or y is not as the network needs it.
+        If X or y is not as the network needs it, or that has members: measure `Network.member`.
     """
-    with check_network(network).claim, network.backend.active():
+    check_network(network).require_single("gradient_scales")
+    with network.claim, network.backend.active():
         statistics = network.statistics.copy()
         network.passes.loss_and_gradient(*network.prepare(X, y))
         network.statistics[...] = statistics  # to look at it must not train it

@@ -14,7 +14,7 @@ from .._typing import Array, DType, HostArray, Namespace, Tree
 from ..backends.output_losses import OUTPUT_LOSSES, OutputLoss
 from ..backends.reference import Kernels
 from ..backends.work import LossBuffers
-from ..checks import check_fields
+from ..checks import check_fields, one
 from ..data.labels import is_numeric, these_values
 from ..registry import Registered, Registry, describe
 from .layer import Allocator
@@ -29,6 +29,7 @@ class Loss(Registered):
     `targets` checks labels and says how they are stored (together with `target_shape` and
     `target_dtype`): as (n, n_outputs) numbers in the network's dtype, if it is not overridden.
     `probabilities` is for losses that know any, and `buffers` for those that need more room.
+    `average` makes one output of several members', where the prediction is not z itself.
 
     A loss that is defined has a name, by which a `Network` and model files know it: "log_cosh" for
     ``LogCosh``. All its methods run on whichever device the network is on; those that get ``k`` or
@@ -36,6 +37,10 @@ class Loss(Registered):
 
     A loss of one output at a time is a row of `output_losses.OUTPUT_LOSSES`, whose options are
     attributes of the same names; another one gives `compute` itself, and the `buffers` for it.
+
+    An option annotated `Numbers` may be a number for each member of a network with members: then
+    all methods but `targets` find an array (k, 1, 1) in its place, and `error_count` the number of
+    each member in turn. The options of rows are numbers for all members.
 
     Attributes
     ----------
@@ -98,6 +103,8 @@ class Loss(Registered):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in self.rule.options if self.rule else ():
+            one(getattr(self, name), name)
 
     def __init_subclass__(cls, **options: object) -> None:
         """Give the class its name, and enter the registry."""
@@ -235,21 +242,29 @@ class Loss(Registered):
         """Return the predictions from the mean of members' `probabilities`: the likeliest class."""
         return xp.argmax(p, axis=-1)
 
-    def mean_logits(self, k: Kernels, z: Array) -> Array:
-        """Return logits, (n, n_outputs), that say what the mean of the members says.
-
-        Parameters
-        ----------
-        k : Kernels
-            The backend's kernels.
-        z : array, shape (members, n, n_outputs)
-            The members' logits, which are used up.
-        """
-        return k.xp.mean(z, axis=0)
-
     @abstractmethod
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""
+
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return the output that stands for the average of members' predictions.
+
+        What `probabilities` and `decide` make of it is the average of the members' probabilities,
+        or values, and the decision on it; `Network.evaluate` computes loss and error from it, where
+        members share weights. Here it is the mean of z.
+
+        Parameters
+        ----------
+        xp : module
+            The array namespace.
+        z : array, shape (…, k, n, n_outputs)
+            The outputs of k members.
+
+        Returns
+        -------
+        array, shape (…, n, n_outputs)
+        """
+        return xp.mean(z, axis=-3)
 
     @abstractmethod
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:

@@ -114,10 +114,11 @@ class SoftmaxCrossEntropy(Loss):
         k.softmax(z, row, z)
         return z
 
-    def mean_logits(self, k: Kernels, z: Array) -> Array:
-        """log p̄, of the members' mean probabilities."""
-        xp, p = k.xp, k.xp.mean(self.probabilities(k, z), axis=0)
-        return xp.log(xp.maximum(p, _least(p.dtype)))
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log of the mean of softmax(z)."""
+        z = z - xp.max(z, axis=-1, keepdims=True)
+        z = z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True))
+        return _log_mean_exp(xp, z)
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
@@ -157,13 +158,10 @@ class SigmoidCrossEntropy(Loss):
         k.activation(SIGMOID, z, z)
         return z
 
-    def mean_logits(self, k: Kernels, z: Array) -> Array:
-        """log p̄ − log(1 − p̄), of the members' mean probabilities."""
-        xp = k.xp
-        least = _least(z.dtype)
-        other = xp.mean(self.probabilities(k, -z), axis=0)  # 1 − p rounds a small one to 0
-        p = xp.mean(self.probabilities(k, z), axis=0)
-        return xp.log(xp.maximum(p, least)) - xp.log(xp.maximum(other, least))
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log p − log(1 − p) of the mean p of σ(z)."""
+        log_p = xp.minimum(z, 0.0) - xp.log1p(xp.exp(-abs(z)))  # and log σ(−z) = log σ(z) − z
+        return _log_mean_exp(xp, log_p) - _log_mean_exp(xp, log_p - z)
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
@@ -238,14 +236,13 @@ class PoissonDeviance(MeanSquaredError):
             )
         return rows
 
-    def mean_logits(self, k: Kernels, z: Array) -> Array:
-        """Log of the mean of exp(z)."""
-        largest = k.xp.max(z, axis=0)
-        return largest + k.xp.log(k.xp.mean(k.xp.exp(z - largest), axis=0))
-
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
+
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log of the mean of exp(z)."""
+        return _log_mean_exp(xp, z)
 
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
@@ -328,9 +325,10 @@ class Quantile(MeanSquaredError):
         return xp.sum(terms, axis=(-2, -1), dtype=np.float64)
 
 
-def _least(dtype: DType) -> float:
-    """Return the least number above 0 that is taken for a probability: its logarithm is finite."""
-    return float(np.finfo(dtype).tiny)
+def _log_mean_exp(xp: Namespace, a: Array) -> Array:
+    """Return log of the mean of exp(a) over the members, (…, k, n, m) to (…, n, m)."""
+    largest = xp.max(a, axis=-3, keepdims=True)
+    return xp.log(xp.mean(xp.exp(a - largest), axis=-3)) + largest[..., 0, :, :]
 
 
 def resolve(loss: str | Loss) -> Loss:

@@ -15,10 +15,14 @@ import numpy as np
 
 from .._typing import Array, DType
 from ..backends.protocol import Backend
-from ..checks import Numbers, check_count
+from ..checks import PER_MEMBER, Numbers, as_tuple, check_count, check_numbers
+from ..registry import annotations_of
 from .description import check_seed
 
 T = TypeVar("T")
+
+#: More networks than anyone trains at once, and few enough to count.
+MOST_MEMBERS = 2**20
 
 
 def member_seeds(random_state: int | Sequence[int] | None, members: int) -> tuple[int, ...]:
@@ -34,12 +38,11 @@ def member_seeds(random_state: int | Sequence[int] | None, members: int) -> tupl
     >>> member_seeds(5, 3), member_seeds([7, 7, 9], 3)
     ((5, 6, 7), (7, 7, 9))
     """
-    if random_state is None or isinstance(random_state, (int, np.integer, str)):
-        first = check_seed(random_state)
+    several = as_tuple(random_state, "random_state")
+    if not isinstance(several, tuple):
+        first = check_seed(several)
         return tuple(first + i for i in range(members))
-    if not hasattr(random_state, "__iter__"):
-        raise TypeError(f"random_state is {random_state!r}: give a seed, or one for each member")
-    seeds = tuple(check_count(seed, "random_state", least=0) for seed in random_state)
+    seeds = tuple(check_count(seed, "random_state", least=0) for seed in several)
     if len(seeds) != members:
         raise ValueError(f"random_state has {len(seeds)} seeds and there are {members} members")
     return seeds
@@ -74,22 +77,26 @@ def own_numbers(description: Any) -> dict[str, tuple[Any, ...]]:
     >>> own_numbers(Dropout([0.1, 0.5])), own_numbers(Dropout(0.5))
     ({'p': (0.1, 0.5)}, {})
     """
-    found = {}
-    for f in fields(description):
-        value = getattr(description, f.name, None) if f.init else None
-        if isinstance(value, tuple) and _varies(f.type):
-            found[f.name] = value
-    return found
+    values = {name: getattr(description, name) for name in _own_options(type(description))}
+    return {name: value for name, value in values.items() if isinstance(value, tuple)}
 
 
-def _varies(annotation: Any) -> bool:
-    """Return whether an option may have a value for each member, by its annotation."""
-    return annotation == Numbers or any(name in str(annotation) for name in ("Numbers", "Rates"))
+def _own_options(cls: type[Any]) -> frozenset[str]:
+    """Return the options of which each member may have its own, as their annotations say."""
+    marks = {name: getattr(a, "__metadata__", ()) for name, a in annotations_of(cls).items()}
+    return frozenset(name for name, found in marks.items() if PER_MEMBER in found)
 
 
 def check_own_numbers(description: Any, members: int | None) -> None:
-    """Raise a ValueError if a description has values for more or fewer members than there are."""
+    """Raise an error if a description has values for more or fewer members than there are.
+
+    Those of a user's own class, which may check nothing itself, are made numbers or tuples.
+    """
     what = type(description).__name__
+    for name in _own_options(type(description)):
+        value = getattr(description, name)
+        if annotations_of(type(description))[name] == Numbers and not isinstance(value, float):
+            object.__setattr__(description, name, check_numbers(value, f"{name} of {what}"))
     for name, values in own_numbers(description).items():
         if members is None:
             raise ValueError(
@@ -114,6 +121,21 @@ def member_of(description: T, i: int) -> T:
     """
     own = own_numbers(description)
     return replace(description, **{name: values[i] for name, values in own.items()})  # type: ignore[type-var]
+
+
+def alone(description: T) -> list[T]:
+    """Return the description, or that of each member alone where they have values of their own.
+
+    Examples
+    --------
+    >>> from xpnet import Dropout
+    >>> alone(Dropout(0.1)), alone(Dropout([0.1, 0.5]))
+    ([Dropout(p=0.1)], [Dropout(p=0.1), Dropout(p=0.5)])
+    """
+    own = own_numbers(description)
+    if not own:
+        return [description]
+    return [member_of(description, i) for i in range(len(next(iter(own.values()))))]
 
 
 def joined(descriptions: Sequence[T], what: str) -> T:
@@ -141,7 +163,7 @@ def joined(descriptions: Sequence[T], what: str) -> T:
     for f in fields(first):  # type: ignore[arg-type]
         values = tuple(getattr(d, f.name) for d in descriptions) if f.init else ()
         i = next((i for i, value in enumerate(values) if value != values[0]), 0)
-        if i and not _varies(f.type):
+        if i and f.name not in _own_options(type(first)):
             raise ValueError(
                 f"{f.name} of {what} is {values[0]!r} in network 0 and {values[i]!r} in network "
                 f"{i}: members share it"
@@ -170,4 +192,8 @@ def as_column(values: Sequence[float], backend: Backend, dtype: DType | type, *a
 
 def leading_shape(members: int | None) -> tuple[int, ...]:
     """Return the axes before an array's own: none for one network."""
-    return () if members is None else (check_count(members, "members"),)
+    if members is None:
+        return ()
+    if check_count(members, "members") > MOST_MEMBERS:
+        raise ValueError(f"members is {members}: give at most {MOST_MEMBERS:,}")
+    return (int(members),)

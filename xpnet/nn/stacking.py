@@ -38,6 +38,8 @@ def stack(networks: Sequence[Network]) -> Network:
     >>> bool((together.member(1).parameters == nets[1].parameters).all())
     True
     """
+    if not hasattr(networks, "__iter__"):
+        raise TypeError(f"networks is {networks!r:.100}: give a list of networks")
     networks = [check_network(network) for network in networks]
     if not networks:
         raise ValueError("networks is empty: give one or more")
@@ -49,6 +51,7 @@ def stack(networks: Sequence[Network]) -> Network:
             ("the number of layers", lambda net: len(net.layers)),
             ("dtype", lambda net: net.dtype.name),
             ("device", lambda net: net.backend.device),
+            ("the arithmetic", lambda net: net.backend.arithmetic()),
         ):
             if of(other) != of(first):
                 raise ValueError(

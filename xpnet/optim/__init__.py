@@ -1,6 +1,7 @@
 """How weights change.
 
 - `optimizers`: from a gradient to an update
+- `options`: what their options may be
 - `schedules`: the learning rate, as a function of the step
 - `averages`: moving averages of a series
 """

@@ -10,46 +10,18 @@ The learning rate is a number or a schedule: any function of (step, epoch).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from .._typing import Array
 from ..backends.reference import Kernels
 from ..backends.updates import UPDATES, Update
 from ..checks import Numbers, check_fields, check_not_negative, check_positive, each, one
 from ..registry import Registered, Registry
-from .schedules import RateFunction
-
-#: A learning rate or a schedule, or one for each of the networks that are trained at once.
-Rates: TypeAlias = float | RateFunction | tuple[float, ...] | tuple[RateFunction, ...]
-
-
-def _require_fraction(name: str, values: Numbers, whole: bool = False) -> None:
-    for value in each(values):
-        if not (0 <= value < 1 or (whole and value == 1)):
-            raise ValueError(f"{name} is {value}: give a number in [0, 1{']' if whole else ')'}")
-
-
-def _check_each(check: Callable[[float, str], object], values: Numbers, name: str) -> None:
-    for value in each(values):
-        check(value, name)
-
-
-def _check_rates(rates: object) -> None:
-    """Raise an error if a rate, or a member's, is neither a number above 0 nor a schedule."""
-    several = rates if isinstance(rates, tuple) else (rates,)
-    for rate in several:
-        if not callable(rate):
-            check_positive(rate, "learning_rate")
-    kinds = {type(rate) if callable(rate) else float: rate for rate in several}
-    if len(kinds) > 1:
-        first, second, *_ = kinds.values()
-        raise ValueError(
-            f"learning_rate holds {first!r} and {second!r}: give all members numbers, or schedules "
-            "of one kind"
-        )
+from .options import Rates as Rates
+from .options import check_each, check_rates, is_array, require_fraction
 
 
 @dataclass(frozen=True)
@@ -116,7 +88,7 @@ class Optimizer(Registered):
     def options(self) -> tuple[float | Array, ...]:
         """The values of the row's options: numbers, or arrays of the members' own."""
         values = [getattr(self, name) for name in self.rule.options] if self.rule else []
-        return tuple(value if hasattr(value, "ndim") else float(value) for value in values)
+        return tuple(value if is_array(value) else float(value) for value in values)
 
     @property
     def n_moments(self) -> int:
@@ -130,10 +102,7 @@ class Optimizer(Registered):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        rates = self.learning_rate
-        if hasattr(rates, "__iter__") and not isinstance(rates, str):
-            object.__setattr__(self, "learning_rate", tuple(rates))
-        _check_rates(self.learning_rate)
+        object.__setattr__(self, "learning_rate", check_rates(self.learning_rate))
 
     def rate(self, step: int, epoch: float) -> float:
         """Return the learning rate of an update, ``step`` counted from 0; not of several members.
@@ -142,10 +111,13 @@ class Optimizer(Registered):
         ------
         ValueError
             If a schedule gives a rate that is negative, NaN or infinite.
+        TypeError
+            If each member has a rate of its own.
         """
-        if not callable(self.learning_rate):
-            return float(self.learning_rate)  # type: ignore[arg-type]
-        rate = float(self.learning_rate(step, epoch))
+        given: Any = one(self.learning_rate, "learning_rate")
+        if not callable(given):
+            return float(given)
+        rate = float(given(step, epoch))
         if not (math.isfinite(rate) and rate >= 0):
             raise ValueError(
                 f"the schedule {self.learning_rate!r} gives the rate {rate} at step {step}, epoch "
@@ -222,14 +194,14 @@ class SGD(Optimizer):
     @property
     def rule(self) -> Update:
         """The row."""
-        if not self.momentum:
+        if not is_array(self.momentum) and not self.momentum:
             return UPDATES["sgd"]
         return UPDATES["nesterov" if self.nesterov else "sgd_momentum"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("momentum", self.momentum, whole=True)
-        if self.nesterov and self.momentum == 0:
+        require_fraction("momentum", self.momentum, whole=True)
+        if self.nesterov and 0 in each(self.momentum):
             raise ValueError("nesterov needs a momentum above 0, such as 0.9")
 
 
@@ -254,7 +226,7 @@ class Momentum(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("beta", self.beta)
+        require_fraction("beta", self.beta)
 
 
 @dataclass(frozen=True)
@@ -282,8 +254,8 @@ class RMSProp(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("beta", self.beta)
-        _check_each(check_positive, self.eps, "eps")
+        require_fraction("beta", self.beta)
+        check_each(check_positive, self.eps, "eps")
 
 
 @dataclass(frozen=True)
@@ -313,7 +285,7 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_each(check_positive, self.eps, "eps")
+        check_each(check_positive, self.eps, "eps")
 
 
 @dataclass(frozen=True)
@@ -348,15 +320,15 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("beta_1", self.beta_1)
-        _require_fraction("beta_2", self.beta_2)
-        _check_each(check_positive, self.eps, "eps")
+        require_fraction("beta_1", self.beta_1)
+        require_fraction("beta_2", self.beta_2)
+        check_each(check_positive, self.eps, "eps")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), t = step + 1."""
         t = step + 1
-        rate = self.rate(step, epoch) / (1.0 - one(self.beta_1) ** t)
-        return rate, 1.0 / math.sqrt(1.0 - one(self.beta_2) ** t)
+        rate = self.rate(step, epoch) / (1.0 - one(self.beta_1, "beta_1") ** t)
+        return rate, 1.0 / math.sqrt(1.0 - one(self.beta_2, "beta_2") ** t)
 
 
 @dataclass(frozen=True)
@@ -390,11 +362,11 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_each(check_not_negative, self.weight_decay, "weight_decay")
+        check_each(check_not_negative, self.weight_decay, "weight_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return Adam's, and 1 − α λ."""
-        keep = 1.0 - self.rate(step, epoch) * one(self.weight_decay)
+        keep = 1.0 - self.rate(step, epoch) * one(self.weight_decay, "weight_decay")
         return *super().scalars(step, epoch), keep
 
 
@@ -429,20 +401,21 @@ class NAdam(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_each(check_not_negative, self.momentum_decay, "momentum_decay")
+        check_each(check_not_negative, self.momentum_decay, "momentum_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α (1 − μₜ)/(1 − Πₜ), α μₜ₊₁/(1 − Πₜ₊₁) and 1/√(1 − β₂ᵗ), t = step + 1."""
         t, rate = step + 1, self.rate(step, epoch)
         now, following = self._momentum(t), self._momentum(t + 1)
         product = self._product(t)
-        correction = 1.0 / math.sqrt(1.0 - one(self.beta_2) ** t)
+        correction = 1.0 / math.sqrt(1.0 - one(self.beta_2, "beta_2") ** t)
         ahead = rate * following / (1.0 - product * following)
         return rate * (1.0 - now) / (1.0 - product), ahead, correction
 
     def _momentum(self, t: int) -> float:
         """μₜ."""
-        return one(self.beta_1) * (1.0 - 0.5 * math.pow(0.96, t * one(self.momentum_decay)))
+        beta, decay = one(self.beta_1, "beta_1"), one(self.momentum_decay, "momentum_decay")
+        return beta * (1.0 - 0.5 * math.pow(0.96, t * decay))
 
     def _product(self, t: int) -> float:
         """Πₜ, of the step alone: 0 once that makes no difference to 1 − Πₜ.
@@ -450,11 +423,11 @@ class NAdam(Adam):
         Its logarithm is t log β₁ + Σᵢ log(1 − qⁱ/2) with q = 0.96^ψ; the sum over i of each term of
         the logarithm's series is that of a geometric one.
         """
-        beta = one(self.beta_1)
+        beta = one(self.beta_1, "beta_1")
         start = t * math.log(beta) if beta else -math.inf
         if start < -40.0:
             return 0.0
-        log_q = one(self.momentum_decay) * math.log(0.96)
+        log_q = one(self.momentum_decay, "momentum_decay") * math.log(0.96)
         total = 0.0
         for k in range(1, 60):
             x = k * log_q
@@ -496,14 +469,14 @@ class Lion(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_fraction("beta_1", self.beta_1)
-        _require_fraction("beta_2", self.beta_2)
-        _check_each(check_not_negative, self.weight_decay, "weight_decay")
+        require_fraction("beta_1", self.beta_1)
+        require_fraction("beta_2", self.beta_2)
+        check_each(check_not_negative, self.weight_decay, "weight_decay")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α and 1 − α λ."""
         rate = self.rate(step, epoch)
-        return rate, 1.0 - rate * one(self.weight_decay)
+        return rate, 1.0 - rate * one(self.weight_decay, "weight_decay")
 
 
 def check_optimizer(optimizer: Optimizer | None) -> Optimizer:

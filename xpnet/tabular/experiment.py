@@ -310,6 +310,5 @@ def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tup
     # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
     optimizer = settings.make_constant_optimizer()
     trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
-    data = network.prepare(*train.data)
-    chosen = trainer.measure_batch_sizes(*data, settings.epochs or EPOCHS)
+    chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason

@@ -77,6 +77,10 @@ class MemberNumbers:
             self._columns[numbers] = as_column(numbers, self._backend, self._dtype, 1)
         return self._columns[numbers]
 
+    def forget(self) -> None:
+        """Let go of the columns: nothing reads those of numbers that are set anew."""
+        self._columns.clear()
+
     def share(self, numbers: Numbers, n: int) -> float | Array:
         """Return numbers over n, as `column` does."""
         if not isinstance(numbers, tuple):

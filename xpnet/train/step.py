@@ -125,8 +125,8 @@ class Step:
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
         self.idle = [0] * len(network.seeds)
-        self.scalars = StepScalars(network, optimizer, self.idle)
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
+        self.scalars = StepScalars(network, optimizer, self.idle)
         self._bound = self._numbers.bound(self._fixed)
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.leading_shape)
@@ -281,9 +281,10 @@ class Step:
             self.scalars.take(optimizer)
         else:  # all but the rate is a part of what is replayed
             self.forget()
-            self._bound = self._numbers.bound(fixed)
-            self._add_registers()
-            self.scalars = self.scalars.remade(optimizer)
+            with self.backend.active():
+                self._bound = self._numbers.bound(fixed)
+                self._add_registers()
+                self.scalars = self.scalars.remade(optimizer)
         self._optimizer, self._fixed = optimizer, fixed
 
     @property
@@ -381,6 +382,7 @@ class Step:
         """Let go of what is replayed, and of the buffers and the data set in it."""
         self._replays.clear()
         self.cost.forget()
+        self._numbers.forget()
         self._one_by_one = None
 
     # -- memory ----

@@ -239,7 +239,10 @@ def cramped(monkeypatch):
     small = {"LARGE": 1, "ROWS_ALONE": 1, "ROWS_SHARED": 1, "MOST_TILES": 3}
     for name, value in small.items():
         monkeypatch.setattr(launch, name, value)
-    cached = launch.tiles, launch.tiles_to_add_up, launch.rows_of, launch.flat, launch.table_rows
+    cached = (
+        *(launch.tiles, launch.tiles_to_add_up, launch.rows_of, launch.flat, launch.table_rows),
+        launch.members_to_add_up,
+    )
     for function in cached:
         function.cache_clear()
     yield
@@ -643,6 +646,31 @@ def test_a_warm_step_on_codes_makes_nothing_else(members):
     names = [name for name, _, _ in launches]
     for name in ("one_hot", "embedding", "embedding_backward"):
         assert names.count(name) == (members or 1)
+
+
+@needs_compiler
+def test_a_warm_step_of_members_that_share_weights_makes_nothing_else():
+    device = stand_in()
+    kind = {"members": 3}
+    layers = [
+        xn.EnsembleLinear(8, **kind),
+        xn.ReLU(),
+        xn.Dropout(0.2),
+        xn.EnsembleLinear(2, **kind),
+    ]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device=device)
+    trainer = xn.Trainer(net)
+    x, y = device.asarray(np.ones((6, 4)), np.float32), device.asarray(np.ones((6, 2)), np.float32)
+    for _ in range(2):
+        trainer.step(x, y)
+    launches = device.kernels._launcher.launches
+    launches.clear()
+    allocations, others = device.allocations, (device.uploads, device.hidden_copies)
+    trainer.step(x, y)
+    assert device.allocations == allocations + 1
+    assert (device.uploads, device.hidden_copies) == others
+    passes = [*4 * ["member_affine"], "squared_error", *4 * ["member_affine_backward"]]
+    assert [name for name, _, _ in launches] == ["advance", *passes, "observe", "adam"]
 
 
 @needs_compiler

@@ -14,7 +14,7 @@ from ..._typing import Array
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
 from ..reference_categories import each_network
 from ..work import CategoryWork, DropoutWork
-from .launch import table_rows, tiles, tiles_to_add_up
+from .launch import flat, members_to_add_up, table_rows, tiles, tiles_to_add_up
 from .run_kernels import CudaRunKernels, is_dense, is_matrix
 
 
@@ -277,6 +277,53 @@ class CudaKernels(CudaRunKernels):
         for dy, x, d_weight in networks:
             sizes = *dy.shape, x.shape[1], work.n_others, work.n_dims, count
             self._launch("embedding_backward", t, x, dy, x, *tables, d_weight, *sizes)
+
+    # -- members that share weights ----
+
+    def member_affine(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array | None,
+        out: Array,
+        activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
+    ) -> None:
+        """One pass."""
+        others = [array for array in (scale, bias, out, z) if array is not None]
+        if not is_matrix(x, *others):
+            super().member_affine(x, scale, bias, out, activation, z)
+            return
+        (rows, m), (k, _) = out.shape, scale.shape
+        t = tiles(rows, m, x.itemsize)
+        numbers = rows, m, rows // k, len(x), t.wide, *_coded(activation), *_hidden(activation)
+        self._launch("member_affine", t, x, x, scale, bias, z, out, *numbers)
+
+    def member_affine_backward(
+        self,
+        dy: Array,
+        kept: Array,
+        x: Array,
+        scale: Array,
+        d_scale: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        scratch: Array,
+        activation: ActivationSpec = IDENTITY,
+    ) -> None:
+        """One pass; one more where all members take the same x."""
+        if not is_matrix(dy, kept, x, scale, d_scale):
+            rest = d_bias, dx, scratch, activation
+            super().member_affine_backward(dy, kept, x, scale, d_scale, *rest)
+            return
+        (rows, m), k = dy.shape, len(scale)
+        t = members_to_add_up(rows // k, m, k, dy.itemsize)
+        numbers = rows, m, rows // k, len(x), t.wide, *_coded(activation)
+        arrays = dy, kept, x, scale, d_scale, d_bias
+        self._launch("member_affine_backward", t, dy, *arrays, *numbers)
+        if dx is not None and dx is not dy:
+            t = flat(dx.size, dx.itemsize)
+            self._launch("sum_members", t, dy, dy, dx, dx.size, rows // len(dx))
 
 
 def _folded(x: Array) -> tuple[int, int]:

@@ -33,7 +33,10 @@ LARGE = 2**18
 #: of a block bring, up to 40 bytes each.
 WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
-_FILES = ("common.cu", "activations.cu", "layers.cu", "categories.cu", "losses.cu", "update.cu")
+_FILES = (
+    *("common.cu", "activations.cu", "layers.cu", "categories.cu", "ensemble.cu"),
+    *("losses.cu", "update.cu"),
+)
 
 
 @lru_cache
@@ -157,6 +160,16 @@ def table_rows(rows: int, columns: int, dims: int) -> Tiles:
     down = max(min(columns, MOST_BLOCKS), 1)
     over = min(rows, max(MOST_TILES // down, 1))
     return Tiles((max(over, 1), down), (across, THREADS // across), 0)
+
+
+@lru_cache(4096)
+def members_to_add_up(n: int, m: int, members: int, itemsize: int) -> Tiles:
+    """Return the tiles for sums over the n rows of each of some members, who lie along y."""
+    columns, across, wide = _columns(n * members, m, itemsize)
+    down = max(min(members, MOST_BLOCKS), 1)
+    while across > 8 and -(-columns // across) * down < MOST_BLOCKS:
+        across //= 2
+    return Tiles((-(-columns // across), down), (across, THREADS // across), wide)
 
 
 @lru_cache(4096)
