@@ -241,6 +241,7 @@ class Trainings:
         rows = max(min(batch, len(self.train[0])), min(net.predictor.chunk, len(self.train[0])))
         copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
         widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
+        widths *= net.passes.members or 1  # those that share weights
         return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)
 
 
