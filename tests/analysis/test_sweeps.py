@@ -311,6 +311,27 @@ class TestAllAtOnce:
         self.choose(batch_size="auto", watch=lambda t, row: sizes.append(t.history.batch_size))
         assert len({*sizes}) == 1
 
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"epochs": [1, 2]}, ValueError, "epochs has 2 values, and this is one network"),
+            ({"order_seed": [1, 2]}, ValueError, "order_seed has 2 values and this is one network"),
+            ({"subsets": [[0], [1]]}, ValueError, "subsets are for members, and this is one"),
+            ({"validation_subsets": [[0]]}, ValueError, "validation_subsets are for members"),
+            ({"clip_norm": (1.0, 2.0)}, ValueError, "clip_norm has 2 values and this is one net"),
+            ({"optimizer": xn.Adam([0.1, 0.2])}, ValueError, "and this is one network"),
+            ({"sample_weight": np.ones((2, 144))}, ValueError, r"shape \(2, 144\): give one for"),
+            ({"callbacks": 3}, TypeError, "callbacks is 3: give a list"),
+            ({"callbacks": [3]}, TypeError, "callback 3: give a Callback or a function"),
+            ({"epoch": 3}, TypeError, "epoch"),
+        ],
+    )
+    def test_what_members_may_have_is_not_for_what_stands_for_one_network(
+        self, options, error, message
+    ):
+        with pytest.raises(error, match=message):
+            self.choose(values=(0.0, 1.0), **options)
+
     def test_members_are_refused(self):
         net = make("cpu", members=2)
         parts = xn.partition(*blobs())[:2]

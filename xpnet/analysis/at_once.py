@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from ..data.arrays import as_array
+from ..data.arrays import as_array, prepare_weights
 from ..data.batches import USUAL, take_rows
 from ..data.streaming import Streamed
+from ..data.subsets import check_order_seed, check_subsets
 from ..nn.members import joined
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
-from ..train.callback import as_callback
+from ..train.callback import Callback, as_callback
 from ..train.fit import FitOptions
 from ..train.history import DivergedError, History, MemberEnd
+from ..train.member_ends import check_epochs
 from ..train.recovery import ADVICE
 from ..train.trainer import Trainer
 
@@ -30,6 +32,10 @@ MOST_BYTES = 2**31
 #: fewer steps in common with the others, and stands idle in the rest: that takes longer than one
 #: training after the other.
 LEAST_SHARE = 0.9
+
+#: Options of `Trainer.fit` that are data, and those of them that members alone have.
+OF_MEMBERS = ("subsets", "validation_subsets")
+OF_DATA = ("sample_weight", *OF_MEMBERS)
 
 #: Features and labels, prepared.
 Prepared = tuple[Array, Array]
@@ -105,6 +111,11 @@ class Trainings:
         The development set, prepared; None where each training holds its own examples out.
     fit : dict
         Options of `Trainer.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is none, or is for members.
     """
 
     def __init__(
@@ -118,6 +129,21 @@ class Trainings:
     ) -> None:
         self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
         self.train, self.dev, self.fit = train, dev, dict(fit)
+        self._callbacks = self._check_options()
+
+    def _check_options(self) -> list[Callback]:
+        """Raise an error of options that one network does not take; return the callbacks."""
+        options = FitOptions(**{k: v for k, v in self.fit.items() if k not in OF_DATA})
+        check_epochs(options.epochs, self.network)
+        check_order_seed(options.order_seed, None)
+        weights, net = self.fit.get("sample_weight"), self.network
+        if weights is not None:
+            with net.backend.active():
+                prepare_weights(weights, len(self.train[1]), net.backend, net.dtype)
+        for name in OF_MEMBERS:
+            check_subsets(self.fit.get(name), None, len(self.train[1]), name)
+        Trainer(net, self.optimizer, 0.0, self.clip_norm)
+        return [as_callback(callback) for callback in options.callbacks]
 
     def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
         """Train all, and go through them by those that were trained at once.
@@ -232,7 +258,7 @@ class Trainings:
         """Return whether all that takes part is known to take members: what is the library's is."""
         parts = (*self.network.layers, self.network.loss, self.optimizer)
         own = all(type(part) in type(part).registry.own.values() for part in parts)
-        return own and all(as_callback(c).takes_members for c in self.fit.get("callbacks", ()))
+        return own and all(callback.takes_members for callback in self._callbacks)
 
     def _bytes_of_a_member(self) -> int:
         """Return about how much memory a member takes: its flat buffers, and its activations."""

@@ -18,6 +18,7 @@ from ..nn.members import check_own_numbers
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..train.callbacks import EarlyStopping
+from ..train.fit import FitOptions
 from ..train.history import History
 from ..train.trainer import Trainer
 from . import plots
@@ -242,7 +243,7 @@ def _check_options(fit: dict[str, Any]) -> None:
     for name in fit:
         if name in NOT_HERE:
             raise TypeError(f"cross_validate takes no {name}: {NOT_HERE[name]}")
-    for callback in fit.get("callbacks", ()):
+    for callback in FitOptions(callbacks=fit.get("callbacks", ())).callbacks:
         if isinstance(callback, EarlyStopping) and callback.monitor.startswith("dev_"):
             raise ValueError(
                 f"EarlyStopping watches {callback.monitor!r}, which is measured on the fold that "

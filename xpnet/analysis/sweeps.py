@@ -297,6 +297,7 @@ def learning_curve(
     (30, 300, True)
     """
     check_network(network).require_single("learning_curve")
+    l2 = check_not_negative(l2, "l2")
     train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     optimizer, order = check_optimizer(optimizer), nested_order(network, train[1])
     counts = _counts(sizes, train[1], order)

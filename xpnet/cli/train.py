@@ -400,6 +400,8 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     name = options.error_name(model)
     if history.stopped:
         out.print(f"stopped in epoch {experiment.trainer.epochs}: {history.reason}")
+    if history.diverged:
+        out.print(f"members that diverged, left out: {', '.join(map(str, history.diverged))}")
     if isinstance(experiment.best_epoch, list):
         epochs = ", ".join(map(str, experiment.best_epoch))
         out.print(f"the members' weights are those of epochs {epochs}")
@@ -431,6 +433,7 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
         "stopped": history.stopped,
         "reason": history.reason,
         "best_epoch": experiment.best_epoch,
+        "diverged": list(history.diverged),
         "l2_choice": None if choice is None else choice.rows,
     }
 

@@ -26,6 +26,7 @@ from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..nn.network import Network
+from ..nn.stacking import stack
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
@@ -57,7 +58,7 @@ class Experiment:
     model : Model
         Untrained, until `run` was called.
     trainer : Trainer
-        What trains it.
+        What trains it, and its network: that of the model, but for members that diverge.
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
     batch_size_reason : str
@@ -155,22 +156,32 @@ class Experiment:
         checkpoint: Checkpoints | None = None,
         resume: bool = False,
     ) -> None:
-        """Train; checkpoints are as `Trainer.fit` has them."""
+        """Train; checkpoints are as `Trainer.fit` has them.
+
+        A member that has diverged is no part of the model then.
+        """
         train, dev = (self._data(name) for name in ("train", "dev"))
         where = {"checkpoint": checkpoint, "resume": resume}
         try:
             self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks) | where)
         finally:
             self.best_epoch = self._epoch_kept()
+        if self.trainer.history.diverged:
+            self.model.network = stack([self.trainer.network.member(i) for i in self._kept()])
+
+    def _kept(self) -> list[int]:
+        """Return the members that have not diverged."""
+        count = self.trainer.network.members or 0
+        return [i for i in range(count) if i not in self.trainer.history.diverged]
 
     def _epoch_kept(self) -> int | list[int] | None:
         """Return the epoch whose weights early stopping brought back, of members that of each."""
         if self.stopping is None:
             return None
-        history, members = self.trainer.history, self.model.network.members
-        if members is None:
+        history = self.trainer.history
+        if self.trainer.network.members is None:
             return _best_epoch(history)
-        return [_best_epoch(history.member(i)) for i in range(members)]
+        return [_best_epoch(history.member(i)) for i in self._kept()]
 
     def choose_l2(
         self,
