@@ -246,7 +246,7 @@ class NumpyKernels(Kernels):
 
     def put_back(self, array: Array, copy: Array, frozen: Array) -> None:
         """Copy row by row: an entry that NumPy masks takes several times as long as one copied."""
-        for i in np.flatnonzero(frozen).tolist():
+        for i in np.flatnonzero(cast(Any, frozen)).tolist():
             array[i] = copy[i]
 
 

@@ -97,4 +97,5 @@ class Cost:
     def forget(self) -> None:
         """Let go of what graphs read, once they are gone."""
         self._weighing.clear()
+        self._numbers.forget()
         self.accumulation.forget()
