@@ -16,6 +16,7 @@ from xpnet.nn.activations import Elementwise
 from xpnet.nn.layer import Layer
 from xpnet.nn.loss import Loss
 from xpnet.optim.optimizers import Optimizer
+from xpnet.train.run_description import describe, differences
 
 SEEDS = (11, 4, 7)
 K = len(SEEDS)
@@ -408,12 +409,6 @@ def test_a_member_is_the_network_alone(device, name, dtype):
     train(together, alone, coded, dtype)
     X, y = data(net, coded, 20, 99)
     assert_same_predictions(net, [one.network for one in alone], X, y, dtype)
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("optimiser")])
-def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
-    together, alone, coded = both(CASES[name], device, "float64")
-    train(together, alone, coded, "float64", own=True)
 
 
 def test_every_class_of_the_library_has_a_case():
@@ -891,3 +886,38 @@ def test_what_a_user_s_class_annotates_otherwise_is_shared():
     )
     assert many.member(1).layers[1].scales == (0.5, 2.0, 3.0)
     assert many.member(1).layers[1].ratio == 2.0
+
+
+SET = {
+    "one rate": ("learning_rate", [0.1], "learning_rate of Adam has 1 values"),
+    "three rates": ("learning_rate", [0.1, 0.2, 0.3], "learning_rate of Adam has 3 values"),
+    "no rates": ("learning_rate", [], r"learning_rate is \[\]"),
+    "two kinds": ("learning_rate", [0.1, xn.Constant(0.1)], "schedules of one kind"),
+    "numbers": ("optimizer", xn.Adam(0.1, [0.1, 0.2, 0.3]), "beta_1 of Adam has 3 values"),
+    "l2": ("l2", [0.1, 0.2, 0.3], "l2 has 3 values"),
+    "clip_norm": ("clip_norm", [0.1, 0.0], "clip_norm is 0"),
+}
+
+
+@pytest.mark.parametrize("what", list(SET))
+def test_what_is_refused_between_steps_changes_nothing(what):
+    name, value, message = SET[what]
+    trainers = [xn.Trainer(small(), xn.Adam([0.1, 0.2]), (0.1, 0.2)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.step(X, Y)
+    with pytest.raises(ValueError, match=message):
+        setattr(trainers[0], name, value)
+    losses = [trainer.step(X, Y) for trainer in trainers]
+    np.testing.assert_array_equal(*losses)
+    assert trainers[0].learning_rate == [0.1, 0.2]
+    assert trainers[0].optimizer == trainers[1].optimizer
+
+
+def test_a_checkpoint_tells_members_numbers_apart():
+    first, second = describe(xn.Adam([0.1, 0.2])), describe(xn.Adam([0.1, 0.3]))
+    assert [*differences(first, second)] == [
+        "learning_rate[1] is 0.2 here and 0.3 in the checkpoint"
+    ]
+    schedules = xn.Adam([xn.InverseTime(0.1), xn.InverseTime(0.2)])
+    assert [*differences(describe(schedules), describe(schedules))] == []
+    assert describe(schedules)["learning_rate"][1]["initial"] == 0.2

@@ -137,6 +137,9 @@ OWN = {
     "dropout": {"dropout": [0.1, 0.3, 0.5]},
     "smoothing": {"smoothing": [0.0, 0.1, 0.3]},
     "seeds": {"seeds": [3, 4, 9], "fit": {"shuffle": False}},
+    "seeds and order": {"seeds": [3, 4, 9]},
+    "sample": {"seeds": [3, 4, 9], "fit": {"monitor": 20}},
+    "seeds, patience": {"seeds": [3, 4, 9], "patience": 2, "epochs": 12, "rate": [0.2, 0.05, 0.01]},
     "epochs": {"epochs": [2, 4, 1]},
     "weights": {"fit": {"sample_weight": np.linspace(0.5, 2.0, N)}},
     "accumulation": {"fit": {"micro_batches": 2}},
@@ -328,7 +331,7 @@ class Stop(xn.Callback):
             self.kept = [np.array(trainer.backend.to_host(array)) for array in arrays]
 
 
-@pytest.mark.parametrize("optimizer", [xn.SGD, xn.Momentum, xn.Adam, xn.AdamW, xn.Lion])
+@pytest.mark.parametrize("optimizer", [xn.SGD, xn.AdamW, xn.Lion])
 def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
     setting = Setting(device, optimizer=optimizer, l2=0.1)
     together = setting.fit(more=[stop := Stop(8, [0, 2])])
@@ -338,7 +341,7 @@ def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
         np.testing.assert_array_equal(same, [True, False, True])
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 8, 12, 15])
+@pytest.mark.parametrize("step", [1, 6, 8, 15])
 @pytest.mark.parametrize("average", [None, xn.ExponentialMovingAverage(0.9)])
 def test_a_member_may_stop_after_any_step(reference, step, average):
     setting = Setting(reference, average=average)
@@ -376,6 +379,12 @@ def test_what_members_don_t_do_alone_is_not_asked_of_one_network(reference):
     trainer = Setting(reference).fit(0, more=[Stop(8, [0])])
     assert (trainer.steps, trainer.history.reason) == (8, "enough")
     assert trainer.active.tolist() == [True]
+
+
+def test_callbacks_say_whether_they_know_members():
+    assert xn.EarlyStopping.takes_members
+    assert xn.WeightAverage.takes_members
+    assert not xn.Callback.takes_members
 
 
 def test_members_are_known_to_be_trained(reference):
@@ -430,13 +439,9 @@ def test_epochs_that_make_no_sense_are_refused(reference, i, epochs, error, mess
 # -- a member that diverges ----
 
 
-def explode(bad, rate=1e200, k=3, **options):
-    """Return a fit in which some members diverge."""
-    return {"k": k, "optimizer": xn.SGD, "rate": [rate if i in bad else 0.1 for i in range(k)]}
-
-
-def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device):
-    setting = Setting(device, **explode([1]))
+@pytest.mark.parametrize("seeds", [[3, 3, 3], [3, 4, 9]])
+def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device, seeds):
+    setting = Setting(device, seeds=seeds, optimizer=xn.SGD, rate=[0.1, 1e200, 0.1])
     with pytest.warns(UserWarning, match="member 1 has diverged, and is trained no longer") as told:
         together = setting.fit()
     (message,) = [str(w.message) for w in told]
@@ -454,7 +459,7 @@ def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device):
         alone.value.step,
         alone.value.good_step,
     )
-    assert str(alone.value).split("(")[1] in message  # where it arose
+    assert re.findall(r"\(first .*?\);", str(alone.value))[0] in message
     assert len(together.history.member(1)) == 0
     assert np.isnan(np.array(together.history["dev_error"])[:, 1]).all()
     start = setting.network()
@@ -477,12 +482,12 @@ class Nan(xn.Callback):
 
 
 @pytest.mark.parametrize("at", ["on_step_end", "on_epoch_end"])
-@pytest.mark.parametrize("step", [3, 6, 8, 12, 24])
-@pytest.mark.parametrize("patience", [None, 5])
-def test_a_member_may_diverge_at_any_step(reference, step, at, patience):
-    if at == "on_epoch_end" and step in (3, 8, 24):
+@pytest.mark.parametrize("step", [3, 6, 24])
+@pytest.mark.parametrize(("patience", "seeds"), [(None, [3, 3, 3]), (5, [3, 4, 9])])
+def test_a_member_may_diverge_at_any_step(reference, step, at, patience, seeds):
+    if at == "on_epoch_end" and step in (3, 24):
         pytest.skip("no epoch ends there, or the fit does")
-    setting = Setting(reference, patience=patience, rate=[0.01, 0.02, 0.1])
+    setting = Setting(reference, patience=patience, seeds=seeds, rate=[0.01, 0.02, 0.1])
     with pytest.warns(UserWarning, match="member 2 has diverged") as told:
         together = setting.fit(more=[Nan(step, [2], at)])
     assert len(told) == 1
@@ -491,12 +496,8 @@ def test_a_member_may_diverge_at_any_step(reference, step, at, patience):
     with pytest.raises(xn.DivergedError) as alone:
         setting.fit(2, trainer=(trainer := setting.trainer(2)), more=[Nan(step, None, at)])
     check_member(together, 2, trainer)
-    end = together.history.ended[2]
-    assert (end.epoch, end.step, end.good_step) == (
-        alone.value.epoch,
-        alone.value.step,
-        alone.value.good_step,
-    )
+    end, error = together.history.ended[2], alone.value
+    assert (end.epoch, end.step, end.good_step) == (error.epoch, error.step, error.good_step)
 
 
 def test_members_diverge_one_after_the_other(reference):
@@ -618,11 +619,12 @@ CHECKPOINTED = {
     "patience": OWN["patience"],
     "average": OWN["average, patience"],
     "epochs": OWN["epochs"] | {"rate": [0.1, 0.2, 0.3]},
+    "seeds": {"seeds": [3, 4, 9], "epochs": [2, 4, 3]},
     "schedules": OWN["schedules"] | {"l2": [0.0, 0.1, 0.2], "clip_norm": [0.1, 1.0, 5.0]},
 }
 
 
-@pytest.mark.parametrize("step", [1, 6, 9, 12, 14, 18, 21])
+@pytest.mark.parametrize("step", [1, 9, 12, 20])
 @pytest.mark.parametrize("own", CHECKPOINTED)
 def test_a_fit_that_goes_on_ends_with_the_same_bits(reference, tmp_path, own, step):
     setting = Setting(reference, **CHECKPOINTED[own])

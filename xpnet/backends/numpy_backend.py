@@ -246,8 +246,9 @@ class NumpyKernels(Kernels):
 
     def put_back(self, array: Array, copy: Array, frozen: Array) -> None:
         """Copy row by row: an entry that NumPy masks takes several times as long as one copied."""
-        for i in np.flatnonzero(cast(Any, frozen)).tolist():
-            array[i] = copy[i]
+        for i in range(len(array)):
+            if frozen.item(i):
+                array[i] = copy[i]
 
 
 class NumpyBackend:

@@ -29,10 +29,12 @@ __device__ void member_affine_columns(const real* x, const real* scale, const re
 
 KERNEL member_affine(const real* x, const real* scale, const real* bias, real* kept, real* out,
                      index rows, index m, index n, index given, index wide, index kind,
-                     double option, double up, const unsigned long long* key, index salt,
+                     double option, const unsigned long long* keys, index key_step,
+                     const unsigned long long* salts, index salt, const int* thresholds,
                      index threshold) {
-    const Activation f = {int(kind), real(option), real(up)};
-    const Mask mask = {key, salt, threshold, f.scale};
+    const Dropped dropped = {keys, key_step, salts, salt, thresholds, threshold};
+    const Activation f = {int(kind), real(option), real(1)};
+    const Mask mask(dropped, 0);
     if (wide) member_affine_columns<V>(x, scale, bias, kept, out, rows, m, n, given, f, mask);
     else member_affine_columns<1>(x, scale, bias, kept, out, rows, m, n, given, f, mask);
 }
@@ -79,8 +81,10 @@ __device__ void member_affine_backward_columns(real* dy, const real* kept, const
 
 KERNEL member_affine_backward(real* dy, const real* kept, const real* x, const real* scale,
                               real* d_scale, real* d_bias, index rows, index m, index n,
-                              index given, index wide, index kind, double option, double up) {
-    const Activation f = {int(kind), real(option), real(up)};
+                              index given, index wide, index kind, double option,
+                              const int* thresholds, index threshold) {
+    const index dropped = number_of(thresholds, threshold, 0);
+    const Activation f = {int(kind), real(option), scale_of(dropped)};
     if (wide)
         member_affine_backward_columns<V>(dy, kept, x, scale, d_scale, d_bias, rows, m, n, given, f);
     else
@@ -89,7 +93,7 @@ KERNEL member_affine_backward(real* dy, const real* kept, const real* x, const r
 
 // out = the sum over the members of what each has.
 KERNEL sum_members(const real* x, real* out, index size, index members) {
-    everywhere(size, [=](auto width, index i) {
+    everywhere(0, size, [=](auto width, index i) {
         constexpr int W = decltype(width)::value;
         Vec<W> sum = {};
         for (index member = 0; member < members; member++) {
