@@ -2,6 +2,8 @@
 
 from . import _command as _command
 from ._version import __version__ as __version__
+from .analysis.cross_validation import CrossValidation as CrossValidation
+from .analysis.cross_validation import cross_validate as cross_validate
 from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose
 from .analysis.gradient_check import GradientCheck as GradientCheck

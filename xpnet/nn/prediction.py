@@ -13,6 +13,7 @@ from ..backends.memory import explain
 from ..backends.protocol import Backend
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
+from .buffers import Workspace
 from .loss import Loss
 from .members import alone
 from .passes import Passes
@@ -154,6 +155,23 @@ class Predictor:
             "loss": (total / n).tolist(),
             "error": (errors / (counts if len(counts) > 1 else counts[0])).tolist(),
         }
+
+    def evaluate_mean(self, x: Array, y: Array) -> dict[str, float]:
+        """Return loss and error of what the members' mean says of a prepared data set."""
+        xp, chunk, n, loss = self._backend.xp, self.chunk, x.shape[0], self._alone[0]
+        sums = xp.zeros(2, np.float64)
+        for start in range(0, n, chunk):
+            z, labels = self._logits(x[start : start + chunk]), y[start : start + chunk]
+            for _ in self._members:
+                z = loss.average(xp, z)
+            rows = z.shape[0]
+            new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
+            buffers = loss.buffers(new, self._n_outputs)
+            loss.compute(self._backend.kernels, z, labels, 1.0 / rows, buffers)
+            sums[0] += buffers.loss * float(rows)
+            sums[1] += loss.error_sum(xp, z, labels)
+        total, errors = self._backend.to_host(sums).tolist()
+        return {"loss": total / n, "error": errors / loss.error_count(xp, y)}
 
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""
