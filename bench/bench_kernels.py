@@ -47,6 +47,12 @@ def _pairs() -> list[tuple[str, str]]:
     return [(device, name) for device in devices for name in fused(select(device).kernels)]
 
 
+#: What has no members' axis, or is no kernel of theirs alone.
+ALONE = frozenset({"advance", "gather"})
+
+MEMBERS = 32
+
+
 @each_dtype
 @pytest.mark.parametrize("batch", [32, 512, 4096])
 @pytest.mark.parametrize(("device", "kernel"), _pairs())
@@ -54,17 +60,41 @@ def test_kernel(
     benchmark: Any, pace: Pace, device: str, kernel: str, batch: int, dtype: str
 ) -> None:
     """Race the implementations of a kernel."""
+    _race(benchmark, pace, device, kernel, batch, dtype, None)
+
+
+@pytest.mark.parametrize("dtype", ["float32"])
+@pytest.mark.parametrize("batch", [1, 32, 128])
+@pytest.mark.parametrize(("device", "kernel"), [pair for pair in _pairs() if pair[1] not in ALONE])
+def test_kernel_of_members(
+    benchmark: Any, pace: Pace, device: str, kernel: str, batch: int, dtype: str
+) -> None:
+    """Race the implementations of a kernel for many networks at once."""
+    _race(benchmark, pace, device, kernel, batch, dtype, MEMBERS)
+
+
+def _race(
+    benchmark: Any,
+    pace: Pace,
+    device: str,
+    kernel: str,
+    batch: int,
+    dtype: str,
+    members: int | None,
+) -> None:
     backend: Backend = open_backend(device)
     if not hasattr(Cases, kernel):
         pytest.fail(
             f"{type(backend.kernels).__name__} has a {kernel} of its own, which is not measured: "
             f"give Cases in bench/kernel_cases.py a method {kernel} that returns its arguments"
         )
-    note(benchmark, backend, "kernels", kernel=kernel, batch=batch, dtype=dtype, samples=batch)
+    named = kernel if members is None else f"{kernel}, {members} members"
+    samples = batch * (members or 1)
+    note(benchmark, backend, "kernels", kernel=named, batch=batch, dtype=dtype, samples=samples)
     reference = select(device, fused=False).kernels
     with backend.active():
         runners = {
-            name: Runner(function, Cases(backend, batch, dtype), kernel)
+            name: Runner(function, Cases(backend, batch, dtype, members), kernel)
             for name, function in implementations(backend.kernels, reference, kernel).items()
         }
         own = runners.pop(list(runners)[-1])

@@ -115,8 +115,14 @@ def make_trainer(net: str, dtype: str, backend: Backend) -> xn.Trainer:
     return xn.Trainer(make_network(widths, norm, dtype, backend), xn.Adam(learning_rate=1e-12))
 
 
-def make_network(widths: tuple[int, ...], norm: bool, dtype: str, backend: Backend) -> xn.Network:
-    """Return a ReLU net for classes."""
+def make_network(
+    widths: tuple[int, ...],
+    norm: bool,
+    dtype: str,
+    backend: Backend,
+    members: int | None = None,
+) -> xn.Network:
+    """Return a ReLU net for classes, or several at once."""
     layers: list[xn.Layer] = []
     for width in widths[1:-1]:
         layers += [xn.Linear(width), *([xn.BatchNorm()] if norm else []), xn.ReLU()]
@@ -126,6 +132,7 @@ def make_network(widths: tuple[int, ...], norm: bool, dtype: str, backend: Backe
         n_features=widths[0],
         device=backend,
         dtype=dtype,
+        members=members,
     )
 
 

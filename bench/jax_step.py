@@ -16,11 +16,12 @@ def make_step(task: "Task", device: Any) -> tuple[Any, Any, Any]:
     """Return the compiled step, its state, and the batch, on the device.
 
     The step takes the state, features and labels, and returns the new state and the loss. The state
-    is (parameters, running statistics, first moments, second moments, steps made).
+    is (parameters, running statistics, first moments, second moments, steps made). Of several
+    networks it is the step of one, mapped over them.
     """
     parameters, statistics = [], []
     for hidden, weight in zip(task.hidden(), task.weights, strict=True):
-        width, norm = len(weight), hidden and task.norm
+        width, norm = weight.shape[:-1], hidden and task.norm
         # Copies: what is donated to the step must not be a view of NumPy's memory.
         p = {"weight": jnp.array(weight), "bias": jnp.zeros(width, task.dtype)}
         if norm:
@@ -46,6 +47,9 @@ def make_step(task: "Task", device: Any) -> tuple[Any, Any, Any]:
         )
         return (p, statistics, v, s, t), loss
 
+    if task.members is not None:
+        each = (0, 0, 0, 0, None)
+        step = jax.vmap(step, in_axes=(each, None, None), out_axes=(each, 0))
     return jax.jit(step, donate_argnums=0), state, data
 
 

@@ -1,5 +1,7 @@
 """What each kernel is timed on: a method of `Cases` makes the arguments of the kernel of its name.
 
+With members, arrays have one axis more, but for a batch's labels.
+
 A kernel is called on the same arrays many times, and some work in place. So each array is such
 that this leaves ordinary numbers or zeros in it, never smaller and smaller ones: a CPU is slow at
 denormal numbers.
@@ -20,8 +22,8 @@ from xpnet.backends.work import CategoryWork, SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
-#: Features of a layer, and classes of the losses.
-FEATURES, CLASSES = 128, 10
+#: Features of a layer, classes of the losses, and members that share weights.
+FEATURES, CLASSES, MEMBERS = 128, 10, 8
 
 #: The activation that is fused with the layers.
 RELU = ActivationSpec("relu")
@@ -32,8 +34,9 @@ Arguments = tuple[Any, ...]
 class Cases:
     """Makes arguments for n examples; the optimisers get as many parameters as a layer outputs."""
 
-    def __init__(self, backend: Backend, n: int, dtype: str) -> None:
+    def __init__(self, backend: Backend, n: int, dtype: str, members: int | None = None) -> None:
         self.backend, self.n, self.dtype = backend, n, dtype
+        self.leading_shape = () if members is None else (members,)
         self.draw = np.random.default_rng(0)
 
     # -- arrays ----
@@ -48,19 +51,23 @@ class Cases:
 
     def x(self, m: int = FEATURES) -> Any:
         """Return a batch (n, m)."""
-        return self.normal(self.n, m)
+        return self.normal(*self.leading_shape, self.n, m)
+
+    def weight(self) -> Any:
+        """Return a matrix of weights."""
+        return self.normal(*self.leading_shape, FEATURES, FEATURES)
 
     def zeros(self, m: int = FEATURES, dtype: Any = None) -> Any:
         """Return zeros (n, m)."""
-        return self.fill(0, self.n, m, dtype=dtype)
+        return self.fill(0, *self.leading_shape, self.n, m, dtype=dtype)
 
     def row(self, value: float = 0.0) -> Any:
         """Return a row (1, m)."""
-        return self.fill(value, 1, FEATURES)
+        return self.fill(value, *self.leading_shape, 1, FEATURES)
 
     def scalar(self, dtype: Any = None) -> Any:
         """Return an array of shape ()."""
-        return self.backend.xp.zeros((), dtype or self.dtype)
+        return self.backend.xp.zeros(self.leading_shape, dtype or self.dtype)
 
     # -- sums and data ----
 
@@ -98,11 +105,11 @@ class Cases:
     # -- layers ----
 
     def linear(self) -> Arguments:  # noqa: D102
-        weight = self.normal(FEATURES, FEATURES)
-        return self.x(), weight.T, self.row(1.0), self.zeros(), RELU
+        weight_t = self.weight().swapaxes(-1, -2)
+        return self.x(), weight_t, self.row(1.0), self.zeros(), RELU
 
     def linear_backward(self) -> Arguments:  # noqa: D102
-        weight, d_weight = self.normal(FEATURES, FEATURES), self.normal(FEATURES, FEATURES)
+        weight, d_weight = self.weight(), self.weight()
         return self.x(), self.x(), self.x(), weight, d_weight, self.row(), self.zeros(), RELU
 
     def activation(self) -> Arguments:  # noqa: D102
@@ -112,10 +119,10 @@ class Cases:
         return RELU, self.x(), self.x()
 
     def product(self) -> Arguments:  # noqa: D102
-        return self.x(), self.normal(FEATURES, FEATURES).T, self.zeros()
+        return self.x(), self.weight().swapaxes(-1, -2), self.zeros()
 
     def weight_gradient(self) -> Arguments:  # noqa: D102
-        return self.x(), self.x(), self.normal(FEATURES, FEATURES)
+        return self.x(), self.x(), self.weight()
 
     def input_gradient(self) -> Arguments:  # noqa: D102
         return self.x(1), self.row(1.0), self.zeros()
@@ -125,7 +132,7 @@ class Cases:
 
     def softmax_backward(self) -> Arguments:  # noqa: D102
         y = self.zeros(CLASSES)
-        y[:, 0] = 1.0
+        y[..., 0] = 1.0
         return y, self.x(CLASSES), self.zeros(1), self.zeros(CLASSES)
 
     def batch_norm(self) -> Arguments:  # noqa: D102
@@ -148,13 +155,14 @@ class Cases:
         steps = np.arange(self.n * words, dtype=np.uint64).reshape(self.n, words)
 
         def room(name: str, width: int, dtype: Any = None) -> Any:
-            return self.fill(1, self.n, width, dtype=dtype)
+            return self.fill(1, *self.leading_shape, self.n, width, dtype=dtype)
 
-        counters = self.backend.asarray(steps * np.uint64(MULTIPLIER_1))
+        each = np.broadcast_to(steps, (*self.leading_shape, self.n, words))
+        counters = self.backend.asarray(each * np.uint64(MULTIPLIER_1))
         return dropout_work(FEATURES, counters, room)
 
     def dropout(self) -> Arguments:  # noqa: D102
-        key = self.fill(1, 1, dtype=np.uint64)
+        key = self.fill(1, *(self.leading_shape and (*self.leading_shape, 1)), 1, dtype=np.uint64)
         return self.x(), key, 2**15, self._dropout(), self.zeros()
 
     def dropout_backward(self) -> Arguments:  # noqa: D102
@@ -164,8 +172,9 @@ class Cases:
 
     def _codes(self, count: int, size: int, n_dims: int) -> tuple[Any, CategoryWork]:
         """Return an input with columns of codes at its end, and what the kernels work with."""
-        x = self.draw.standard_normal((self.n, 16 + count))
-        x[:, 16:] = self.draw.integers(0, size, (self.n, count))
+        shape = *self.leading_shape, self.n
+        x = self.draw.standard_normal((*shape, 16 + count))
+        x[..., 16:] = self.draw.integers(0, size, (*shape, count))
 
         def rows(name: str, width: int, dtype: Any = None) -> Any:
             return self.zeros(width, dtype)
@@ -182,10 +191,31 @@ class Cases:
 
     def embedding(self) -> Arguments:  # noqa: D102
         x, work = self._codes(3, 5000, 8)
-        return x, self.normal(3 * 5000, 8), work, self.zeros(16 + 3 * 8)
+        return x, self.table(), work, self.zeros(16 + 3 * 8)
+
+    def table(self) -> Any:
+        """Return the embeddings of 3 columns."""
+        return self.normal(*self.leading_shape, 3 * 5000, 8)
 
     def embedding_backward(self) -> Arguments:  # noqa: D102
-        return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.normal(3 * 5000, 8)
+        return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.table()
+
+    # -- members that share weights ----
+
+    def _members(self) -> tuple[Any, Any, Any]:
+        """Return the rows of all members, and a scale and a bias for each."""
+        rows, one = self.normal(MEMBERS * self.n, FEATURES), self.fill(1, MEMBERS, FEATURES)
+        return rows, one, self.normal(MEMBERS, FEATURES)
+
+    def member_affine(self) -> Arguments:  # noqa: D102
+        x, scale, bias = self._members()
+        return x, scale, bias, self.backend.xp.zeros_like(x), RELU
+
+    def member_affine_backward(self) -> Arguments:  # noqa: D102
+        dy, scale, bias = self._members()
+        xp, x = self.backend.xp, self.normal(MEMBERS * self.n, FEATURES)
+        kept, sums = xp.maximum(x, 0), (xp.zeros_like(scale), xp.zeros_like(bias))
+        return dy, kept, x, scale, *sums, dy, xp.zeros_like(x), RELU
 
     # -- losses ----
 
@@ -212,29 +242,30 @@ class Cases:
         """Return those of sigmoid cross-entropy."""
         row, y, b = (
             OUTPUT_LOSSES["sigmoid_cross_entropy"],
-            self.fill(1, self.n, CLASSES),
+            self.zeros(CLASSES) + 1,
             self._loss_buffers(),
         )
         return row, self.x(CLASSES), y, 1.0 / self.n, (), b, b.dz, b.loss
 
     def normalize_weights(self) -> Arguments:  # noqa: D102
-        work = {name: self.fill(0, 1, 1) for name in ("total", "safe", "decay")}
-        return self.fill(1, self.n, 1), 0.1, SimpleNamespace(example_weight=self.zeros(1), **work)
+        one = *self.leading_shape, 1, 1
+        work = {name: self.fill(0, *one) for name in ("total", "safe", "decay")}
+        return self.zeros(1) + 1, 0.1, SimpleNamespace(example_weight=self.zeros(1), **work)
 
     # -- optimisers ----
 
     def _flat(self) -> Any:
-        return self.normal(self.n * FEATURES)
+        return self.normal(*self.leading_shape, self.n * FEATURES)
 
     def add_decay(self) -> Arguments:  # noqa: D102
         return self._flat(), self._flat(), 1e-12, self._flat()
 
     def clip_norm(self) -> Arguments:  # noqa: D102
-        return self._flat(), 1e9, self.fill(0, 2), self._flat()
+        return self._flat(), 1e9, self.fill(0, *self.leading_shape, 2), self._flat()
 
     def update(self) -> Arguments:
         """Return Adam's."""
-        moments = [self.fill(1, self.n * FEATURES) for _ in range(2)]
+        moments = [self._flat() ** 2 + 1 for _ in range(2)]
         scalars = [self.fill(1e-12, 1), self.fill(math.sqrt(1000), 1)]
         options = 0.9, 0.999, 1e-8
         p, g, scratch = self._flat(), self._flat(), [self._flat()]

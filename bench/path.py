@@ -29,8 +29,8 @@ def path(fused: bool = True) -> list[tuple[str, str]]:
     net = xn.Network(layers, loss="softmax_cross_entropy", n_features=64, device="cpu", fused=fused)
     trainer = xn.Trainer(net)
     draw = np.random.default_rng(0)
-    X, y = draw.standard_normal((640, 64)), draw.integers(0, 10, 640)
-    trainer.fit(X, y, batch_size=64, epochs=1, monitor=0)
+    X, y = draw.standard_normal((320, 64)), draw.integers(0, 10, 320)
+    trainer.fit(X, y, batch_size=32, epochs=1, monitor=0)
     calls: list[tuple[str, str]] = []
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
@@ -42,7 +42,7 @@ def path(fused: bool = True) -> list[tuple[str, str]]:
             calls.append((str(file.relative_to(PACKAGE)), name))
 
     sys.setprofile(watch)
-    trainer.fit(X, y, batch_size=64, epochs=1, monitor=0)
+    trainer.fit(X, y, batch_size=32, epochs=1, monitor=0)
     sys.setprofile(None)
     # A batch begins where the generator of batches goes on: what comes before and after is none.
     begins = [i for i, (_, name) in enumerate(calls) if name == "Batches.epoch"]

@@ -27,6 +27,8 @@ TITLES = {
     "predict": "Prediction: `Network.predict_proba`",
     "kernels": "Kernels: the backend's own against the reference",
     "rivals": "Rivals: one training step",
+    "members": "Members: one training step of many networks, which share the batch",
+    "tabm": "Members that share weights: one training step of TabM, 32 members, with AdamW",
     "fits": "Fits of the estimators: 20 epochs with scikit-learn's parameters",
 }
 RATIOS = (

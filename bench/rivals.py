@@ -19,11 +19,12 @@ from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
-from harness import threads
+from harness import make_network, threads
 from notes import Notes
 
 from xpnet import Adam, Linear, Network, Trainer
 from xpnet.backends.protocol import Backend
+from xpnet.backends.select import select
 
 MOMENTUM, EPS = 0.1, 1e-5  # of batch norm, as ours
 
@@ -32,8 +33,9 @@ MOMENTUM, EPS = 0.1, 1e-5  # of batch norm, as ours
 class Task:
     """What to train, and on what.
 
-    ``weights`` are those of the linear layers, (out, in) each; biases begin at zero, and a hidden
-    layer has none where batch norm comes after it. x (n, m) and labels y (n,) lie on the host.
+    ``weights`` are those of the linear layers, (out, in) each, or (k, out, in) of k networks that
+    share the batch; biases begin at zero, and a hidden layer has none where batch norm comes after
+    it. x (n, m) and labels y (n,) lie on the host.
     """
 
     weights: list[Any]
@@ -51,7 +53,12 @@ class Task:
     @property
     def widths(self) -> tuple[int, ...]:
         """From the features to the classes."""
-        return self.x.shape[1], *(len(w) for w in self.weights)
+        return self.x.shape[1], *(w.shape[-2] for w in self.weights)
+
+    @property
+    def members(self) -> int | None:
+        """How many networks are trained at once; None: it is one."""
+        return len(self.weights[0]) if self.weights[0].ndim > 2 else None
 
     def hidden(self) -> Iterator[bool]:
         """Yield for each linear layer whether it is a hidden one."""
@@ -78,6 +85,27 @@ class Ours:
 
     def step(self) -> Any:  # noqa: D102
         return self.trainer.step(self.x, self.y)
+
+
+class OneByOne:
+    """`Trainer.step` of one network, as often as there are members."""
+
+    name: ClassVar[str] = "one by one"
+    version = version("xpnet")
+
+    @staticmethod
+    def why_not(task: Task) -> str | None:  # noqa: D102
+        return None
+
+    def __init__(self, task: Task) -> None:
+        network = make_network(task.widths, task.norm, task.dtype, select(task.device))
+        self.one, self.members = Ours(network, task), task.members or 1
+        self.synchronize = self.one.synchronize
+
+    def step(self) -> Any:  # noqa: D102
+        for _ in range(self.members):
+            loss = self.one.step()
+        return loss
 
 
 class OnHost:
@@ -310,14 +338,15 @@ class Products:
         self.synchronize = backend.synchronize
         # CuPy's own can't be captured as a graph, which is how a GPU is quickest.
         self.product = xp.matmul if task.device == "cpu" else _into(backend.kernels.input_gradient)
-        n, a = len(task.x), backend.asarray(task.x)
+        n, a, lead = len(task.x), backend.asarray(task.x), task.weights[0].shape[:-2]
         normal = np.random.default_rng(0).standard_normal  # a GPU is quicker with equal numbers
         self.products: list[tuple[Any, Any, Any]] = []  # (left, right, out)
         with backend.active():
             for index, given in enumerate(task.weights):
-                w, dz = backend.asarray(given), backend.asarray(normal((n, len(given))), task.dtype)
+                w = backend.asarray(given)
+                dz = backend.asarray(normal((*lead, n, w.shape[-2])), task.dtype)
                 dw, z = xp.empty_like(w), xp.empty_like(dz)
-                self.products += [(a, w.T, z), (dz.T, a, dw)]
+                self.products += [(a, w.swapaxes(-1, -2), z), (dz.swapaxes(-1, -2), a, dw)]
                 if index:
                     self.products.append((dz, w, xp.empty_like(a)))
                 a = dz
@@ -339,6 +368,9 @@ def _into(kernel: Any) -> Any:
 
 
 KINDS: tuple[Any, ...] = (Torch, TorchCompiled, Jax, ScikitLearn, TheNotes, Products)
+
+#: Who can train several networks at once; JAX does it by ``vmap``.
+OF_MEMBERS: tuple[Any, ...] = (OneByOne, Jax, Products)
 
 
 def line_up(network: Network, task: Task) -> tuple[dict[str, Any], dict[str, str]]:

@@ -25,7 +25,17 @@ from report import report
 from results import ResultError, as_json, kept, read, write
 
 BENCH = Path(__file__).resolve().parent
-SUITES = ("ceilings", "step", "epoch", "predict", "kernels", "rivals", "fits")
+SUITES = (
+    "ceilings",
+    "step",
+    "epoch",
+    "predict",
+    "kernels",
+    "rivals",
+    "members",
+    "tabm",
+    "fits",
+)
 #: What libraries of products and loops read the number of their threads from.
 THREADS = (
     "OPENBLAS_NUM_THREADS",

@@ -99,10 +99,10 @@ inline Failure run_grid(const std::function<void()>& kernel, bool backwards) {
     if (blockDim.x * blockDim.y != THREADS) return WRONG_BLOCK;
     body = &kernel;
     misaligned = false;
-    const unsigned count = gridDim.x * gridDim.y;
+    const unsigned layer = gridDim.x * gridDim.y, count = layer * gridDim.z;
     for (unsigned k = 0; k < count; k++) {
         const unsigned block = backwards ? count - 1 - k : k;
-        blockIdx = {block % gridDim.x, block / gridDim.x, 0};
+        blockIdx = {block % gridDim.x, block % layer / gridDim.x, block / layer};
         const Failure failure = run_block(backwards);
         if (failure) return failure;
     }

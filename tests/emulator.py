@@ -41,7 +41,7 @@ FAILURES = (
 ENTRY = """
 extern "C" int launch(const char* name, const unsigned* grid, const unsigned* block,
                       const char* codes, void** arguments, int backwards) {{
-    gridDim = {{grid[0], grid[1], 1}};
+    gridDim = {{grid[0], grid[1], grid[2]}};
     blockDim = {{block[0], block[1], 1}};
     {calls}
     return emulator::UNKNOWN_KERNEL;
@@ -112,11 +112,10 @@ class EmulatedLauncher:
         self.launches.append((name, grid, block))
         codes, values = zip(*map(passed, arguments), strict=True)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-        two = ctypes.c_uint * 2
         failure = compiled(self.cuda, double)(
             name.encode(),
-            two(*grid),
-            two(*block),
+            (ctypes.c_uint * 3)(*grid),
+            (ctypes.c_uint * 2)(*block),
             "".join(codes).encode(),
             pointers,
             int(self.backwards),

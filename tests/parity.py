@@ -252,6 +252,35 @@ def embedding_backward(d, n_dims, *leading_shape):
     }
 
 
+def member_affine(d, activation=IDENTITY, bias=True, shared=False, members=3):
+    rows = members * d.n
+    return {
+        "x": d(d.n if shared else rows, d.m),
+        "scale": d(members, d.m),
+        "bias": d(members, d.m) if bias else None,
+        "out": d.empty(rows, d.m),
+        "activation": activation,
+        "z": d.empty(rows, d.m) if activation.row.derivative_from == "input" else None,
+    }
+
+
+def member_affine_backward(d, activation=IDENTITY, bias=True, dx="dy", members=3):
+    """Return arguments whose dx is dy, is given by all members, or is not wanted."""
+    rows = members * d.n
+    dy, x = d(rows, d.m), d(d.n if dx == "shared" else rows, d.m)
+    return {
+        "dy": dy,
+        "kept": d.output(rows, d.m),
+        "x": x,
+        "scale": d(members, d.m),
+        "d_scale": d.empty(members, d.m),
+        "d_bias": d.empty(members, d.m) if bias else None,
+        "dx": {"dy": dy, "shared": d.empty(d.n, d.m), None: None}[dx],
+        "scratch": x if dx == "dy" else d.empty(rows, d.m),
+        "activation": activation,
+    }
+
+
 def in_place(arguments, given, written):
     """Return arguments of which one array is written over another."""
     return arguments | {written: arguments[given]}
@@ -401,6 +430,24 @@ CASES = {
         *(lambda d, dims=dims: embedding_backward(d, dims) for dims in (1, 5, 40)),
         lambda d: embedding_backward(d, 3, 2),
     ],
+    "member_affine": [
+        *(lambda d, a=activation: member_affine(d, a) for activation in ACTIVATION_SPECS + MASKED),
+        lambda d: member_affine(d, shared=True),
+        lambda d: member_affine(d, bias=False),
+        lambda d: member_affine(d, RELU, bias=False, shared=True, members=1),
+        lambda d: in_place(member_affine(d, RELU), "x", "out"),
+    ],
+    "member_affine_backward": [
+        *(
+            lambda d, a=activation: member_affine_backward(d, a)
+            for activation in ACTIVATION_SPECS + MASKED
+        ),
+        lambda d: member_affine_backward(d, bias=False),
+        lambda d: member_affine_backward(d, bias=False, dx="shared"),
+        lambda d: member_affine_backward(d, bias=False, dx=None),
+        lambda d: member_affine_backward(d, RELU, bias=False, dx="shared", members=1),
+        lambda d: member_affine_backward(d, RELU, dx="shared", members=40),
+    ],
     "softmax_cross_entropy": [
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
@@ -437,6 +484,14 @@ CASES = {
         lambda d: update(d, UPDATES["adam"], False, (3,)),
         lambda d: update(d, UPDATES["lion"], True, (3,)),
     ],
+    "put_back": [
+        lambda d, frozen=frozen: {
+            "array": d(3, d.m),
+            "copy": d(3, d.m),
+            "frozen": np.array(frozen).reshape(3, 1),
+        }
+        for frozen in ([True, False, True], [False] * 3, [True] * 3)
+    ],
     "observe": [
         lambda d: observe(d),
         lambda d: observe(d) | {"loss": np.array(np.nan, d.dtype)},
@@ -448,7 +503,7 @@ CASES = {
 
 #: What lies in a flat buffer of each member's, with more between one and the next than itself.
 IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
-IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta"}
+IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta", "scale", "d_scale"}
 
 
 def alone(case, d, k, shared=()):
@@ -574,6 +629,15 @@ TOGETHER = {
         (lambda d: linear(d, RELU), ("x",)),
         (lambda d: linear(d, IDENTITY) | {"bias": None}, ()),
     ],
+    "member_affine": [
+        *((lambda d, c=c: member_affine(d, c), ()) for c in FEW),
+        (lambda d: member_affine(d, bias=False, shared=True), ()),
+    ],
+    "member_affine_backward": [
+        *((lambda d, c=c: member_affine_backward(d, c), ()) for c in FEW),
+        (lambda d: member_affine_backward(d, bias=False, dx="shared"), ()),
+        (lambda d: member_affine_backward(d, bias=False, dx=None), ()),
+    ],
     "linear_backward": [
         *((lambda d, c=c: linear_backward(d, c), ()) for c in FEW),
         (lambda d: linear_backward(d, RELU) | {"dx": None}, ("x",)),
@@ -694,6 +758,10 @@ def results(kernels, name, arguments):
         "running_average": {"row"},
         "softmax": {"row"},
         "clip_norm": {"norm"},
+        "member_affine_backward": {
+            "dx" if arguments.get("dx") is arguments.get("dy") else "dy",
+            "x" if arguments.get("dx") is arguments.get("dy") else "scratch",
+        },
     }.get(name, set()) | {"scratch"}
     return {k: v for k, v in found.items() if k not in used_up}
 

@@ -36,7 +36,8 @@ KINDS = [
 #: What is no number, and what is no flag either.
 WRONG = {
     "float": ["a", None, True, [1], float("nan"), np.ones(2)],
-    "float | RateFunction": ["a", None, True, [1], float("nan"), np.ones(2)],
+    "Numbers": ["a", None, True, [], ["a"], [[1]], float("nan"), [float("nan")], np.ones((2, 1))],
+    "Rates": ["a", None, True, [], ["a"], [[1]], float("nan"), [float("nan")], np.ones((2, 1))],
     "int": ["a", None, True, [1], 0.5, -1, np.ones(2)],
     "bool": ["a", None, 1, [True], np.ones(2)],
     "Sequence[int]": [None, 3, "12"],
@@ -93,12 +94,13 @@ def wrong_calls():
     for call, needed in CALLS.items():
         for parameter in inspect.signature(call).parameters.values():
             words = {*re.findall(r"\w+", str(parameter.annotation))}
-            known = words & {"float", "int", "bool", "Network", "Optimizer", "Data", "Backend"}
+            kinds = "float int bool Numbers Network Optimizer Data Backend"
+            known = words & {*kinds.split()}
             if not known or "Callable" in words:
                 continue
             for value in ("a", None, True, float("nan"), [1]):
                 taken = (value is None and "None" in words) or (value is True and "bool" in words)
-                if not (taken or (value == [1] and "Sequence" in words)):
+                if not (taken or (value == [1] and words & {"Sequence", "Numbers"})):
                     yield pytest.param(
                         partial(call, **needed | {parameter.name: value}),
                         parameter.name,

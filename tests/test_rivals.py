@@ -99,3 +99,43 @@ def test_who_is_left_out_is_named():
     assert set(runners) | set(absent) == {kind.name for kind in rivals.KINDS}
     assert absent["notes"] == absent["scikit-learn"] == "no batch norm"
     assert "products" in runners
+
+
+def _task_of_members(members=3):
+    network = harness.make_network(WIDTHS, False, "float64", harness.open_backend("cpu"), members)
+    data = harness.make_data(WIDTHS, EXAMPLES, "float64")
+    return network, rivals.make_task(network, False, *data, rate=0.01)
+
+
+def test_jax_trains_members_as_we_do():
+    network, task = _task_of_members()
+    assert (task.members, task.widths) == (3, WIDTHS)
+    if (why := rivals.Jax.why_not(task)) is not None:
+        pytest.skip(f"jax: {why}")
+    ours, theirs = rivals.Ours(network, task), rivals.Jax(task)
+    for _ in range(STEPS):
+        np.testing.assert_allclose(theirs.step(), ours.step(), rtol=1e-5)
+
+
+def test_one_by_one_makes_a_step_for_each_member():
+    rival = rivals.OneByOne(_task_of_members()[1])
+    rival.step()
+    assert rival.one.trainer.update_step.count == 3
+    assert rival.one.trainer.network.members is None
+
+
+def test_the_products_of_members_are_those_of_their_step():
+    network, task = _task_of_members()
+    products = rivals.Products(task, network.backend)
+    products.step()
+    assert len(products.products) == 8
+    for left, right, out in products.products:
+        assert out.shape[0] == 3
+        np.testing.assert_allclose(out, left @ right)
+
+
+def test_who_trains_members():
+    network, task = _task_of_members()
+    runners, absent = rivals.try_out(network, task, rivals.OF_MEMBERS)
+    assert {"one by one", "products"} <= set(runners)
+    assert set(absent) <= {"jax"}

@@ -2,6 +2,8 @@
 
 from . import _command as _command
 from ._version import __version__ as __version__
+from .analysis.cross_validation import CrossValidation as CrossValidation
+from .analysis.cross_validation import cross_validate as cross_validate
 from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose
 from .analysis.gradient_check import GradientCheck as GradientCheck
@@ -45,6 +47,7 @@ from .nn.batch_norm import BatchNorm as BatchNorm
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
+from .nn.ensemble_linear import EnsembleLinear as EnsembleLinear
 from .nn.initializers import He as He
 from .nn.initializers import Initializer as Initializer
 from .nn.initializers import LeCun as LeCun

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Annotated, Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -155,11 +156,16 @@ def one(value: T | tuple[T, ...], name: str) -> T:
 
 
 #: What a dataclass's field is checked by, as its annotation says.
-CHECKS: dict[object, Callable[[Any, str], Any]] = {
-    float: check_number,
-    bool: check_flag,
-    Numbers: check_numbers,
-}
+CHECKS: Sequence[tuple[object, Callable[[Any, str], Any]]] = (
+    (float, check_number),
+    (bool, check_flag),
+    (Numbers, check_numbers),
+)
+
+#: What `check_fields` checks of a class.
+_checks: WeakKeyDictionary[type[Any], list[tuple[str, Callable[[Any, str], Any]]]] = (
+    WeakKeyDictionary()
+)
 
 
 def check_fields(instance: Any) -> None:
@@ -179,9 +185,11 @@ def check_fields(instance: Any) -> None:
     Traceback (most recent call last):
     TypeError: length is 'long': give a number
     """
-    for name, annotation in annotations_of(type(instance)).items():
-        for kind, check in CHECKS.items():
-            if annotation == kind:
-                value = check(getattr(instance, name), name)
-                if isinstance(value, tuple):
-                    object.__setattr__(instance, name, value)
+    cls = type(instance)
+    if cls not in _checks:
+        given = annotations_of(cls).items()
+        _checks[cls] = [(n, check) for n, a in given for kind, check in CHECKS if a == kind]
+    for name, check in _checks[cls]:
+        value = check(getattr(instance, name), name)
+        if isinstance(value, tuple):
+            object.__setattr__(instance, name, value)

@@ -90,16 +90,20 @@ def kernels(device: Gpu) -> Iterator[Claim]:
     import parity
 
     for name in parity.replaced(device.backend()):
+        together = [parity.members(*pair) for pair in parity.TOGETHER.get(name, ())]
+        together += parity.OF_MEMBERS.get(name, [])
         for dtype in DTYPES:
-            yield f"{name}, {dtype}", partial(_kernel, device, name, dtype)
+            yield f"{name}, {dtype}", partial(_kernel, device, name, parity.CASES[name], dtype)
+            of_members = partial(_kernel, device, name, together, dtype)
+            if together:
+                yield f"{name} of members, {dtype}", of_members
 
 
-def _kernel(device: Gpu, name: str, dtype: str) -> Outcome:
+def _kernel(device: Gpu, name: str, cases: Any, dtype: str) -> Outcome:
     """Compare in each way there is to call it, on one shape."""
     import parity
 
     shape = (40, 300, 130) if not device.dry else (5, 3, 9)
-    cases = parity.CASES[name]
     furthest = max(parity.compare(device.backend(), name, case, shape, dtype) for case in cases)
     figure = f"{len(cases)} cases, {furthest:.1f} units of precision apart, at most {parity.ULPS}"
     return True, figure, {"units": furthest}

@@ -60,6 +60,7 @@ PARTS = {
     "kernels": Part("each kernel against the reference, in both precisions", 1, 60),
     "step": Part("steps eager and captured, bit by bit", 1, 60),
     "curves": Part("loss curves on the CPU and on the GPU", 1, 60),
+    "members": Part("many networks in one step: each as alone, one graph", 1, 60),
     "memory": Part("out of memory: told, and survived", 1, 60),
     "estimators": Part("estimators with arrays of CuPy and PyTorch", 1, 60),
     "commands": Part("xpnet train, predict, evaluate, profile", 1, 60),

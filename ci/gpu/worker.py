@@ -68,6 +68,8 @@ def claims_of(part: str, device: Any) -> list[Claim]:
     """Return a part's claims, which are a function of its name in one of the files here."""
     if part in ("times", "compiling"):
         import times as module
+    elif part == "members":
+        import members as module  # type: ignore[no-redef]
     else:
         import checks as module  # type: ignore[no-redef]
     return list(getattr(module, part)(device))

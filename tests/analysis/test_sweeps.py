@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.analysis import sweeps
+from xpnet.analysis import at_once, sweeps
+from xpnet.backends.select import select
 
 
 def blobs(n=240, classes=3, seed=0):
@@ -30,6 +31,32 @@ def make(device, hidden=16, **options):
 FIT = {"batch_size": 16, "epochs": 4}
 
 
+@pytest.fixture(params=["at once", "one by one"])
+def way(request, monkeypatch):
+    """All trainings at once, or one after the other since no two have room."""
+    if request.param == "one by one":
+        monkeypatch.setattr(at_once, "MOST_BYTES", 0)
+    return request.param
+
+
+@pytest.fixture
+def reference():
+    """Return the CPU with the reference kernels."""
+    return select("cpu", fused=False)
+
+
+def count_fits(monkeypatch):
+    """Return a list that grows by the number of members of each network that is trained."""
+    seen, fit = [], xn.Trainer.fit
+
+    def counting(self, *data, **options):
+        seen.append(self.network.members)
+        return fit(self, *data, **options)
+
+    monkeypatch.setattr(xn.Trainer, "fit", counting)
+    return seen
+
+
 @pytest.mark.parametrize("n", [1, 9])
 @pytest.mark.parametrize("loss", ["mean_squared_error", xn.Quantile(0.3)])
 def test_an_error_that_is_not_defined_is_refused_before_anything_is_trained(device, n, loss):
@@ -45,6 +72,7 @@ def test_an_error_that_is_not_defined_is_refused_before_anything_is_trained(devi
         np.testing.assert_array_equal(net.state()[name], array)
 
 
+@pytest.mark.usefixtures("way")
 class TestChoosingL2:
     values = (0.0, 1.0, 30.0)
 
@@ -76,7 +104,7 @@ class TestChoosingL2:
         assert choice.l2 == self.values[ranks.index(min(ranks))]
         winner = self.by_hand(device, parts, choice.l2)
         for name, array in winner.state().items():
-            np.testing.assert_array_equal(net.state()[name], array)
+            np.testing.assert_allclose(net.state()[name], array, rtol=1e-12)
         assert choice.test == pytest.approx(winner.evaluate(*parts[2]))
 
     def test_neither_training_nor_test_set_has_a_say(self, device, monkeypatch):
@@ -127,21 +155,21 @@ class TestChoosingL2:
         told = [{"dev_error": 0.3, "dev_loss": 2.0}, {"dev_error": 0.3, "dev_loss": 1.0}]
         told.insert(place, {"dev_error": 0.3, "dev_loss": 0.1} | {bad: np.nan})
         rows = iter(told)
-        monkeypatch.setattr(sweeps, "_measure", lambda *_: next(rows))
+        monkeypatch.setattr(sweeps, "measure", lambda *_: next(rows))
         _, choice = self.choose("cpu", xn.partition(*blobs()), epochs=1)
         assert choice.rows[self.values.index(choice.l2)]["dev_loss"] == 1.0
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_if_no_error_is_finite_it_says_so(self, monkeypatch, value):
-        monkeypatch.setattr(sweeps, "_measure", lambda *_: {"dev_error": value, "dev_loss": 1.0})
+        monkeypatch.setattr(sweeps, "measure", lambda *_: {"dev_error": value, "dev_loss": 1.0})
         with pytest.raises(ValueError, match="development error is NaN or infinite for every λ"):
             self.choose("cpu", xn.partition(*blobs()), epochs=1)
 
     @pytest.mark.parametrize(("cut_at", "tried"), [(1, [0.0]), (2, [0.0]), (3, [0.0, 1.0])])
     def test_a_training_that_was_cut_short_is_the_last_and_no_candidate(
-        self, device, cut_at, tried
+        self, device, way, cut_at, tried
     ):
-        """Unless it is the only one."""
+        """Unless it is the only one; those that were trained at once were all cut."""
         seen = []
 
         def watch(trainer, row):
@@ -149,9 +177,31 @@ class TestChoosingL2:
             return len(seen) == cut_at
 
         _, choice = self.choose(device, xn.partition(*blobs()), watch=watch)
+        if way == "at once":
+            cut_at, tried = 3, [*self.values]
         assert seen == [(value, value) for value in self.values[:cut_at]]
         assert [row["l2"] for row in choice.rows] == tried
         assert choice.l2 in tried
+
+    def test_the_watcher_is_told_as_if_each_was_trained_alone(self, device):
+        parts, seen = xn.partition(*blobs()), []
+
+        def watch(trainer, row):
+            seen.append(row["l2"])
+            alone = xn.Trainer(make(device), xn.Adam(0.01), l2=row["l2"])
+            alone.fit(*parts[0], validation_data=parts[1], **FIT)
+            assert (trainer.steps, trainer.epochs) == (alone.steps, alone.epochs)
+            assert trainer.network.members is None
+            for name, values in trainer.network.state().items():
+                np.testing.assert_allclose(values, alone.network.state()[name], rtol=1e-11)
+            for own, moments in zip(trainer.moments, alone.moments, strict=True):
+                own, moments = map(device.to_host, (own, moments))
+                np.testing.assert_allclose(own, moments, rtol=1e-9, atol=1e-15)
+            for column in ("epoch", "step", "train_loss", "dev_loss", "dev_error"):
+                assert trainer.history[column] == pytest.approx(alone.history[column], rel=1e-12)
+
+        self.choose(device, parts, watch=watch)
+        assert seen == [*self.values]
 
     def test_options_go_to_the_fit(self, device):
         stopping = xn.EarlyStopping(1)
@@ -187,6 +237,108 @@ class TestChoosingL2:
         ):
             with pytest.raises(ValueError, match=name):
                 self.choose("cpu", parts)
+
+
+class TestAllAtOnce:
+    """What is trained at once, and where it is one after the other."""
+
+    def choose(self, device="cpu", values=(0.0, 1.0, 2.0, 3.0), **options):
+        net = options.pop("net", None) or make(device)
+        return xn.choose_l2(net, *xn.partition(*blobs())[:2], l2=values, **FIT | options)
+
+    def test_all_values_are_members(self, device, monkeypatch):
+        seen = count_fits(monkeypatch)
+        self.choose(device, callbacks=[xn.EarlyStopping(2)])
+        assert seen == [4]
+
+    @pytest.mark.parametrize(
+        ("members", "expected"), [(1, [None] * 4), (2, [2, 2]), (3, [2, 2]), (4, [4]), (9, [4])]
+    )
+    def test_as_many_as_memory_holds(self, monkeypatch, members, expected):
+        net = make("cpu")
+        (X, y), dev, _ = xn.partition(*blobs())
+        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_member()
+        monkeypatch.setattr(at_once, "MOST_BYTES", members * one)
+        seen = count_fits(monkeypatch)
+        assert [row["l2"] for row in self.choose(net=net).rows] == [0.0, 1.0, 2.0, 3.0]
+        assert seen == expected
+
+    def test_half_of_the_device_s_free_memory_is_taken(self, monkeypatch):
+        net = make("cpu")
+        (X, y), dev, _ = xn.partition(*blobs())
+        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_member()
+        monkeypatch.setattr(type(net.backend), "memory_free", lambda self: 4 * one)
+        seen = count_fits(monkeypatch)
+        self.choose(net=net)
+        assert seen == [2, 2]
+
+    def test_fewer_are_tried_where_memory_was_less_than_it_seemed(self, monkeypatch):
+        fit, seen = xn.Trainer.fit, []
+
+        def scarce(self, *data, **options):
+            seen.append(self.network.members)
+            if (self.network.members or 1) > 1:
+                raise xn.OutOfMemoryError("no room")
+            return fit(self, *data, **options)
+
+        monkeypatch.setattr(xn.Trainer, "fit", scarce)
+        assert len(self.choose().rows) == 4
+        assert seen == [4, 2, None, None, None, None]
+
+    def test_a_callback_that_may_not_know_members_sees_one_network(self, monkeypatch):
+        losses = []
+        seen = count_fits(monkeypatch)
+        self.choose(callbacks=[lambda trainer, row: losses.append(row["dev_loss"] * 1.0)])
+        assert seen == [None] * 4
+        assert len(losses) == 16
+
+    def test_a_layer_of_a_user_s_own_may_not_know_members(self, monkeypatch):
+        class Rooted(xn.Tanh):
+            pass
+
+        net = xn.Network(
+            [xn.Linear(4), Rooted(), xn.Linear(3)],
+            loss="softmax_cross_entropy",
+            n_features=6,
+            device="cpu",
+        )
+        seen = count_fits(monkeypatch)
+        self.choose(net=net)
+        assert seen == [None] * 4
+
+    def test_the_batch_size_is_measured_once(self, monkeypatch):
+        sizes = []
+        self.choose(batch_size="auto", watch=lambda t, row: sizes.append(t.history.batch_size))
+        assert len({*sizes}) == 1
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"epochs": [1, 2]}, ValueError, "epochs has 2 values, and this is one network"),
+            ({"order_seed": [1, 2]}, ValueError, "order_seed has 2 values and this is one network"),
+            ({"subsets": [[0], [1]]}, ValueError, "subsets are for members, and this is one"),
+            ({"validation_subsets": [[0]]}, ValueError, "validation_subsets are for members"),
+            ({"clip_norm": (1.0, 2.0)}, ValueError, "clip_norm has 2 values and this is one net"),
+            ({"optimizer": xn.Adam([0.1, 0.2])}, ValueError, "and this is one network"),
+            ({"sample_weight": np.ones((2, 144))}, ValueError, r"shape \(2, 144\): give one for"),
+            ({"callbacks": 3}, TypeError, "callbacks is 3: give a list"),
+            ({"callbacks": [3]}, TypeError, "callback 3: give a Callback or a function"),
+            ({"epoch": 3}, TypeError, "epoch"),
+        ],
+    )
+    def test_what_members_may_have_is_not_for_what_stands_for_one_network(
+        self, options, error, message
+    ):
+        with pytest.raises(error, match=message):
+            self.choose(values=(0.0, 1.0), **options)
+
+    def test_members_are_refused(self):
+        net = make("cpu", members=2)
+        parts = xn.partition(*blobs())[:2]
+        with pytest.raises(ValueError, match="choose_l2 takes a single network"):
+            xn.choose_l2(net, *parts, l2=(0, 1))
+        with pytest.raises(ValueError, match="learning_curve takes a single network"):
+            xn.learning_curve(net, *parts)
 
 
 class TestLearningCurve:
@@ -258,6 +410,36 @@ class TestLearningCurve:
         assert small["train_error"] == 0.0
         assert small["dev_error"] > whole["dev_error"] + 0.05
         assert whole["dev_error"] > whole["train_error"] > 0.0
+
+    @pytest.mark.parametrize("rate", [0.01, xn.Exponential(0.01, 0.8)])
+    def test_at_once_it_is_what_it_is_one_by_one(self, reference, monkeypatch, rate):
+        """Members with unequal parts of the data, and epochs of their own."""
+        parts, told, seen = xn.partition(*blobs()), [], count_fits(monkeypatch)
+        for share in (2.0, 0.0):
+            monkeypatch.setattr(at_once, "LEAST_SHARE", share)
+            steps = []
+            net, curve = self.curve(
+                reference, parts, sizes=(0.1, 0.45, 1.0), optimizer=xn.Adam(rate),
+                watch=lambda trainer, row, steps=steps: steps.append(
+                    (trainer.steps, trainer.epochs, *trainer.history["learning_rate"])
+                ),
+            )  # fmt: skip
+            told.append((curve.rows, steps, net.parameters))
+        assert seen == [None, None, None, 3]
+        one_by_one, together = told
+        for row, other in zip(one_by_one[0], together[0], strict=True):
+            assert row == pytest.approx(other, rel=1e-10)
+        for numbers, others in zip(one_by_one[1], together[1], strict=True):
+            assert numbers == pytest.approx(others, rel=1e-12)
+        np.testing.assert_allclose(one_by_one[2], together[2], rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("sizes", "expected"), [((0.95, 1.0), [2]), ((0.2, 1.0), [None, None])]
+    )
+    def test_sizes_that_are_nearly_the_same_are_trained_at_once(self, monkeypatch, sizes, expected):
+        seen = count_fits(monkeypatch)
+        self.curve("cpu", xn.partition(*blobs()), sizes=sizes)
+        assert seen == expected
 
     def test_regression_needs_no_classes(self, device):
         rng = np.random.default_rng(0)

@@ -208,6 +208,23 @@ def test_features_that_are_codes(fast, slow):
 
 
 @each_pair
+def test_members_that_share_weights(fast, slow):
+    def train(trainer):
+        trainer.fit(X, Y, batch_size=20, epochs=2)
+        trainer.fit(X, Y, batch_size=20, epochs=2, sample_weight=W, micro_batches=2)
+
+    kind = {"members": 3}
+    layers = [
+        xn.EnsembleLinear(8, **kind),
+        xn.ReLU(),
+        xn.Dropout(0.2),
+        xn.EnsembleLinear(8, **kind),
+    ]
+    layers += [xn.Tanh(), xn.EnsembleLinear(4, 3, shared=False)]
+    assert_same(*both(fast, slow, train, layers=layers))
+
+
+@each_pair
 def test_features_that_are_streamed(fast, slow):
     sparse = pytest.importorskip("scipy.sparse")
 

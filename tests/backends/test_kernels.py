@@ -57,7 +57,7 @@ def test_a_replaced_kernel_computes_what_the_reference_does(backend, name, case,
 
 
 #: Fewer: with members a kernel does the same to each.
-SHAPES_OF_MEMBERS = [(1, 7, 4), (5, 3, 9), (40, 70, 33), (129, 2, 1)]
+SHAPES_OF_MEMBERS = [(1, 7, 4), (5, 3, 9), (40, 70, 33), (129, 2, 1), (30, 260, 150)]
 
 each_case_of_members = pytest.mark.parametrize(
     ("name", "case", "shared"),
@@ -462,7 +462,7 @@ def test_without_a_folder_for_machine_code_it_is_made_each_time(monkeypatch):
 def test_each_thread_has_scratch_of_its_own():
     kernels = NumpyBackend().kernels
     with ThreadPoolExecutor(1) as pool:
-        there = pool.submit(kernels._scratch, 4, 5, np.dtype("f4")).result()
-    here = kernels._scratch(4, 5, np.dtype("f4"))
+        there = pool.submit(kernels._scratch, (4, 5), np.dtype("f4")).result()
+    here = kernels._scratch((4, 5), np.dtype("f4"))
     assert not np.shares_memory(here, there)
-    assert np.shares_memory(here, kernels._scratch(3, 2, np.dtype("f4")))
+    assert np.shares_memory(here, kernels._scratch((3, 2), np.dtype("f4")))

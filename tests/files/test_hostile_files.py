@@ -349,6 +349,31 @@ def test_embeddings_that_can_t_be(path, changes, reason):
     assert refuse(path, reason) < 3e6
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"members": 0}, "members is 0"),
+        ({"members": -2}, "members is -2"),
+        ({"members": 3}, "give all of a network the same"),
+        ({"members": 2**53}, "give all of a network the same"),
+        ({"members": 2.0}, "members is 2.0, which no EnsembleLinear takes"),
+        ({"shared": False}, "not expected: ['0.r', '0.s']"),
+        ({"shared": 1}, "shared is 1, which no EnsembleLinear takes"),
+        ({"bias": False}, "0.bias"),
+        ({"init": {"name": "normal", "sigma": -1.0}}, "sigma is -1.0"),
+        ({"expands": False}, "expands"),
+    ],
+    ids=str,
+)
+def test_ensembles_that_can_t_be(path, changes, reason):
+    layers = [xn.EnsembleLinear(5, 2), xn.EnsembleLinear(1, 2)]
+    net = xn.Network(layers, loss="mean_squared_error", n_features=4, device="cpu")
+    arrays, document = net.state(), {"network": net.config()}
+    document["network"]["layers"][0].update(changes)
+    safetensors_files.write(path, arrays, document)
+    assert refuse(path, reason) < 3e6
+
+
 def test_a_network_without_arrays_claims_nothing(path, whole):
     """Ten thousand layers without parameters are few bytes of JSON."""
     header, document, data = whole

@@ -41,7 +41,7 @@ def of(value, i):
     return value[i] if isinstance(value, (list, tuple)) else value
 
 
-def build(layers, i=None, device=None, loss="softmax_cross_entropy", **options):
+def build(layers, i=None, device=None, loss="softmax_cross_entropy", dtype="float64", **options):
     """Return the network, or that of member i alone."""
     alone = layers
     if i is not None:
@@ -51,7 +51,7 @@ def build(layers, i=None, device=None, loss="softmax_cross_entropy", **options):
         loss=loss,
         n_features=5,
         device=device or select("cpu", fused=False),
-        dtype="float64",
+        dtype=dtype,
         random_state=[3, 8, 5] if i is None else [3, 8, 5][i],
         **({"members": 3} if i is None else {}) | options,
     )
@@ -628,3 +628,110 @@ def test_a_member_that_is_stopped_in_an_epoch_stays_as_it_is(after):
     same(together, 2, alone)
     for i in (0, 1):
         same(together, i, case.alone(i))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("kind", [xn.ExponentialMovingAverage(0.9), xn.SimpleMovingAverage(4)])
+def test_each_member_s_weights_are_averaged_over_its_own_steps(kind, every):
+    def fit(i=None, **options):
+        average = xn.WeightAverage(kind, every)
+        case = Case(subsets=UNEQUAL, **options)
+        callbacks = {"callbacks": [average, xn.EarlyStopping(2, monitor="dev_loss")]}
+        return case.together(**callbacks) if i is None else case.alone(i, **callbacks)
+
+    together = fit()
+    for i in range(3):
+        same(together, i, fit(i))
+
+
+def test_averages_of_each_member_go_on_from_a_checkpoint(tmp_path):
+    def callbacks(*others):
+        return [xn.WeightAverage(xn.ExponentialMovingAverage(0.9)), *others]
+
+    case = Case(subsets=UNEQUAL)
+    whole = case.together(callbacks=callbacks())
+    case.together(callbacks=callbacks(Interrupt(8)), checkpoint=tmp_path)
+    again = case.together(callbacks=callbacks(), checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(again.network.parameters, whole.network.parameters)
+
+
+# -- what a step costs the device ----
+
+
+class Bill(xn.Callback):
+    """Notes what the stand-in for a device has counted after each step."""
+
+    def __init__(self, strict):
+        self.strict, self.steps = strict, []
+
+    def on_step_end(self, trainer, n):
+        names = "transfers", "waits", "hidden_copies", "allocations", "uploads"
+        counts = {name: getattr(self.strict, name) for name in names}
+        # An upload's own array is no allocation of the step's.
+        counts["allocations"] -= counts.pop("uploads")
+        self.steps.append(counts)
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        ({}, [range(4, 40)]),
+        ({"sample_weight": WEIGHTS}, [range(4, 40)]),
+        ({"micro_batches": 2, "sample_weight": WEIGHTS}, [range(4, 40)]),
+        # 25 steps of all, 15 of two, and the others of one.
+        ({"subsets": subset(75, 150, 120)}, [range(4, 25), range(29, 40), range(44, 50)]),
+        (
+            {"subsets": subset(75, 150, 120), "sample_weight": WEIGHTS},
+            [range(4, 25), range(29, 40), range(44, 50)],
+        ),
+    ],
+    ids=["all", "weights", "in two parts", "unequal", "unequal, weights"],
+)
+def test_steps_cost_no_transfer_wait_allocation_or_copy(strict, options, runs):
+    bill = Bill(strict)
+    size = 3 if "subsets" in options else 2
+    trainer = xn.Trainer(build(PLAIN if "micro_batches" in options else NORMED, device=strict))
+    fit = {"batch_size": size * options.get("micro_batches", 1), "epochs": 1, "monitor": 0}
+    trainer.fit(X, Y, callbacks=[bill], **options | fit)
+    for run in runs:
+        costs = [bill.steps[i] for i in run if i < len(bill.steps)]
+        assert len(costs) > 5
+        assert costs.count(costs[0]) == len(costs)
+
+
+@pytest.mark.parametrize("batch", [STEPS["own"], STEPS["shared"]], ids=["own", "shared"])
+def test_a_step_on_the_device_makes_the_losses_it_returns_alone(strict, batch):
+    trainer = xn.Trainer(build(NORMED, device=strict))
+    x, y, _ = batch
+    with strict.active():
+        x, y = strict.asarray(x), strict.asarray(y, np.int32)
+    for _ in range(4):
+        trainer.step(x, y)
+    before = strict.allocations
+    losses = trainer.step(x, y)
+    assert strict.allocations == before + 1
+    assert losses.shape == (3,)
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
+def test_every_backend_gives_the_reference_s_numbers(device, settings):
+    case = Case(**settings, subsets=UNEQUAL)
+    expected = case.together().network
+    case.build = {"device": device}
+    found = case.together().network
+    host = found.backend.to_host
+    np.testing.assert_allclose(host(found.parameters), expected.parameters, 1e-9, 1e-11)
+    np.testing.assert_allclose(host(found.statistics), expected.statistics, 1e-9, 1e-11)
+
+
+def test_float32_is_as_alone_to_its_rounding(device):
+    case = Case(subsets=UNEQUAL, sample_weight=WEIGHTS)
+    case.build = {"device": device, "dtype": "float32"}
+    together = case.together()
+    host = together.network.backend.to_host
+    for i in range(3):
+        alone = case.alone(i)
+        found, expected = host(together.network.parameters)[i], host(alone.network.parameters)
+        np.testing.assert_allclose(found, expected, 2e-4, 2e-5)
+        losses = together.history.member(i)["train_loss"], alone.history["train_loss"]
+        np.testing.assert_allclose(*losses, 1e-5)

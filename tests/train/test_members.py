@@ -16,6 +16,7 @@ from xpnet.nn.activations import Elementwise
 from xpnet.nn.layer import Layer
 from xpnet.nn.loss import Loss
 from xpnet.optim.optimizers import Optimizer
+from xpnet.train.run_description import describe, differences
 
 SEEDS = (11, 4, 7)
 K = len(SEEDS)
@@ -95,6 +96,13 @@ LAYERS = {
     # What ReLU has set to zero is the category 0.
     "Embedding behind Linear": lambda own: plain(own, xn.ReLU(), xn.Embedding({0: 3, 4: 2}, 2)),
     "OneHot behind Linear": lambda own: plain(own, xn.ReLU(), xn.OneHot({2: 3})),
+    "EnsembleLinear": lambda own: case(
+        own,
+        [
+            *(xn.Linear(5), xn.EnsembleLinear(6, members=2), xn.ReLU()),
+            *(xn.Dropout(own(0.1, 0.5, 0.3)), xn.EnsembleLinear(3, members=2, shared=False)),
+        ],
+    ),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),
@@ -351,10 +359,13 @@ def assert_same_predictions(net, alone, X, y, dtype):
     """Raise an AssertionError if predictions are not those of the networks alone."""
     proba = net.loss.has_probabilities
     ask = "predict_proba" if proba else "predict"
-    each = np.array([getattr(one, ask)(X) for one in alone])
+    # A network of layers that share weights has members itself.
+    inner = any(isinstance(layer, xn.EnsembleLinear) for layer in net.layers)
+    each = np.array([getattr(one, ask)(X, members=inner) for one in alone])
+    axes = (0, 1) if inner else 0
     assert_close(getattr(net, ask)(X, members=True), each, dtype, ask)
-    assert_close(getattr(net, ask)(X), each.mean(axis=0), dtype, f"the mean of {ask}")
-    assert_close(net.predict_std(X), each.std(axis=0), dtype, "predict_std")
+    assert_close(getattr(net, ask)(X), each.mean(axis=axes), dtype, f"the mean of {ask}")
+    assert_close(net.predict_std(X), each.std(axis=axes), dtype, "predict_std")
     for place, found in enumerate(net.activations(X)):
         expected = np.array([one.activations(X, [place])[0] for one in alone])
         assert_close(found, expected, dtype, f"outputs of layer {place}")
@@ -414,6 +425,22 @@ def test_a_member_is_the_network_alone(device, name, dtype):
 def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
     together, alone, coded = both(CASES[name], device, "float64")
     train(together, alone, coded, "float64", own=True)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", ["trainer: all", "trainer: l2", "loss: huber"])
+def test_weights_of_examples(device, name, own, dtype):
+    together, alone, coded = both(CASES[name], device, dtype)
+    net, rng = together.network, np.random.default_rng(0)
+    for step, n in enumerate((9, 4, 9, 9, 9)):
+        X, y = data(net, coded, n, step)
+        weights = rng.integers(0, 4, (K, n) if own else n) + 0.5
+        losses = host(net, together.step(X, y, weights))
+        for i, one in enumerate(alone):
+            expected = host(net, one.step(X, y, weights[i] if own else weights))
+            assert_close(losses[i], expected, dtype, f"loss of {i}, step {step}")
+    assert_same_state(together, alone, dtype)
 
 
 def test_every_class_of_the_library_has_a_case():
@@ -632,3 +659,291 @@ def test_numbers_that_are_set_leave_no_arrays_behind(device):
         together.l2 = (0.1 * i, 0.2, 0.3)
         together.step(x, y)
     assert len(together.update_step._numbers._columns) <= 2
+
+
+# -- what is refused ----
+
+
+def small(*layers, **options):
+    """Return a network of two members."""
+    given = {"loss": "softmax_cross_entropy", "n_features": 4, "device": "cpu", "members": 2}
+    return xn.Network([*layers, xn.Linear(3)], **given | options)
+
+
+def single(**options):
+    return small(members=None, **options)
+
+
+X, Y = np.random.default_rng(0).standard_normal((12, 4)), np.arange(12) % 3
+
+REFUSED = {
+    "no members": (lambda: small(members=0), ValueError, "members is 0: give 1 or more"),
+    "fewer": (lambda: small(members=-1), ValueError, "members is -1: give 1 or more"),
+    "a flag": (lambda: small(members=True), TypeError, "members is True: give a whole number"),
+    "a string": (lambda: small(members="3"), TypeError, "members is '3': give a whole number"),
+    "a fraction": (lambda: small(members=2.0), TypeError, "members is 2.0: give a whole number"),
+    "too many": (lambda: small(members=10**12), ValueError, "give at most 1,048,576"),
+    "too few seeds": (
+        lambda: small(random_state=[1]),
+        ValueError,
+        "random_state has 1 seeds and there are 2 members",
+    ),
+    "no seeds": (lambda: small(random_state=[]), ValueError, r"random_state is \[\]: give one"),
+    "a seed of one network": (
+        lambda: single(random_state=[1]),
+        TypeError,
+        r"random_state is \[1\]: give a whole number",
+    ),
+    "seeds without an order": (
+        lambda: small(random_state={1, 2}),
+        TypeError,
+        "random_state is {1, 2}: give a list, in the order of the members",
+    ),
+    "a seed that is none": (
+        lambda: small(random_state=[1, None]),
+        TypeError,
+        "random_state is None: give a whole number",
+    ),
+    "a seed below 0": (
+        lambda: small(random_state=[1, -1]),
+        ValueError,
+        "random_state is -1: give 0 or more",
+    ),
+    "seeds with two axes": (
+        lambda: small(random_state=np.ones((2, 1), int)),
+        TypeError,
+        r"random_state is array\(\[1\]\): give a whole number",
+    ),
+    "an array without axes": (
+        lambda: small(random_state=np.array(3)),
+        TypeError,
+        r"random_state is array\(3\): give a whole number",
+    ),
+    "bytes": (lambda: small(random_state=b"12"), TypeError, "random_state is b'12'"),
+    "a member that is a slice": (
+        lambda: small().member(slice(1)),
+        TypeError,
+        "a member is slice",
+    ),
+    "a member that is a flag": (lambda: small().member(True), TypeError, "a member is True"),
+    "a member below": (lambda: small().member(-3), IndexError, "there is no member -3"),
+    "networks that are none": (lambda: xn.stack(3), TypeError, "networks is 3: give a list"),
+    "one network in place of several": (
+        lambda: xn.stack(single()),
+        TypeError,
+        "networks is Network.*: give a list",
+    ),
+    "no networks": (lambda: xn.stack([]), ValueError, "networks is empty: give one or more"),
+    "strings": (lambda: xn.stack(["a"]), TypeError, "network is 'a': give a Network"),
+    "members stacked": (
+        lambda: xn.stack([small(), small()]),
+        ValueError,
+        r"stack takes a single network; this one has 2 members: .* network\.member\(0\)",
+    ),
+    "other precisions": (
+        lambda: xn.stack([single(), single(dtype="float64")]),
+        ValueError,
+        "dtype is float32 in network 0 and float64 in network 1: members share it",
+    ),
+    "other losses": (
+        lambda: xn.stack([single(), single(loss="mean_squared_error")]),
+        ValueError,
+        "the loss is .* in network 0 and .* in network 1",
+    ),
+    "other features": (
+        lambda: xn.stack([single(), single(n_features=3)]),
+        ValueError,
+        "n_features is 4 in network 0 and 3 in network 1",
+    ),
+    "nesterov without momentum": (
+        lambda: xn.SGD(0.1, [0.9, 0.0], nesterov=True),
+        ValueError,
+        "nesterov needs a momentum above 0",
+    ),
+    "a row's option": (
+        lambda: _own_row([0.5, 1.0]),
+        TypeError,
+        r"delta is \(0\.5, 1\.0\), one for each member: give one",
+    ),
+    "the rate of several": (
+        lambda: xn.Adam([0.1, 0.2]).rate(0, 0.0),
+        TypeError,
+        r"learning_rate is \(0\.1, 0\.2\), one for each member",
+    ),
+    "a user's own number for each": (
+        lambda: xn.Network(
+            [Ripple([0.1, 0.2]), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4
+        ),
+        ValueError,
+        "height of Ripple has 2 values, for so many members, and this is one network",
+    ),
+    "a user's own that is no number": (
+        lambda: xn.Network([Ripple("a"), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4),
+        TypeError,
+        "height of Ripple is 'a': give a number",
+    ),
+    "members of one network": (
+        lambda: single().predict(X, members=True),
+        ValueError,
+        "this is one network, not several",
+    ),
+    "what is no flag": (lambda: small().predict(X, members=1), TypeError, "members is 1: give"),
+    "the spread of one network": (
+        lambda: single().predict_std(X),
+        ValueError,
+        "this is one network, not several",
+    ),
+    "scales of activations": (
+        lambda: xn.activation_scales(small(), X),
+        ValueError,
+        "activation_scales takes a single network",
+    ),
+    "scales of gradients": (
+        lambda: xn.gradient_scales(small(), X, Y),
+        ValueError,
+        "gradient_scales takes a single network",
+    ),
+}
+
+
+def _own_row(deltas):
+    @dataclass(frozen=True)
+    class OwnHuber(xn.Huber):
+        delta: xn.Numbers = 1.0
+
+    return OwnHuber(deltas)
+
+
+@pytest.mark.parametrize("what", list(REFUSED))
+def test_bad_input_is_refused_by_name(what):
+    call, error, message = REFUSED[what]
+    with pytest.raises(error, match=message):
+        call()
+
+
+#: Where a number for each member may stand, by the name that a message gives it.
+PLACES = {
+    "p": lambda value: small(xn.Dropout(value)),
+    "label_smoothing": lambda value: small(loss=xn.SoftmaxCrossEntropy(value)),
+    "l2": lambda value: xn.Trainer(small(), l2=value),
+    "clip_norm": lambda value: xn.Trainer(small(), clip_norm=value),
+    "learning_rate": lambda value: xn.Trainer(small(), xn.Adam(value)),
+    "momentum": lambda value: xn.Trainer(small(), xn.SGD(0.1, value)),
+    "beta": lambda value: xn.Trainer(small(), xn.Momentum(0.1, value)),
+    "beta_2": lambda value: xn.Trainer(small(), xn.Adam(0.1, beta_2=value)),
+    "eps": lambda value: xn.Trainer(small(), xn.Adagrad(0.1, value)),
+    "weight_decay": lambda value: xn.Trainer(small(), xn.Lion(0.1, weight_decay=value)),
+    "momentum_decay": lambda value: xn.Trainer(small(), xn.NAdam(0.1, momentum_decay=value)),
+}
+
+BAD = {
+    "too few": [0.1],
+    "too many": [0.1, 0.2, 0.3],
+    "none": [],
+    "no axis": np.array(0.1),
+    "two axes": np.full((2, 1), 0.1),
+    "nested": [[0.1, 0.2]],
+    "strings": ["a", "b"],
+    "a string": "ab",
+    "bytes": b"12",
+    "flags": [True, False],
+    "None inside": [0.1, None],
+    "NaN": [0.1, float("nan")],
+    "infinite": [float("inf"), 0.1],
+    "negative": [0.1, -0.1],
+    "no order": {0.1, 0.2},
+    "a dict": {0: 0.1, 1: 0.2},
+}
+
+
+@pytest.mark.parametrize("bad", list(BAD))
+@pytest.mark.parametrize("name", list(PLACES))
+def test_a_number_for_each_member_is_refused_by_name(name, bad):
+    with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b.*(is|has) .*: give "):
+        PLACES[name](BAD[bad])
+
+
+@pytest.mark.parametrize("name", list(PLACES))
+def test_a_number_for_each_member_may_be_in_any_sequence(name):
+    for value in ([0.1, 0.2], (0.1, 0.2), np.array([0.1, 0.2]), (x for x in (0.1, 0.2))):
+        made = PLACES[name](value)
+        holders = [made]
+        if isinstance(made, xn.Trainer):
+            holders += [made.optimizer]
+        else:
+            holders += [made.loss, *made.layers]
+        (found,) = [getattr(h, name) for h in holders if isinstance(getattr(h, name, 0), tuple)]
+        assert found == (0.1, 0.2)
+        assert {type(number) for number in found} == {float}
+
+
+def test_an_optimiser_of_members_is_a_value():
+    first, second = xn.Adam([1, 2], np.array([0.5, 0.9])), xn.Adam((1.0, 2.0), [0.5, 0.9])
+    assert first == second
+    assert hash(first) == hash(second)
+    assert repr(first) == (
+        "Adam(learning_rate=(1.0, 2.0), beta_1=(0.5, 0.9), beta_2=0.999, eps=1e-08)"
+    )
+
+
+def test_numpy_s_numbers_are_numbers_in_a_step():
+    given = xn.SGD(0.1, np.float64(0.9)), xn.Adam(0.1, np.float32(0.5)), xn.SGD(0.1, np.float64(0))
+    for optimizer in given:
+        assert {type(option) for option in optimizer.options} <= {float}
+    assert given[-1].n_moments == 0
+
+
+def test_what_a_user_s_class_annotates_otherwise_is_shared():
+    @dataclass(eq=False)
+    class Scaled(xn.ReLU):
+        scales: float | tuple[float, ...] = 1.0
+        ratio: "xn.Numbers" = 1.0
+
+    one = xn.Network(
+        [xn.Linear(2), Scaled((0.5, 2.0))], loss="mean_squared_error", n_features=2, device="cpu"
+    )
+    assert one.layers[1].scales == (0.5, 2.0)
+    many = xn.Network(
+        [xn.Linear(2), Scaled((0.5, 2.0, 3.0), [1.0, 2.0])],
+        loss="mean_squared_error",
+        n_features=2,
+        device="cpu",
+        members=2,
+    )
+    assert many.member(1).layers[1].scales == (0.5, 2.0, 3.0)
+    assert many.member(1).layers[1].ratio == 2.0
+
+
+SET = {
+    "one rate": ("learning_rate", [0.1], "learning_rate of Adam has 1 values"),
+    "three rates": ("learning_rate", [0.1, 0.2, 0.3], "learning_rate of Adam has 3 values"),
+    "no rates": ("learning_rate", [], r"learning_rate is \[\]"),
+    "two kinds": ("learning_rate", [0.1, xn.Constant(0.1)], "schedules of one kind"),
+    "numbers": ("optimizer", xn.Adam(0.1, [0.1, 0.2, 0.3]), "beta_1 of Adam has 3 values"),
+    "l2": ("l2", [0.1, 0.2, 0.3], "l2 has 3 values"),
+    "clip_norm": ("clip_norm", [0.1, 0.0], "clip_norm is 0"),
+}
+
+
+@pytest.mark.parametrize("what", list(SET))
+def test_what_is_refused_between_steps_changes_nothing(what):
+    name, value, message = SET[what]
+    trainers = [xn.Trainer(small(), xn.Adam([0.1, 0.2]), (0.1, 0.2)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.step(X, Y)
+    with pytest.raises(ValueError, match=message):
+        setattr(trainers[0], name, value)
+    losses = [trainer.step(X, Y) for trainer in trainers]
+    np.testing.assert_array_equal(*losses)
+    assert trainers[0].learning_rate == [0.1, 0.2]
+    assert trainers[0].optimizer == trainers[1].optimizer
+
+
+def test_a_checkpoint_tells_members_numbers_apart():
+    first, second = describe(xn.Adam([0.1, 0.2])), describe(xn.Adam([0.1, 0.3]))
+    assert [*differences(first, second)] == [
+        "learning_rate[1] is 0.2 here and 0.3 in the checkpoint"
+    ]
+    schedules = xn.Adam([xn.InverseTime(0.1), xn.InverseTime(0.2)])
+    assert [*differences(describe(schedules), describe(schedules))] == []
+    assert describe(schedules)["learning_rate"][1]["initial"] == 0.2

@@ -1,5 +1,6 @@
 """Fits of several networks at once: each member ends as its network does alone."""
 
+import contextlib
 import json
 import re
 
@@ -9,6 +10,7 @@ from strict import StrictBackend
 
 import xpnet as xn
 from xpnet.backends.select import select
+from xpnet.files import checkpoint_folder
 from xpnet.files.checkpoint_folder import HISTORY
 from xpnet.train.history import History, MemberEnd, is_row
 
@@ -49,6 +51,7 @@ class Setting:
             "epochs": 4,
             "patience": None,
             "average": None,
+            "dtype": "float64",
             "fit": {},
         } | options
 
@@ -61,7 +64,7 @@ class Setting:
             loss=xn.SoftmaxCrossEntropy(label_smoothing=pick(o["smoothing"])),
             n_features=4,
             device=self.device,
-            dtype="float64",
+            dtype=o["dtype"],
             random_state=pick(o["seeds"]),
             members=self.k if i is None else None,
         )
@@ -107,6 +110,10 @@ def check_member(together, i, alone, tolerance=1e-12):
         )
         assert [*map(type, history[name])] == [*map(type, alone.history[name])]
     assert (history.stopped, history.reason) == (alone.history.stopped, alone.history.reason)
+    check_weights(together, i, alone, tolerance)
+
+
+def check_weights(together, i, alone, tolerance=1e-12):
     pairs = [
         (together.network.parameters, alone.network.parameters),
         (together.network.statistics, alone.network.statistics),
@@ -130,6 +137,9 @@ OWN = {
     "dropout": {"dropout": [0.1, 0.3, 0.5]},
     "smoothing": {"smoothing": [0.0, 0.1, 0.3]},
     "seeds": {"seeds": [3, 4, 9], "fit": {"shuffle": False}},
+    "seeds and order": {"seeds": [3, 4, 9]},
+    "sample": {"seeds": [3, 4, 9], "fit": {"monitor": 20}},
+    "seeds, patience": {"seeds": [3, 4, 9], "patience": 2, "epochs": 12, "rate": [0.2, 0.05, 0.01]},
     "epochs": {"epochs": [2, 4, 1]},
     "weights": {"fit": {"sample_weight": np.linspace(0.5, 2.0, N)}},
     "accumulation": {"fit": {"micro_batches": 2}},
@@ -156,6 +166,15 @@ def test_a_member_is_the_network_alone(reference, own):
         assert len(ends) > 1  # they do end at different epochs
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_member_is_the_network_alone_on_every_backend(device, dtype):
+    own = {"rate": [0.01, 0.02, 0.05], "l2": [0.0, 0.1, 1.0], "dropout": [0.1, 0.2, 0.4]}
+    setting = Setting(device, dtype=dtype, patience=3, **own)
+    together = setting.fit()
+    for i in range(3):
+        check_member(together, i, setting.fit(i), 1e-12 if dtype == "float64" else 1e-4)
+
+
 def test_one_member_is_the_network(reference):
     setting = Setting(reference, k=1, patience=1, epochs=9, rate=[0.3])
     together = setting.fit()
@@ -174,6 +193,66 @@ def test_figures_of_early_stopping_are_each_member_s(reference):
         (alone,) = setting.fit(i).watching
         for name in ("best", "best_epoch", "stopped_epoch"):
             assert getattr(together, name)[i] == pytest.approx(getattr(alone, name), rel=1e-12)
+
+
+class Told(xn.Callback):
+    """Gives a member its development losses out of a list."""
+
+    def __init__(self, losses, i=None):
+        self.losses, self.i = iter(losses), i
+
+    def on_epoch_end(self, trainer, row):
+        if self.i is None:
+            row["dev_loss"] = next(self.losses)
+        else:
+            row["dev_loss"][self.i] = next(self.losses)
+
+
+def test_a_member_whose_figure_is_never_finite_keeps_its_last_weights(reference):
+    setting = Setting(reference, epochs=3)
+    trainers = []
+    for i, harm in ((None, Told([np.nan] * 3, 1)), (1, Told([np.nan] * 3))):
+        trainers.append(setting.trainer(i))
+        of_whom = " of members 1" if i is None else ""
+        with pytest.warns(UserWarning, match=f"^dev_loss{of_whom} was NaN or infinite in every"):
+            trainers[-1].fit(
+                X[:N],
+                Y[:N],
+                batch_size=10,
+                epochs=3,
+                validation_data=(X[N:], Y[N:]),
+                callbacks=[harm, xn.EarlyStopping(9)],
+            )
+    together, alone = trainers
+    np.testing.assert_allclose(
+        together.network.parameters[1], alone.network.parameters, rtol=1e-12, atol=1e-12
+    )
+
+
+def test_without_the_best_weights_the_last_ones_stay(reference):
+    setting = Setting(reference, rate=[0.3, 0.05, 0.01])
+    callbacks = [xn.EarlyStopping(1, restore_best=False)]
+    together = setting.fit(epochs=8, callbacks=callbacks)
+    for i in range(3):
+        stopping = xn.EarlyStopping(1, restore_best=False)
+        check_member(together, i, setting.fit(i, epochs=8, callbacks=[stopping]))
+
+
+def test_a_rate_set_by_hand_is_each_member_s(reference, tmp_path):
+    class Halve(xn.Callback):
+        def on_epoch_end(self, trainer, row):
+            rate = trainer.learning_rate
+            several = isinstance(rate, list)
+            trainer.learning_rate = [r / 2 for r in rate] if several else rate / 2
+
+    setting = Setting(reference, rate=[0.1, 0.05, 0.02])
+    together = setting.fit(more=[Halve()])
+    for i in range(3):
+        check_member(together, i, setting.fit(i, more=[Halve()]))
+    with pytest.raises(Crash.Error):
+        setting.fit(more=[Halve(), Crash(15)], checkpoint=tmp_path / "run")
+    resumed = setting.fit(more=[Halve()], checkpoint=tmp_path / "run", resume=True)
+    assert bits(resumed) == bits(together)
 
 
 def test_a_second_fit_trains_all_again(reference):
@@ -252,7 +331,7 @@ class Stop(xn.Callback):
             self.kept = [np.array(trainer.backend.to_host(array)) for array in arrays]
 
 
-@pytest.mark.parametrize("optimizer", [xn.SGD, xn.Momentum, xn.Adam, xn.AdamW, xn.Lion])
+@pytest.mark.parametrize("optimizer", [xn.SGD, xn.AdamW, xn.Lion])
 def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
     setting = Setting(device, optimizer=optimizer, l2=0.1)
     together = setting.fit(more=[stop := Stop(8, [0, 2])])
@@ -262,7 +341,7 @@ def test_a_member_that_is_frozen_stays_to_the_last_bit(device, optimizer):
         np.testing.assert_array_equal(same, [True, False, True])
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 8, 12, 15])
+@pytest.mark.parametrize("step", [1, 6, 8, 15])
 @pytest.mark.parametrize("average", [None, xn.ExponentialMovingAverage(0.9)])
 def test_a_member_may_stop_after_any_step(reference, step, average):
     setting = Setting(reference, average=average)
@@ -300,6 +379,12 @@ def test_what_members_don_t_do_alone_is_not_asked_of_one_network(reference):
     trainer = Setting(reference).fit(0, more=[Stop(8, [0])])
     assert (trainer.steps, trainer.history.reason) == (8, "enough")
     assert trainer.active.tolist() == [True]
+
+
+def test_callbacks_say_whether_they_know_members():
+    assert xn.EarlyStopping.takes_members
+    assert xn.WeightAverage.takes_members
+    assert not xn.Callback.takes_members
 
 
 def test_members_are_known_to_be_trained(reference):
@@ -354,13 +439,9 @@ def test_epochs_that_make_no_sense_are_refused(reference, i, epochs, error, mess
 # -- a member that diverges ----
 
 
-def explode(bad, rate=1e200, k=3, **options):
-    """Return a fit in which some members diverge."""
-    return {"k": k, "optimizer": xn.SGD, "rate": [rate if i in bad else 0.1 for i in range(k)]}
-
-
-def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device):
-    setting = Setting(device, **explode([1]))
+@pytest.mark.parametrize("seeds", [[3, 3, 3], [3, 4, 9]])
+def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device, seeds):
+    setting = Setting(device, seeds=seeds, optimizer=xn.SGD, rate=[0.1, 1e200, 0.1])
     with pytest.warns(UserWarning, match="member 1 has diverged, and is trained no longer") as told:
         together = setting.fit()
     (message,) = [str(w.message) for w in told]
@@ -378,7 +459,7 @@ def test_a_member_that_diverges_is_put_back_and_the_others_go_on(device):
         alone.value.step,
         alone.value.good_step,
     )
-    assert str(alone.value).split("(")[1] in message  # where it arose
+    assert re.findall(r"\(first .*?\);", str(alone.value))[0] in message
     assert len(together.history.member(1)) == 0
     assert np.isnan(np.array(together.history["dev_error"])[:, 1]).all()
     start = setting.network()
@@ -401,12 +482,12 @@ class Nan(xn.Callback):
 
 
 @pytest.mark.parametrize("at", ["on_step_end", "on_epoch_end"])
-@pytest.mark.parametrize("step", [3, 6, 8, 12, 24])
-@pytest.mark.parametrize("patience", [None, 5])
-def test_a_member_may_diverge_at_any_step(reference, step, at, patience):
-    if at == "on_epoch_end" and step in (3, 8, 24):
+@pytest.mark.parametrize("step", [3, 6, 24])
+@pytest.mark.parametrize(("patience", "seeds"), [(None, [3, 3, 3]), (5, [3, 4, 9])])
+def test_a_member_may_diverge_at_any_step(reference, step, at, patience, seeds):
+    if at == "on_epoch_end" and step in (3, 24):
         pytest.skip("no epoch ends there, or the fit does")
-    setting = Setting(reference, patience=patience, rate=[0.01, 0.02, 0.1])
+    setting = Setting(reference, patience=patience, seeds=seeds, rate=[0.01, 0.02, 0.1])
     with pytest.warns(UserWarning, match="member 2 has diverged") as told:
         together = setting.fit(more=[Nan(step, [2], at)])
     assert len(told) == 1
@@ -415,12 +496,8 @@ def test_a_member_may_diverge_at_any_step(reference, step, at, patience):
     with pytest.raises(xn.DivergedError) as alone:
         setting.fit(2, trainer=(trainer := setting.trainer(2)), more=[Nan(step, None, at)])
     check_member(together, 2, trainer)
-    end = together.history.ended[2]
-    assert (end.epoch, end.step, end.good_step) == (
-        alone.value.epoch,
-        alone.value.step,
-        alone.value.good_step,
-    )
+    end, error = together.history.ended[2], alone.value
+    assert (end.epoch, end.step, end.good_step) == (error.epoch, error.step, error.good_step)
 
 
 def test_members_diverge_one_after_the_other(reference):
@@ -460,6 +537,31 @@ def test_the_good_state_is_a_hundred_steps_before_at_most(reference):
         setting.fit(0, trainer=(alone := setting.trainer(0)), more=[Nan(230)])
     check_member(together, 0, alone)
     check_member(together, 1, setting.fit(1))
+
+
+def test_a_host_that_lags_behind_the_device_puts_the_same_state_back():
+    ends = []
+    for late in (False, True):
+        setting = Setting(StrictBackend(late=late), dtype="float64")
+        with setting.device.active(), pytest.warns(UserWarning, match="member 1 has diverged"):
+            together = setting.fit(more=[Nan(2, [1])])
+        ends.append((bits(together), together.history.ended))
+    assert ends[0] == ends[1]
+
+
+def test_early_stopping_brings_the_best_weights_back_of_all_that_diverged(reference):
+    setting = Setting(reference, patience=9, rate=[0.3, 0.01, 0.01])
+    for i, harm in ((None, [Nan(14, [0]), Nan(20, [1, 2])]), (0, [Nan(14)])):
+        trainer = setting.trainer(i)
+        with contextlib.ExitStack() as stack:
+            if i is None:
+                stack.enter_context(pytest.warns(UserWarning, match="member [01] has diverged"))
+            raised = stack.enter_context(pytest.raises(xn.DivergedError, match="brought"))
+            setting.fit(i, trainer=trainer, more=harm)
+        if i is None:
+            together = trainer
+            assert str(raised.value).endswith("Early stopping brought each one's best back")
+    check_weights(together, 0, trainer)
 
 
 def test_a_fit_ends_when_the_last_member_diverges_and_others_had_stopped(reference):
@@ -517,11 +619,12 @@ CHECKPOINTED = {
     "patience": OWN["patience"],
     "average": OWN["average, patience"],
     "epochs": OWN["epochs"] | {"rate": [0.1, 0.2, 0.3]},
+    "seeds": {"seeds": [3, 4, 9], "epochs": [2, 4, 3]},
     "schedules": OWN["schedules"] | {"l2": [0.0, 0.1, 0.2], "clip_norm": [0.1, 1.0, 5.0]},
 }
 
 
-@pytest.mark.parametrize("step", [1, 6, 9, 12, 14, 18, 21])
+@pytest.mark.parametrize("step", [1, 9, 12, 20])
 @pytest.mark.parametrize("own", CHECKPOINTED)
 def test_a_fit_that_goes_on_ends_with_the_same_bits(reference, tmp_path, own, step):
     setting = Setting(reference, **CHECKPOINTED[own])
@@ -546,6 +649,45 @@ def test_a_fit_with_a_member_that_has_diverged_goes_on(reference, tmp_path, step
     resumed = setting.fit(checkpoint=run, resume=True)  # and says nothing again
     assert bits(resumed) == bits(whole)
     assert resumed.history.diverged == (1,)
+
+
+@pytest.mark.parametrize("step", [8, 10, 12, 13])
+def test_a_fit_goes_on_in_the_epoch_in_which_a_member_stopped(reference, tmp_path, step):
+    setting = Setting(reference, average=xn.SimpleMovingAverage(3))
+    whole = setting.fit(more=[Stop(8, 1)])
+    run = xn.Checkpoints(tmp_path / "run", every=1)
+    with pytest.raises(Crash.Error):
+        setting.fit(more=[Stop(8, 1), Crash(step + 1)], checkpoint=run)
+    resumed = setting.fit(checkpoint=run, resume=True)
+    assert bits(resumed) == bits(whole)
+
+
+@pytest.mark.parametrize("step", [4, 6, 9])
+def test_a_fit_that_was_interrupted_goes_on(device, tmp_path, step):
+    class Interrupt(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == step:
+                trainer.interrupt()
+
+    setting = Setting(device, epochs=[1, 3, 2], rate=[0.1, 0.2, 0.3])
+    whole = setting.fit()
+    cut = setting.fit(more=[Interrupt()], checkpoint=tmp_path / "run")
+    assert (cut.history.stopped, cut.history.reason) == (True, "it was interrupted")
+    resumed = setting.fit(checkpoint=tmp_path / "run", resume=True)
+    assert bits(resumed) == bits(whole)
+
+
+def test_ends_that_no_trainer_wrote_are_refused(reference, tmp_path):
+    setting = Setting(reference, epochs=[1, 3, 2])
+    setting.fit(epochs=[1, 2, 2], checkpoint=tmp_path / "run")
+    path = xn.Checkpoints(tmp_path / "run").files()[0]
+    arrays, document = checkpoint_folder.read(path)
+    for change in ({"member": 3}, {"member": "0"}, {"epoch": -1}, {"other": 1}):
+        changed = json.loads(json.dumps(document))
+        changed["trainer"]["fit"]["ended"][0] |= change
+        path.write_bytes(checkpoint_folder.encode(arrays, changed))
+        with pytest.raises(xn.ModelFileError, match="no run can go on from it"):
+            setting.fit(checkpoint=tmp_path / "run", resume=True)
 
 
 def test_a_fit_whose_members_have_all_ended_stays_so(reference, tmp_path):

@@ -113,6 +113,17 @@ SCENARIOS = {
         ),
         codes=(0, 1, 3),
     ),
+    "ensemble": Scenario(
+        (
+            xn.EnsembleLinear(6, members=3),
+            xn.ReLU(),
+            xn.Dropout(0.2),
+            xn.EnsembleLinear(5, members=3),
+            xn.GELU(),
+            xn.Linear(3),
+        ),
+        l2=0.1,
+    ),
     "everything": EVERYTHING,
 }
 

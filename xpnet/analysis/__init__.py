@@ -2,6 +2,8 @@
 
 - `metrics`, `diagnosis`: errors, and what they say
 - `sweeps`: learning curves and the choice of λ
+- `cross_validation`: errors on folds that were held out
+- `at_once`: trainings of one description as members of one network
 - `profiling`, `profile_result`: which batch size a machine likes
 - `gradient_check`, `propagation`: whether the mathematics is right
 - `plots`: all of it as pictures

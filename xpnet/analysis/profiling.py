@@ -155,7 +155,8 @@ def flops(network: Network, mode: str) -> float:
     """Return the floating-point operations of the matrix products, for one example; of all members.
 
     A product with a weight matrix makes two for each weight. Prediction has one product for each
-    layer; training three, but for the first trained layer, whose input needs no gradient.
+    layer; training three, but for the first trained layer, whose input needs no gradient. Members
+    that share weights have a product each, and of the first layer three: r needs a gradient.
 
     Examples
     --------
@@ -166,10 +167,14 @@ def flops(network: Network, mode: str) -> float:
     (True, True)
     """
     first = next(layer.index for layer in network.layers if layer.parameters)
-    total = 0
+    total, rows = 0, 1
     for layer in network.layers:
-        weights = sum(math.prod(shape) for shape in layer.weight_shapes().values())
-        products = 1 if mode == "prediction" else 2 if layer.index == first else 3
+        rows *= layer.expansion or 1
+        shapes = layer.weight_shapes().values()
+        # Of a stack of matrices each has the rows of one member.
+        weights = sum(math.prod(shape) * (rows if len(shape) == 2 else 1) for shape in shapes)
+        without_dx = layer.index == first and "r" not in layer.parameters
+        products = 1 if mode == "prediction" else 2 if without_dx else 3
         total += 2 * weights * products
     return float(total * len(network.seeds))
 

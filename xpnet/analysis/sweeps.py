@@ -13,14 +13,14 @@ import numpy as np
 from .._typing import Array
 from ..backends.arrays import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
-from ..data.batches import USUAL, proportional_order, take_rows
+from ..data.batches import USUAL, proportional_order
 from ..nn.network import Network, check_network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
-from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import plots
+from .at_once import Trainings, Variant, measure
 
 #: The shares of the training set that a learning curve is measured at.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -28,8 +28,8 @@ SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
 #: A part of a data set: X and y.
 Data = tuple[Any, Any]
 
-#: What is told of each training. It returns True if that was cut short: then the training does not
-#: count, unless it is the only one, and it was the last.
+#: What is told of each training. It returns True if that was cut short: then it was the last, and
+#: does not count, unless there is no other.
 Watch = Callable[[Trainer, dict[str, float]], bool | None]
 
 
@@ -71,6 +71,10 @@ def choose_l2(
     smallest development error wins; of equal ones that with the smaller development loss. The test
     set is looked at once, for the winner, so that its error is no part of the choice.
 
+    All are trained at once, as the members of one network, as far as memory goes, and each becomes
+    what it becomes alone, to rounding. Where a layer, loss, optimiser or callback of one's own
+    takes part, which may not know of members, it is one after the other.
+
     Parameters
     ----------
     network : Network
@@ -82,8 +86,9 @@ def choose_l2(
     optimizer, clip_norm
         As for `Trainer`.
     watch : function or None
-        Called with (trainer, row) when a λ has been tried. If it returns True, the training was cut
-        short: the λ does not count, unless it is the only one, and no other is tried.
+        Called with (trainer, row) when a λ has been tried, with a trainer and a network as if it
+        had been tried alone. If it returns True, the training was cut short: no other is tried, and
+        those that were trained at once with it don't count, unless they are the first.
     **fit
         Options of `Trainer.fit`: ``batch_size``, ``epochs``, ``callbacks``, ``augmentation``, …
 
@@ -113,39 +118,53 @@ def choose_l2(
     ([0.0, 1.0, 10.0], True)
     """
     values = check_l2_values(l2)
+    check_network(network).require_single("choose_l2")
     train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
-    best: dict[str, Any] = {}
-    failure: DivergedError | None = None
-    for value in values:
-        network.initialize()
-        trainer = Trainer(network, optimizer, value, clip_norm)
-        row = {"l2": value}
-        try:
-            trainer.fit(*train, validation_data=dev, **fit)
-            row |= _measure(network, train, dev)
-        except DivergedError as error:  # no candidate; the others may be
-            failure = error
-        cut = watch is not None and watch(trainer, row)
-        if cut and best:
+    best, failure = _Best(), None
+    trainings = Trainings(network, check_optimizer(optimizer), clip_norm, train, dev, fit)
+    for group in trainings.run([Variant(network.seeds[0], value) for value in values]):
+        before, tried, cut = best, [], False
+        for trained in group:
+            row = {"l2": trained.variant.l2}
+            if trained.error is None:
+                row |= measure(network, train, dev)
+            failure = trained.error or failure  # no candidate; the others may be
+            cut |= watch is not None and bool(watch(trained.trainer, row))
+            best = best.or_better(network, row)
+            tried.append(row)
+        if cut and before.weights:  # those before had the time that these had not
+            best = before
             break
-        rows.append(row)
-        rank = _rank(row)
-        if math.isfinite(rank[0]) and (not best or rank < best["rank"]):
-            with network.backend.active():
-                weights = snapshot(weights_of(network))
-            best = {"rank": rank, "l2": value, "weights": weights}
+        rows += tried
         if cut:
             break
-    if not best:
+    if not best.weights:
         raise failure or ValueError(
             "the development error is NaN or infinite for every λ: look at the features of dev, "
             "which may be far from those of train"
         )
     with network.backend.active():
-        restore(weights_of(network), best["weights"])
-    return L2Choice(best["l2"], rows, None if test is None else network.evaluate(*test))
+        restore(weights_of(network), best.weights)
+    return L2Choice(best.l2, rows, None if test is None else network.evaluate(*test))
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best training so far: its λ and weights, and what it is judged by."""
+
+    l2: float = math.nan
+    rank: tuple[float, float] = (math.inf, math.inf)
+    weights: Sequence[Array] = ()
+
+    def or_better(self, network: Network, row: dict[str, float]) -> _Best:
+        """Return the one that a network holds, if it is better."""
+        rank = _rank(row)
+        if not math.isfinite(rank[0]) or (self.weights and rank >= self.rank):
+            return self
+        with network.backend.active():
+            return _Best(row["l2"], rank, snapshot(weights_of(network)))
 
 
 def _rank(row: dict[str, float]) -> tuple[float, float]:
@@ -229,6 +248,9 @@ def learning_curve(
     the whole set, at the same rates, so that small sets are not the worse for having been trained
     less. A smaller set is part of each larger one, with its share of each class.
 
+    Sizes that are nearly the same are trained at once, others one after the other: members whose
+    epochs have different numbers of batches share few steps.
+
     Parameters
     ----------
     network : Network
@@ -274,26 +296,37 @@ def learning_curve(
     >>> small["examples"], whole["examples"], small["dev_error"] > whole["dev_error"]
     (30, 300, True)
     """
-    (X, y), dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
-    optimizer = check_optimizer(optimizer)
-    order = nested_order(network, y)
-    counts = _counts(sizes, y, order)
+    check_network(network).require_single("learning_curve")
+    l2 = check_not_negative(l2, "l2")
+    train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
+    optimizer, order = check_optimizer(optimizer), nested_order(network, train[1])
+    counts = _counts(sizes, train[1], order)
     batch_size, epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
-    updates = epochs * math.ceil(X.shape[0] / batch_size)
-    rows: list[dict[str, float]] = []
+    updates = epochs * math.ceil(len(order) / batch_size)
+    variants = []
     for count in counts:
-        # In the given order, so that the whole set gives what a plain fit gives.
-        chosen = np.sort(order[:count])
-        part = take_rows(X, chosen), take_rows(y, chosen)
         batch = min(batch_size, count)
         times = max(1, round(updates / math.ceil(count / batch)))
-        network.initialize()
-        trainer = Trainer(network, _slowed(optimizer, epochs / times), l2, clip_norm)
-        trainer.fit(*part, batch_size=batch, epochs=times, validation_data=dev, **fit)
-        row = {"examples": count, "epochs": times} | _measure(network, part, dev)
-        if watch is not None and watch(trainer, row):
+        # In the given order, so that the whole set gives what a plain fit gives.
+        chosen = np.sort(order[:count])
+        slowed = _slowed(optimizer, epochs / times)
+        variants.append(Variant(network.seeds[0], l2, chosen, None, slowed, times, batch))
+    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit)
+    rows: list[dict[str, float]] = []
+    for group in trainings.run(variants):
+        cut = False
+        for trained in group:
+            if trained.error is not None:
+                raise trained.error
+            part = trainings.examples(trained.variant)
+            row: dict[str, Any] = {"examples": len(part[1]), "epochs": trained.variant.epochs}
+            row |= measure(network, part, dev)
+            if watch is not None and watch(trained.trainer, row):
+                cut = True
+            else:
+                rows.append(row)
+        if cut:
             break
-        rows.append(row)
     return LearningCurve(rows)
 
 
@@ -333,9 +366,3 @@ def nested_order(network: Network, y: Array) -> np.ndarray[Any, Any]:
     classes = network.loss.of_classes and labels.size == len(labels)
     draw = generator(network.seeds[0], Purpose.PARTITION, 1)
     return proportional_order(len(labels), labels.ravel() if classes else None, draw)
-
-
-def _measure(network: Network, train: Data, dev: Data) -> dict[str, float]:
-    """Return loss and error on both parts, as in prediction."""
-    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
-    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}

@@ -15,11 +15,13 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
-from . import numba_categories, numba_rows
+from . import numba_categories, numba_ensemble, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
+from .blas import SMALL_PRODUCT, host, matmul
 from .numba_rows import for_activation
-from .numpy_backend import NumpyKernels, host
+from .numba_transpose import transpose
+from .numpy_backend import LARGE_MATRIX, MANY_PRODUCTS, NumpyKernels, Turning
 from .output_losses import OutputLoss
 from .reference_sums import host_erf
 from .updates import Update
@@ -47,6 +49,7 @@ class NumbaKernels(NumpyKernels):
 
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
+    turns_quickly: ClassVar[bool] = True
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def __init__(self, xp: Namespace) -> None:
@@ -57,8 +60,14 @@ class NumbaKernels(NumpyKernels):
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""
         if dy.shape[-2] == 1:
             loops.outer(dy, x, out)
-        else:
+        elif dy.size * x.shape[-1] <= SMALL_PRODUCT:
             host.matmul(dy.swapaxes(-1, -2), x, out=out)
+        else:
+            matmul(dy.swapaxes(-1, -2), x, out)
+
+    def _turn(self, a: Array, out: Array) -> None:
+        """aᵀ, square by square."""
+        transpose(a, out)
 
     def linear(
         self,
@@ -75,8 +84,15 @@ class NumbaKernels(NumpyKernels):
             return
         done = activation if z is None and activation.name in FORWARD else IDENTITY
         before = out if z is None else z
-        self.product(x, weight_t, before)
-        for_activation(loops.bias_activation, done.name)(before, bias, done.option)
+        size, n = weight_t.size, x.shape[-2]
+        many = size >= LARGE_MATRIX or n * size >= MANY_PRODUCTS
+        if many and self._turning(n, weight_t) is Turning.BATCH:
+            turned = self._turned_product(x, weight_t, before)
+            loop = for_activation(loops.transposed_bias_activation, done.name)
+            loop(turned, bias, done.option, before)
+        else:
+            self.product(x, weight_t, before)
+            for_activation(loops.bias_activation, done.name)(before, bias, done.option)
         if done is not activation or activation.mask is not None:
             self._finish(activation, done, before, out)
 
@@ -211,6 +227,53 @@ class NumbaKernels(NumpyKernels):
         """One pass over the batch, behind one that writes zeros."""
         tables = work.columns, work.sizes, work.starts
         numba_categories.embedding_backward(dy, x, *tables, d_weight)
+
+    def member_affine(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array | None,
+        out: Array,
+        activation: ActivationSpec = IDENTITY,
+        z: Array | None = None,
+    ) -> None:
+        """One pass."""
+        if bias is None and activation is not IDENTITY:
+            super().member_affine(x, scale, bias, out, activation, z)
+        elif bias is None:
+            numba_ensemble.member_scale(x, scale, out)
+        else:
+            done = activation if z is None and activation.name in FORWARD else IDENTITY
+            before = out if z is None else z
+            loop = for_activation(numba_ensemble.member_affine, done.name)
+            loop(x, scale, bias, before, done.option)
+            self._finish(activation, done, before, out)
+
+    def member_affine_backward(
+        self,
+        dy: Array,
+        kept: Array,
+        x: Array,
+        scale: Array,
+        d_scale: Array,
+        d_bias: Array | None,
+        dx: Array | None,
+        scratch: Array,
+        activation: ActivationSpec = IDENTITY,
+    ) -> None:
+        """One pass."""
+        if activation.name not in BACKWARD:
+            self.activation_backward(activation, kept, dy)
+            activation = IDENTITY
+        arrays = x, scale, d_scale
+        if d_bias is not None and dx is dy:
+            loop = for_activation(numba_ensemble.member_affine_backward, activation.name)
+            loop(dy, kept, *arrays, d_bias, activation.option, activation.scale)
+        elif d_bias is None and activation is IDENTITY:
+            out = dy if dx is None else dx
+            numba_ensemble.member_scale_backward(dy, *arrays, out, out.shape != dy.shape)
+        else:
+            super().member_affine_backward(dy, kept, *arrays, d_bias, dx, scratch, activation)
 
     def softmax_cross_entropy(
         self,

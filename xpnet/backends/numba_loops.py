@@ -17,6 +17,7 @@ import numpy as np
 from .._typing import Array
 from ..randomness import GAMMA, MULTIPLIER_1, MULTIPLIER_2
 from .numba_members import Cell, Vector, compiled, network_loop, summing_loop
+from .numba_transpose import transpose_one
 
 #: At least so many rows are added up before their sum is added to that of the rows before.
 BLOCK = 128
@@ -75,6 +76,15 @@ def erf(x: Array, out: Array) -> None:
 
 def bias_activation(z: Array, bias: Array, option: float) -> None:
     """In place z ← f(z + b)."""
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            v = z[i, j] + bias[0, j]
+            z[i, j] = forward(v, v, option)
+
+
+def transposed_bias_activation(zt: Array, bias: Array, option: float, z: Array) -> None:
+    """Z = f(ztᵀ + b)."""
+    transpose_one(zt, z)
     for i in range(z.shape[0]):
         for j in range(z.shape[1]):
             v = z[i, j] + bias[0, j]

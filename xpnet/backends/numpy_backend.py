@@ -6,11 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from enum import Enum
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from .._typing import Array, Namespace
+from .blas import BLOCKS, SMALL_PRODUCT, blas, describe_blas, host, matmul
 from .reference import Kernels
 from .reference_categories import each_network
 from .work import CategoryWork, ScalarTable
@@ -21,12 +23,41 @@ FEW_COLUMNS, MANY_ROWS = 32, 256
 #: `NumpyKernels.embedding_backward` leaves columns of so many categories to products.
 FEW_CATEGORIES = 32
 
-#: `NumpyKernels.product` turns matrices of so many elements around, up to so many examples.
-LARGE_MATRIX, SHORT_BATCH = 2**15, 128
+#: `NumpyKernels.product` turns short batches around for matrices of so many elements.
+SHORT_BATCH, LARGE_MATRIX = 128, 2**15
+
+#: Where BLAS is quick with small products: batches of so many rows, or the matrices of weights, for
+#: so many multiplications.
+FEW_ROWS, MANY_PRODUCTS = 10, 4 * 10**6
+
+#: Shapes in which scratch is found again.
+MOST_VIEWS = 256
 
 
-#: NumPy, as an array namespace: its own types know no arrays but its own.
-host = cast(Namespace, np)
+class Turning(Enum):
+    """What of a product is turned around first."""
+
+    NOTHING, BATCH, WEIGHT = range(3)
+
+
+class Room:
+    """Memory that is handed out again and again, in any shape."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._held: Array = np.empty(0, dtype)
+        self.views: dict[tuple[int, ...], Array] = {}
+
+    def view(self, shape: tuple[int, ...]) -> Array:
+        """Return it as an array of a shape."""
+        found = self.views.get(shape)
+        if found is None:
+            size = math.prod(shape)
+            if self._held.size < size or len(self.views) > MOST_VIEWS:
+                self.views.clear()
+            if self._held.size < size:
+                self._held = np.empty(size, self._held.dtype)
+            found = self.views[shape] = self._held[:size].reshape(*shape)
+        return found
 
 
 class NumpyKernels(Kernels):
@@ -71,37 +102,79 @@ class NumpyKernels(Kernels):
             host.maximum(out, x[..., i : i + 1], out=out)
 
     def product(self, x: Array, weight_t: Array, out: Array) -> None:
-        """X Wᵀ; for a short batch and a large W as (W Xᵀ)ᵀ, which saves BLAS from turning W."""
-        n = x.shape[-2]
-        if x.ndim == 2 and 1 < n <= SHORT_BATCH and weight_t.size >= LARGE_MATRIX:
-            turned = self._scratch(out.shape[-1], n, out.dtype)
-            host.matmul(weight_t.T, x.T, out=turned)
-            host.copyto(out, turned.T)
-        else:
+        """X Wᵀ; BLAS would turn W, where turning a short batch is less work: as (W Xᵀ)ᵀ."""
+        size = weight_t.size
+        many = size >= LARGE_MATRIX or x.shape[-2] * size >= MANY_PRODUCTS
+        if not (many and self._product_by_turning(x, weight_t, out)):
             # A column times a row, entry by entry, is several times as fast as by BLAS.
             (host.multiply if x.shape[-1] == 1 else host.matmul)(x, weight_t, out=out)
 
-    def _scratch(self, rows: int, columns: int, dtype: Any, name: str = "") -> Array:
+    def _product_by_turning(self, x: Array, weight_t: Array, out: Array) -> bool:
+        """Compute X Wᵀ with something turned around; return False if nothing is gained by that."""
+        turning = self._turning(x.shape[-2], weight_t)
+        if turning is Turning.BATCH:
+            self._turn(self._turned_product(x, weight_t, out), out)
+        elif turning is Turning.WEIGHT:
+            turned = self._scratch(weight_t.shape, weight_t.dtype, "w")
+            self._turn(weight_t.swapaxes(-1, -2), turned)
+            matmul(x, turned, out)
+        return turning is not Turning.NOTHING
+
+    #: Whether `_turn` takes little time beside a small product.
+    turns_quickly: ClassVar[bool] = False
+
+    def _turning(self, n: int, weight_t: Array) -> Turning:
+        """Return what to turn around for a product with n examples."""
+        (m, m_out), many = weight_t.shape[-2:], n * weight_t.size
+        each = m * m_out
+        quick = n >= FEW_ROWS and many >= MANY_PRODUCTS and self.turns_quickly and blas().quick
+        if n * (m + m_out) < each:
+            turns = quick or each >= LARGE_MATRIX
+            return Turning.BATCH if turns and 1 < n <= SHORT_BATCH else Turning.NOTHING
+        fits = n * each <= SMALL_PRODUCT or (blas().splits and BLOCKS[-1] * each <= SMALL_PRODUCT)
+        return Turning.WEIGHT if quick and fits else Turning.NOTHING
+
+    def _turned_product(self, x: Array, weight_t: Array, out: Array) -> Array:
+        """Return W Xᵀ, in scratch; ``out`` is as X Wᵀ."""
+        xt = self._scratch((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype, "x")
+        turned = self._scratch((*out.shape[:-2], out.shape[-1], out.shape[-2]), out.dtype, "z")
+        self._turn(x, xt)
+        matmul(weight_t.swapaxes(-1, -2), xt, turned)
+        return turned
+
+    def _turn(self, a: Array, out: Array) -> None:
+        """aᵀ."""
+        host.copyto(out, a.swapaxes(-1, -2))
+
+    def _scratch(self, shape: tuple[int, ...], dtype: Any, name: str = "") -> Array:
         """Return an array of the thread's own that the next call may hand out again."""
-        size, name = rows * columns, f"{dtype.char} {name}"
-        held = getattr(self._local, name, None)
-        if held is None or held.size < size:
-            held = np.empty(size, dtype)
-            setattr(self._local, name, held)
-        return held[:size].reshape(rows, columns)
+        rooms = self._local.__dict__
+        room = rooms.get(name := f"{dtype.char} {name}")
+        if room is None:
+            room = rooms[name] = Room(dtype)
+        return room.view(shape)
 
     def _scratch_like(self, like: Array, name: str, dtype: Any) -> Array:
         """Return an array of the thread's own."""
-        dtype = np.dtype(dtype or like.dtype)
-        return self._scratch(1, like.size, dtype, name).reshape(like.shape)
+        return self._scratch(like.shape, np.dtype(dtype or like.dtype), name)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X."""
-        (host.multiply if dy.shape[-2] == 1 else host.matmul)(dy.swapaxes(-1, -2), x, out=out)
+        if dy.shape[-2] == 1:
+            host.multiply(dy.swapaxes(-1, -2), x, out=out)
+        elif dy.size * x.shape[-1] <= SMALL_PRODUCT:
+            host.matmul(dy.swapaxes(-1, -2), x, out=out)
+        else:
+            matmul(dy.swapaxes(-1, -2), x, out)
 
     def input_gradient(self, dy: Array, weight: Array, out: Array) -> None:
         """δ W."""
-        (host.multiply if dy.shape[-1] == 1 else host.matmul)(dy, weight, out=out)
+        if dy.shape[-1] == 1:
+            host.multiply(dy, weight, out=out)
+        elif dy.size * weight.shape[-1] <= SMALL_PRODUCT:
+            host.matmul(dy, weight, out=out)
+        else:
+            matmul(dy, weight, out)
 
     def clip_norm(self, g: Array, limit: Any, norm: Array, scratch: Array) -> None:
         """One pass by BLAS, and one more where something is clipped."""
@@ -171,6 +244,12 @@ class NumpyKernels(Kernels):
         scalar_table.start[0, 0] = scalar_table.starts.item(cursor)
         scalar_table.cursor[0] = (cursor + 1) % len(scalar_table.starts)
 
+    def put_back(self, array: Array, copy: Array, frozen: Array) -> None:
+        """Copy row by row: an entry that NumPy masks takes several times as long as one copied."""
+        for i in range(len(array)):
+            if frozen.item(i):
+                array[i] = copy[i]
+
 
 class NumpyBackend:
     """Arrays in host memory, computed on by NumPy.
@@ -194,7 +273,7 @@ class NumpyBackend:
 
     def arithmetic(self) -> str:
         """Return what else than the data decides how results are rounded, in words."""
-        return f"{self.describe()}, {_describe_blas()}"
+        return f"{self.describe()}, {describe_blas()}"
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device.
@@ -275,19 +354,3 @@ class NumpyStage:
         rows = self._rows[:n]
         fill(rows)
         return rows
-
-
-def _describe_blas() -> str:
-    """Return which BLAS NumPy uses, what processor for and on how many threads, as far as known."""
-    import threadpoolctl
-
-    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    # SciPy may bring another copy, which is loaded sooner or later.
-    own = [pool for pool in pools if "numpy" in pool["filepath"]] or pools
-    told = []
-    for pool in own:
-        name = " ".join(str(pool[k]) for k in ("internal_api", "version") if pool.get(k))
-        kind = f" for {pool['architecture']}" if pool.get("architecture") else ""
-        threads = pool["num_threads"]
-        told.append(f"{name}{kind} on {threads} thread{'s' * (threads != 1)}")
-    return " and ".join(told) or "a BLAS that does not tell its threads"

@@ -32,6 +32,7 @@ from .activations import (
 from .expressions import Program
 from .reference_categories import CategoryKernels
 from .reference_data import DataKernels
+from .reference_ensemble import EnsembleKernels
 from .reference_losses import LossKernels
 from .reference_updates import UpdateKernels
 from .work import DropoutWork
@@ -55,7 +56,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
     )
 
 
-class Kernels(CategoryKernels, DataKernels, LossKernels, UpdateKernels):
+class Kernels(CategoryKernels, DataKernels, EnsembleKernels, LossKernels, UpdateKernels):
     """The reference kernels over one array namespace.
 
     Parameters

@@ -63,6 +63,10 @@ class DataKernels(SumKernels):
         self.xp.add(scalar_table.cursor, 1, out=scalar_table.cursor)
         self.xp.remainder(scalar_table.cursor, len(scalar_table.starts), out=scalar_table.cursor)
 
+    def put_back(self, array: Array, copy: Array, frozen: Array) -> None:
+        """Array ← copy, both (k, P), for the networks of k that are frozen: bool, (k, 1)."""
+        self.xp.copyto(array, copy, where=frozen)
+
     def observe(self, loss: Array, n: int, work: RunningLoss) -> None:
         """Add a batch's loss to the epoch's sum, and notice the first one that is not finite.
 

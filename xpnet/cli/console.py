@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -77,8 +79,11 @@ class Reporter(Callback):
     error_name : str
         What the error is called in the rows' heading.
     rows : bool
-        Whether to write the rows, or to show the bar alone.
+        Whether to write the rows, or to show the bar alone. Of members a row has their means, and
+        the standard deviations between them.
     """
+
+    takes_members: ClassVar[bool] = True
 
     def __init__(self, console: Console, error_name: str, rows: bool = True) -> None:
         self._console, self._error_name, self._rows = console, error_name, rows
@@ -125,7 +130,7 @@ class Reporter(Callback):
         self._progress.update(self._bar, completed=self._seen, speed=row["samples_per_second"])
         if self._rows:
             self._console.print(
-                f"{row['epoch']:>5.0f}  {_figures(row)}  "
+                f"{row['epoch']:>5.0f}{_figures(row)}  "
                 f"{row['learning_rate']:>9.3g}  {row['samples_per_second']:>11,.0f}"
             )
         self._begin_epoch(trainer.epochs + 1)
@@ -156,6 +161,7 @@ class CtrlC(Callback):
         What a shell expects of a command that was ended so: 128 and the signal's number.
     """
 
+    takes_members: ClassVar[bool] = True
     reason = "Ctrl-C was pressed"
     exit_code = 128 + signal.SIGINT
 
@@ -229,8 +235,8 @@ class SweepTable:
 
     def add(self, row: dict[str, float], note: str = "") -> None:
         """Write a row."""
-        figures = (_figures(row) if "dev_error" in row else "the training diverged") + note
-        self._console.print(f"{row[self._key]:>8,g}  {figures}")
+        figures = _figures(row) if "dev_error" in row else "  the training diverged"
+        self._console.print(f"{row[self._key]:>8,g}{figures}{note}")
 
 
 def _headings(error_name: str) -> str:
@@ -238,24 +244,67 @@ def _headings(error_name: str) -> str:
     return f"{'train loss':>10}  {errors[0]:>11}  {'dev loss':>10}  {errors[1]:>11}"
 
 
-def _figures(row: dict[str, float]) -> str:
-    return (
-        f"{row['train_loss']:>10.4f}  {row['train_error']:>11.2%}  "
-        f"{row['dev_loss']:>10.4f}  {row['dev_error']:>11.2%}"
+def _figures(row: dict[str, Any]) -> str:
+    """Return a row's losses and errors, or the means of members with their spread.
+
+    Each column begins with the two spaces before it, which a mean with its spread may reach into.
+    """
+    names = ("train_loss", "train_error", "dev_loss", "dev_error")
+    return "".join(
+        f"{_figure(row[name], percent):>{13 if percent else 12}}"
+        for name in names
+        for percent in [name.endswith("error")]
     )
 
 
+def _figure(value: Any, percent: bool) -> str:
+    if isinstance(value, list):
+        return mean_and_spread(value, percent)
+    return f"{value:.2%}" if percent else f"{value:.4f}"
+
+
+def mean_and_spread(values: Sequence[float], percent: bool = False) -> str:
+    """Return members' mean and standard deviation in 11 characters, where they are not huge.
+
+    What is not finite is left out.
+
+    Examples
+    --------
+    >>> mean_and_spread([0.25, 0.35]), mean_and_spread([0.2, 0.25, math.nan], percent=True)
+    ('0.300±0.050', '22.5%±2.5%')
+    >>> mean_and_spread([1234.5, 1235.5]), mean_and_spread([math.nan])
+    ('1235.0±0.5', 'nan')
+    """
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return "nan"
+    mean, deviation = float(np.mean(known)), float(np.std(known))
+    form = "%" if percent else "f"
+    for digits in (2, 1, 0) if percent else (3, 2, 1, 0):
+        told = f"{mean:.{digits}{form}}±{deviation:.{digits}{form}}"
+        if len(told) <= 11:
+            break
+    return told
+
+
 def results_table(
-    errors: dict[str, dict[str, float]], error_name: str, sizes: dict[str, int]
+    errors: dict[str, dict[str, Any]], error_name: str, sizes: dict[str, int]
 ) -> Table:
-    """Return a table of loss and error on each part."""
+    """Return a table of loss and error on each part; of members also of each."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
-    for heading in ("examples", "loss", error_name):
+    members = any("members" in measured for measured in errors.values())
+    more = ("loss of each member", f"{error_name} of each") if members else ()
+    for heading in ("examples", "loss", error_name, *more):
         table.add_column(heading, justify="right")
     for name, measured in errors.items():
+        own = measured.get("members", {})
         table.add_row(
-            name, f"{sizes[name]:,}", f"{measured['loss']:.4f}", f"{measured['error']:.2%}"
+            name,
+            f"{sizes[name]:,}",
+            f"{measured['loss']:.4f}",
+            f"{measured['error']:.2%}",
+            *(mean_and_spread(values, percent=what == "error") for what, values in own.items()),
         )
     return table
 

@@ -84,8 +84,10 @@ def profile(
     why = why_no_cuda()
     ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:
+        members = subject.network.members
+        several = "" if members is None else f"{members} members, each of "
         out.print(
-            f"{subject.name}: {subject.network.n_parameters:,} parameters, "
+            f"{subject.name}: {several}{subject.network.n_parameters:,} parameters, "
             f"{subject.network.dtype.name}{'' if why is None else f'; CUDA: {why}'}"
         )
         out.print()

@@ -68,11 +68,17 @@ class Run:
                 raise ValueError(f"{option} goes with --checkpoint FOLDER")
 
     def require_alone(self, lambdas: list[float], learning_curve: bool) -> None:
-        """Raise a ValueError where several trainings would share the folder of checkpoints."""
+        """Raise a ValueError where several trainings meet what is for one."""
         if self.folder is not None and len(lambdas) > 1:
             raise ValueError(f"--l2 has {len(lambdas)} values: --checkpoint goes with one")
         if self.folder is not None and learning_curve:
             raise ValueError("--learning-curve trains many times: leave it or --checkpoint out")
+        if self.settings.members is not None and (len(lambdas) > 1 or learning_curve):
+            several = f"--l2 has {len(lambdas)} values" if len(lambdas) > 1 else "--learning-curve"
+            raise ValueError(
+                f"{several}: --members goes with one training; find the settings with one network, "
+                "and train the members with them"
+            )
 
     def require_unused(self) -> None:
         """Raise a ValueError if a run that begins would meet another one's checkpoints."""

@@ -139,6 +139,14 @@ def train(
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = _defaults.seed,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Train K networks at once, with seeds from --seed on: the model predicts their "
+            "mean.",
+        ),
+    ] = None,
     goal: Annotated[
         float, typer.Option(help="The error that would satisfy you, for the verdict.")
     ] = _defaults.goal,
@@ -194,7 +202,7 @@ def train(
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
-    _check(clip_norm, seed, goal)
+    _check(clip_norm, seed, goal, members)
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
@@ -225,6 +233,7 @@ def train(
             seed=seed,
             task=task,
             goal=goal,
+            members=members,
         )
         names, kinds = options.split_names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)
@@ -265,7 +274,7 @@ def _allow(memory: float | None) -> None:
     allow(None if memory is None else int(memory * 1e9))
 
 
-def _check(clip_norm: float | None, seed: int, goal: float) -> None:
+def _check(clip_norm: float | None, seed: int, goal: float, members: int | None) -> None:
     """Raise a ValueError of numbers that can't be, in the words of the command line."""
     if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
         raise ValueError(f"--clip-norm is {clip_norm:g}: give a number above 0, or leave it out")
@@ -273,6 +282,8 @@ def _check(clip_norm: float | None, seed: int, goal: float) -> None:
         raise ValueError(f"--seed is {seed}: give 0 or more")
     if not 0 < goal < 1:
         raise ValueError(f"--goal is {goal:g}: give an error above 0 and below 1, as 0.01 for 1 %")
+    if members is not None and members < 1:
+        raise ValueError(f"--members is {members}: give 1 or more, or leave it out")
 
 
 @contextmanager
@@ -358,9 +369,15 @@ def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
     inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
     sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in parts.items())
     out.print(f"{experiment.dataset.name}: {sizes} examples, {target.task}{classes}{inferred}")
-    widths = [network.n_features, *experiment.settings.hidden, network.n_outputs]
+    widths = "-".join(
+        map(str, [network.n_features, *experiment.settings.hidden, network.n_outputs])
+    )
+    name, each = f"network {widths}", ""
+    if network.members is not None:
+        first, last = network.seeds[0], network.seeds[-1]
+        name, each = f"{network.members} networks {widths}", f" each, seeds {first} to {last}"
     out.print(
-        f"network {'-'.join(map(str, widths))}, {network.n_parameters:,} parameters, "
+        f"{name}, {network.n_parameters:,} parameters{each}, "
         f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
         f"{experiment.epochs} epochs"
     )
@@ -383,7 +400,12 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
     name = options.error_name(model)
     if history.stopped:
         out.print(f"stopped in epoch {experiment.trainer.epochs}: {history.reason}")
-    if experiment.best_epoch is not None:
+    if history.diverged:
+        out.print(f"members that diverged, left out: {', '.join(map(str, history.diverged))}")
+    if isinstance(experiment.best_epoch, list):
+        epochs = ", ".join(map(str, experiment.best_epoch))
+        out.print(f"the members' weights are those of epochs {epochs}")
+    elif experiment.best_epoch is not None:
         out.print(f"the weights are those of epoch {experiment.best_epoch}")
     if choice is not None:
         out.print()
@@ -411,6 +433,7 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
         "stopped": history.stopped,
         "reason": history.reason,
         "best_epoch": experiment.best_epoch,
+        "diverged": list(history.diverged),
         "l2_choice": None if choice is None else choice.rows,
     }
 

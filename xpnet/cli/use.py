@@ -31,12 +31,22 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .csv file; else standard output.")
     ] = None,
+    std: Annotated[
+        bool,
+        typer.Option(
+            "--std",
+            help="A column with the spread of the members: the standard deviation of the predicted "
+            "class's probability, or of the value.",
+        ),
+    ] = False,
     drop: Drop = "",
     separator: Separator = None,
     decimal: Decimal = ".",
     device: Device = "auto",
 ) -> None:
     """Predict each row of DATA: the prediction, and for classes the probability of each.
+
+    A model with members says what their mean says.
 
     A table is read some rows at a time: it may be larger than the memory.
     """
@@ -45,14 +55,17 @@ def predict(
             raise ValueError(f"--output is {output}: predictions are written as .csv")
         options.require_writable(output, data, str(model))
     found = load_model(model, device)
+    if std and found.network.members is None:
+        raise ValueError(f"--std is for models with members, and {model} is one network")
     parts = _parts(found, data, options.split_names(drop), TextOptions(separator, decimal))
+    answers = _answers(found, parts, std)
     if output is None:
         if not sys.stdout.isatty() and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        _write_csv(sys.stdout.write, _answers(found, parts), sys.stdout.isatty())
+        _write_csv(sys.stdout.write, answers, sys.stdout.isatty())
         return
     with atomic.written_whole(output) as write:
-        n = _write_csv(lambda text: write(text.encode()), _answers(found, parts))
+        n = _write_csv(lambda text: write(text.encode()), answers)
     console.make_console().print(f"wrote {n:,} predictions to {output}")
 
 
@@ -78,17 +91,24 @@ def _schema_of(model: Model) -> Schema | None:
     return getattr(model.features, "schema", None)
 
 
-def _answers(model: Model, parts: Iterable[Any]) -> Iterator[dict[str, Any]]:
+def _answers(model: Model, parts: Iterable[Any], std: bool) -> Iterator[dict[str, Any]]:
     """Go through what a model says, a column of each at a time."""
-    for predictions, p in model.answers(parts):
-        columns = {"prediction": predictions}
-        if predictions.ndim == 2:
-            columns = {f"prediction_{i}": c for i, c in enumerate(predictions.T)}
+    for predictions, p, spread in model.answers(parts, std):
+        columns = _columns("prediction", predictions)
         if p is not None:
             columns |= {
                 f"p({label})": p[:, i] for i, label in enumerate(model.target.classes or ())
             }
+        if spread is not None:
+            columns |= _columns("std", spread)
         yield columns
+
+
+def _columns(name: str, values: Any) -> dict[str, Any]:
+    """Return values as a column, or of several outputs as one for each."""
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}_{i}": column for i, column in enumerate(values.T)}
 
 
 def evaluate(
@@ -163,7 +183,11 @@ def _choose(model: Model, dataset: Dataset, wanted: str | None) -> tuple[Any, An
 def _show(out: Console, measured: dict[str, Any]) -> None:
     """Show what was measured."""
     figures = {k: v for k, v in measured.items() if isinstance(v, float)}
-    console.print_pairs(out, [(k.replace("_", " "), _number(k, v)) for k, v in figures.items()])
+    pairs = [(k.replace("_", " "), _number(k, v)) for k, v in figures.items()]
+    for name, values in measured.get("members", {}).items():
+        what = f"{name.replace('_', ' ')} of each of {len(values)} members"
+        pairs.append((what, console.mean_and_spread(values, percent=True)))
+    console.print_pairs(out, pairs)
     if "classes" in measured:
         names = [str(c) for c in measured["classes"]]
         out.print()

@@ -5,6 +5,7 @@
 - `whole_numbers`: those that floating-point numbers do not tell apart
 - `subsets`: which examples each member has, and in which order
 - `batches`: mini-batches of a data set, and its partition
+- `folds`: a data set cut into folds
 - `streaming`: data that stay on the host or in a file
 - `augmentation`, `draws`: random changes of each batch, and their random numbers
 """

@@ -2,6 +2,8 @@
 
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
+- `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
+  for them; one of them alone
 - `loss`, `losses`: what it is trained for
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches

@@ -50,6 +50,7 @@ class BatchNorm(Layer[BatchNormBuffers]):
     """
 
     absorbs_bias: ClassVar[bool] = True
+    mixes_examples: ClassVar[bool] = True
     min_batch: ClassVar[int] = 2
 
     momentum: float = 0.1

@@ -183,9 +183,12 @@ class Workspace:
         )
         self._arrays: dict[tuple[str, str, tuple[int, ...]], Array] = {}
 
-    def allocator(self, owner: str, n: int, shared: bool = False) -> _Allocator:
-        """Return what hands ``owner`` its arrays for n examples; all members may share them."""
-        return _Allocator(self, owner, n, () if shared else self.leading_shape)
+    def allocator(self, owner: str, n: int, shared: bool = False, rows_each: int = 1) -> _Allocator:
+        """Return what hands ``owner`` its arrays for n examples, of so many rows each.
+
+        All networks may share them.
+        """
+        return _Allocator(self, owner, n, () if shared else self.leading_shape, rows_each)
 
     def array(
         self,
@@ -209,16 +212,26 @@ class _Allocator:
     """`layers.Allocator` over a workspace, for one owner and one batch size."""
 
     def __init__(
-        self, workspace: Workspace, owner: str, n: int, leading_shape: tuple[int, ...]
+        self,
+        workspace: Workspace,
+        owner: str,
+        n: int,
+        leading_shape: tuple[int, ...],
+        rows_each: int,
     ) -> None:
-        self._workspace, self._owner, self.n = workspace, owner, n
-        self._leading_shape = leading_shape
+        self._workspace, self._owner, self.n = workspace, owner, n * rows_each
+        self._leading_shape, self._rows_each = leading_shape, rows_each
+
+    def times(self, factor: int) -> _Allocator:
+        n, rows_each = self.n // self._rows_each, self._rows_each * factor
+        return _Allocator(self._workspace, self._owner, n, self._leading_shape, rows_each)
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
     ) -> Array:
         w, lead = self._workspace, self._leading_shape
-        whole = w.array(self._owner, name, (*lead, w.capacity, width), dtype, fill)
+        most = w.capacity * self._rows_each
+        whole = w.array(self._owner, name, (*lead, most, width), dtype, fill)
         if not lead or fill is not None:
             return whole[..., : self.n, :]
         shape = *lead, self.n, width  # contiguous as a whole: it is one array for elementwise loops

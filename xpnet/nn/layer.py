@@ -19,6 +19,9 @@ The contract, for whoever adds a layer:
 - A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
   it only the next one may write over it.
 - What its constructor takes is fixed once it is in a network.
+- A layer may make a row for each of k members of each row: its ``expansion``. All rows of the first
+  member come first, then those of the second one, …; ``new.times(k)`` hands out arrays for them.
+  Where members have parameters of their own, ``alone`` says what one of them has in its place.
 - A layer that takes codes of categories names their columns, ``code_columns``, for no augmentation
   to change them; ``passed_columns`` are those of its input that its output begins with.
 - Arrays have shape (…, examples, features): axes before the last two are free.
@@ -32,7 +35,7 @@ from __future__ import annotations
 import typing
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
 
 import numpy as np
@@ -52,6 +55,9 @@ class Allocator(Protocol):
     """Hands a layer static arrays for n examples; a short batch gets the first rows of them."""
 
     n: int
+
+    def times(self, factor: int) -> Allocator:
+        """Return what hands out arrays for so many times as many rows."""
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
@@ -117,6 +123,8 @@ class Layer(Registered, Generic[B]):
         Whether ``backward`` reads the layer's own output: the next layer may not write over it.
     absorbs_bias : bool
         Whether a bias in the linear layer before it would be idle.
+    mixes_examples : bool
+        Whether in training an example's output depends on the others of the batch.
     min_batch : int
         The fewest examples that a training batch may have.
     of_input_alone : bool
@@ -176,6 +184,7 @@ class Layer(Registered, Generic[B]):
 
     keeps_output: ClassVar[bool] = False
     absorbs_bias: ClassVar[bool] = False
+    mixes_examples: ClassVar[bool] = False
     min_batch: ClassVar[int] = 1
     of_input_alone: ClassVar[bool] = False
     takes_shared_input: ClassVar[bool] = False
@@ -212,6 +221,15 @@ class Layer(Registered, Generic[B]):
                 "build another network, and give its load_state this one's state()"
             )
         super().__setattr__(name, value)
+
+    def alone(self, i: int) -> tuple[Layer, dict[str, Array]]:
+        """Return what member i of an ensemble has in this one's place, and its arrays."""
+        return replace(self), self.parameters | self.statistics
+
+    @property
+    def expansion(self) -> int | None:
+        """How many rows the output has for each row of the input, if it makes members of it."""
+        return None
 
     @property
     def code_columns(self) -> Mapping[int, int]:

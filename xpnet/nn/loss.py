@@ -29,6 +29,7 @@ class Loss(Registered):
     `targets` checks labels and says how they are stored (together with `target_shape` and
     `target_dtype`): as (n, n_outputs) numbers in the network's dtype, if it is not overridden.
     `probabilities` is for losses that know any, and `buffers` for those that need more room.
+    `average` makes one output of several members', where the prediction is not z itself.
 
     A loss that is defined has a name, by which a `Network` and model files know it: "log_cosh" for
     ``LogCosh``. All its methods run on whichever device the network is on; those that get ``k`` or
@@ -244,6 +245,26 @@ class Loss(Registered):
     @abstractmethod
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""
+
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return the output that stands for the average of members' predictions.
+
+        What `probabilities` and `decide` make of it is the average of the members' probabilities,
+        or values, and the decision on it; `Network.evaluate` computes loss and error from it, where
+        members share weights. Here it is the mean of z.
+
+        Parameters
+        ----------
+        xp : module
+            The array namespace.
+        z : array, shape (…, k, n, n_outputs)
+            The outputs of k members.
+
+        Returns
+        -------
+        array, shape (…, n, n_outputs)
+        """
+        return xp.mean(z, axis=-3)
 
     @abstractmethod
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:

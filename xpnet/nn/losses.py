@@ -114,6 +114,12 @@ class SoftmaxCrossEntropy(Loss):
         k.softmax(z, row, z)
         return z
 
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log of the mean of softmax(z)."""
+        z = z - xp.max(z, axis=-1, keepdims=True)
+        z = z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True))
+        return _log_mean_exp(xp, z)
+
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the class with the largest logit."""
         return xp.argmax(z, axis=-1)
@@ -151,6 +157,11 @@ class SigmoidCrossEntropy(Loss):
         """σ(z), in place."""
         k.activation(SIGMOID, z, z)
         return z
+
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log p − log(1 − p) of the mean p of σ(z)."""
+        log_p = xp.minimum(z, 0.0) - xp.log1p(xp.exp(-abs(z)))  # and log σ(−z) = log σ(z) − z
+        return _log_mean_exp(xp, log_p) - _log_mean_exp(xp, log_p - z)
 
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return 1 where σ(z) ≥ 1/2, that is z ≥ 0, else 0."""
@@ -228,6 +239,10 @@ class PoissonDeviance(MeanSquaredError):
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
+
+    def average(self, xp: Namespace, z: Array) -> Array:
+        """Return log of the mean of exp(z)."""
+        return _log_mean_exp(xp, z)
 
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors of exp(z)."""
@@ -308,6 +323,12 @@ class Quantile(MeanSquaredError):
         """Σ ρ(rest), in float64."""
         terms = xp.maximum(rest * self.q, rest * (self.q - 1.0))
         return xp.sum(terms, axis=(-2, -1), dtype=np.float64)
+
+
+def _log_mean_exp(xp: Namespace, a: Array) -> Array:
+    """Return log of the mean of exp(a) over the members, (…, k, n, m) to (…, n, m)."""
+    largest = xp.max(a, axis=-3, keepdims=True)
+    return xp.log(xp.mean(xp.exp(a - largest), axis=-3)) + largest[..., 0, :, :]
 
 
 def resolve(loss: str | Loss) -> Loss:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from .._typing import Array, HostArray
@@ -118,8 +117,3 @@ class MemberViews:
             for view, chosen in zip(self.each, rows, strict=True)
         ]
         return {name: [measured[name] for measured in found] for name in found[0]}
-
-    def count(self, y: Array, rows: Sequence[HostArray]) -> list[float]:
-        """Return what the sum of each member's errors is divided by; see `Loss.error_count`."""
-        xp, loss = self._network.backend.xp, self._network.loss
-        return [loss.error_count(xp, take_rows(y, np.asarray(chosen))) for chosen in rows]

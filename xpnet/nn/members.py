@@ -10,6 +10,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -81,10 +82,16 @@ def own_numbers(description: Any) -> dict[str, tuple[Any, ...]]:
     return {name: value for name, value in values.items() if isinstance(value, tuple)}
 
 
+#: What `_own_options` has found.
+_found: WeakKeyDictionary[type[Any], frozenset[str]] = WeakKeyDictionary()
+
+
 def _own_options(cls: type[Any]) -> frozenset[str]:
     """Return the options of which each member may have its own, as their annotations say."""
-    marks = {name: getattr(a, "__metadata__", ()) for name, a in annotations_of(cls).items()}
-    return frozenset(name for name, found in marks.items() if PER_MEMBER in found)
+    if cls not in _found:
+        marks = {name: getattr(a, "__metadata__", ()) for name, a in annotations_of(cls).items()}
+        _found[cls] = frozenset(name for name, found in marks.items() if PER_MEMBER in found)
+    return _found[cls]
 
 
 def check_own_numbers(description: Any, members: int | None) -> None:

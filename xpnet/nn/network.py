@@ -22,13 +22,12 @@ from . import losses
 from .buffers import FlatBuffers
 from .claim import Claim
 from .description import check_dtype, check_layers
+from .extraction import extract
 from .layer import Layer
 from .loss import Loss
 from .members import (
-    check_member,
     check_own_numbers,
     leading_shape,
-    member_of,
     on_device,
     resolve_seeds,
 )
@@ -189,7 +188,7 @@ class Network:
         return Network(self.layers, device=device, **self._options())
 
     def member(self, i: int) -> Network:
-        """Return a copy of member i as a network of its own.
+        """Return a copy of member i as a network of its own, also where members share weights.
 
         Parameters
         ----------
@@ -209,17 +208,8 @@ class Network:
         >>> net.parameters.shape, net.member(1).parameters.shape, net.member(1).random_state
         ((3, 5), (5,), 6)
         """
-        place = check_member(i, len(self.seeds)) if self._each_member(True) else 0
-        alone = Network.blank(
-            [member_of(layer, place) for layer in self.layers],
-            self.backend,
-            loss=member_of(self.loss, place),
-            n_features=self.n_features,
-            dtype=self.dtype,
-            random_state=self.seeds[place],
-        )
-        alone.copy_arrays(self.parameters[place], self.statistics[place])
-        return alone
+        self._each_member(True)
+        return extract(self, i)
 
     def copy_arrays(self, parameters: Array, statistics: Array, place: Any = ...) -> None:
         """Copy the device's parameters and statistics, of all members or one."""
@@ -333,8 +323,10 @@ class Network:
 
     def _each_member(self, wanted: bool) -> bool:
         """Return whether members' own predictions are wanted, which only members have."""
-        if check_flag(wanted, "members") and self.members is None:
-            raise ValueError("this is one network, not several: build it with members=k")
+        if check_flag(wanted, "members") and self.members is None and self.passes.members is None:
+            raise ValueError(
+                "this is one network, not several: build it with members=k or EnsembleLinear layers"
+            )
         return wanted
 
     def activations(self, X: ArrayLike, layers: Sequence[int] | None = None) -> list[Array]:
@@ -392,7 +384,8 @@ class Network:
         dict
             "loss": the mean loss. "error": the share of examples with a wrong class (notes, chapter
             4: ε = 1 where y ≠ ŷ), or for regression the share of variance left, 1 − R²; NaN where
-            all values are the same. Of members both are lists, with the figure of each.
+            all values are the same. Of members both are lists, with the figure of each; of those
+            that share weights, both are of their average, which is what the network predicts.
 
         Raises
         ------

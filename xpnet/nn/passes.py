@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,11 +10,13 @@ from typing import NamedTuple
 from .._typing import Array, ArrayLike, DType
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
+from ..backends.reference_ensemble import by_member
 from ..backends.work import LossBuffers
 from .buffers import Workspace
 from .layer import Layer, LayerBuffers
 from .loss import Loss
 from .members import own_numbers
+from .repetition import Repetition
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
 MOST_SIZES = 64
@@ -31,11 +34,15 @@ class Call(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """What a pass over n examples calls, one after the other, and the buffers of its loss."""
+    """What a pass over n examples calls, one after the other, and the buffers of its loss.
+
+    Where an example has a row for each member, so have its labels, by a ``repetition``.
+    """
 
     forward: list[Call]
     backward: list[Call]
     loss: LossBuffers
+    repetition: Repetition | None = None
 
 
 class Passes:
@@ -58,6 +65,9 @@ class Passes:
 
     Attributes
     ----------
+    members : int or None
+        How many rows of the output an example has, of members that share weights; None: there are
+        no members, and it has one.
     generation : int
         How often the buffers for training were made anew: a captured step is bound to those that
         it was captured with.
@@ -75,6 +85,8 @@ class Passes:
         self._layers, self._n_outputs, self.loss, self._backend = layers, n_outputs, loss, backend
         self._leading_shape, self._dtype = leading_shape, dtype
         self.plan = self._fuse()
+        expansions = [layer.expansion for layer in layers if layer.expansion is not None]
+        self.members = math.prod(expansions) if expansions else None
         self._first_trained = next(layer.index for layer in layers if layer.parameters)
         self._workspaces: dict[bool, Workspace] = {}
         self._bound: dict[tuple[int, bool, int], Bound] = {}
@@ -151,9 +163,10 @@ class Passes:
         given: dict[int, Array] = {}
         shared = axes == 2 and bool(self._leading_shape)
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
+        rows_each = 1
         for layer, activation in self.plan:
             alone = shared and layer.of_input_alone and not own_numbers(layer)
-            new = workspace.allocator(str(layer.index), n, alone)
+            new = workspace.allocator(str(layer.index), n, alone, rows_each)
             if shared and not alone:
                 shared = False
                 if not layer.takes_shared_input:
@@ -165,7 +178,9 @@ class Passes:
             dropped = activation.mask is not None and not training
             b.activation = replace(activation, mask=None) if dropped else activation
             wants_input = training and activation.row.derivative_from == "input"
-            b.z = new.rows("z", b.y.shape[-1]) if wants_input else None
+            factor = layer.expansion or 1
+            b.z = new.times(factor).rows("z", b.y.shape[-1]) if wants_input else None
+            rows_each *= factor
             b.kept = b.z if wants_input else b.y
             steps.append((layer, b))
             fused = activation is not IDENTITY
@@ -179,8 +194,12 @@ class Passes:
         ]
         trained = [(s, b) for s, b in reversed(steps) if s.index >= self._first_trained]
         backward = [Call(s, s.backward, b) for s, b in trained]
-        loss = self.loss.buffers(workspace.allocator("loss", n), self._n_outputs)
-        return Bound(forward, backward, loss)
+        # In prediction the loss is that of the members' average.
+        new = workspace.allocator("loss", n, rows_each=rows_each if training else 1)
+        loss, repetition = self.loss.buffers(new, self._n_outputs), None
+        if training and rows_each > 1:
+            repetition = Repetition(new, self.loss, self._n_outputs, self._dtype, rows_each)
+        return Bound(forward, backward, loss, repetition)
 
     def _giving(self, copies: Array | None, function: Forward) -> Forward:
         """Return a layer's way forward, from what members share by way of a copy for each."""
@@ -248,16 +267,31 @@ class Passes:
         bound = self._trained = self._bound.get((n, True, axes)) or self.bind(n, True, axes)
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
-        share = 1.0 / n if example_weight is None else example_weight
+        if bound.repetition is not None:
+            y, example_weight = bound.repetition(self._backend.kernels, y, example_weight)
+        share = 1.0 / x.shape[-2] if example_weight is None else example_weight
         self.loss.compute(self._backend.kernels, x, y, share, bound.loss)
         dz = bound.loss.dz
         for _, function, buffers in bound.backward:
             dz = function(dz, buffers)
         return bound.loss.loss
 
-    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Return a batch's mean loss, and what it adds to the error, as in prediction."""
+    def predict(self, x: Array) -> Array:
+        """Return the logits of a batch in prediction, (…, n, m): with an axis for members.
+
+        That is one more than `forward` has, where an example has rows of each.
+        """
         z = self.forward(x)
+        return z if self.members is None else by_member(z, self.members)
+
+    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return a batch's mean loss, and what it adds to the error, as in prediction.
+
+        Where members share weights both are of the average of their predictions.
+        """
+        z = self.predict(x)
+        if self.members is not None:
+            z = self.loss.average(self._backend.kernels.xp, z)
         buffers = self.bind(x.shape[-2], training=False).loss
         self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)
@@ -278,11 +312,12 @@ class Passes:
         a = self._backend.xp.zeros((*self._leading_shape, *x.shape[-2:]), self._dtype)
         self._backend.xp.copyto(a, x)
         workspace = Workspace(self._backend, self._leading_shape, self._dtype, x.shape[-2])
-        found = []
+        found, members = [], None
         for layer in self._layers:
-            new = workspace.allocator(str(layer.index), x.shape[-2])
+            new = workspace.allocator(str(layer.index), x.shape[-2], rows_each=members or 1)
             b = layer.inference_buffers(new, None, overwrite=False)
             b.activation, b.z = IDENTITY, None
             a = layer.infer(a, b)
-            found.append(a)
+            members = layer.expansion or members
+            found.append(a if members is None else by_member(a, members))
         return [found[i] for i in layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..backends.memory import explain
 from ..backends.protocol import Backend
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
+from .buffers import Workspace
 from .loss import Loss
 from .members import alone
 from .passes import Passes
@@ -54,8 +56,11 @@ class Predictor:
         self._passes, self._loss, self._backend = passes, passes.loss, backend
         self._alone = alone(loss)
         self._n_features, self._n_outputs = widths[0], widths[-1]
-        self._leading_shape, self._dtype = leading_shape, dtype
-        self.chunk = max(1, min(8192, 2**22 // max(widths[:-1])))
+        k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
+        #: The axes of members, which have weights of their own or share them.
+        self._members = leading_shape if k is None else (*leading_shape, k)
+        each = max(widths[:-1]) * math.prod(self._members)
+        self.chunk = max(1, min(8192, 2**22 // each))
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
@@ -73,11 +78,11 @@ class Predictor:
 
     def _logits(self, x: Array) -> Array:
         xp, chunk = self._backend.xp, self.chunk
-        z = xp.empty((*self._leading_shape, x.shape[0], self._n_outputs), self._dtype)
+        z = xp.empty((*self._members, x.shape[0], self._n_outputs), self._dtype)
         for start in range(0, x.shape[0], chunk):
             part = x[start : start + chunk]
             with self._turn.lock:
-                xp.copyto(z[..., start : start + chunk, :], self._passes.forward(part))
+                xp.copyto(z[..., start : start + chunk, :], self._passes.predict(part))
         return z
 
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
@@ -103,12 +108,12 @@ class Predictor:
             values = self._loss.probabilities(self._backend.kernels, z)
         else:
             values = self._loss.decide(xp, z)
-        return self._give_back(xp.std(values, axis=0), X)
+        return self._give_back(xp.std(values, axis=self._axes), X)
 
     def _decided(self, z: Array, members: bool = False) -> Array:
         """Return the predictions from logits, which are used up."""
         xp, loss = self._backend.xp, self._loss
-        if members or not self._leading_shape:
+        if members or not self._members:
             return loss.decide(xp, z)
         if not loss.has_probabilities:
             return self._mean(loss.decide(xp, z))
@@ -116,7 +121,12 @@ class Predictor:
 
     def _mean(self, values: Array) -> Array:
         """Return the mean of the members' values."""
-        return self._backend.xp.mean(values, axis=0) if self._leading_shape else values
+        return self._backend.xp.mean(values, axis=self._axes) if self._members else values
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The members' axes."""
+        return tuple(range(len(self._members)))
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
@@ -148,9 +158,26 @@ class Predictor:
             "error": (errors / (counts if len(counts) > 1 else counts[0])).tolist(),
         }
 
+    def evaluate_mean(self, x: Array, y: Array) -> dict[str, float]:
+        """Return loss and error of what the members' mean says of a prepared data set."""
+        xp, chunk, n, loss = self._backend.xp, self.chunk, x.shape[0], self._alone[0]
+        sums = xp.zeros(2, np.float64)
+        for start in range(0, n, chunk):
+            z, labels = self._logits(x[start : start + chunk]), y[start : start + chunk]
+            for _ in self._members:
+                z = loss.average(xp, z)
+            rows = z.shape[0]
+            new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
+            buffers = loss.buffers(new, self._n_outputs)
+            loss.compute(self._backend.kernels, z, labels, 1.0 / rows, buffers)
+            sums[0] += buffers.loss * float(rows)
+            sums[1] += loss.error_sum(xp, z, labels)
+        total, errors = self._backend.to_host(sums).tolist()
+        return {"loss": total / n, "error": errors / loss.error_count(xp, y)}
+
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""
-        axes = len(self._leading_shape) * members + 2
+        axes = len(self._members) * members + 2
         if result.shape[-1] == 1 and result.ndim == axes:
             result = result[..., 0]
         return self._bring(result, X)

@@ -31,7 +31,8 @@ class Optimizer(Registered):
     An optimiser is a row of `updates.UPDATES`, whose options are fields of the same names. One of a
     user's own, a frozen dataclass of its options, gives `update` itself, `n_moments` unless it
     keeps one, `n_scratch` unless it needs one, and `scalars` if more than the rate changes from
-    step to step.
+    step to step. An option annotated `Numbers` may be a number for each member of a network with
+    members: `update` then finds an array (k, 1) in its place, `scalars` each member's number.
 
     Parameters
     ----------
@@ -86,9 +87,10 @@ class Optimizer(Registered):
 
     @cached_property
     def options(self) -> tuple[float | Array, ...]:
-        """The values of the row's options: numbers, or arrays of the members' own."""
-        values = [getattr(self, name) for name in self.rule.options] if self.rule else []
-        return tuple(value if is_array(value) else float(value) for value in values)
+        """The values of the row's options: numbers, or the arrays in which `update` finds them."""
+        names = self.rule.options if self.rule else ()
+        values = {name: getattr(self, name) for name in names}
+        return tuple(x if is_array(x) else float(one(x, name)) for name, x in values.items())
 
     @property
     def n_moments(self) -> int:
@@ -149,8 +151,8 @@ class Optimizer(Registered):
             Flat parameters and gradients.
         moments : sequence of array, shape (…, P)
             The optimiser's own averages, zero at the start: `n_moments`.
-        scalars : sequence of array, shape (1,)
-            This step's `scalars`, on the device.
+        scalars : sequence of array, shape (1,), or (k, 1)
+            This step's `scalars`, on the device: of each member where any has its own.
         scratch : sequence of array, shape (…, P)
             Overwritten: at least `n_scratch`.
         n_weights : int

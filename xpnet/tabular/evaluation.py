@@ -30,16 +30,29 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
         "per_class" (precision, recall, F1 score, support). For a regression:
         "unexplained_variance" (1 − R²) and "r2", which are None where all labels are the same,
         "root_mean_squared_error" and "mean_absolute_error", infinite where float64 does not hold
-        them.
+        them. Of a model with members these are of their mean, and "members" holds a dict with
+        "error" or "unexplained_variance" of each.
 
     Raises
     ------
     TypeError, ValueError
         If rows or labels are not of the kind that the model was trained on.
     """
-    right = model.target.encode(labels)
-    parts = model.prepare_all(some_rows(rows))
-    predicted = np.concatenate([np.asarray(model.network.predict(part)) for part in parts])
+    right, network, own = model.target.encode(labels), model.network, []
+    parts, predicted = model.prepare_all(some_rows(rows)), []
+    for part in parts:
+        predicted.append(np.asarray(network.predict(part)))
+        if network.members is not None:
+            own.append(np.asarray(network.predict(part, members=True)))
+    measured = _measure(model, right, np.concatenate(predicted))
+    if own:
+        name = "unexplained_variance" if model.target.classes is None else "error"
+        each = [_measure(model, right, said)[name] for said in np.concatenate(own, axis=1)]
+        measured["members"] = {name: each}
+    return measured
+
+
+def _measure(model: Model, right: Any, predicted: Any) -> dict[str, Any]:
     if model.target.classes is None:
         return _regression(right, predicted, model.target.scales.scale)
     return _classification(right, predicted, model.target.classes)

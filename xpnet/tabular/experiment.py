@@ -26,9 +26,11 @@ from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..nn.network import Network
+from ..nn.stacking import stack
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
+from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .leaks import require_different
@@ -56,13 +58,14 @@ class Experiment:
     model : Model
         Untrained, until `run` was called.
     trainer : Trainer
-        What trains it.
+        What trains it, and its network: that of the model, but for members that diverge.
     batch_size, epochs : int
         Its mini-batches, and how long it trains.
     batch_size_reason : str
         Why these, if "auto" was asked for.
-    best_epoch : int or None
-        With early stopping the epoch whose weights the model holds, once it is trained.
+    best_epoch : int, list of int, or None
+        With early stopping the epoch whose weights the model holds, once it is trained; of members
+        that of each.
     """
 
     dataset: Dataset
@@ -75,7 +78,7 @@ class Experiment:
     batch_size_reason: str = ""
     augmentation: Augmentation | None = None
     stopping: EarlyStopping | None = None
-    best_epoch: int | None = None
+    best_epoch: int | list[int] | None = None
 
     @classmethod
     def prepare(cls, dataset: Dataset, settings: Settings, device: str | Backend) -> Experiment:
@@ -112,6 +115,7 @@ class Experiment:
             device=device,
             dtype=settings.dtype,
             random_state=settings.seed,
+            members=settings.members,
         )
         model = Model(network, features, target, _about(dataset, settings))
         model.require_writable()
@@ -152,17 +156,32 @@ class Experiment:
         checkpoint: Checkpoints | None = None,
         resume: bool = False,
     ) -> None:
-        """Train; checkpoints are as `Trainer.fit` has them."""
+        """Train; checkpoints are as `Trainer.fit` has them.
+
+        A member that has diverged is no part of the model then.
+        """
         train, dev = (self._data(name) for name in ("train", "dev"))
         where = {"checkpoint": checkpoint, "resume": resume}
         try:
             self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks) | where)
         finally:
             self.best_epoch = self._epoch_kept()
+        if self.trainer.history.diverged:
+            self.model.network = stack([self.trainer.network.member(i) for i in self._kept()])
 
-    def _epoch_kept(self) -> int | None:
-        """Return the epoch whose weights early stopping brought back in the last training."""
-        return self.stopping.best_epoch if self.stopping is not None else None
+    def _kept(self) -> list[int]:
+        """Return the members that have not diverged."""
+        count = self.trainer.network.members or 0
+        return [i for i in range(count) if i not in self.trainer.history.diverged]
+
+    def _epoch_kept(self) -> int | list[int] | None:
+        """Return the epoch whose weights early stopping brought back, of members that of each."""
+        if self.stopping is None:
+            return None
+        history = self.trainer.history
+        if self.trainer.network.members is None:
+            return _best_epoch(history)
+        return [_best_epoch(history.member(i)) for i in self._kept()]
 
     def choose_l2(
         self,
@@ -174,10 +193,10 @@ class Experiment:
 
         See `xpnet.choose_l2`. Settings, history and trainer are then those of the chosen λ.
         """
-        trainers: dict[float, tuple[Trainer, int | None]] = {}
+        trainers: dict[float, Trainer] = {}
 
         def remember(trainer: Trainer, row: dict[str, float]) -> bool | None:
-            trainers[row["l2"]] = trainer, self._epoch_kept()
+            trainers[row["l2"]] = trainer
             return watch(trainer, row) if watch is not None else None
 
         choice = choose_l2(
@@ -190,7 +209,8 @@ class Experiment:
             watch=remember,
             **self._fit_options(callbacks),
         )
-        self.trainer, self.best_epoch = trainers[choice.l2]
+        self.trainer = trainers[choice.l2]
+        self.best_epoch = self._epoch_kept()
         self.settings = replace(self.settings, l2=choice.l2)
         self.model.training["settings"] = asdict(self.settings)
         return choice
@@ -245,14 +265,32 @@ class Experiment:
             "augmentation": self.augmentation,
         }
 
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Return loss and error on each part, as in prediction."""
+    def evaluate(self) -> dict[str, dict[str, Any]]:
+        """Return loss and error on each part, as in prediction.
+
+        Of members they are of what their mean says; "members" holds a dict with "loss" and "error"
+        of each.
+        """
+        return {name: self._evaluate(*part.data) for name, part in self.parts.items()}
+
+    def _evaluate(self, features: Any, labels: Any) -> dict[str, Any]:
         network = self.model.network
-        return {k: network.evaluate(p.features, p.labels) for k, p in self.parts.items()}
+        found = network.evaluate(features, labels)
+        if network.members is None:
+            return found
+        with network.backend.active():
+            mean = network.predictor.evaluate_mean(*network.prepare(features, labels))
+        return mean | {"members": found}
 
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
+
+
+def _best_epoch(history: History) -> int:
+    """Return the epoch with the least development loss, the first of equal ones; 0 for none."""
+    found = [(row["dev_loss"], row["epoch"]) for row in history.rows]
+    return int(min((pair for pair in found if pair[0] < math.inf), default=(0.0, 0))[1])
 
 
 def _learn_target(dataset: Dataset, settings: Settings) -> Target:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._typing import HostArray
 from ..backends.arrays import to_host
 from ..backends.protocol import Backend
 from ..files import safetensors_files
@@ -20,8 +21,14 @@ from .features import preprocessing
 from .features.base import Features
 from .target import Target
 
-#: Predictions, and the probabilities of classes, or None.
-Answer = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
+
+class Answer(NamedTuple):
+    """Predictions, the probabilities of classes, or None, and the members' spread, or None."""
+
+    predictions: HostArray
+    probabilities: HostArray | None
+    spread: HostArray | None
+
 
 #: What comes of a description that does not fit together.
 MISMADE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
@@ -68,10 +75,11 @@ class Model:
         """
         return self._decide(self.prepare(rows))
 
-    def answers(self, parts: Iterable[Any]) -> Iterator[Answer]:
+    def answers(self, parts: Iterable[Any], spread: bool = False) -> Iterator[Answer]:
         """Go through what the model says of raw rows that come some at a time.
 
-        Categories that training did not have are told of once, after the last of them.
+        Categories that training did not have are told of once, after the last of them. ``spread``
+        asks for that of the members as well.
 
         Raises
         ------
@@ -80,12 +88,37 @@ class Model:
         """
         network = self.network
         for features in self.prepare_all(parts):
+            apart = self.spread(features) if spread else None
             if self.target.classes is None:
-                yield self._decide(features), None
+                yield Answer(self._decide(features), None, apart)
                 continue
             with network.backend.active():
                 decided, p = network.predictor.both(features)
-            yield self.target.decode(to_host(decided)), _of_each(p)
+            yield Answer(self.target.decode(to_host(decided)), _of_each(p), apart)
+
+    def spread(self, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return how far the members' answers lie apart, of features as `prepare` returns them.
+
+        Returns
+        -------
+        array, shape (n,) or (n, k)
+            The standard deviation between the members: of the predicted class's probability, or of
+            the values, in their units.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`, and if the network has no members.
+        """
+        spread: HostArray = to_host(self.network.predict_std(features))
+        if self.target.classes is None:
+            scale: HostArray = self.target.scales.scale.reshape(spread.shape[1:])
+            return spread * scale
+        if spread.ndim == 1:  # of two classes, whose probabilities add up to 1
+            return spread
+        predicted = to_host(self.network.predict(features))
+        found: HostArray = np.take_along_axis(spread, predicted[:, None], axis=1)[:, 0]
+        return found
 
     def prepare_all(self, parts: Iterable[Any]) -> Iterator[np.ndarray[Any, Any]]:
         """Go through the features of raw rows that come some at a time."""

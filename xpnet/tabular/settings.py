@@ -88,6 +88,8 @@ class Settings:
         "binary", "multiclass", "regression"; None: inferred.
     goal : float
         The error that would satisfy, for the verdict on bias and variance.
+    members : int or None
+        Train so many networks at once, with seeds from `seed` on, whose mean predicts; None: one.
     """
 
     hidden: tuple[int, ...] = (256, 128)
@@ -110,6 +112,7 @@ class Settings:
     seed: int = 0
     task: str | None = None
     goal: float = 0.01
+    members: int | None = None
 
     def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.

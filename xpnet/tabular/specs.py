@@ -11,8 +11,14 @@ from ..checks import check_name
 
 T = TypeVar("T")
 
-#: How the values of options are read, by the annotation of the field; others stay text.
-READERS: dict[str, Any] = {"float": float, "int": int, "bool": {"true": True, "false": False}.get}
+#: How the values of options are read, by the annotation of the field; others stay text. On the
+#: command line a number is one for all members.
+READERS: dict[str, Any] = {
+    "float": float,
+    "Numbers": float,
+    "int": int,
+    "bool": {"true": True, "false": False}.get,
+}
 
 
 def make(text: str, kinds: Mapping[str, Callable[..., T]], what: str, **given: Any) -> T:

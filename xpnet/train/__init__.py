@@ -11,6 +11,7 @@
 - `history`: what is told of it
 - `callback`, `callbacks`: what may watch it
 - `member_ends`, `freezing`: how members end before others, and stay as they are then
+- `member_averages`: averages of the weights of members that make different numbers of steps
 - `rollback`, `recovery`, `divergence`: what happens when the loss is not finite
 - `checkpoints`, `checkpoint_manager`, `run_description`: how a fit goes on in another process
 """

@@ -14,6 +14,7 @@ from ..optim.averages import ExponentialMovingAverage, MovingAverage
 from ..warning import warn
 from .callback import Callback
 from .history import DivergedError, History, Row
+from .member_averages import MemberAverages
 from .run_description import describe
 from .trainer import Trainer
 
@@ -264,28 +265,41 @@ class WeightAverage(Callback):
         average = ExponentialMovingAverage(0.999) if average is None else average
         if not isinstance(average, MovingAverage):
             raise TypeError(f"average is {average!r}: give one as ExponentialMovingAverage(0.999)")
-        self.every = check_count(every, "every")
-        self.parameters, self.statistics = replace(average), replace(average)
-        self._forget(0)
+        self.every, self._kind = check_count(every, "every"), average
+        self._forget([0])
 
-    def _forget(self, step: int) -> None:
-        self.parameters, self.statistics = replace(self.parameters), replace(self.statistics)
+    def _forget(self, steps: list[int]) -> None:
+        kind = self._kind
+        self.parameters: MovingAverage | MemberAverages = replace(kind)
+        self.statistics: MovingAverage | MemberAverages = replace(kind)
         self._own: list[Array] = []
-        self._looked_at = step
+        #: The updates that were looked at, of all members or of each.
+        self._looked_at = steps
         #: The averages when members ended in the midst of the running epoch.
         self._ended: dict[int, list[Array]] = {}
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew."""
-        self._forget(trainer.steps)
+        self._forget([trainer.steps])
+        if isinstance(batches.per_epoch, tuple):  # some members wait for the others
+            self._forget(trainer.update_step.own_counts())
+            self.parameters = MemberAverages(self._kind, trainer.network.parameters)
+            self.statistics = MemberAverages(self._kind, trainer.network.statistics)
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Take the weights in."""
-        before, self._looked_at = self._looked_at, trainer.steps
-        if trainer.steps // self.every > before // self.every:
+        averages, weights = (self.parameters, self.statistics), weights_of(trainer.network)
+        apart, before = isinstance(self.parameters, MemberAverages), self._looked_at
+        self._looked_at = trainer.update_step.own_counts() if apart else [trainer.steps]
+        pairs = enumerate(zip(self._looked_at, before, strict=True))
+        due = [i for i, (now, then) in pairs if now // self.every > then // self.every]
+        if due and not apart:
             self._keep_ended(trainer)
-            self.parameters.update(trainer.network.parameters)
-            self.statistics.update(trainer.network.statistics)
+        for average, array in zip(averages, weights, strict=True):
+            if isinstance(average, MemberAverages):
+                average.update(due)
+            elif due:
+                average.update(array)
 
     def _keep_ended(self, trainer: Trainer) -> None:
         """Keep the averages of members that have ended, before others' weights are taken in."""
@@ -320,7 +334,7 @@ class WeightAverage(Callback):
     def state(self) -> Tree:
         """Return what it is set to, the averages, and the weights while the average stands in."""
         return {
-            "settings": {"average": describe(self.parameters), "every": self.every},
+            "settings": {"average": describe(self._kind), "every": self.every},
             "parameters": self.parameters.state(),
             "statistics": self.statistics.state(),
             "own": self._own,
@@ -336,7 +350,8 @@ class WeightAverage(Callback):
         if self.parameters.count:
             check_snapshot(trainer.network, [average.value for average in averages])
         self._own = check_snapshot(trainer.network, state["own"])
-        self._looked_at = check_count(state["looked_at"], "looked_at", 0)
+        pairs = zip(state["looked_at"], self._looked_at, strict=True)
+        self._looked_at = [check_count(steps, "looked_at", 0) for steps, _ in pairs]
         self._ended = {each["member"]: each["average"] for each in state["ended"]}
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:

@@ -18,7 +18,7 @@ from ..files.checkpoint_folder import Folder
 from ..files.safetensors_files import ModelFileError
 
 #: What comes of taking something for a state that is none.
-NOT_A_STATE = (AttributeError, KeyError, TypeError, ValueError)
+NOT_A_STATE = (AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)

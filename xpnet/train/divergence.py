@@ -83,9 +83,11 @@ def _layer(update: Step, batch: tuple[Array, Array, Array | None], step: int) ->
 
 def _gradient(update: Step, run: Bound, z: Array, y: Array, weights: Array | None) -> Array:
     example_weight = None if weights is None else update.cost.normalize_weights(weights)[0]
-    net = update.network
+    net, kernels = update.network, update.backend.kernels
+    if run.repetition is not None:
+        y, example_weight = run.repetition(kernels, y, example_weight)
     share = 1.0 / z.shape[-2] if example_weight is None else example_weight
-    net.loss.compute(update.backend.kernels, z, y, share, run.loss)
+    net.loss.compute(kernels, z, y, share, run.loss)
     return run.loss.dz
 
 

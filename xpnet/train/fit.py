@@ -344,10 +344,9 @@ class Fit:
             recover(self, batches, first)
         trainer.epochs += 1
         state.examples, state.seconds = self._examples(batches), 0.0
-        own = [step.count - idle for idle in step.idle]
         return {
             "epoch": trainer.epochs,
-            "step": own if step.scalars.apart else step.count,
+            "step": step.own_counts() if step.scalars.apart else step.count,
             "learning_rate": rate,
             "train_loss": member_ends.mean_losses(self, step.meter.read()[0]),
             "seconds": seconds,

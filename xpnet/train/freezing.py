@@ -83,10 +83,10 @@ class Freezing:
         xp = self._backend.xp
         xp.copyto(self._loss, loss)
         xp.copyto(self._loss, 0.0, where=self._frozen[:, 0])
-        xp.copyto(self._arrays[0], self._copies[0], where=self._frozen)
+        self._backend.kernels.put_back(self._arrays[0], self._copies[0], self._frozen)
         return self._loss
 
     def put_back(self) -> None:
         """Put back what the update has made of frozen members."""
         for array, copy in zip(self._arrays[1:], self._copies[1:], strict=True):
-            self._backend.xp.copyto(array, copy, where=self._frozen)
+            self._backend.kernels.put_back(array, copy, self._frozen)

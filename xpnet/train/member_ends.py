@@ -71,10 +71,9 @@ def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, is_whole: bool) -
         Whether it is through; then the members end as well whose epochs are made.
     """
     requests, first = fit.trainer.requests, fit.state.first
-    reasons, requests.members = requests.members, {}
-    if is_whole:
-        made = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
-        reasons = dict.fromkeys(made, "") | reasons
+    asked, requests.members = requests.members, {}
+    ends_here = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
+    reasons = dict.fromkeys(ends_here if is_whole else (), "") | asked
     found = {}
     for i, reason in reasons.items():
         if i not in fit.state.ended:

@@ -104,7 +104,7 @@ def recover(fit: Fit, batches: Batches, first: int) -> None:
 
 def _count_anew(step: Step) -> None:
     """Count the steps of the member that has made the most."""
-    own = [step.count - idle for idle in step.idle]
+    own = step.own_counts()
     step.count = max(own)
     step.idle[:] = [step.count - made for made in own]
 
@@ -130,8 +130,9 @@ def _falls(fit: Fit, batches: Batches, first: int) -> dict[int, Fall]:
         # The update before the loss that shows it, which may be the last that the schedule knows.
         rates = step.scalars.rates(max(bad - 1, 0), step.scalars.alone)
         rate = rates[i] if isinstance(rates, list) else rates
-        steps_told = began, bad, step.rollback.good_step(bad)
-        falls[i] = Fall(epoch, *(_own_number(fit, batches, i, s) for s in steps_told), rate)
+        told = began, bad, step.rollback.good_step(bad)
+        began_own, bad_own, good_own = (_own_number(fit, batches, i, number) for number in told)
+        falls[i] = Fall(epoch, began_own, bad_own, good_own, rate)
     return falls
 
 

@@ -239,6 +239,10 @@ class Step:
         sizes = [n] * len(self.idle) if isinstance(n, int) else n
         return [i for i, active in enumerate(self.freezing.active) if active and sizes[i]]
 
+    def own_counts(self) -> list[int]:
+        """Return the updates of each member: those that it was part of."""
+        return [self.count - idle for idle in self.idle]
+
     def _count_idle(self, n: Size) -> None:
         for i in {*range(len(self.idle))}.difference(self._trained(n)):
             self.idle[i] += 1
@@ -378,6 +382,7 @@ class Step:
         """Let go of what is replayed, and of the buffers and the data set in it."""
         self._replays.clear()
         self.cost.forget()
+        self._numbers.forget()
         self._one_by_one = None
 
     # -- memory ----

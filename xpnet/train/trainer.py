@@ -82,7 +82,7 @@ class Trainer:
 
     Examples
     --------
-    >>> import xpnet as xn
+    >>> import numpy as np, xpnet as xn
     >>> X = np.random.default_rng(0).standard_normal((200, 2)); y = (X[:, 0] * X[:, 1] > 0) * 1
     >>> net = xn.Network([xn.Linear(16), xn.Tanh(), xn.Linear(1)], loss="sigmoid_cross_entropy",
     ...                  n_features=2, device="cpu")

@@ -6,12 +6,15 @@
 typedef struct {
     int compute, scale, transposed[2], epilogue;
     const void *bias;
+    int64_t bias_step;
 } Operation;
 
 typedef struct {
     int type;
     uint64_t rows, columns;
     int64_t pitch;
+    int32_t count;
+    int64_t step;
 } Layout;
 
 typedef struct {
@@ -29,8 +32,9 @@ typedef struct {
 
 /* Live descriptors, and what the tests ask for: no kernel (1: none is supported, 2: none is named,
    3: one that is named can't be used, 4: the question is refused), a status of the product, a ReLU
-   that turns NaN into 0 in so many of the result's last columns, and a bias that counts twice. */
-int live_descriptors, none_found, failure, swallows_nan, doubles_bias;
+   that turns NaN into 0 in so many of the result's last columns, a bias that counts twice, and a
+   stack whose matrices all have the first one's bias. */
+int live_descriptors, none_found, failure, swallows_nan, doubles_bias, shares_bias;
 
 static int made(void **out, size_t size)
 {
@@ -49,7 +53,7 @@ static int gone(void *descriptor)
 int cublasLtMatmulDescCreate(Operation **out, int compute, int scale)
 {
     made((void **)out, sizeof(Operation));
-    **out = (Operation){compute, scale, {0, 0}, 1, NULL};
+    **out = (Operation){compute, scale, {0, 0}, 1, NULL, 0};
     return SUCCESS;
 }
 
@@ -57,7 +61,7 @@ int cublasLtMatmulDescDestroy(Operation *o) { return gone(o); }
 
 int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *value, size_t size)
 {
-    if (attribute == 8 ? size != sizeof(void *) : size != 4)
+    if (attribute == 8 || attribute == 10 ? size != 8 : size != 4)
         return INVALID_VALUE;
     if (attribute == 3 || attribute == 4)
         o->transposed[attribute - 3] = *(const int32_t *)value;
@@ -65,6 +69,8 @@ int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *valu
         o->epilogue = *(const int32_t *)value;
     else if (attribute == 8)
         o->bias = *(const void *const *)value;
+    else if (attribute == 10)
+        o->bias_step = *(const int64_t *)value;
     else
         return INVALID_VALUE;
     return SUCCESS;
@@ -74,7 +80,18 @@ int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t c
                                int64_t pitch)
 {
     made((void **)out, sizeof(Layout));
-    **out = (Layout){type, rows, columns, pitch};
+    **out = (Layout){type, rows, columns, pitch, 1, 0};
+    return SUCCESS;
+}
+
+int cublasLtMatrixLayoutSetAttribute(Layout *layout, int attribute, const void *value, size_t size)
+{
+    if (attribute == 5 && size == 4)
+        layout->count = *(const int32_t *)value;
+    else if (attribute == 6 && size == 8)
+        layout->step = *(const int64_t *)value;
+    else
+        return INVALID_VALUE;
     return SUCCESS;
 }
 
@@ -109,7 +126,8 @@ static int fits(const Operation *o, const Layout *a, const Layout *b, const Layo
     uint64_t other = o->transposed[1] ? b->columns : b->rows;
     const Layout *all[] = {a, b, c, d};
     for (int i = 0; i < 4; i++)
-        if (all[i]->type != o->scale || all[i]->pitch < (int64_t)all[i]->rows || !all[i]->columns)
+        if (all[i]->type != o->scale || all[i]->pitch < (int64_t)all[i]->rows ||
+            !all[i]->columns || all[i]->count != d->count)
             return 0;
     int right = o->scale == FLOAT64 ? o->compute == 70 : o->compute == 68 || o->compute == 77;
     return right && inner == other && d->rows == rows && d->columns == columns &&
@@ -147,19 +165,24 @@ int cublasLtMatmul(Handle *handle, Operation *o, const void *alpha, const void *
         algorithm[4] > size || c != d)
         return INVALID_VALUE;
     const void *pointers[] = {a, b, c, d};
+    const Layout *layouts[] = {la, lb, lc, ld};
+    size_t item = ld->type == FLOAT64 ? 8 : 4;
     for (int i = 0; i < 4; i++)
-        if ((size_t)pointers[i] % algorithm[i])
+        if (((size_t)pointers[i] | (size_t)layouts[i]->step * item) % algorithm[i])
             return INVALID_VALUE;
     int compute = o->compute, status = cublasGemmStridedBatchedEx(
         handle, o->transposed[0], o->transposed[1], ld->rows, ld->columns,
-        o->transposed[0] ? la->rows : la->columns, alpha, a, la->type, la->pitch, 0, b, lb->type,
-        lb->pitch, 0, beta, d, ld->type, ld->pitch, 0, 1, compute, -1);
+        o->transposed[0] ? la->rows : la->columns, alpha, a, la->type, la->pitch, la->step, b,
+        lb->type, lb->pitch, lb->step, beta, d, ld->type, ld->pitch, ld->step, ld->count, compute,
+        -1);
     if (status)
         return status;
-    for (uint64_t j = 0; j < ld->columns; j++)
+    for (uint64_t k = 0; k < ld->columns * ld->count; k++)
         for (uint64_t i = 0; i < ld->rows; i++) {
-            size_t p = i + j * ld->pitch;
-            double x = element(d, ld->type, p) + (1 + doubles_bias) * element(o->bias, ld->type, i);
+            uint64_t j = k % ld->columns, member = k / ld->columns;
+            size_t p = i + j * ld->pitch + member * ld->step;
+            size_t q = i + (shares_bias ? 0 : member * o->bias_step);
+            double x = element(d, ld->type, p) + (1 + doubles_bias) * element(o->bias, ld->type, q);
             int swallowed = j + swallows_nan >= ld->columns && x != x;
             if (o->epilogue == 6 && (x < 0 || swallowed))
                 x = 0;

@@ -76,6 +76,24 @@ def test_products_are_those_of_rounded_factors(kernels, stack):
             assert 1e-4 < np.abs(out - a @ b).max() < 0.1
 
 
+@pytest.mark.parametrize("members", [1, 3, 33])
+@pytest.mark.parametrize("size", [(7, 5), (4, 8), (1, 3)], ids=str)
+def test_members_weights_are_rounded_as_they_lie_in_flat_buffers(kernels, members, size):
+    n, m = size
+    flat = RNG.standard_normal((members, n * m + 3)).astype(np.float32)
+    weight = flat[:, : n * m].reshape(members, n, m)
+    for given in (weight, weight.swapaxes(1, 2)):
+        low = kernels._rounded(given)
+        assert low.shape == given.shape
+        np.testing.assert_array_equal(wide(low), wide(kernels._rounded(given.copy())))
+    x, out = RNG.standard_normal((6, m)).astype(np.float32), np.empty((members, 6, n), np.float32)
+    kernels._launcher.launches.clear()
+    assert kernels.multiply(x, weight.swapaxes(1, 2), out)
+    assert [grid[2] for _, grid, _ in kernels._launcher.launches] == [1, members]
+    expected = wide(kernels._rounded(x)) @ wide(kernels._rounded(weight)).swapaxes(1, 2)
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_float64_and_what_has_gaps_are_multiplied_as_they_are(kernels):
     a, b = RNG.standard_normal((4, 6)), RNG.standard_normal((3, 2))
     for dtype in (np.float32, np.float64):

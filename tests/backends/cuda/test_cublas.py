@@ -91,6 +91,44 @@ def test_one_matrix_may_serve_a_whole_stack(cublas):
         np.testing.assert_allclose(out, np.einsum("...ij,...jk->...ik", a, b))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shared", [False, True], ids=["own x", "one x"])
+@pytest.mark.parametrize("members", [1, 3, 33])
+def test_the_products_of_members_take_what_lies_in_flat_buffers(cublas, members, shared, dtype):
+    """Weights and their gradients are a step apart, a batch may be one for all."""
+    rng, (n, k, m) = np.random.default_rng(0), (5, 4, 6)
+    parameters, gradients = (rng.standard_normal((members, m * k + 7)).astype(dtype) for _ in "pg")
+    between = gradients[:, m * k :].copy()
+    weight, d_weight = (a[:, : m * k].reshape(members, m, k) for a in (parameters, gradients))
+    x = rng.standard_normal((n, k) if shared else (members, n, k)).astype(dtype)
+    y, dx = np.empty((members, n, m), dtype), np.empty((members, n, k), dtype)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    for a, b, out in (
+        (x, weight.swapaxes(1, 2), y),
+        (dy.swapaxes(1, 2), x, d_weight),
+        (dy, weight, dx),
+    ):
+        assert cublas.multiply(Array(a), Array(b), Array(out))
+        expected = np.einsum("...ij,...jk->...ik", a, b)
+        tolerance = 50 * np.finfo(dtype).eps
+        np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(gradients[:, m * k :], between)
+
+
+def test_members_are_one_product(library):
+    calls = []
+
+    class Spy:
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(library, name)
+
+    cublas = Cublas(Spy(), lambda: 0, allocate)
+    a, b, out = (np.ones(shape) for shape in ((5, 4), (3, 4, 2), (3, 5, 2)))
+    cublas.multiply(Array(a), Array(b), Array(out))
+    assert [name for name in calls if "Gemm" in name] == ["cublasGemmStridedBatchedEx"]
+
+
 def test_a_part_of_a_result_is_written_and_nothing_else(cublas):
     rng = np.random.default_rng(0)
     a, b, whole = rng.standard_normal((5, 4)), rng.standard_normal((4, 2)), np.zeros((5, 6))

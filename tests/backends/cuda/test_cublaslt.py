@@ -36,7 +36,7 @@ def path(tmp_path_factory):
     return str(built)
 
 
-WISHES = "none_found", "failure", "swallows_nan", "doubles_bias"
+WISHES = "none_found", "failure", "swallows_nan", "doubles_bias", "shares_bias"
 
 
 class Wishes:
@@ -99,6 +99,52 @@ def test_it_is_the_product_the_bias_and_the_activation(path, size, lay_x, lay_w,
     tolerance = 50 * np.finfo(dtype).eps
     expected = np.maximum(expected, 0) if relu else expected
     np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+
+def members(size, shared=False, lay_x=WAYS[0], lay_w=WAYS[0], dtype="f4", members=3):
+    """Return x, Wᵀ, b and a result of members, whose parameters have a step in a flat buffer."""
+    n, k, m = size
+    rng = np.random.default_rng(0)
+    flat = rng.standard_normal((members, k * m + m + 3)).astype(dtype)
+    w, b = flat[:, : k * m].reshape(members, m, k), flat[:, k * m : k * m + m]
+    x = rng.standard_normal((n, k) if shared else (members, n, k)).astype(dtype)
+    out = np.full((members, n, m), np.nan, dtype)
+    return [lay_x(x), w.swapaxes(-1, -2), b[:, None], out]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("lay_x", WAYS, ids=["rows", "columns", "a part"])
+@pytest.mark.parametrize("shared", [False, True], ids=["own x", "one x"])
+@pytest.mark.parametrize("count", [1, 3, 33])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_it_is_so_for_each_member(path, size, count, shared, lay_x, dtype, relu):
+    x, w, b, out = arrays = members(size, shared, lay_x, dtype=dtype, members=count)
+    assert epilogues(path).linear(*map(Array, arrays), relu)
+    expected = np.einsum("...ij,...jk->...ik", x, w) + b
+    tolerance = 50 * np.finfo(dtype).eps
+    expected = np.maximum(expected, 0) if relu else expected
+    np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_step_between_members_narrows_the_alignment(path):
+    """The stand-in refuses a kernel for boundaries that a member's matrix does not lie on."""
+    made = epilogues(path)
+    arrays = [*map(Array, map(placed_apart, members((6, 4, 8))))]
+    assert made.linear(*arrays, True)
+    ((*_, alignments),) = made._plans
+    assert alignments[0] == 4
+    assert alignments[2] >= 64
+
+
+def placed_apart(array):
+    """Return a copy on a boundary of 256 bytes, with the same strides."""
+    whole = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    at = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    copy = placed(np.ascontiguousarray(whole).reshape(-1))[at // array.itemsize :]
+    return np.lib.stride_tricks.as_strided(copy, array.shape, array.strides)
 
 
 def test_a_kernel_is_looked_for_once_for_each_shape_and_alignment(path, wishes):
@@ -289,12 +335,31 @@ def test_a_linear_layer_is_one_pass_where_there_is_a_kernel_for_it(path, wishes,
     assert passes == ["bias_activation"] * (not (offered and found))
 
 
-def test_stacks_of_matrices_go_to_the_reference(path):
+@pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("found", [True, False])
+def test_so_is_that_of_all_members(path, wishes, found, shared):
     made, shown = kernels(path)
-    x, w, b = np.ones((2, 3, 4), "f4"), np.ones((2, 4, 5), "f4"), np.ones((2, 1, 5), "f4")
-    out = np.zeros((2, 3, 5), "f4")
+    wishes.wish("none_found", not found)
+    x, w, b, out = members((7, 5, 6), shared)
+    expected = out.copy()
+    Kernels(np).linear(x, w, b, expected, ActivationSpec("relu"))
     made.linear(x, w, b, out, ActivationSpec("relu"))
-    assert (out == 5).all()
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    assert shown.calls == [True]
+    passes = [name for name, _, _ in made._launcher.launches]
+    assert passes == ["bias_activation"] * (not found)
+
+
+def test_stacks_that_do_not_suit_are_left_to_the_reference(path):
+    made, shown = kernels(path)
+    x, w, b, out = members((3, 4, 5))
+    expected = x @ w + b
+    gaps = np.zeros((3, 3, 10), "f4")[..., ::2]
+    made.linear(x, w, b, gaps)
+    np.testing.assert_allclose(gaps, expected, rtol=1e-5, atol=1e-6)
+    made.linear(x[None], w[None], b[None], out[None])
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
     assert not shown.calls
 
 
@@ -317,8 +382,8 @@ def test_an_epilogue_that_loses_nan_is_not_used(path, wishes, caplog):
     caplog.set_level(logging.INFO)
     wishes.wish("swallows_nan", 1000)
     made, shown = kernels(path)
-    assert made._right == {("f", "identity"), ("d", "identity")}
-    assert [record.levelno for record in caplog.records] == [logging.INFO] * 2
+    assert made._right == {(char, "identity", axes) for char in "fd" for axes in (2, 3)}
+    assert [record.levelno for record in caplog.records] == [logging.INFO] * 4
     if why_no_compiler() is None:
         x, w, b, out = problem()
         x[2] = np.nan
@@ -331,8 +396,14 @@ def test_an_epilogue_that_errs_is_not_used(path, wishes, caplog):
     wishes.wish("doubles_bias")
     made, _ = kernels(path)
     assert made._right == set()
-    assert len(caplog.records) == 4
-    assert "cuBLASLt's epilogue (relu, f) errs: it is not used" in caplog.text
+    assert len(caplog.records) == 8
+    assert "cuBLASLt's epilogue (relu, f, 3 axes) errs: it is not used" in caplog.text
+
+
+def test_an_epilogue_that_errs_for_members_serves_one_network(path, wishes):
+    wishes.wish("shares_bias")
+    made, _ = kernels(path)
+    assert made._right == {(char, name, 2) for char in "fd" for name in ("identity", "relu")}
 
 
 def test_without_kernels_or_working_descriptors_nothing_is_used(path, wishes, caplog):

@@ -13,6 +13,7 @@ import numpy as np
 from ..._typing import Array
 from .kernels import CudaKernels
 from .launch import flat
+from .run_kernels import member_step, stack_shape
 
 
 class Bfloat16Kernels(CudaKernels):
@@ -28,11 +29,17 @@ class Bfloat16Kernels(CudaKernels):
         return super().multiply(low_a, low_b, out)
 
     def _rounded(self, x: Array) -> Array | None:
-        """Return x in bfloat16, its bits as integers, laid out as x is; None if x has gaps."""
-        turned = not x.flags.c_contiguous
+        """Return x in bfloat16, its bits as integers, laid out as x is; None if x has gaps.
+
+        Between one member's matrix and the next there may be other numbers.
+        """
+        turned = member_step(x, x) is None
         rows = x.swapaxes(-1, -2) if turned else x
-        if x.dtype.char != "f" or not rows.flags.c_contiguous:
+        step = member_step(rows, rows)
+        if step is None or x.dtype.char != "f":
             return None
+        members, n, m = stack_shape(rows)
         low = self.xp.empty(rows.shape, np.uint16)
-        self._launch("to_bfloat16", flat(rows.size, rows.itemsize), rows, rows, low, rows.size)
+        t = flat(n * m, rows.itemsize, members)
+        self._launch_each("to_bfloat16", t, members, rows, rows, low, n * m, step)
         return low.swapaxes(-1, -2) if turned else low

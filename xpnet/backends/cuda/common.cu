@@ -3,6 +3,9 @@
 // REAL is float or double; THREADS are in a block, always: a power of two. A kernel takes pointers,
 // whole numbers as `index` and all others as `double`, so that a launch needs no conversions.
 // Matrices are contiguous. Nothing here depends on the order in which blocks or threads run.
+//
+// Members, networks that are trained at once, lie along z: their matrices one behind another, what
+// is theirs in a flat buffer (weights, biases, gradients) `step` numbers apart; 0 is one for all.
 
 using real = REAL;
 using index = long long;
@@ -11,6 +14,21 @@ using index = long long;
 constexpr int V = 16 / sizeof(real);
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
+
+// A block's member. A launch begins with one of them: more than lie along z take several.
+__device__ inline index member_of(index first_member) {
+    return first_member + blockIdx.z;
+}
+
+// A member's part of an array, if there is one.
+template <class T> __device__ inline T* part_of(T* array, index offset) {
+    return array ? array + offset : nullptr;
+}
+
+// A member's own number, if there are such, or the one for all.
+template <class T, class U> __device__ inline U number_of(const T* each, U all, index member) {
+    return each ? U(each[member]) : all;
+}
 
 // 1, -1, or x itself if it is 0 or NaN.
 __device__ inline real sign_of(real x) {
@@ -44,13 +62,14 @@ template <int W> __device__ inline void store(real* p, const Vec<W>& vec) {
     *reinterpret_cast<Vec<W>*>(p) = vec;
 }
 
-// -- a matrix's columns lie along x; a thread keeps W of them and goes down the rows ----
+// -- a matrix's columns lie along x; a thread keeps W of them and goes down the rows. The matrix begins
+// at `start`: a shifted pointer would take more registers ----
 
 template <int W> struct Tile {
-    index column, row, step;
+    index start, column, row, step;
 
-    __device__ Tile()
-        : column((blockIdx.x * index(blockDim.x) + threadIdx.x) * W),
+    __device__ Tile(index start = 0)
+        : start(start), column((blockIdx.x * index(blockDim.x) + threadIdx.x) * W),
           row(blockIdx.y * index(blockDim.y) + threadIdx.y),
           step(gridDim.y * index(blockDim.y)) {}
 };
@@ -90,7 +109,7 @@ template <int W, class Body>
 __device__ inline void for_each_row_chunk(const Tile<W>& t, index n, index m, Body body) {
     if (t.column >= m) return;
     for (index i = t.row; i < n; i += UNROLL * t.step)
-        body(RowChunk<W>{i, t.step, n, i * m + t.column, t.step * m});
+        body(RowChunk<W>{i, t.step, n, t.start + i * m + t.column, t.step * m});
 }
 
 // Call body(r, k) for each number of a chunk: row r, column k.
@@ -108,11 +127,33 @@ __device__ inline unsigned long long mix64(unsigned long long x) {
     return x ^ (x >> 31);
 }
 
-// What dropout does behind a ReLU, whose slope becomes `scale`; nothing if there is no key.
+// What those that live are multiplied by.
+__device__ inline real scale_of(index threshold) {
+    return real(65536) / real(65536 - threshold);
+}
+
+// What a kernel is told of the dropout behind a ReLU: for each member, or one for all, the bits of
+// the step, those of the layer, and whom they kill. Without keys there is none.
+struct Dropped {
+    const unsigned long long* keys;
+    index key_step;
+    const unsigned long long* salts;
+    index salt;
+    const int* thresholds;
+    index threshold;
+};
+
+// What dropout does behind a ReLU, whose slope becomes `scale`.
 struct Mask {
     const unsigned long long* key;
-    index salt, threshold;
+    unsigned long long salt;
+    int threshold;
     real scale;
+
+    __device__ Mask(const Dropped& d, index member)
+        : key(part_of(d.keys, member * d.key_step)),
+          salt(number_of(d.salts, static_cast<unsigned long long>(d.salt), member)),
+          threshold(number_of(d.thresholds, int(d.threshold), member)), scale(scale_of(threshold)) {}
 
     // A thread's columns lie in one word, for W divides 4 and the first column.
     template <int W>
@@ -124,22 +165,27 @@ struct Mask {
             const index counter = (s.row + r * s.step) * words + word;
             const unsigned long long bits = mix64(start + counter * GAMMA) >> (16 * lane);
             for (int k = 0; k < W; k++)
-                rows.v[r].v[k] *= index((bits >> (16 * k)) & 0xffff) >= threshold ? scale : real(0);
+                rows.v[r].v[k] *= int((bits >> (16 * k)) & 0xffff) >= threshold ? scale : real(0);
         }
     }
 };
 
-// -- flat buffers: body(width, i) is called once for each stretch of `width` numbers from i ----
+// -- flat buffers: body(width, i) is called once for each stretch of `width` numbers from i, from
+// `begin` to `end`; wide stretches begin at multiples of V ----
 
 template <int W> struct Width {
     static constexpr int value = W;
 };
 
-template <class Body> __device__ inline void everywhere(index size, Body body) {
-    const index first = blockIdx.x * index(blockDim.x) + threadIdx.x;
-    const index step = gridDim.x * index(blockDim.x), packs = size / V;
-    for (index i = first; i < packs; i += step) body(Width<V>(), i * V);
-    for (index i = packs * V + first; i < size; i += step) body(Width<1>(), i);
+template <class Body> __device__ inline void everywhere(index begin, index end, Body body) {
+    const index first = (blockIdx.y * index(gridDim.x) + blockIdx.x) * THREADS + threadIdx.x;
+    const index step = gridDim.x * index(gridDim.y) * THREADS;
+    const index from = (begin + V - 1) / V, to = end / V;
+    for (index i = from + first; i < to; i += step) body(Width<V>(), i * V);
+    // What is left of them, and right; all, if there is no wide one.
+    const index left = (from <= to ? from * V : end) - begin, right = from <= to ? to * V : end;
+    for (index i = first; i < left + end - right; i += step)
+        body(Width<1>(), i < left ? begin + i : right + i - left);
 }
 
 // -- sums that come out the same in every run: in pairs within a block, then block by block ----
@@ -171,14 +217,15 @@ template <class T> __device__ T sum_in_block(T value, int width) {
     return value;
 }
 
-// The same over all blocks of a column of blocks. True in the block that comes last and has the
-// sum, which it adds up in the blocks' order. `work` is zero before and after.
+// The same over all blocks of a member's column of blocks. True in the block that comes last and has
+// the sum, which it adds up in the blocks' order. `work` is zero before and after.
 template <class T> __device__ bool sum_over_blocks(T& value, int width, unsigned char* work) {
     value = sum_in_block(value, width);
     if (gridDim.y == 1) return true;
-    unsigned* arrived = reinterpret_cast<unsigned*>(work) + blockIdx.x;
+    const index column = blockIdx.z * index(gridDim.x) + blockIdx.x;
+    unsigned* arrived = reinterpret_cast<unsigned*>(work) + column;
     T* parts = reinterpret_cast<T*>(work + MOST_BLOCKS * sizeof(unsigned));
-    parts += index(blockIdx.x) * gridDim.y * width;
+    parts += column * gridDim.y * width;
     if (place() < width) parts[blockIdx.y * width + place()] = value;
     __syncthreads();
     bool last = false;

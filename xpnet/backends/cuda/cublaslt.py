@@ -1,4 +1,4 @@
-"""Products with a bias and an activation in the same pass, by cuBLASLt.
+"""Products with a bias and an activation in the same pass, by cuBLASLt; of members a stack.
 
 What follows a product there is called its epilogue. cuBLASLt says for each shape whether it has a
 kernel with one; where it has none, the product, the bias and the activation are two passes as
@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -36,14 +36,15 @@ from .cublas import (
     layout,
 )
 from .kernels import CudaKernels
-from .run_kernels import is_matrix
+from .run_kernels import is_dense, member_step
 
 _log = logging.getLogger(__name__)
 
 #: cuBLASLt's numbers for what is passed to it, from its header ``cublasLt.h``: attributes of an
-#: operation, the epilogues, and attributes of a search for a kernel.
-TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
+#: operation, the epilogues, attributes of a layout, and of a search for a kernel.
+TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER, BIAS_STEP = 3, 4, 7, 8, 10
 BIAS, BIAS_AND_RELU = 4, 6
+STACK_SIZE, STACK_STEP = 5, 6
 MOST_WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)
 NOT_SUPPORTED = 15
 
@@ -84,19 +85,23 @@ class Epilogues:
     def linear(self, x: Array, weight_t: Array, bias: Array, out: Array, relu: bool) -> bool:
         """Write x Wᵀ + b, or its positive part; return False where cuBLASLt has no kernel for it.
 
-        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps.
+        All are matrices of one dtype, float32 or float64; ``bias`` is a row without gaps. Or they
+        are stacks of these, of which ``x`` may be one matrix for all.
         """
         kind = self._cublas.kind(x.dtype.char + out.dtype.char)
-        same = x.dtype == weight_t.dtype == bias.dtype == out.dtype
+        bias_step = member_step(x, bias)
+        same = x.dtype == weight_t.dtype == out.dtype and out.ndim < 4
         ways = [way for way in map(layout, (weight_t, x, out)) if way]
         if kind is None or not same or len(ways) < 3 or ways[2].operation == TRANSPOSED:
             return False
-        if 0 in (*x.shape, *out.shape):
+        if bias_step is None or 0 in (*x.shape, *out.shape):
             return False
-        pointers = [array.data.ptr for array in (weight_t, x, out, bias)]
-        # What a pointer is a multiple of says which kernels may be used.
-        alignments = tuple(min(pointer & -pointer, 256) for pointer in pointers)
-        shape = x.shape[0], x.shape[1], out.shape[1]
+        pointers = [*(array.data.ptr for array in (weight_t, x, out, bias)), bias_step]
+        steps = [*(way.step for way in ways), bias_step]
+        # What all matrices of a stack begin at multiples of says which kernels may be used.
+        starts = [a | b * x.itemsize for a, b in zip(pointers, steps, strict=False)]
+        alignments = tuple(min(start & -start, 256) for start in starts)
+        shape = *out.shape[:-1], x.shape[-1], out.shape[-1]
         key = threading.get_ident(), kind, shape, tuple(ways), relu, alignments
         try:
             plan = self._plans[key]
@@ -105,7 +110,7 @@ class Epilogues:
                 return self._run(self._stricter(key), pointers)
             if len(self._plans) >= MOST_PLANS:  # not all: a capture may be about to need one
                 self._plans.pop(next(iter(list(self._plans)), None), None)
-            plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3])
+            plan = self._plan(kind, shape, ways, relu, alignments[:3], pointers[3:])
             if plan and relu and not self._keeps_nan(plan, pointers, bias, out):
                 _log.info("cuBLASLt's ReLU makes NaN 0 at a product of %s: it is not used", shape)
                 plan = None
@@ -139,39 +144,46 @@ class Epilogues:
     def _plan(
         self,
         kind: Kind,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         ways: list[Matrix],
         relu: bool,
         alignments: tuple[int, ...],
-        bias: int,
+        bias: list[int],
     ) -> Plan | None:
         """Return a kernel for a product and its epilogue; None if there is none."""
-        (n, k, m), (a, b, d) = shape, ways
-        plan = Plan(self._library, kind.sums, kind.result, kind.number)
+        (*stack, n, k, m), (a, b, d) = shape, ways
+        plan = Plan(self._library, kind.sums, kind.result, kind.number, stack)
         plan.set(TRANSPOSE_A, ctypes.c_int(a.operation))
         plan.set(TRANSPOSE_B, ctypes.c_int(b.operation))
         plan.set(EPILOGUE, ctypes.c_int(BIAS_AND_RELU if relu else BIAS))
-        plan.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        plan.set_bias(*bias)
         # cuBLASLt counts along columns first, as cuBLAS does: it computes outᵀ = W xᵀ, and adds
         # the bias to each column.
         for (rows, columns), how in (((m, k), a), ((k, n), b), ((m, n), d)):
             stored = (columns, rows) if how.operation == TRANSPOSED else (rows, columns)
-            plan.lay_out(kind.result, *stored, how.leading_dimension)
+            plan.lay_out(kind.result, *stored, how)
         return plan if plan.search(self._cublas.handle(), alignments) else None
 
     def _keeps_nan(self, plan: Plan, pointers: list[int], bias: Array, out: Array) -> bool:
         """Return whether all is NaN where the bias is; a kernel that fails is for others to see."""
-        nan, (a, b, d, _) = bias * np.nan, pointers
-        failed = plan.run(self._cublas.handle(), a, b, d, nan.data.ptr)
-        last = out[-256:]  # as much as a tile, and the end, which may be another's
+        nan, (a, b, d, *_) = bias * np.nan, pointers
+        step = nan.strides[0] // nan.itemsize if nan.ndim == 3 else 0
+        failed = plan.run(self._cublas.handle(), a, b, d, nan.data.ptr, step)
+        # As much as a tile, and the end, which may be another's; of a stack the last matrix.
+        last = (out[-1] if out.ndim == 3 else out)[-256:]
         return bool(failed) or not bool((last == last).any())
 
 
 class Plan:
-    """A product as cuBLASLt describes it: operation, layouts, and the kernel that was found."""
+    """A product as cuBLASLt describes it: operation, layouts, and the kernel that was found.
 
-    def __init__(self, library: Any, sums: int, scale: int, number: Any) -> None:
-        self._library = library
+    ``stack`` is empty for matrices, and says for stacks of them how many there are.
+    """
+
+    def __init__(
+        self, library: Any, sums: int, scale: int, number: Any, stack: Sequence[int]
+    ) -> None:
+        self._library, self._stack = library, stack
         self._layouts: list[ctypes.c_void_p] = []
         self._operation = ctypes.c_void_p()
         self._one, self._zero = number(1.0), number(0.0)
@@ -186,15 +198,27 @@ class Plan:
         )
         check(done, "describing a product")
 
-    def lay_out(self, kind: int, rows: int, columns: int, leading_dimension: int) -> None:
+    def set_bias(self, pointer: int, step: int) -> None:
+        """Say where the bias is, and in a stack how far it is from one to the next."""
+        self.set(BIAS_POINTER, ctypes.c_void_p(pointer))
+        if self._stack:
+            self.set(BIAS_STEP, ctypes.c_int64(step))
+
+    def lay_out(self, kind: int, rows: int, columns: int, how: Matrix) -> None:
         """Say how the next of the matrices A, B, D lies; C is D."""
         layout = ctypes.c_void_p()
         create = self._library.cublasLtMatrixLayoutCreate
-        check(
-            create(ctypes.byref(layout), kind, rows, columns, leading_dimension),
-            "describing a matrix",
-        )
+        made = create(ctypes.byref(layout), kind, rows, columns, how.leading_dimension)
+        check(made, "describing a matrix")
         self._layouts.append(layout)
+        values: list[tuple[int, Any]] = [(STACK_SIZE, ctypes.c_int32(n)) for n in self._stack]
+        values += [(STACK_STEP, ctypes.c_int64(how.step))] * len(values)
+        for attribute, value in values:
+            size = ctypes.sizeof(value)
+            done = self._library.cublasLtMatrixLayoutSetAttribute(
+                layout, attribute, ctypes.byref(value), size
+            )
+            check(done, "describing a stack")
 
     def search(self, handle: Handle, alignments: tuple[int, ...]) -> bool:
         """Look for a kernel for A, B and D of these alignments; return whether there is one."""
@@ -224,9 +248,9 @@ class Plan:
             _log.warning("cuBLASLt failed at a search: status %d %s", status, what)
         return not status and count.value == 1 and not self._found.state
 
-    def run(self, handle: Handle, a: int, b: int, d: int, bias: int) -> int:
+    def run(self, handle: Handle, a: int, b: int, d: int, bias: int, bias_step: int) -> int:
         """Give it to the handle's stream; return cuBLASLt's status."""
-        self.set(BIAS_POINTER, ctypes.c_void_p(bias))
+        self.set_bias(bias, bias_step)
         la, lb, ld = self._layouts
         one, zero = ctypes.byref(self._one), ctypes.byref(self._zero)
         status: int = self._library.cublasLtMatmul(
@@ -248,8 +272,8 @@ class EpilogueKernels(CudaKernels):
     def __init__(self, xp: Any, launcher: Any, multiply: Any, epilogues: Epilogues) -> None:
         super().__init__(xp, launcher, multiply)
         self._epilogues = epilogues
-        #: The dtypes and activations that it computes as they are defined.
-        self._right: set[tuple[str, str]] = set()
+        #: The dtypes, activations and axes for which it computes what is defined.
+        self._right: set[tuple[str, str, int]] = set()
 
     def linear(
         self,
@@ -261,10 +285,10 @@ class EpilogueKernels(CudaKernels):
         z: Array | None = None,
     ) -> None:
         """One pass."""
-        known = (out.dtype.char, activation.name) in self._right and activation.mask is None
+        known = (out.dtype.char, activation.name, out.ndim) in self._right
         if (
             bias is None
-            or not (known and is_matrix(out, bias))
+            or not (known and activation.mask is None and is_dense(out))
             or not self._epilogues.linear(x, weight_t, bias, out, activation.name == "relu")
         ):
             super().linear(x, weight_t, bias, out, activation, z)
@@ -272,29 +296,45 @@ class EpilogueKernels(CudaKernels):
     def prove(self, to_host: Callable[[Array], Any]) -> None:
         """Let each epilogue compute what is known; those that err are not used, which is logged."""
         try:
-            for char, name in product("fd", ("identity", "relu")):
-                if self._is_right(char, name, to_host):
-                    self._right.add((char, name))
+            for char, name, axes in product("fd", ("identity", "relu"), (2, 3)):
+                if self._is_right(char, name, axes, to_host):
+                    self._right.add((char, name, axes))
         except Exception as error:  # memory may be full; what does without goes on
             self._right.clear()
             _log.warning("cuBLASLt's epilogues are not used: %s", error)
 
-    def _is_right(self, char: str, name: str, to_host: Callable[[Array], Any]) -> bool:
+    def _is_right(self, char: str, name: str, axes: int, to_host: Callable[[Array], Any]) -> bool:
         """Return whether there is such an epilogue, and it computes what it should."""
         # Each column of the result is one of x's, with a bias of its own; half of it is negative.
         # All is exact, even with factors of 10 bits.
         n, k, m = 128, 64, 96
         x = (3 * np.arange(n)[:, None] + 5 * np.arange(k)) % n - n / 2 + 0.5
-        host = x, np.eye(k)[:, 7 * np.arange(m) % k], np.arange(m)[None] / 4
-        z = host[0] @ host[1] + host[2]
-        a, b, bias = (self.xp.asarray(array.astype(char)) for array in host)
-        out = self.xp.zeros((n, m), char)
-        if not self._epilogues.linear(a, b, bias, out, name == "relu"):
-            return False
-        right = np.array_equal(to_host(out), np.maximum(z, 0) if name == "relu" else z)
-        if not right:
-            _log.warning("cuBLASLt's epilogue (%s, %s) errs: it is not used", name, char)
-        return right
+        weight, bias = np.eye(m, k)[7 * np.arange(m) % k], np.arange(m)[None] / 4
+        xs = [x]
+        if axes == 3:  # members' own parameters, a step apart; their own x, or one for all
+            weight, bias = (np.stack([a, a[::-1, ::-1], a + a]) for a in (weight, bias))
+            xs = [np.stack([x, -x, x[::-1]]), x]
+        for given in xs:
+            z = given @ weight.swapaxes(-1, -2) + bias
+            out = self.xp.zeros(z.shape, char)
+            parameters = self._parameters(weight, bias, char)
+            if not self._epilogues.linear(
+                self.xp.asarray(given.astype(char)), *parameters, out, name == "relu"
+            ):
+                return False
+            if not np.array_equal(to_host(out), np.maximum(z, 0) if name == "relu" else z):
+                what = name, char, axes
+                _log.warning("cuBLASLt's epilogue (%s, %s, %d axes) errs: it is not used", *what)
+                return False
+        return True
+
+    def _parameters(self, weight: Any, bias: Any, char: str) -> tuple[Array, Array]:
+        """Return Wᵀ and b as they lie in a flat buffer of each member's."""
+        host = [array.reshape(*weight.shape[:-2], -1) for array in (weight, bias, bias)]
+        flat = self.xp.asarray(np.concatenate(host, axis=-1).astype(char))
+        size = host[0].shape[-1]
+        w, b = flat[..., :size], flat[..., size : size + bias.shape[-1]]
+        return w.reshape(weight.shape).swapaxes(-1, -2), b.reshape(bias.shape)
 
 
 def load(path: str) -> Any:
@@ -313,6 +353,7 @@ def load(path: str) -> Any:
         "cublasLtMatmulDescSetAttribute": [pointer, integer, pointer, size],
         "cublasLtMatmulDescDestroy": [pointer],
         "cublasLtMatrixLayoutCreate": [pointer, integer, ctypes.c_uint64, ctypes.c_uint64, long],
+        "cublasLtMatrixLayoutSetAttribute": [pointer, integer, pointer, size],
         "cublasLtMatrixLayoutDestroy": [pointer],
         "cublasLtMatmulPreferenceCreate": [pointer],
         "cublasLtMatmulPreferenceSetAttribute": [pointer, integer, pointer, size],

@@ -19,7 +19,7 @@ from .cublas import Cublas, load
 from .cublaslt import EpilogueKernels, Epilogues
 from .cublaslt import load as load_lt
 from .kernels import CudaKernels
-from .launch import WORKSPACE, Pair, definitions, source
+from .launch import WORKSPACE, Grid, Pair, definitions, source
 
 _log = logging.getLogger(__name__)
 
@@ -343,7 +343,7 @@ class CupyLauncher:
         self._functions: dict[tuple[str, bool], Any] = {}
         self._workspaces: dict[tuple[int, int], Array] = {}
 
-    def __call__(self, name: str, double: bool, grid: Pair, block: Pair, *arguments: Any) -> None:
+    def __call__(self, name: str, double: bool, grid: Grid, block: Pair, *arguments: Any) -> None:
         """Launch a kernel on the current stream."""
         function = self._functions.get((name, double))
         if function is None:

@@ -2,6 +2,7 @@
 //
 // Threads along x share a row: there are at least as many as columns, or a block's worth. A loss is
 // sum weight_i (loss of row i), where weight_i is `weight`, times weights[i] if there is such an array.
+// Members have matrices of their own; their labels and weights are so many steps apart, or shared.
 
 struct Larger {
     __device__ real operator()(real a, real b) const { return a > b || a != a ? a : b; }
@@ -56,8 +57,15 @@ KERNEL softmax(const real* z, real* out, index n, index m) {
 // dz = (softmax(z) - t) weight; loss = sum weight (log sum exp(z - max z) - sum t (z - max z)), where
 // t is 1 - smoothing at the label, and everywhere smoothing / m more.
 KERNEL softmax_cross_entropy(const real* z, const int* y, const real* weights, double weight,
-                             double smoothing, real* dz, real* loss, index n, index m,
-                             unsigned char* work) {
+                             const real* smoothings, double smoothing, real* dz, real* loss,
+                             index n, index m, index y_step, index weight_step,
+                             unsigned char* work, index first_member) {
+    const index member = member_of(first_member);
+    z += member * n * m;
+    dz += member * n * m;
+    y += member * y_step;
+    weights = part_of(weights, member * weight_step);
+    smoothing = number_of(smoothings, smoothing, member);
     Total cost = {};
     const real hit = real(1 - smoothing), share = real(smoothing) / real(m);
     EACH_BAND(first, n) {
@@ -82,14 +90,19 @@ KERNEL softmax_cross_entropy(const real* z, const int* y, const real* weights, d
         const real own = 0 <= label && label < m ? z[i * m + label] - largest : real(0);
         cost.v += double(part * (log(total) - (hit * own + share * others)));
     }
-    if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
+    if (sum_over_blocks(cost, 1, work) && place() == 0) loss[member] = real(cost.v);
 }
 
 // -- losses of one output at a time: f gives a term of the loss and its derivative; see rows.py ----
 
 template <class F>
 __device__ void each_output(const real* z, const real* y, const real* weights, double weight,
-                            real* dz, real* loss, index n, index m, unsigned char* work, F f) {
+                            real* dz, real* loss, index n, index m, index y_step,
+                            index weight_step, unsigned char* work, index member, F f) {
+    z += member * n * m;
+    dz += member * n * m;
+    y += member * y_step;
+    weights = part_of(weights, member * weight_step);
     Total cost = {};
     EACH_BAND(first, n) {
         const index i = first + threadIdx.y;
@@ -102,31 +115,38 @@ __device__ void each_output(const real* z, const real* y, const real* weights, d
             cost.v += double(term * part);
         }
     }
-    if (sum_over_blocks(cost, 1, work) && place() == 0) *loss = real(cost.v);
+    if (sum_over_blocks(cost, 1, work) && place() == 0) loss[member] = real(cost.v);
 }
 
 // -- weights of examples; a run's losses ----
 
-// weight = w / sum w, decay = l2 / sum w, both 0 if all weights are. One block.
-KERNEL normalize_weights(const real* weights, real* weight, real* total, real* safe, real* decay, index n,
-             double l2, double tiny) {
+// weight = w / sum w, decay = l2 / sum w, both 0 if all weights are. A block for each member whose
+// weights are its own; each block has `decays` numbers l2.
+KERNEL normalize_weights(const real* weights, real* weight, real* total, real* safe, real* decay,
+                         const real* l2s, double l2, index n, index decays, double tiny,
+                         index first_member) {
+    const index member = member_of(first_member);
+    weights += member * n;
+    weight += member * n;
     Sums<1> sums = {};
     for (index i = place(); i < n; i += THREADS) sums.v[0][0] += weights[i];
     const real sum = sum_in_block(sums, 1).v[0][0];
     const real divisor = sum < real(tiny) ? real(tiny) : sum;
     for (index i = place(); i < n; i += THREADS) weight[i] = weights[i] / divisor;
+    for (index i = member * decays + place(); i < (member + 1) * decays; i += THREADS)
+        decay[i] = sign_of(sum) * number_of(l2s, real(l2), i) / divisor;
     if (place()) return;
-    *total = sum;
-    *safe = divisor;
-    const real sign = sum > 0 ? real(1) : sum < 0 ? real(-1) : sum;
-    *decay = sign * real(l2) / divisor;
+    total[member] = sum;
+    safe[member] = divisor;
 }
 
-// total += n loss; finite = whether that is; steps += finite. One thread.
-KERNEL observe(const real* loss, double n, double* total, double* steps, bool* finite) {
-    if (place()) return;
-    const double sum = *total + n * double(*loss);
-    *total = sum;
-    *finite = sum - sum == 0;
-    *steps += *finite ? 1 : 0;
+// total += n loss; finite = whether that is; steps += finite, of each member. One block.
+KERNEL observe(const real* loss, double n, double* total, double* steps, bool* finite,
+               index members) {
+    for (index k = place(); k < members; k += THREADS) {
+        const double sum = total[k] + n * double(loss[k]);
+        total[k] = sum;
+        finite[k] = sum - sum == 0;
+        steps[k] += finite[k] ? 1 : 0;
+    }
 }

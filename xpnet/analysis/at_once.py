@@ -1,0 +1,314 @@
+"""Trainings of one network's description: as members of one network, as many as memory holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..data.arrays import as_array, prepare_weights
+from ..data.batches import USUAL, take_rows
+from ..data.streaming import Streamed
+from ..data.subsets import check_order_seed, check_subsets
+from ..nn.members import joined
+from ..nn.network import Network
+from ..optim.optimizers import Optimizer
+from ..train.callback import Callback, as_callback
+from ..train.fit import FitOptions
+from ..train.history import DivergedError, History, MemberEnd
+from ..train.member_ends import check_epochs
+from ..train.recovery import ADVICE
+from ..train.trainer import Trainer
+
+#: How many bytes the members of one network may take; no more than half of what is free.
+MOST_BYTES = 2**31
+
+#: The fewest examples that members may have, as a share of the most. Whose epochs are shorter has
+#: fewer steps in common with the others, and stands idle in the rest: that takes longer than one
+#: training after the other.
+LEAST_SHARE = 0.9
+
+#: Options of `Trainer.fit` that are data, and those of them that members alone have.
+OF_MEMBERS = ("subsets", "validation_subsets")
+OF_DATA = ("sample_weight", *OF_MEMBERS)
+
+#: Features and labels, prepared.
+Prepared = tuple[Array, Array]
+
+Indices = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one of several trainings has of its own.
+
+    Attributes
+    ----------
+    seed : int
+        Of initial weights, mini-batches and dropout masks.
+    l2 : float
+        λ.
+    examples, held_out : array of int, or None
+        What it is trained on, and what it is measured on after each epoch: indices; None: all of
+        the training set, and the development set.
+    optimizer : Optimizer or None
+        How to update; None: as all.
+    epochs, batch_size : int or None
+        As for `Trainer.fit`; None: as all.
+    """
+
+    seed: int
+    l2: float
+    examples: Indices | None = None
+    held_out: Indices | None = None
+    optimizer: Optimizer | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended: the network holds its weights until the next one is looked at.
+
+    Attributes
+    ----------
+    variant : Variant
+        What it had of its own.
+    trainer : Trainer
+        As if the network had been trained alone.
+    error : DivergedError or None
+        Why it ended, if it diverged.
+    """
+
+    variant: Variant
+    trainer: Trainer
+    error: DivergedError | None = None
+
+
+class Trainings:
+    """Trains a network's description again and again, with the same options and other data or λ.
+
+    They are members of one network as far as memory goes; one after the other where a layer, loss,
+    optimiser or callback of a user's own may not know of members, where they have very different
+    numbers of examples, and where each has its own of what is streamed.
+
+    Parameters
+    ----------
+    network : Network
+        What to train: one network.
+    optimizer : Optimizer
+        How to update.
+    clip_norm : float or None
+        As for `Trainer`.
+    train : (x, y)
+        The training set, prepared.
+    dev : (x, y) or None
+        The development set, prepared; None where each training holds its own examples out.
+    fit : dict
+        Options of `Trainer.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is none, or is for members.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        clip_norm: float | None,
+        train: Prepared,
+        dev: Prepared | None,
+        fit: Mapping[str, Any],
+    ) -> None:
+        self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
+        self.train, self.dev, self.fit = train, dev, dict(fit)
+        self._callbacks = self._check_options()
+
+    def _check_options(self) -> list[Callback]:
+        """Raise an error of options that one network does not take; return the callbacks."""
+        options = FitOptions(**{k: v for k, v in self.fit.items() if k not in OF_DATA})
+        check_epochs(options.epochs, self.network)
+        check_order_seed(options.order_seed, None)
+        weights, net = self.fit.get("sample_weight"), self.network
+        if weights is not None:
+            with net.backend.active():
+                prepare_weights(weights, len(self.train[1]), net.backend, net.dtype)
+        for name in OF_MEMBERS:
+            check_subsets(self.fit.get(name), None, len(self.train[1]), name)
+        Trainer(net, self.optimizer, 0.0, self.clip_norm)
+        return [as_callback(callback) for callback in options.callbacks]
+
+    def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
+        """Train all, and go through them by those that were trained at once.
+
+        Raises
+        ------
+        TypeError, ValueError, OutOfMemoryError
+            As `Trainer.fit` does.
+        """
+        left, most = [*variants], self._most_members(variants)
+        while left:
+            groups = -(-len(left) // most)
+            group = left[: -(-len(left) // groups)]
+            try:
+                trained = self._alone(*group) if len(group) == 1 else self._at_once(group)
+            except MemoryError:
+                if len(group) == 1:
+                    raise
+                most = len(group) // 2
+                continue
+            del left[: len(group)]
+            yield trained
+
+    def _alone(self, variant: Variant) -> Iterator[Trained]:
+        """Train one network: the given one, unless its seed is another."""
+        net = self.network
+        if net.seeds[0] != variant.seed:
+            net = _described(net, variant.seed)
+        net.initialize()
+        optimizer = variant.optimizer or self.optimizer
+        trainer, error = Trainer(net, optimizer, variant.l2, self.clip_norm), None
+        options = self._options([variant]) | {"validation_data": self.held_out(variant)}
+        if self.fit.get("sample_weight") is not None and variant.examples is not None:
+            weights = as_array(self.fit["sample_weight"], "sample_weight")
+            options["sample_weight"] = take_rows(weights, variant.examples)
+        try:
+            trainer.fit(*self.examples(variant), **options)
+        except DivergedError as diverged:
+            error = diverged
+        return iter([Trained(variant, trainer, error)])
+
+    def _at_once(self, group: Sequence[Variant]) -> Iterator[Trained]:
+        """Train the members of one network, and return what takes each of them out in turn."""
+        together = _described(self.network, [v.seed for v in group], len(group))
+        l2 = [v.l2 for v in group]
+        optimizer = joined([v.optimizer or self.optimizer for v in group], "the optimiser")
+        trainer = Trainer(together, optimizer, _one_for_all(l2), self.clip_norm)
+        options = self._options(group) | {"validation_data": self.dev or self.train}
+        if group[0].examples is not None:
+            options["subsets"] = [v.examples for v in group]
+        if group[0].held_out is not None:
+            options["validation_subsets"] = [v.held_out for v in group]
+        if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
+            alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
+            chosen = alone.measure_batch_sizes(
+                *self.train, options.get("epochs", FitOptions.epochs)
+            )
+            options["batch_size"] = chosen.batch_size
+        with suppress(DivergedError), warnings.catch_warnings():
+            # Each has its error, and whoever asked is told by that.
+            warnings.filterwarnings("ignore", r"member \d+ has diverged", UserWarning)
+            if group[0].batch_size is not None:  # that of the largest: for others it may be all
+                warnings.filterwarnings("ignore", "batch_size is .* training on one batch")
+            trainer.fit(*self.train, **options)
+        return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
+
+    def _options(self, group: Sequence[Variant]) -> dict[str, Any]:
+        """Return the options of `Trainer.fit` for some of them."""
+        options = dict(self.fit)
+        if group[0].epochs is not None:
+            options["epochs"] = _one_for_all([v.epochs or 0 for v in group])
+        if group[0].batch_size is not None:  # of members with fewer examples one batch is all
+            options["batch_size"] = max(v.batch_size or 0 for v in group)
+        return options
+
+    def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
+        """Return a member's training as if the network had been trained alone."""
+        net = self.network
+        net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        alone = Trainer(net, variant.optimizer or self.optimizer, variant.l2, self.clip_norm)
+        with net.backend.active():
+            for own, every in zip(alone.moments, trainer.moments, strict=True):
+                own[...] = every[i]
+        alone.history = trainer.history.member(i)
+        if alone.history.rows:
+            alone.epochs, alone.steps = (int(alone.history.rows[-1][k]) for k in ("epoch", "step"))
+        end = trainer.history.ended.get(i)
+        if end is not None and end.diverged:
+            alone.steps = end.good_step
+        return Trained(variant, alone, _divergence(end, alone.history))
+
+    def examples(self, variant: Variant) -> Prepared:
+        """Return what one of them is trained on."""
+        return _taken(self.train, variant.examples)
+
+    def held_out(self, variant: Variant) -> Prepared:
+        """Return what one of them is measured on."""
+        return _taken(self.dev or self.train, variant.held_out)
+
+    def _most_members(self, variants: Sequence[Variant]) -> int:
+        """Return how many trainings may be members of one network."""
+        counts = [len(v.examples) for v in variants if v.examples is not None]
+        if not self._know_members() or (counts and isinstance(self.train[0], Streamed)):
+            return 1
+        if counts and min(counts) < LEAST_SHARE * max(counts):
+            return 1
+        free = self.network.backend.memory_free()
+        room = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)
+        return max(1, min(len(variants), room // self._bytes_of_a_member()))
+
+    def _know_members(self) -> bool:
+        """Return whether all that takes part is known to take members: what is the library's is."""
+        parts = (*self.network.layers, self.network.loss, self.optimizer)
+        own = all(type(part) in type(part).registry.own.values() for part in parts)
+        return own and all(callback.takes_members for callback in self._callbacks)
+
+    def _bytes_of_a_member(self) -> int:
+        """Return about how much memory a member takes: its flat buffers, and its activations."""
+        net, size = self.network, self.fit.get("batch_size", USUAL)
+        batch = size if isinstance(size, int) else net.predictor.chunk
+        rows = max(min(batch, len(self.train[0])), min(net.predictor.chunk, len(self.train[0])))
+        copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
+        widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
+        widths *= net.passes.members or 1  # those that share weights
+        return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)
+
+
+def measure(network: Network, train: Prepared, dev: Prepared) -> dict[str, float]:
+    """Return loss and error of a network on both parts, as in prediction."""
+    parts = {"train": network.evaluate(*train), "dev": network.evaluate(*dev)}
+    return {f"{part}_{k}": value for part, found in parts.items() for k, value in found.items()}
+
+
+def _described(network: Network, seed: int | list[int], members: int | None = None) -> Network:
+    """Return an untrained network, or several, of a description."""
+    return Network(
+        network.layers,
+        loss=network.loss,
+        n_features=network.n_features,
+        device=network.backend,
+        dtype=network.dtype,
+        random_state=seed,
+        members=members,
+    )
+
+
+def _divergence(end: MemberEnd | None, history: History) -> DivergedError | None:
+    """Return the error with which a training ended, if it diverged."""
+    if end is None or not end.diverged:
+        return None
+    return DivergedError(
+        f"the loss turned NaN or infinite in epoch {end.epoch}, step {end.step}; the weights are "
+        f"back at those of step {end.good_step}. Try a smaller learning rate, {ADVICE}",
+        end.epoch,
+        end.step,
+        end.good_step,
+        history,
+    )
+
+
+def _taken(data: Prepared, indices: Indices | None) -> Prepared:
+    """Return some examples of a data set, or all."""
+    return data if indices is None else (take_rows(data[0], indices), take_rows(data[1], indices))
+
+
+def _one_for_all(values: Sequence[float]) -> Any:
+    """Return values as one, if they are all the same."""
+    return values[0] if len({*values}) == 1 else tuple(values)
