@@ -96,6 +96,13 @@ LAYERS = {
     # What ReLU has set to zero is the category 0.
     "Embedding behind Linear": lambda own: plain(own, xn.ReLU(), xn.Embedding({0: 3, 4: 2}, 2)),
     "OneHot behind Linear": lambda own: plain(own, xn.ReLU(), xn.OneHot({2: 3})),
+    "EnsembleLinear": lambda own: case(
+        own,
+        [
+            *(xn.Linear(5), xn.EnsembleLinear(6, members=2), xn.ReLU()),
+            *(xn.Dropout(own(0.1, 0.5, 0.3)), xn.EnsembleLinear(3, members=2, shared=False)),
+        ],
+    ),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),
@@ -352,10 +359,13 @@ def assert_same_predictions(net, alone, X, y, dtype):
     """Raise an AssertionError if predictions are not those of the networks alone."""
     proba = net.loss.has_probabilities
     ask = "predict_proba" if proba else "predict"
-    each = np.array([getattr(one, ask)(X) for one in alone])
+    # A network of layers that share weights has members itself.
+    inner = any(isinstance(layer, xn.EnsembleLinear) for layer in net.layers)
+    each = np.array([getattr(one, ask)(X, members=inner) for one in alone])
+    axes = (0, 1) if inner else 0
     assert_close(getattr(net, ask)(X, members=True), each, dtype, ask)
-    assert_close(getattr(net, ask)(X), each.mean(axis=0), dtype, f"the mean of {ask}")
-    assert_close(net.predict_std(X), each.std(axis=0), dtype, "predict_std")
+    assert_close(getattr(net, ask)(X), each.mean(axis=axes), dtype, f"the mean of {ask}")
+    assert_close(net.predict_std(X), each.std(axis=axes), dtype, "predict_std")
     for place, found in enumerate(net.activations(X)):
         expected = np.array([one.activations(X, [place])[0] for one in alone])
         assert_close(found, expected, dtype, f"outputs of layer {place}")
@@ -409,6 +419,28 @@ def test_a_member_is_the_network_alone(device, name, dtype):
     train(together, alone, coded, dtype)
     X, y = data(net, coded, 20, 99)
     assert_same_predictions(net, [one.network for one in alone], X, y, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("optimiser")])
+def test_a_member_is_the_network_alone_on_a_batch_of_its_own(device, name):
+    together, alone, coded = both(CASES[name], device, "float64")
+    train(together, alone, coded, "float64", own=True)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", ["trainer: all", "trainer: l2", "loss: huber"])
+def test_weights_of_examples(device, name, own, dtype):
+    together, alone, coded = both(CASES[name], device, dtype)
+    net, rng = together.network, np.random.default_rng(0)
+    for step, n in enumerate((9, 4, 9, 9, 9)):
+        X, y = data(net, coded, n, step)
+        weights = rng.integers(0, 4, (K, n) if own else n) + 0.5
+        losses = host(net, together.step(X, y, weights))
+        for i, one in enumerate(alone):
+            expected = host(net, one.step(X, y, weights[i] if own else weights))
+            assert_close(losses[i], expected, dtype, f"loss of {i}, step {step}")
+    assert_same_state(together, alone, dtype)
 
 
 def test_every_class_of_the_library_has_a_case():
@@ -771,12 +803,6 @@ REFUSED = {
         ValueError,
         "gradient_scales takes a single network",
     ),
-    "a check of gradients": (
-        lambda: xn.check_gradients(small(dtype="float64"), X, Y),
-        ValueError,
-        "check_gradients takes a single network",
-    ),
-    "a profile": (lambda: xn.profile(small(), X, Y), ValueError, "profile takes a single network"),
 }
 
 

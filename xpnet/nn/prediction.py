@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ class Predictor:
         k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
         #: The axes of members, which have weights of their own or share them.
         self._members = leading_shape if k is None else (*leading_shape, k)
-        self.chunk = max(1, min(8192, 2**22 // (max(widths[:-1]) * (k or 1))))
+        each = max(widths[:-1]) * math.prod(self._members)
+        self.chunk = max(1, min(8192, 2**22 // each))
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 

@@ -34,7 +34,10 @@ class Callback:
         """Do something before an epoch, such as setting ``trainer.learning_rate``."""
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
-        """Do something after an update with n examples. The device may still be at it."""
+        """Do something after an update with n examples. The device may still be at it.
+
+        Where members have different numbers of examples, n is the largest.
+        """
 
     def on_evaluation_begin(self, trainer: Trainer) -> None:
         """Do something between an epoch's last update and the measuring of its errors."""
