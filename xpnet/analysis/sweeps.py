@@ -72,8 +72,8 @@ def choose_l2(
     set is looked at once, for the winner, so that its error is no part of the choice.
 
     All are trained at once, as the members of one network, as many as memory and caches hold: each
-    becomes what it becomes alone, to rounding. Where a layer, loss, optimiser or callback of one's own
-    takes part, which may not know of members, it is one after the other.
+    becomes what it becomes alone, to rounding. Where a layer, loss, optimiser or callback of one's
+    own takes part, which may not know of members, it is one after the other.
 
     Parameters
     ----------
