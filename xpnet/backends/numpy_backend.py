@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
