@@ -261,6 +261,9 @@ class StrictBackend:
     def memory_free(self) -> None:
         return None
 
+    def quick_bytes(self) -> None:
+        return None
+
     def memory_taken(self) -> int:
         return self.taken
 

@@ -272,6 +272,15 @@ class TestAllAtOnce:
         self.choose(net=net)
         assert seen == [2, 2]
 
+    def test_no_more_than_caches_hold(self, monkeypatch):
+        net = make("cpu")
+        (X, y), dev, _ = xn.partition(*blobs())
+        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_step()
+        monkeypatch.setattr(type(net.backend), "quick_bytes", lambda self: 2 * one)
+        seen = count_fits(monkeypatch)
+        self.choose(net=net)
+        assert seen == [2, 2]
+
     def test_fewer_are_tried_where_memory_was_less_than_it_seemed(self, monkeypatch):
         fit, seen = xn.Trainer.fit, []
 

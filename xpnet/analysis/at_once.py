@@ -93,9 +93,10 @@ class Trained:
 class Trainings:
     """Trains a network's description again and again, with the same options and other data or λ.
 
-    They are members of one network as far as memory goes; one after the other where a layer, loss,
-    optimiser or callback of a user's own may not know of members, where they have very different
-    numbers of examples, and where each has its own of what is streamed.
+    They are members of one network, as many as memory holds and as are quick together; one after
+    the other where a layer, loss, optimiser or callback of a user's own may not know of members,
+    where they have very different numbers of examples, and where each has its own of what is
+    streamed.
 
     Parameters
     ----------
@@ -250,9 +251,13 @@ class Trainings:
             return 1
         if counts and min(counts) < LEAST_SHARE * max(counts):
             return 1
-        free = self.network.backend.memory_free()
+        backend = self.network.backend
+        free, quick = backend.memory_free(), backend.quick_bytes()
         room = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)
-        return max(1, min(len(variants), room // self._bytes_of_a_member()))
+        most = min(len(variants), room // self._bytes_of_a_member())
+        if quick is not None:
+            most = min(most, quick // self._bytes_of_a_step())
+        return max(1, most)
 
     def _know_members(self) -> bool:
         """Return whether all that takes part is known to take members: what is the library's is."""
@@ -262,10 +267,21 @@ class Trainings:
 
     def _bytes_of_a_member(self) -> int:
         """Return about how much memory a member takes: its flat buffers, and its activations."""
-        net, size = self.network, self.fit.get("batch_size", USUAL)
-        batch = size if isinstance(size, int) else net.predictor.chunk
-        rows = max(min(batch, len(self.train[0])), min(net.predictor.chunk, len(self.train[0])))
         copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
+        rows = max(self._batch_size(), min(self.network.predictor.chunk, len(self.train[1])))
+        return self._bytes(copies, rows)
+
+    def _bytes_of_a_step(self) -> int:
+        """Return about how much memory a member's step goes through."""
+        return self._bytes(2 + self.optimizer.n_moments, self._batch_size())
+
+    def _batch_size(self) -> int:
+        size = self.fit.get("batch_size", USUAL)
+        return min(size if isinstance(size, int) else USUAL, len(self.train[1]))
+
+    def _bytes(self, copies: int, rows: int) -> int:
+        """Return the bytes of so many flat buffers, and of the arrays of so many examples."""
+        net = self.network
         widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
         widths *= net.passes.members or 1  # those that share weights
         return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)

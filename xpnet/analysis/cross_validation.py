@@ -149,9 +149,10 @@ def cross_validate(
     """Estimate how well a network learns: train on all folds but one, measure on that one.
 
     The data are cut into folds at random, by class where labels are classes, anew in each repeat.
-    All folds of all repeats are trained at once, as the members of one network, as far as memory
-    goes, and each becomes what it becomes when it is trained alone: fold f of repeat r is the
-    network with seed s + r · folds + f, s that of ``network``, trained on ``X[folds[r] != f]``.
+    All folds of all repeats are trained at once, as the members of one network, as many as memory
+    and caches hold, and each becomes what it becomes when it is trained alone: fold f of repeat r
+    is the network with seed s + r · folds + f, s that of ``network``, trained on
+    ``X[folds[r] != f]``.
 
     Parameters
     ----------

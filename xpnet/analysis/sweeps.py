@@ -71,9 +71,9 @@ def choose_l2(
     smallest development error wins; of equal ones that with the smaller development loss. The test
     set is looked at once, for the winner, so that its error is no part of the choice.
 
-    All are trained at once, as the members of one network, as far as memory goes, and each becomes
-    what it becomes alone, to rounding. Where a layer, loss, optimiser or callback of one's own
-    takes part, which may not know of members, it is one after the other.
+    All are trained at once, as the members of one network, as many as memory and caches hold: each
+    becomes what it becomes alone, to rounding. Where a layer, loss, optimiser or callback of one's
+    own takes part, which may not know of members, it is one after the other.
 
     Parameters
     ----------

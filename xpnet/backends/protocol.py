@@ -90,6 +90,9 @@ class Backend(Protocol):
     def memory_free(self) -> int | None:
         """Return the bytes that can still be had; None: ask, and be refused what is too much."""
 
+    def quick_bytes(self) -> int | None:
+        """Return how many bytes a step may go through with caches to hold them; None: any."""
+
     def memory_taken(self) -> int | None:
         """Return the bytes that the memory pool has taken from the device; None: there is none."""
 
