@@ -103,6 +103,16 @@ def test_a_member_is_the_estimator_alone(labels, weighted, early_stopping):
         assert_same(model.member(i), alone(model, i).fit(X, LABELS[labels], weights))
 
 
+@pytest.mark.parametrize("state", [None, np.random.RandomState(3), np.int32(4)], ids=str)
+def test_a_seed_that_is_drawn_is_each_member_s_to_go_on_from(state):
+    model = make("classes", random_state=state, early_stopping=True).fit(X, SPECIES)
+    first = model.member(0).random_state
+    for i in range(3):
+        member = model.member(i)
+        assert member.random_state == first + i
+        assert_same(member, clone(member).fit(X, SPECIES))
+
+
 OPTIONS = [
     {"solver": "sgd", "learning_rate_init": 0.05},
     {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.05},

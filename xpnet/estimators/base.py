@@ -101,8 +101,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If data or a parameter is not as it must be, or the weights turn infinite; if early
-            stopping has no score to go by, as R² of one value.
+            If data or a parameter is not as it must be, or the weights turn infinite, also those of
+            one member; if early stopping has no score to go by, as R² of one value.
 
         Warns
         -----

@@ -80,7 +80,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         of 0 and 1 a list with a dict for each. "balanced" makes up for how often classes occur in
         the examples that are trained on; `partial_fit` does not know that.
     callbacks : list or None
-        `xpnet.Callback` or functions of (trainer, row).
+        `xpnet.Callback` or functions of (trainer, row); with members losses and errors in a row are
+        lists.
     device : {"auto", "cpu", "cuda", "cuda:N"}
         Where to train. "auto": where X lives; NumPy data on a GPU if there is one.
     dtype : {"float32", "float64"} or None

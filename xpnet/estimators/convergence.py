@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -55,6 +55,8 @@ class Convergence(Callback):
     runs : list of Run
         How each comes along.
     """
+
+    takes_members: ClassVar[bool] = True
 
     def __init__(
         self,
