@@ -793,16 +793,6 @@ REFUSED = {
         ValueError,
         "this is one network, not several",
     ),
-    "scales of activations": (
-        lambda: xn.activation_scales(small(), X),
-        ValueError,
-        "activation_scales takes a single network",
-    ),
-    "scales of gradients": (
-        lambda: xn.gradient_scales(small(), X, Y),
-        ValueError,
-        "gradient_scales takes a single network",
-    ),
 }
 
 

@@ -40,7 +40,7 @@ def activation_scales(network: Network, X: Any) -> list[Any]:
     Raises
     ------
     TypeError, ValueError
-        If X is not as the network needs it, or that has members: measure `Network.member`.
+        If X is not as the network needs it.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def activation_scales(network: Network, X: Any) -> list[Any]:
     >>> scales[1] > 0.05, scales[19] < 1e-9                    # they vanish
     (True, True)
     """
-    check_network(network).require_single("activation_scales")
+    check_network(network)
     with network.backend.active():
         return [_scale(a) for a in network.activations(X)]
 
@@ -74,9 +74,9 @@ def gradient_scales(network: Network, X: Any, y: Any) -> list[Any]:
     Raises
     ------
     TypeError, ValueError
-        If X or y is not as the network needs it, or that has members: measure `Network.member`.
+        If X or y is not as the network needs it.
     """
-    check_network(network).require_single("gradient_scales")
+    check_network(network)
     with network.claim, network.backend.active():
         statistics = network.statistics.copy()
         network.passes.loss_and_gradient(*network.prepare(X, y))
