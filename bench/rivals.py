@@ -22,7 +22,7 @@ import numpy as np
 from harness import make_network, threads
 from notes import Notes
 
-from xpnet import Adam, Linear, Network, Trainer
+from xpnet import Adam, Linear, Network, Trainer, __version__
 from xpnet.backends.protocol import Backend
 from xpnet.backends.select import select
 
@@ -91,7 +91,7 @@ class OneByOne:
     """`Trainer.step` of one network, as often as there are members."""
 
     name: ClassVar[str] = "one by one"
-    version = version("xpnet")
+    version = __version__
 
     @staticmethod
     def why_not(task: Task) -> str | None:  # noqa: D102
