@@ -497,6 +497,16 @@ REFUSED = {
         TypeError,
         "order_seed is 'a': give a whole number, or one for each member",
     ),
+    "order seeds without an order": (
+        lambda: fit(order_seed={1, 2, 3}),
+        TypeError,
+        "order_seed is {1, 2, 3}: give a list, in the order of the members",
+    ),
+    "subsets without an order": (
+        lambda: fit(subsets={0: [1], 1: [2], 2: [3]}),
+        TypeError,
+        r"subsets is {.*}: give the row numbers of each of 3 members",
+    ),
     "a negative order seed": (lambda: fit(order_seed=-1), ValueError, "order_seed is -1: give 0"),
     "weights of other members": (
         lambda: fit(sample_weight=np.ones((2, N))),
@@ -628,6 +638,21 @@ def test_a_member_that_is_stopped_in_an_epoch_stays_as_it_is(after):
     same(together, 2, alone)
     for i in (0, 1):
         same(together, i, case.alone(i))
+
+
+def test_a_stop_after_the_last_update_of_all_cuts_nothing_short():
+    class Stop(xn.Callback):
+        def on_step_end(self, trainer, n):
+            alone = trainer.network.members is None
+            made = trainer.steps if alone else trainer.update_step.own_counts()[0]
+            if made == 2 and trainer.active[0]:
+                trainer.stop("enough", members=0)
+
+    # Member 0 has one batch in an epoch, and the others go on.
+    case = Case(subsets=UNEQUAL, epochs=2)
+    history = case.together(callbacks=[Stop()]).history.member(0)
+    alone = case.alone(0, callbacks=[Stop()]).history
+    assert (history.stopped, history.reason) == (alone.stopped, alone.reason) == (False, "")
 
 
 @pytest.mark.parametrize("every", [1, 3])

@@ -428,6 +428,7 @@ def test_a_member_that_is_not_there_can_t_be_stopped(reference, members, error, 
         (None, [1, 2, 0], ValueError, "epochs is 0: give 1 or more"),
         (None, [1, 2, 1.5], TypeError, "epochs is 1.5: give a whole number"),
         (None, "3", TypeError, "epochs is '3': give a whole number"),
+        (None, {1, 2, 3}, TypeError, "epochs is {1, 2, 3}: give a list, in the order"),
         (0, [3], ValueError, "epochs has 1 values, and this is one network: give one"),
     ],
 )
@@ -437,6 +438,25 @@ def test_epochs_that_make_no_sense_are_refused(reference, i, epochs, error, mess
 
 
 # -- a member that diverges ----
+
+
+def test_a_member_may_diverge_in_the_update_after_which_it_is_stopped(reference):
+    class Burst(xn.Callback):
+        def on_step_end(self, trainer, n):
+            if trainer.steps == 8 and trainer.active[-1]:
+                trainer.network.parameters[..., -1, :] = np.inf  # as if by the update
+                trainer.stop("enough", members=[len(trainer.active) - 1])
+
+    setting = Setting(reference)
+    with pytest.warns(UserWarning, match=r"member 2 has diverged.*step 9.*of step 0"):
+        together = setting.fit(more=[Burst()])
+    end = together.history.ended[2]
+    assert (end.diverged, end.step, end.good_step) == (True, 9, 0)
+    assert together.history.diverged == (2,)
+    initial = setting.trainer().network.parameters
+    np.testing.assert_array_equal(together.network.parameters[2], initial[2])
+    for i in (0, 1):
+        check_member(together, i, setting.fit(i))
 
 
 @pytest.mark.parametrize("seeds", [[3, 3, 3], [3, 4, 9]])

@@ -332,6 +332,11 @@ class Batches:
         seen = [edges[min(batch, len(edges) - 1)] for edges in self._edges]
         return seen if self._lead else seen[0]
 
+    def are_through(self, batch: int) -> bool | list[bool]:
+        """Return whether these are all of an epoch's batches; a list of members' own."""
+        through = [batch >= len(edges) - 1 for edges in self._edges]
+        return through if self._lead else through[0]
+
     # -- an epoch ----
 
     def epoch(

@@ -299,7 +299,7 @@ class Fit:
         state, requests, epochs = self.state, self.trainer.requests, self.trainer.epochs
         if not state.cut_off:
             rate = row["learning_rate"]
-            member_ends.note_stops(self, epochs, state.examples, rate, is_whole=not state.cut)
+            member_ends.note_stops(self, epochs, state.examples, rate, through=not state.cut)
             self.step.freezing.hold()  # a callback may have set frozen members anew
             state.stopped = requests.stop
             final = bool(requests.stop or requests.interrupt) or epochs == self.last
@@ -327,10 +327,10 @@ class Fit:
             for watcher in self._watchers:
                 watcher.on_step_end(trainer, n if isinstance(n, int) else max(n))
             if requests.members:
-                rate = step.scalars.rates(made, alone)
-                examples = self._examples(batches)
-                is_whole = state.batch == n_batches
-                member_ends.note_stops(self, trainer.epochs + 1, examples, rate, is_whole)
+                self._check_finite(batches, first)
+                rate, examples = step.scalars.rates(made, alone), self._examples(batches)
+                through = batches.are_through(state.batch)
+                member_ends.note_stops(self, trainer.epochs + 1, examples, rate, through)
             stop, interrupt = requests.stop, requests.interrupt
             if manager.watches and state.batch < n_batches and not stop:
                 manager.after_step(self, interrupted=bool(interrupt))
@@ -340,8 +340,7 @@ class Fit:
         trainer.backend.synchronize()
         seconds = time.perf_counter() - state.began
         rate = step.scalars.rates(made, alone)
-        if step.meter.fewest() < step.count - first or not step.are_finite().all():
-            recover(self, batches, first)
+        self._check_finite(batches, first)
         trainer.epochs += 1
         state.examples, state.seconds = self._examples(batches), 0.0
         return {
@@ -352,6 +351,13 @@ class Fit:
             "seconds": seconds,
             "samples_per_second": float(np.max(state.examples)) / seconds,
         }
+
+    def _check_finite(self, batches: Batches, first: int) -> None:
+        """Go back where a loss of the epoch, or what the last update has made, is not finite."""
+        step = self.step
+        step.backend.synchronize()
+        if step.meter.fewest() < step.count - first or not step.are_finite().all():
+            recover(self, batches, first)
 
     def _examples(self, batches: Batches) -> int | list[int]:
         """Return how many examples the running epoch has had; a list where members have others."""

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .._typing import HostArray, Tree
-from ..checks import check_count
+from .._typing import Tree
+from ..checks import as_tuple, check_count
 from ..nn.members import check_member
 from ..nn.network import Network
 from .history import MemberEnd, Row
@@ -35,10 +33,10 @@ def check_epochs(epochs: Any, network: Network) -> tuple[int, ...]:
     TypeError, ValueError
         If they are no whole numbers above 0, or more or fewer than members.
     """
-    count = len(network.seeds)
-    if isinstance(epochs, str) or not hasattr(epochs, "__iter__"):
-        return (check_count(epochs, "epochs"),) * count
-    several = tuple(check_count(number, "epochs") for number in epochs)
+    count, given = len(network.seeds), as_tuple(epochs, "epochs")
+    if not isinstance(given, tuple):
+        return (check_count(given, "epochs"),) * count
+    several = tuple(check_count(number, "epochs") for number in given)
     if network.members is None:
         raise ValueError(f"epochs has {len(several)} values, and this is one network: give one")
     if len(several) != count:
@@ -58,7 +56,7 @@ def end(fit: Fit, ends: Ends) -> None:
             fit.trainer.requests.stop = fit.trainer.requests.stop or ALL_ENDED
 
 
-def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, is_whole: bool) -> None:
+def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, through: Any) -> None:
     """End the members that were asked to stop, after an update or an epoch.
 
     Parameters
@@ -67,17 +65,19 @@ def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, is_whole: bool) -
         Whose members they are.
     epoch, examples, rate
         The running epoch, from 1, how many examples it has had, and the rate of the last update.
-    is_whole : bool
-        Whether it is through; then the members end as well whose epochs are made.
+    through : bool or list of bool
+        Whether it is through, of all or of each member, which may have fewer batches; when it is
+        through of all, the members end as well whose epochs are made.
     """
     requests, first = fit.trainer.requests, fit.state.first
     asked, requests.members = requests.members, {}
     ends_here = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
+    is_whole = all(through) if isinstance(through, list) else through
     reasons = dict.fromkeys(ends_here if is_whole else (), "") | asked
     found = {}
     for i, reason in reasons.items():
         if i not in fit.state.ended:
-            cut = bool(reason) and not (is_whole and first + fit.epochs[i] == epoch)
+            cut = bool(reason) and not (_own(through, i) and first + fit.epochs[i] == epoch)
             found[i] = MemberEnd(
                 epoch,
                 fit.steps - fit.step.idle[i],
@@ -170,8 +170,3 @@ def _end_of(told: Tree) -> MemberEnd:
     for name in ("epoch", "step", "good_step", "examples"):
         check_count(getattr(end, name), name, 0)
     return end
-
-
-def active(ended: Ends, count: int) -> HostArray:
-    """Return which members have not ended."""
-    return np.array([i not in ended for i in range(count)])
