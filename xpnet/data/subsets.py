@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._typing import HostArray
-from ..checks import check_count
+from ..checks import as_tuple, check_count
 
 #: The rows of a data set that each member has.
 Subsets: TypeAlias = Sequence[HostArray]
@@ -45,7 +45,7 @@ def check_subsets(
         return None
     if members is None:
         raise ValueError(f"{name} are for members, and this is one network: give it X[rows]")
-    if isinstance(subsets, str) or not hasattr(subsets, "__len__"):
+    if isinstance(subsets, str | Set | Mapping) or not hasattr(subsets, "__len__"):
         raise TypeError(f"{name} is {subsets!r}: give the row numbers of each of {members} members")
     if len(subsets) != members:
         raise ValueError(f"{name} has {len(subsets)} parts and there are {members} members")
@@ -90,9 +90,10 @@ def check_order_seed(order_seed: Any, members: int | None) -> int | tuple[int, .
     """
     if order_seed is None:
         return None
-    if isinstance(order_seed, str) or not hasattr(order_seed, "__iter__"):
-        return check_count(order_seed, "order_seed", 0, ", or one for each member")
-    seeds = tuple(check_count(seed, "order_seed", 0) for seed in order_seed)
+    given = as_tuple(order_seed, "order_seed")
+    if not isinstance(given, tuple):
+        return check_count(given, "order_seed", 0, ", or one for each member")
+    seeds = tuple(check_count(seed, "order_seed", 0) for seed in given)
     if len(seeds) != members:
         there = "this is one network" if members is None else f"there are {members} members"
         raise ValueError(f"order_seed has {len(seeds)} values and {there}: give one for each")
