@@ -669,6 +669,33 @@ def test_each_member_s_weights_are_averaged_over_its_own_steps(kind, every):
         same(together, i, fit(i))
 
 
+class StopFirst(xn.Callback):
+    """Ends member 0 after an update of the first fit."""
+
+    def on_step_end(self, trainer, n):
+        if trainer.steps == 4 and trainer.network.seeds[0] == 3:
+            trainer.stop("enough", members=0)
+
+
+def test_averages_of_a_second_fit_are_over_each_member_s_own_steps(tmp_path):
+    case = Case(epochs=1, batch_size=20)
+
+    def first(i=None):
+        stop = {"callbacks": [StopFirst()]}
+        return case.together(**stop) if i is None else case.alone(i, **stop)
+
+    def second(trainer, i=None, **options):
+        options |= {"callbacks": [xn.WeightAverage(xn.ExponentialMovingAverage(0.9), every=3)]}
+        return case.together(trainer, **options) if i is None else case.alone(i, trainer, **options)
+
+    together = second(first(), epochs=2)
+    for i in range(3):
+        same(together, i, second(first(i), i, epochs=2))
+    second(first(), checkpoint=tmp_path)
+    resumed = second(first(), checkpoint=tmp_path, resume=True, epochs=2)
+    np.testing.assert_array_equal(resumed.network.parameters, together.network.parameters)
+
+
 def test_averages_of_each_member_go_on_from_a_checkpoint(tmp_path):
     def callbacks(*others):
         return [xn.WeightAverage(xn.ExponentialMovingAverage(0.9)), *others]

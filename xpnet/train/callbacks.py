@@ -278,13 +278,17 @@ class WeightAverage(Callback):
         #: The averages when members ended in the midst of the running epoch.
         self._ended: dict[int, list[Array]] = {}
 
-    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
-        """Begin anew."""
-        self._forget([trainer.steps])
-        if isinstance(batches.per_epoch, tuple):  # some members wait for the others
-            self._forget(trainer.update_step.own_counts())
+    def _begin(self, trainer: Trainer, apart: bool) -> None:
+        """Begin anew, for each member by its own updates where they are apart."""
+        self._forget(trainer.update_step.own_counts() if apart else [trainer.steps])
+        if apart:
             self.parameters = MemberAverages(self._kind, trainer.network.parameters)
             self.statistics = MemberAverages(self._kind, trainer.network.statistics)
+
+    def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
+        """Begin anew."""
+        waits = isinstance(batches.per_epoch, tuple)  # some members for the others
+        self._begin(trainer, waits or len({*trainer.update_step.own_counts()}) > 1)
 
     def on_step_end(self, trainer: Trainer, n: int) -> None:
         """Take the weights in."""
@@ -303,9 +307,11 @@ class WeightAverage(Callback):
 
     def _keep_ended(self, trainer: Trainer) -> None:
         """Keep the averages of members that have ended, before others' weights are taken in."""
-        for i, end in trainer.history.ended.items():
-            if end.epoch == trainer.epochs + 1 and i not in self._ended and self.parameters.count:
-                self._ended[i] = snapshot([average[i] for average in self._averages()])
+        ended = [i for i, e in trainer.history.ended.items() if e.epoch == trainer.epochs + 1]
+        new = [i for i in ended if i not in self._ended] if self.parameters.count else []
+        averages = self._averages() if new else []
+        for i in new:
+            self._ended[i] = snapshot([average[i] for average in averages])
 
     def _averages(self) -> list[Array]:
         return [self.parameters.value, self.statistics.value]
@@ -344,6 +350,7 @@ class WeightAverage(Callback):
 
     def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
+        self._begin(trainer, "each" in state["parameters"])
         averages = self.parameters, self.statistics
         for average, name in zip(averages, ("parameters", "statistics"), strict=True):
             average.load_state(state[name])
