@@ -1,5 +1,7 @@
 """Loss and error of what members say in the mean."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,32 @@ def test_loss_and_error_of_the_mean(device, chunk):
     assert found["loss"] == pytest.approx(-np.log(p[np.arange(N), y]).mean())
     assert found["error"] == (p.argmax(axis=1) != y).mean()
     assert found["loss"] < np.mean(net.evaluate(X, y)["loss"])
+
+
+@pytest.mark.parametrize("ask", ["predict", "predict_proba", "predict_std"])
+def test_members_outputs_are_not_all_in_memory(ask):
+    k, n, m = 16, 40_000, 10
+    net = xn.Network([xn.Linear(m)], loss="softmax_cross_entropy", n_features=4, device="cpu",
+                     members=k)  # fmt: skip
+    many, do = np.zeros((n, 4), np.float32), getattr(net, ask)
+    net.predictor.chunk = 100
+    do(many[:100])
+    tracemalloc.start()
+    try:
+        do(many)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < k * n * m * many.itemsize / 4
+
+
+@pytest.mark.parametrize("ask", ["predict", "predict_proba"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+@pytest.mark.parametrize("members", [False, True])
+def test_so_many_at_a_time_are_as_all_at_once(ask, loss, members, device):
+    net = make(loss, device)
+    whole = getattr(net, ask)(X, members=members)
+    net.predictor.chunk = 7
+    found = getattr(net, ask)(X, members=members)
+    assert found.shape == whole.shape
+    np.testing.assert_allclose(found, whole, rtol=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,51 +64,70 @@ class Predictor:
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
-    def logits(self, X: ArrayLike) -> Array:
-        """Return the network's outputs for examples, shape (…, n, n_outputs)."""
+    def _checked(self, X: ArrayLike) -> Array:
+        return check_features(X, self._backend, self._n_features, self._dtype)
+
+    def _in_chunks(
+        self, X: ArrayLike, compute: Callable[[Array], Sequence[Array]], axis: int
+    ) -> list[Array]:
+        """Return what is computed from so many examples at a time, joined along their axis."""
+        x, chunk, join = self._checked(X), self.chunk, self._backend.xp.concatenate
         try:
-            return self._logits(self._checked(X))
+            pieces = [compute(x[start : start + chunk]) for start in range(0, x.shape[0], chunk)]
+            if len(pieces) == 1:
+                return [*pieces[0]]
+            return [join(found, axis=axis) for found in zip(*pieces, strict=True)]
         except Exception as error:
             what, advice = "prediction", "Try fewer examples at a time"
             explain(self._backend, error, what, advice, self._passes.let_go)
             raise
 
-    def _checked(self, X: ArrayLike) -> Array:
-        return check_features(X, self._backend, self._n_features, self._dtype)
-
     def _logits(self, x: Array) -> Array:
-        xp, chunk = self._backend.xp, self.chunk
-        z = xp.empty((*self._members, x.shape[0], self._n_outputs), self._dtype)
-        for start in range(0, x.shape[0], chunk):
-            part = x[start : start + chunk]
-            with self._turn.lock:
-                xp.copyto(z[..., start : start + chunk, :], self._passes.predict(part))
-        return z
+        """Return the network's outputs for a chunk, shape (…, n, n_outputs)."""
+        with self._turn.lock:
+            return self._passes.predict(x).copy()
 
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the predictions, of the mean or of each member, where X lives."""
-        return self._give_back(self._decided(self.logits(X), members), X, members)
+        axis = len(self._members) * members
+        (found,) = self._in_chunks(X, lambda x: [self._decided(self._logits(x), members)], axis)
+        return self._give_back(found, X, members)
 
     def probabilities(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the probabilities of the classes, the mean or each member's, where X lives."""
-        p = self._loss.probabilities(self._backend.kernels, self.logits(X))
-        return self._give_back(p if members else self._mean(p), X, members)
+
+        def compute(x: Array) -> list[Array]:
+            p = self._loss.probabilities(self._backend.kernels, self._logits(x))
+            return [p if members else self._mean(p)]
+
+        (found,) = self._in_chunks(X, compute, len(self._members) * members)
+        return self._give_back(found, X, members)
 
     def both(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the predictions and the probabilities of the classes, of one way through."""
-        z = self.logits(X)
-        decided = self._decided(z.copy())
-        p = self._mean(self._loss.probabilities(self._backend.kernels, z))
+
+        def compute(x: Array) -> list[Array]:
+            z = self._logits(x)
+            decided = self._decided(z.copy())
+            return [decided, self._mean(self._loss.probabilities(self._backend.kernels, z))]
+
+        decided, p = self._in_chunks(X, compute, 0)
         return self._give_back(decided, X), self._give_back(p, X)
 
     def spread(self, X: ArrayLike) -> Array:
         """Return the standard deviation between the members' probabilities, or values."""
-        xp, z = self._backend.xp, self.logits(X)
-        if self._loss.has_probabilities:
-            values = self._loss.probabilities(self._backend.kernels, z)
-        else:
-            values = self._loss.decide(xp, z)
-        return self._give_back(xp.std(values, axis=self._axes), X)
+        xp = self._backend.xp
+
+        def compute(x: Array) -> list[Array]:
+            z = self._logits(x)
+            if self._loss.has_probabilities:
+                values = self._loss.probabilities(self._backend.kernels, z)
+            else:
+                values = self._loss.decide(xp, z)
+            return [xp.std(values, axis=self._axes)]
+
+        (found,) = self._in_chunks(X, compute, 0)
+        return self._give_back(found, X)
 
     def _decided(self, z: Array, members: bool = False) -> Array:
         """Return the predictions from logits, which are used up."""
@@ -130,13 +149,9 @@ class Predictor:
 
     def outputs(self, X: ArrayLike, layers: Sequence[int] | None) -> list[Array]:
         """Return the outputs of layers, where X lives; of all for None."""
-        x, chunk, wanted = self._checked(X), self.chunk, self._passes.places(layers)
-        pieces = [
-            self._passes.one_by_one(x[start : start + chunk], wanted)
-            for start in range(0, x.shape[0], chunk)
-        ]
-        join = self._backend.xp.concatenate
-        return [self._bring(join(found, axis=-2), X) for found in zip(*pieces, strict=True)]
+        wanted = self._passes.places(layers)
+        found = self._in_chunks(X, lambda x: self._passes.one_by_one(x, wanted), -2)
+        return [self._bring(output, X) for output in found]
 
     def evaluate(self, x: Array, y: Array) -> dict[str, Any]:
         """Return loss and error on a prepared data set: the host waits at the end alone.
