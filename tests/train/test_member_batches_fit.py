@@ -244,6 +244,23 @@ def test_a_second_fit_goes_on_with_each_member_s_own_steps(subsets):
         same(together, i, alone)
 
 
+def test_a_schedule_is_asked_for_a_member_s_own_steps_alone():
+    def table(steps):
+        rates = np.linspace(0.1, 0.01, steps)
+        return lambda step, epoch: rates[step]
+
+    # 1, 5 and 4 batches in an epoch, and in the second fit plans begin while some wait.
+    case = Case(rate=[table(n) for n in (4, 20, 16)], subsets=UNEQUAL, epochs=2)
+
+    def fit(i=None):
+        trainer = case.together() if i is None else case.alone(i)
+        return case.together(trainer) if i is None else case.alone(i, trainer)
+
+    together = fit()
+    for i in range(3):
+        same(together, i, fit(i))
+
+
 def test_each_member_stops_early_on_its_own_fold():
     def fit(i=None):
         stop = xn.EarlyStopping(patience=2, monitor="dev_loss")

@@ -167,7 +167,7 @@ class Step:
         snapshots = not (self.count - self.rollback.since) % SNAPSHOT_EVERY
         try:
             if self.count != scalars.next or self.count not in scalars.plan:
-                scalars.seek(self.count)
+                scalars.seek(self.count, () if isinstance(n, int) else n)
             micro_batches, last = self.accumulation.count, arrays[-1]
             frozen = self.freezing.some if alike else (*self._trained(n),)
             key = batch, n, snapshots, last is None or last.ndim, micro_batches, frozen

@@ -145,15 +145,18 @@ class StepScalars:
             rates.append(optimizer.rate(step - self._behind(i), epoch))
         return rates if len(rates) > 1 else rates[0]
 
-    def _scalars(self, place: int, plan: range) -> list[tuple[float, ...]]:
-        """Return what changes from step to step, for one of `alone`."""
+    def _scalars(self, place: int, plan: range, waits: bool) -> list[tuple[float, ...]]:
+        """Return what changes from step to step, for one of `alone`, which may wait for others."""
         optimizer, per_epoch, behind = self.alone[place], self._steps_of(place), self._behind(place)
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
         last = self.began + per_epoch - 1 if per_epoch else plan.stop
-        return [
-            optimizer.scalars(step - behind, self.epoch_at(min(step, last), per_epoch))
-            for step in plan
-        ]
+        rows = []
+        for step in plan:
+            # Its schedule may not know steps that others alone make: it stays at its own last one.
+            idle = step > last and (waits or step > plan.start)
+            at = max(last, plan.start - 1) if idle else step
+            rows.append(optimizer.scalars(at - behind, self.epoch_at(min(at, last), per_epoch)))
+        return rows
 
     def fits(self, optimizer: Optimizer) -> bool:
         """Return whether another optimiser's scalars have room here."""
@@ -170,10 +173,13 @@ class StepScalars:
         self.alone = self._members(optimizer)
         self.plan = range(0)
 
-    def seek(self, step: int) -> None:
-        """See to it that the row that comes next is a step's."""
+    def seek(self, step: int, sizes: Sequence[int] = ()) -> None:
+        """See to it that the row that comes next is a step's.
+
+        ``sizes`` are its examples of each member, where they differ: one that has none waits.
+        """
         if step not in self.plan:
-            self._make_plan(step)
+            self._make_plan(step, sizes)
         self.table.cursor[...] = step - self.plan.start
         self.next = step
 
@@ -187,12 +193,13 @@ class StepScalars:
         """What the device writes: what it found, and where it stands then."""
         return [*self.found, self.table.start, self.table.cursor]
 
-    def _make_plan(self, step: int) -> None:
+    def _make_plan(self, step: int, sizes: Sequence[int]) -> None:
         """Compute the scalars of the next steps, and move them to the device together."""
         plan = range(step, step + self._ahead(step))
         self.plan, self.next = range(0), None  # what is broken off below is no plan
         per_epoch, batch_size = self._longest, self._pace[2]
-        scalars = [self._scalars(place, plan) for place in range(len(self.alone))]
+        waits = [not size for size in sizes] or [False] * len(self.alone)
+        scalars = [self._scalars(place, plan, waits[place]) for place in range(len(self.alone))]
         held, steps = self.table, np.arange(plan.start, plan.stop)[:, None]
         for table, values in (
             (held.scalars, np.transpose(scalars, (1, 2, 0)).reshape(len(plan), -1)),
