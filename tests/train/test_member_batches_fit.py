@@ -132,6 +132,30 @@ def test_the_seed_of_the_order_may_be_given(order_seed):
     Case(order_seed=order_seed).check()
 
 
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [
+        ({}, True),
+        ({"order_seed": 4}, False),
+        ({"shuffle": False}, False),
+        ({"shuffle": False, "augmentation": xn.Augmentation([xn.GaussianNoise(0.1)])}, True),
+        ({"shuffle": False, "subsets": [np.arange(40)] * 3}, False),
+        ({"shuffle": False, "subsets": list(np.arange(120).reshape(3, 40))}, True),
+    ],
+)
+def test_members_share_batches_that_are_the_same(options, own):
+    class Look(xn.Callback):
+        def on_fit_begin(self, trainer, batches, epochs):
+            self.own = isinstance(batches.seen(1), list)
+
+    look = Look()
+    case = Case(PLAIN, **options)
+    together = case.together(callbacks=[look])
+    assert look.own is own
+    for i in range(3):
+        same(together, i, case.alone(i))
+
+
 def test_one_network_s_order_has_a_seed_of_its_own():
     case = Case(PLAIN)
     first, second, third = (

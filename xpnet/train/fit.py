@@ -190,7 +190,9 @@ class Fit:
         """Return the batches that the network is trained on, or those of a member alone."""
         x, y, weights, subsets = self._x, self._labels, self._weights, self._subsets
         seeds = order_seeds(self._order_seed, self.network.seeds)
-        own = len({*seeds}) > 1 or (weights is not None and weights.ndim > 2)
+        drawn = self.options.shuffle or self.options.augmentation is not None
+        own = drawn and len({*seeds}) > 1
+        own = own or (weights is not None and weights.ndim > 2)
         own = own or (subsets is not None and not alike(subsets))
         place = 0 if member is None else member
         if not own or member is not None:  # for all the same, or for one

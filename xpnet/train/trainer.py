@@ -354,7 +354,8 @@ class Trainer:
         order_seed : int, sequence of int, or None
             The seed of the order of the examples, and of augmentation. None: the network's; each
             member has its own then, and so its own batches. One for all members lets them share
-            the batches, which is faster; several: one for each.
+            the batches, which is faster, and so does ``shuffle=False`` without augmentation;
+            several: one for each.
         subsets : sequence of array, or None
             Which examples each of k members is trained on, as for cross-validation: k arrays of row
             numbers, or truth values (k, n). Its training error is measured on them too. Members
@@ -397,7 +398,9 @@ class Trainer:
         Notes
         -----
         Each member becomes what its network becomes alone: `History.member` gives its curve. Early
-        stopping, averages of the weights and what else watches count for each by itself.
+        stopping, averages of the weights and what else watches count for each by itself. Updates
+        are counted for each as well, epochs for all together: in a second fit the order of the
+        examples, and schedules by epochs, go on from the epoch of the member that had the most.
         """
         options = FitOptions(
             batch_size,
