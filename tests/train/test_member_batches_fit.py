@@ -5,6 +5,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.backends.select import select
+from xpnet.train.cost import Cost
 
 RNG = np.random.default_rng(1)
 N = 165
@@ -266,6 +267,24 @@ def test_a_second_fit_goes_on_with_each_member_s_own_steps(subsets):
         alone = case.alone(i, alone, epochs=2)
         alone.step(X[:9], Y[:9])
         same(together, i, alone)
+
+
+def test_losses_count_once_where_memory_does_not_suffice(monkeypatch):
+    case, compute, calls = Case(PLAIN, subsets=UNEQUAL), Cost.loss_and_gradient, []
+
+    def refuse(*arrays):
+        calls.append(arrays)
+        if len(calls) == 3:  # of member 1, in the second step, where members differ
+            raise MemoryError
+        return compute(*arrays)
+
+    whole = case.together()
+    monkeypatch.setattr(Cost, "loss_and_gradient", refuse)
+    with pytest.warns(UserWarning, match="2 micro-batches"):
+        together = case.together(micro_batches="auto")
+    for figure in ("train_loss", "dev_loss"):
+        found, expected = together.history[figure], whole.history[figure]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_a_schedule_is_asked_for_a_member_s_own_steps_alone():

@@ -57,7 +57,6 @@ class MemberSteps:
         self._kernels, xp, self._cost = network.backend.kernels, network.backend.xp, cost
         self.views = MemberViews(network)
         self._losses = xp.zeros(network.leading_shape, network.dtype)
-        self._nothing = xp.zeros((), network.dtype)
         self._optimizers, self._costs, self._meters = [], [], []
         self._moments, self._registers = [], []
         work = meter.work
@@ -84,14 +83,13 @@ class MemberSteps:
     ) -> Array:
         """Write the gradients of some members, and add their losses up; return all losses (k,)."""
         self._losses[...] = 0.0
+        for i in members:
+            own = self._costs[i]
+            own.accumulation.count = self._cost.accumulation.count
+            self._losses[i] = own.loss_and_gradient(x[i], y[i], weights[i])
+        # Once all are there: where memory does not suffice they are computed again.
         for i, work in enumerate(self._meters):
-            loss, n = self._nothing, 0
-            if i in members:
-                own, n = self._costs[i], len(x[i])
-                own.accumulation.count = self._cost.accumulation.count
-                loss = own.loss_and_gradient(x[i], y[i], weights[i])
-                self._losses[i] = loss
-            self._kernels.observe(loss, n, work)
+            self._kernels.observe(self._losses[i, ...], len(x[i]) if i in members else 0, work)
         return self._losses
 
     def update(self, members: Sequence[int], scalars: StepScalars) -> None:
