@@ -490,12 +490,17 @@ REFUSED = {
     "order seeds of one network": (
         lambda: fit(members=None, order_seed=[1]),
         ValueError,
-        "order_seed has 1 values and this is one network",
+        "order_seed has 1 values and this is one network: give one number$",
     ),
     "no order seed": (
         lambda: fit(order_seed="a"),
         TypeError,
         "order_seed is 'a': give a whole number, or one for each member",
+    ),
+    "order seeds without an order": (
+        lambda: fit(order_seed={3, 1, 2}),
+        TypeError,
+        "order_seed is {1, 2, 3}: give a list, in the order of the members",
     ),
     "a negative order seed": (lambda: fit(order_seed=-1), ValueError, "order_seed is -1: give 0"),
     "weights of other members": (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._typing import HostArray, Tree
-from ..checks import check_count
+from ..checks import as_tuple, check_count, check_length
 from ..nn.members import check_member
 from ..nn.network import Network
 from .history import MemberEnd, Row
@@ -35,17 +35,11 @@ def check_epochs(epochs: Any, network: Network) -> tuple[int, ...]:
     TypeError, ValueError
         If they are no whole numbers above 0, or more or fewer than members.
     """
-    count = len(network.seeds)
-    if isinstance(epochs, str) or not hasattr(epochs, "__iter__"):
+    count, several = len(network.seeds), as_tuple(epochs, "epochs")
+    if not isinstance(several, tuple):
         return (check_count(epochs, "epochs"),) * count
-    several = tuple(check_count(number, "epochs") for number in epochs)
-    if network.members is None:
-        raise ValueError(f"epochs has {len(several)} values, and this is one network: give one")
-    if len(several) != count:
-        raise ValueError(
-            f"epochs has {len(several)} values and there are {count} members: give one number, or "
-            "one for each member"
-        )
+    several = tuple(check_count(number, "epochs") for number in several)
+    check_length(several, "epochs", network.members)
     return several
 
 
