@@ -147,7 +147,9 @@ def check_length(values: tuple[Any, ...], name: str, members: int | None) -> Non
     ValueError: l2 has 2 values and this is one network: give one number
     """
     if members is None:
-        raise ValueError(f"{name} has {len(values)} values and this is one network: give one number")
+        raise ValueError(
+            f"{name} has {len(values)} values and this is one network: give one number"
+        )
     if len(values) != members:
         raise ValueError(
             f"{name} has {len(values)} values and there are {members} members: give one number, or "

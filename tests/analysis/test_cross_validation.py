@@ -275,6 +275,8 @@ class TestBadInput:
             ({"subsets": []}, "takes no subsets: the folds are"),
             ({"checkpoint": "run"}, "takes no checkpoint"),
             ({"resume": True}, "takes no resume"),
+            ({"random_state": 3}, "random_state is no option of the trainings: .* epochs, "),
+            ({"watch": 3}, r"watch is 3: give a function of \(trainer, row\)"),
         ],
     )
     def test_types(self, options, message):
