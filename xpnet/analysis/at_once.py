@@ -239,7 +239,10 @@ class Trainings:
     def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
         """Return a member's training as if the network had been trained alone."""
         net = self.network
-        net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        if net.seeds[0] == variant.seed:
+            net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        else:
+            net = trainer.network.member(i)
         alone = Trainer(net, variant.optimizer or self.optimizer, variant.l2, self.clip_norm)
         with net.backend.active():
             for own, every in zip(alone.moments, trainer.moments, strict=True):
