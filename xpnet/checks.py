@@ -137,6 +137,26 @@ def as_tuple(value: Any, name: str) -> Any:
     return several
 
 
+def check_length(values: tuple[Any, ...], name: str, members: int | None) -> None:
+    """Raise a ValueError if there are values for more or fewer members than there are.
+
+    Examples
+    --------
+    >>> check_length((0.1, 0.2), "l2", None)
+    Traceback (most recent call last):
+    ValueError: l2 has 2 values and this is one network: give one number
+    """
+    if members is None:
+        raise ValueError(
+            f"{name} has {len(values)} values and this is one network: give one number"
+        )
+    if len(values) != members:
+        raise ValueError(
+            f"{name} has {len(values)} values and there are {members} members: give one number, or "
+            "one for each member"
+        )
+
+
 def each(value: Numbers) -> tuple[float, ...]:
     """Return a number, or several, as a tuple.
 

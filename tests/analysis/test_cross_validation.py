@@ -167,6 +167,24 @@ class TestEachTraining:
             assert row == pytest.approx(other, rel=1e-9)
         assert [*map(len, told[0].histories)] == [*map(len, told[1].histories)]
 
+    @pytest.mark.usefixtures("way")
+    def test_networks_that_the_watcher_keeps_stay_those_of_their_folds(self):
+        X, y = blobs()
+        kept = []
+        found = xn.cross_validate(
+            make("cpu"),
+            X,
+            y,
+            folds=3,
+            watch=lambda trainer, row: kept.append(trainer.network),
+            **FIT,
+        )
+        assert [net.random_state for net in kept] == found.column("seed")
+        for fold, net in enumerate(kept):
+            out = found.folds[0] == fold
+            says = net.predict_proba(X[out])
+            np.testing.assert_allclose(says, found.predictions[0][out], rtol=1e-12)
+
     def test_the_watcher_sees_each_with_its_weights(self, reference):
         X, y, seen = *blobs(), []
 
@@ -275,6 +293,8 @@ class TestBadInput:
             ({"subsets": []}, "takes no subsets: the folds are"),
             ({"checkpoint": "run"}, "takes no checkpoint"),
             ({"resume": True}, "takes no resume"),
+            ({"random_state": 3}, "random_state is no option of the trainings: .* epochs, "),
+            ({"watch": 3}, r"watch is 3: give a function of \(trainer, row\)"),
         ],
     )
     def test_types(self, options, message):

@@ -323,7 +323,7 @@ class TestAllAtOnce:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            ({"epochs": [1, 2]}, ValueError, "epochs has 2 values, and this is one network"),
+            ({"epochs": [1, 2]}, ValueError, "epochs has 2 values and this is one network"),
             ({"order_seed": [1, 2]}, ValueError, "order_seed has 2 values and this is one network"),
             ({"subsets": [[0], [1]]}, ValueError, "subsets are for members, and this is one"),
             ({"validation_subsets": [[0]]}, ValueError, "validation_subsets are for members"),
@@ -332,7 +332,10 @@ class TestAllAtOnce:
             ({"sample_weight": np.ones((2, 144))}, ValueError, r"shape \(2, 144\): give one for"),
             ({"callbacks": 3}, TypeError, "callbacks is 3: give a list"),
             ({"callbacks": [3]}, TypeError, "callback 3: give a Callback or a function"),
-            ({"epoch": 3}, TypeError, "epoch"),
+            ({"epoch": 3}, TypeError, "epoch is no option of the trainings: .* batch_size, epochs"),
+            ({"checkpoint": "run"}, TypeError, "checkpoint can't be given here: .* are of one fit"),
+            ({"resume": True}, TypeError, "resume can't be given here"),
+            ({"watch": 3}, TypeError, r"watch is 3: give a function of \(trainer, row\)"),
         ],
     )
     def test_what_members_may_have_is_not_for_what_stands_for_one_network(
@@ -348,6 +351,19 @@ class TestAllAtOnce:
             xn.choose_l2(net, *parts, l2=(0, 1))
         with pytest.raises(ValueError, match="learning_curve takes a single network"):
             xn.learning_curve(net, *parts)
+
+    def test_a_learning_curve_refuses_options_before_anything_is_trained(self, tmp_path):
+        net, parts = make("cpu"), xn.partition(*blobs())[:2]
+        before = net.parameters.copy()
+        for options, message in (
+            ({"checkpoint": tmp_path / "run"}, "checkpoint can't be given here"),
+            ({"epoch": 3}, "epoch is no option of the trainings"),
+            ({"watch": "row"}, "watch is 'row': give a function"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                xn.learning_curve(net, *parts, **options)
+        np.testing.assert_array_equal(net.parameters, before)
+        assert not (tmp_path / "run").exists()
 
 
 class TestLearningCurve:

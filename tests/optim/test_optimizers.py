@@ -582,7 +582,7 @@ def test_names():
     }
 
 
-@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), None, "fast", [0.1, 0.2]])
 def test_a_schedule_that_gives_no_rate_is_told(rate):
     with pytest.raises(ValueError, match=r"gives the rate .* at step 3, epoch 1\.5"):
         xn.SGD(lambda step, epoch: rate).rate(3, 1.5)

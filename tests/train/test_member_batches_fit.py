@@ -550,7 +550,7 @@ REFUSED = {
     "order seeds of one network": (
         lambda: fit(members=None, order_seed=[1]),
         ValueError,
-        "order_seed has 1 values and this is one network",
+        "order_seed has 1 values and this is one network: give one number$",
     ),
     "no order seed": (
         lambda: fit(order_seed="a"),

@@ -676,6 +676,8 @@ def single(**options):
 
 X, Y = np.random.default_rng(0).standard_normal((12, 4)), np.arange(12) % 3
 
+OF, BENDS = {"loss": "huber", "n_features": 4, "device": "cpu"}, (xn.ReLU(), xn.Tanh())
+
 REFUSED = {
     "no members": (lambda: small(members=0), ValueError, "members is 0: give 1 or more"),
     "fewer": (lambda: small(members=-1), ValueError, "members is -1: give 1 or more"),
@@ -744,6 +746,11 @@ REFUSED = {
         lambda: xn.stack([single(), single(dtype="float64")]),
         ValueError,
         "dtype is float32 in network 0 and float64 in network 1: members share it",
+    ),
+    "other activations": (
+        lambda: xn.stack([xn.Network([xn.Linear(3), bend, xn.Linear(2)], **OF) for bend in BENDS]),
+        ValueError,
+        r"layer 1 is ReLU\(\) in network 0 and Tanh\(\) in network 1: members share their arch",
     ),
     "other losses": (
         lambda: xn.stack([single(), single(loss="mean_squared_error")]),

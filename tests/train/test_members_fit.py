@@ -428,8 +428,10 @@ def test_a_member_that_is_not_there_can_t_be_stopped(reference, members, error, 
         (None, [1, 2, 0], ValueError, "epochs is 0: give 1 or more"),
         (None, [1, 2, 1.5], TypeError, "epochs is 1.5: give a whole number"),
         (None, "3", TypeError, "epochs is '3': give a whole number"),
-        (None, {1, 2, 3}, TypeError, "epochs is {1, 2, 3}: give a list, in the order"),
-        (0, [3], ValueError, "epochs has 1 values, and this is one network: give one"),
+        (None, {1, 2, 3}, TypeError, "epochs is {1, 2, 3}: give a list, in the order of the memb"),
+        (None, {1: 1, 2: 2, 3: 3}, TypeError, "epochs is {1: 1, 2: 2, 3: 3}: give a list, in the"),
+        (None, np.array(3), TypeError, r"epochs is array\(3\): give a whole number"),
+        (0, [3], ValueError, "epochs has 1 values and this is one network: give one number$"),
     ],
 )
 def test_epochs_that_make_no_sense_are_refused(reference, i, epochs, error, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,19 @@ LEAST_SHARE = 0.9
 OF_MEMBERS = ("subsets", "validation_subsets")
 OF_DATA = ("sample_weight", *OF_MEMBERS)
 
+#: Options of `Trainer.fit` that several trainings can't share: a folder holds one run.
+OF_ONE_FIT = ("checkpoint", "resume")
+
 #: Features and labels, prepared.
 Prepared = tuple[Array, Array]
 
 Indices = np.ndarray[Any, Any]
+
+
+def check_watch(watch: Any) -> None:
+    """Raise a TypeError if it can't be called, before anything is trained."""
+    if watch is not None and not callable(watch):
+        raise TypeError(f"watch is {watch!r}: give a function of (trainer, row)")
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,13 @@ class Trainings:
 
     def _check_options(self) -> list[Callback]:
         """Raise an error of options that one network does not take; return the callbacks."""
+        names = [f.name for f in fields(FitOptions) if f.name not in OF_ONE_FIT]
+        for name in self.fit:
+            if name in OF_ONE_FIT:
+                raise TypeError(f"{name} can't be given here: checkpoints are of one fit")
+            if name not in (*names, *OF_DATA):
+                known = ", ".join((*names, "sample_weight"))
+                raise TypeError(f"{name} is no option of the trainings: those of fit are {known}")
         options = FitOptions(**{k: v for k, v in self.fit.items() if k not in OF_DATA})
         check_epochs(options.epochs, self.network)
         check_order_seed(options.order_seed, None)
@@ -223,7 +239,10 @@ class Trainings:
     def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
         """Return a member's training as if the network had been trained alone."""
         net = self.network
-        net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        if net.seeds[0] == variant.seed:
+            net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
+        else:
+            net = trainer.network.member(i)
         alone = Trainer(net, variant.optimizer or self.optimizer, variant.l2, self.clip_norm)
         with net.backend.active():
             for own, every in zip(alone.moments, trainer.moments, strict=True):

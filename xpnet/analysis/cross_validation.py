@@ -22,7 +22,7 @@ from ..train.fit import FitOptions
 from ..train.history import History
 from ..train.trainer import Trainer
 from . import plots
-from .at_once import Trained, Trainings, Variant, measure
+from .at_once import Trained, Trainings, Variant, check_watch, measure
 
 #: Options of `Trainer.fit` that cross-validation sees to itself, or that are for one training.
 NOT_HERE = {
@@ -204,6 +204,7 @@ def cross_validate(
     folds, repeats = check_count(folds, "folds", 2), check_count(repeats, "repeats")
     optimizer, l2 = check_optimizer(optimizer), check_not_negative(l2, "l2")
     check_own_numbers(optimizer, None)
+    check_watch(watch)
     _check_options(fit)
     data = network.prepare(X, y)
     labels = _classes(network, data[1])

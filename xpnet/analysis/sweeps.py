@@ -20,7 +20,7 @@ from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
 from ..train.trainer import Trainer
 from . import plots
-from .at_once import Trainings, Variant, measure
+from .at_once import Trainings, Variant, check_watch, measure
 
 #: The shares of the training set that a learning curve is measured at.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -119,6 +119,7 @@ def choose_l2(
     """
     values = check_l2_values(l2)
     check_network(network).require_single("choose_l2")
+    check_watch(watch)
     train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
@@ -297,6 +298,7 @@ def learning_curve(
     (30, 300, True)
     """
     check_network(network).require_single("learning_curve")
+    check_watch(watch)
     l2 = check_not_negative(l2, "l2")
     train, dev = _prepare(network, train, "train"), _prepare_dev(network, dev)
     optimizer, order = check_optimizer(optimizer), nested_order(network, train[1])

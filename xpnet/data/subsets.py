@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .._typing import HostArray
-from ..checks import as_tuple, check_count
+from ..checks import as_tuple, check_count, check_length
 
 #: The rows of a data set that each member has.
 Subsets: TypeAlias = Sequence[HostArray]
@@ -90,13 +90,11 @@ def check_order_seed(order_seed: Any, members: int | None) -> int | tuple[int, .
     """
     if order_seed is None:
         return None
-    given = as_tuple(order_seed, "order_seed")
-    if not isinstance(given, tuple):
-        return check_count(given, "order_seed", 0, ", or one for each member")
-    seeds = tuple(check_count(seed, "order_seed", 0) for seed in given)
-    if len(seeds) != members:
-        there = "this is one network" if members is None else f"there are {members} members"
-        raise ValueError(f"order_seed has {len(seeds)} values and {there}: give one for each")
+    several = as_tuple(order_seed, "order_seed")
+    if not isinstance(several, tuple):
+        return check_count(order_seed, "order_seed", 0, ", or one for each member")
+    seeds = tuple(check_count(seed, "order_seed", 0) for seed in several)
+    check_length(seeds, "order_seed", members)
     return seeds
 
 

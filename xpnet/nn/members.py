@@ -145,6 +145,17 @@ def alone(description: T) -> list[T]:
     return [member_of(description, i) for i in range(len(next(iter(own.values()))))]
 
 
+def check_one_type(descriptions: Sequence[Any], what: str) -> None:
+    """Raise a ValueError if descriptions of several members are of different types."""
+    first = descriptions[0]
+    for i, other in enumerate(descriptions):
+        if type(other) is not type(first):
+            raise ValueError(
+                f"{what} is {first!r} in network 0 and {other!r} in network {i}: members share "
+                "their architecture"
+            )
+
+
 def joined(descriptions: Sequence[T], what: str) -> T:
     """Return the description of several members: what differs becomes a value for each.
 
@@ -159,14 +170,9 @@ def joined(descriptions: Sequence[T], what: str) -> T:
     >>> joined([Dropout(0.1), Dropout(0.5)], "layer 1")
     Dropout(p=(0.1, 0.5))
     """
+    check_one_type(descriptions, what)
     first = descriptions[0]
     different: dict[str, tuple[Any, ...]] = {}
-    for i, other in enumerate(descriptions):
-        if type(other) is not type(first):
-            raise ValueError(
-                f"{what} is {first!r} in network 0 and {other!r} in network {i}: members share "
-                "their architecture"
-            )
     for f in fields(first):  # type: ignore[arg-type]
         values = tuple(getattr(d, f.name) for d in descriptions) if f.init else ()
         i = next((i for i, value in enumerate(values) if value != values[0]), 0)

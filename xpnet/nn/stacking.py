@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .members import joined
+from .members import check_one_type, joined
 from .network import Network, check_network
 
 
@@ -58,10 +58,10 @@ def stack(networks: Sequence[Network]) -> Network:
                     f"{what} is {of(first)} in network 0 and {of(other)} in network {i}: members "
                     "share it"
                 )
-    layers = [
-        joined(layers, f"layer {i}")
-        for i, layers in enumerate(zip(*(net.layers for net in networks), strict=True))
-    ]
+    places = [*zip(*(net.layers for net in networks), strict=True)]
+    for i, same in enumerate(places):  # before options that follow from other layers
+        check_one_type(same, f"layer {i}")
+    layers = [joined(same, f"layer {i}") for i, same in enumerate(places)]
     loss = joined([net.loss for net in networks], "the loss")
     seeds = [net.seeds[0] for net in networks]
     together = Network.blank(

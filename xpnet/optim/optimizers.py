@@ -112,18 +112,22 @@ class Optimizer(Registered):
         Raises
         ------
         ValueError
-            If a schedule gives a rate that is negative, NaN or infinite.
+            If a schedule gives a rate that is negative, NaN or infinite, or no number.
         TypeError
             If each member has a rate of its own.
         """
         given: Any = one(self.learning_rate, "learning_rate")
         if not callable(given):
             return float(given)
-        rate = float(given(step, epoch))
+        found = given(step, epoch)
+        try:
+            rate = float(found)
+        except (TypeError, ValueError):  # no number
+            rate = math.nan
         if not (math.isfinite(rate) and rate >= 0):
             raise ValueError(
-                f"the schedule {self.learning_rate!r} gives the rate {rate} at step {step}, epoch "
-                f"{epoch:g}: give finite numbers, 0 or more"
+                f"the schedule {self.learning_rate!r} gives the rate {found!s:.50} at step {step}, "
+                f"epoch {epoch:g}: give finite numbers, 0 or more"
             )
         return rate
 

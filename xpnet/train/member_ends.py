@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .._typing import Tree
-from ..checks import as_tuple, check_count
+from ..checks import as_tuple, check_count, check_length
 from ..nn.members import check_member
 from ..nn.network import Network
 from .history import MemberEnd, Row
@@ -33,17 +33,11 @@ def check_epochs(epochs: Any, network: Network) -> tuple[int, ...]:
     TypeError, ValueError
         If they are no whole numbers above 0, or more or fewer than members.
     """
-    count, given = len(network.seeds), as_tuple(epochs, "epochs")
-    if not isinstance(given, tuple):
-        return (check_count(given, "epochs"),) * count
-    several = tuple(check_count(number, "epochs") for number in given)
-    if network.members is None:
-        raise ValueError(f"epochs has {len(several)} values, and this is one network: give one")
-    if len(several) != count:
-        raise ValueError(
-            f"epochs has {len(several)} values and there are {count} members: give one number, or "
-            "one for each member"
-        )
+    count, several = len(network.seeds), as_tuple(epochs, "epochs")
+    if not isinstance(several, tuple):
+        return (check_count(epochs, "epochs"),) * count
+    several = tuple(check_count(number, "epochs") for number in several)
+    check_length(several, "epochs", network.members)
     return several
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._typing import Array, DType
 from ..backends.protocol import Backend
-from ..checks import Numbers, check_numbers, each
+from ..checks import Numbers, check_length, check_numbers, each
 from ..nn.members import as_column, check_own_numbers, on_device
 from ..optim.optimizers import Optimizer
 
@@ -42,13 +42,8 @@ class MemberNumbers:
         numbers = check_numbers(value, name)
         for number in each(numbers):
             check(number, name)
-        members = self._members
-        if isinstance(numbers, tuple) and len(numbers) != members:
-            there = "this is one network" if members is None else f"there are {members} members"
-            raise ValueError(
-                f"{name} has {len(numbers)} values and {there}: give one number, or one for each "
-                "member"
-            )
+        if isinstance(numbers, tuple):
+            check_length(numbers, name, self._members)
         return numbers
 
     def fixed(self, optimizer: Optimizer) -> Optimizer:
