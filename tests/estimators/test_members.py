@@ -733,7 +733,11 @@ class TestNeighbours:
             ValueError,
             "alpha has 2 values and this is one network: give one, or members=2",
         ),
-        ({"members": 1, "tol": [0.1]}, ValueError, "tol has 1 values and this is one network"),
+        (
+            {"members": 1, "tol": [0.1]},
+            ValueError,
+            "tol has 1 values and this is one network: give one, not in a sequence",
+        ),
         ({"random_state": [1, 2]}, ValueError, "random_state has 2 values and there are 3"),
         ({"random_state": [1, 2, -3]}, ValueError, "'random_state' parameter"),
         (

@@ -130,9 +130,9 @@ def check_members(estimator: Estimator) -> int | None:
         if not is_several(value):
             continue
         if members == 1:
+            several = f", or members={len(value)}" if len(value) > 1 else ", not in a sequence"
             raise ValueError(
-                f"{name} has {len(value)} values and this is one network: give one, or "
-                f"members={len(value)}"
+                f"{name} has {len(value)} values and this is one network: give one{several}"
             )
         if len(value) != members:
             raise ValueError(
