@@ -275,6 +275,7 @@ class TestBadInput:
             ({"subsets": []}, "takes no subsets: the folds are"),
             ({"checkpoint": "run"}, "takes no checkpoint"),
             ({"resume": True}, "takes no resume"),
+            ({"epoch": 3}, "epoch is no option of Trainer.fit that can be given here: give some"),
         ],
     )
     def test_types(self, options, message):

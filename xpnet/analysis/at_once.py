@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,13 @@ class Trainings:
 
     def _check_options(self) -> list[Callback]:
         """Raise an error of options that one network does not take; return the callbacks."""
+        known = [*(field.name for field in fields(FitOptions)), *OF_DATA]
+        for name in self.fit:
+            if name not in known:
+                raise TypeError(
+                    f"{name} is no option of Trainer.fit that can be given here: "
+                    f"give some of {', '.join(known)}"
+                )
         options = FitOptions(**{k: v for k, v in self.fit.items() if k not in OF_DATA})
         check_epochs(options.epochs, self.network)
         check_order_seed(options.order_seed, None)
