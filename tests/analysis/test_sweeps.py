@@ -332,7 +332,7 @@ class TestAllAtOnce:
             ({"sample_weight": np.ones((2, 144))}, ValueError, r"shape \(2, 144\): give one for"),
             ({"callbacks": 3}, TypeError, "callbacks is 3: give a list"),
             ({"callbacks": [3]}, TypeError, "callback 3: give a Callback or a function"),
-            ({"epoch": 3}, TypeError, "epoch is no option of Trainer.fit that can .*: give .*epochs"),
+            ({"epoch": 3}, TypeError, "epoch is no option of Trainer.fit .*: give .*epochs"),
         ],
     )
     def test_what_members_may_have_is_not_for_what_stands_for_one_network(
