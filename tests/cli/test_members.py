@@ -151,6 +151,15 @@ def test_bad_options(run, options, message):  # noqa: F811
     assert message in err
 
 
+def test_one_member_is_one_network(run):  # noqa: F811
+    code, out, err = run("train", "iris", *QUICK, "--members", "1", "-o", "one.safetensors")
+    assert (code, err) == (0, "")
+    assert "network 4-8-3, 67 parameters, adam" in out
+    run("train", "iris", *QUICK, "-q")
+    found, alone = (Path(name).read_bytes() for name in ("one.safetensors", "iris.safetensors"))
+    assert found == alone
+
+
 def test_one_network_has_no_spread(run):  # noqa: F811
     run("train", "iris", *QUICK, "-q")
     code, _, err = run("predict", "iris.safetensors", "iris", "--std")

@@ -233,7 +233,7 @@ def train(
             seed=seed,
             task=task,
             goal=goal,
-            members=members,
+            members=None if members == 1 else members,
         )
         names, kinds = options.split_names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)

@@ -143,24 +143,25 @@ struct Dropped {
     index threshold;
 };
 
-// What dropout does behind a ReLU, whose slope becomes `scale`.
+// What dropout does behind a ReLU, whose slope becomes `scale`. The step's bits are read at once: to
+// keep where they are, and the salt, would take more registers.
 struct Mask {
-    const unsigned long long* key;
-    unsigned long long salt;
+    const unsigned long long* keys;
+    unsigned long long start;
     int threshold;
     real scale;
 
     __device__ Mask(const Dropped& d, index member)
-        : key(part_of(d.keys, member * d.key_step)),
-          salt(number_of(d.salts, static_cast<unsigned long long>(d.salt), member)),
+        : keys(d.keys),
+          start(number_of(d.salts, static_cast<unsigned long long>(d.salt), member) +
+                (keys ? keys[member * d.key_step] : 0)),
           threshold(number_of(d.thresholds, int(d.threshold), member)), scale(scale_of(threshold)) {}
 
     // A thread's columns lie in one word, for W divides 4 and the first column.
     template <int W>
     __device__ void drop(Rows<W>& rows, const RowChunk<W>& s, index column, index m) const {
-        if (!key) return;
+        if (!keys) return;
         const index words = (m + 3) / 4, word = column / 4, lane = column % 4;
-        const unsigned long long start = *key + salt;
         for (int r = 0; r < UNROLL; r++) {
             const index counter = (s.row + r * s.step) * words + word;
             const unsigned long long bits = mix64(start + counter * GAMMA) >> (16 * lane);
