@@ -5,6 +5,7 @@ import pytest
 from strict import StrictBackend
 
 import xpnet as xn
+from xpnet.backends.numpy_backend import NumpyBackend
 from xpnet.backends.select import select, why_no_cuda
 
 X = np.random.default_rng(0).standard_normal((4000, 12)).astype(np.float32)
@@ -213,3 +214,28 @@ def test_where_even_parts_do_not_help_it_is_told():
 def test_parts_that_are_none_are_refused(parts):
     with pytest.raises((TypeError, ValueError), match="micro_batches is"):
         trainer(select("cpu")).fit(X, Y, micro_batches=parts)
+
+
+class Small(NumpyBackend):
+    """A host that says how little memory is left."""
+
+    def memory_free(self):
+        return 2**29
+
+
+@pytest.mark.parametrize("members", [None, 500])
+def test_a_network_that_can_t_fit_is_refused_before_anything_is_taken(members):
+    layers = [xn.Linear(400_000 if members is None else 800)]
+    options = {"loss": "mean_squared_error", "n_features": 999, "device": Small()}
+    message = r"the network would take 3\.2 GB and cpu has 0\.5 GB left\. Give fewer members"
+    with pytest.raises(xn.OutOfMemoryError, match=message):
+        xn.Network(layers, members=members, **options)
+
+
+def test_a_training_that_can_t_fit_is_refused():
+    layers = [xn.Linear(40_000)]
+    options = {"loss": "mean_squared_error", "n_features": 1499, "device": Small()}
+    net = xn.Network(layers, **options)
+    message = r"the training would take 1\.7 GB and cpu has 0\.5 GB left\."
+    with pytest.raises(xn.OutOfMemoryError, match=message):
+        xn.Trainer(net)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from .protocol import Backend
 
+#: From so many bytes on a device is asked beforehand whether it has them.
+LARGE = 2**28
+
 
 class OutOfMemoryError(MemoryError):
     """The device has not enough memory for what was asked; the message says what to try.
@@ -48,6 +51,20 @@ def explain(
     raise OutOfMemoryError(
         f"{backend.device} ran out of memory in {what}: {failure}. {advice}"
     ) from error
+
+
+def require(backend: Backend, nbytes: int, what: str, advice: str) -> None:
+    """Raise an `OutOfMemoryError` if a device says that it has less memory than something takes.
+
+    A host would otherwise give it out, and end the process once it is written to. Of less than
+    `LARGE` nobody is asked.
+    """
+    room = backend.memory_free() if nbytes >= LARGE else None
+    if room is not None and nbytes > room:
+        raise OutOfMemoryError(
+            f"{what} would take {nbytes / 1e9:.1f} GB and {backend.device} has {room / 1e9:.1f} GB "
+            f"left. {advice}"
+        )
 
 
 def free(backend: Backend, error: Exception, let_go: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._typing import Array, DType, HostArray
+from ..backends.memory import require
 from ..backends.protocol import Backend
 from ..checks import Numbers
 from ..files import safetensors_files
@@ -98,6 +99,9 @@ class FlatBuffers:
         self.n_weights = lay_out(layers, "weight_shapes")[1]
         places, size = lay_out(layers, "statistic_shapes")
         sizes = self.n_parameters, self.n_parameters, size
+        if given is None:
+            nbytes = sum(sizes) * math.prod(leading_shape) * dtype.itemsize
+            require(backend, nbytes, "the network", "Give fewer members, or narrower layers")
         arrays = [self._zeros(size) for size in sizes] if given is None else given
         self.parameters, self.gradients, self.statistics = arrays
         for layer, name, shape, start in self._places:

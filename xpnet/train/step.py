@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, HostArray
-from ..backends.memory import explain, free
+from ..backends.memory import explain, free, require
 from ..checks import Numbers, check_not_negative
 from ..data.batches import Size
 from ..locks import PATIENCE, ForkSafeLock
@@ -128,6 +128,9 @@ class Step:
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self.scalars = StepScalars(network, optimizer, self.idle)
         self._bound = self._numbers.bound(self._fixed)
+        copies = 2 + 2 * optimizer.n_moments + optimizer.n_scratch
+        nbytes = copies * network.parameters.nbytes
+        require(self.backend, nbytes, "the training", "Give fewer members, or narrower layers")
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
         self.meter = Meter(self.backend, network.leading_shape)
         self.rollback = Rollback(
