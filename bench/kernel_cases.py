@@ -263,6 +263,12 @@ class Cases:
     def clip_norm(self) -> Arguments:  # noqa: D102
         return self._flat(), 1e9, self.fill(0, *self.leading_shape, 2), self._flat()
 
+    def put_back(self) -> Arguments:
+        """Return those of one frozen member."""
+        k = math.prod(self.leading_shape)
+        array, copy = (self.normal(k, self.n * FEATURES) for _ in range(2))
+        return array, copy, self.backend.asarray(np.arange(k)[:, None] == 0)
+
     def update(self) -> Arguments:
         """Return Adam's."""
         moments = [self._flat() ** 2 + 1 for _ in range(2)]

@@ -69,7 +69,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "ones_like": ("a", "dtype"),
     "sort": ("a", "axis"),
     "stack": ("tup", "axis"),
-    "std": ("a", "axis", "dtype", "out", "keepdims"),
+    "std": ("a", "axis", "dtype", "out", "ddof", "keepdims"),
     "sum": ("a", "axis", "dtype", "out", "keepdims"),
     "take": ("a", "indices", "axis", "out"),
     "where": ("condition", "x", "y"),

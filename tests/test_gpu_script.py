@@ -184,6 +184,7 @@ def test_a_dry_run_holds_all_claims_but_those_of_time(tmp_path):
     assert status == 0
     assert {part for (part, _), (held, _) in found.items() if held is None} <= {
         "times",
+        "members",  # whose biases cuBLASLt adds, which the stand-in has not
         "compiling",  # where PyTorch or JAX is not installed
         "estimators",  # those with PyTorch's tensors, where it is not installed
     }

@@ -417,6 +417,7 @@ SAMPLES = {
     "matmul": ((MATRIX, MATRIX.T), {}),
     "max": ((MATRIX,), {"axis": 0, "keepdims": True}),
     "mean": ((MATRIX,), {"axis": (-2, -1)}),
+    "std": ((MATRIX,), {"axis": 0}),
     "min": ((MATRIX,), {}),
     "ones": (((2, 3),), {"dtype": np.bool_}),
     "ones_like": ((MATRIX,), {"dtype": np.int32}),
