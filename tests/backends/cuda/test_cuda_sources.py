@@ -300,12 +300,13 @@ SUMS += ["softmax_cross_entropy", "output_loss", "clip_norm"]
 @pytest.mark.parametrize("name", [*SUMS, "embedding_backward"])
 @pytest.mark.usefixtures("cramped")
 def test_sums_are_the_same_in_every_order_to_the_last_bit(name, dtype):
+    shape = (2, 1025, 9) if name == "clip_norm" else (700, 20, 9)
     found = []
     for backwards in (False, True):
         backend = emulated(backwards=backwards)
         launcher = backend.kernels._launcher
         for _ in range(2):
-            found.append(results(backend.kernels, name, CASES[name][0](Draw(700, 20, 9, dtype))))
+            found.append(results(backend.kernels, name, CASES[name][0](Draw(*shape, dtype))))
             assert not launcher.workspace()[: 4 * MOST_BLOCKS].any()
         grids = [grid for _, grid, _ in launcher.launches]
         assert any(across * down > 1 for across, down, _ in grids)
