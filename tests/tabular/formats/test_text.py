@@ -77,6 +77,8 @@ def read(content, options=TextOptions(), name="d.csv"):  # noqa: B008
         ('a,b\n1,"x\n"\n', ["a", "b"], [("1", "x\n")]),
         ("ä,b\nö,😀\n", ["ä", "b"], [("ö", "😀")]),
         ("a,b\n1,2\n#,3\n", ["a", "b"], [("1", "2"), ("#", "3")]),
+        ("a,b\n\ufeff1,2\n", ["a", "b"], [("\ufeff1", "2")]),
+        ("\ufeffa,b\r\n\r\n\ufeff,2\r\n3,4", ["a", "b"], [("\ufeff", "2"), ("3", "4")]),
     ],
 )
 def test_rows_are_text_as_it_is_written(content, columns, expected):
@@ -386,6 +388,11 @@ def test_carriage_returns_alone_are_parsed_once(small, monkeypatch, name, end):
 def test_a_long_header():
     names = [f"column {i}" for i in range(20_000)]
     assert read(",".join(names) + "\n" + ",".join(map(str, range(20_000))) + "\n")[0] == names
+
+
+def test_a_row_behind_a_mark_in_the_first_one_is_named_by_its_line():
+    with pytest.raises(DataError, match="line 3 has 3 fields"):
+        read("a,b\n\ufeff1,2\n1,2,3\n")
 
 
 def test_chunks_are_of_bounded_size():

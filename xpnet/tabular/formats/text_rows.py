@@ -133,6 +133,9 @@ def find_header(start: bytes, source: str, separator: str, whole: bool) -> Heade
     # A line of spaces is a row only if a row has one field.
     used += _blank_lines(lines[used:], separator) if len(names) > 1 else 0
     size = mark + sum(map(len, lines[:used]))
+    if len(names) > 1 and b"".join(lines[used : used + 1]).startswith(codecs.BOM_UTF8):
+        # Arrow leaves out a mark with which what it reads begins: begin with the line's end before.
+        size, used = size - 1, used - 1
     return Header(names, size, used, texts[0].rstrip("\r\n"))
 
 
