@@ -128,7 +128,7 @@ class Step:
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self.scalars = StepScalars(network, optimizer, self.idle)
         self._bound = self._numbers.bound(self._fixed)
-        copies = 2 + 2 * optimizer.n_moments + optimizer.n_scratch
+        copies = 2 + 2 * optimizer.n_moments + self._bound.n_scratch
         nbytes = copies * network.parameters.nbytes
         require(self.backend, nbytes, "the training", "Give fewer members, or narrower layers")
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
