@@ -335,3 +335,18 @@ def test_warnings_name_the_line_that_called_the_library(module):
 def test_nothing_rests_on_an_assert(module):
     # They vanish under python -O.
     assert [n.lineno for n in ast.walk(MODULES[module]) if isinstance(n, ast.Assert)] == []
+
+
+def test_no_class_of_a_test_has_the_name_of_an_example_s():
+    """Both are in one process, and a file could not tell them apart."""
+    sources = [*PACKAGE.rglob("*.py"), *([README] if README.exists() else [])]
+    shown = re.compile(r"(?:\.\.\.|>>>) class (\w+)")
+    examples = {name for file in sources for name in shown.findall(file.read_text("utf-8"))}
+    tests = Path(__file__).parent.rglob("test_*.py")
+    own = {
+        name
+        for file in tests
+        for name in re.findall(r"^class (\w+)", file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert "Ripple" in examples
+    assert examples & own == set()

@@ -218,19 +218,19 @@ TRAINERS = {
 
 
 @dataclass
-class RippleBuffers(xn.LayerBuffers):
+class WavyBuffers(xn.LayerBuffers):
     slope: object = None
     height: object = None
 
 
 @dataclass(eq=False)
-class Ripple(xn.Layer):
+class Wavy(xn.Layer):
     """x + a sin x."""
 
     height: xn.Numbers = 0.5
 
     def buffers(self, new, x, overwrite, needs_dx):
-        return RippleBuffers(
+        return WavyBuffers(
             y=new.rows("y", self.n_inputs),
             slope=new.rows("slope", self.n_inputs),
             height=new.numbers("height", self.height),
@@ -277,7 +277,7 @@ class Hyperbolic(xn.MeanSquaredError):
 
 
 @dataclass(frozen=True)
-class Signum(xn.Optimizer):
+class SignOfMean(xn.Optimizer):
     """p ← p − α sign(v) with v ← β v + (1 − β) g."""
 
     beta: xn.Numbers = 0.9
@@ -293,14 +293,14 @@ class Signum(xn.Optimizer):
 
 
 USERS = {
-    "layer": lambda own: plain(own, Ripple(0.3)),
-    "layer, own": lambda own: plain(own, Ripple(own(0.3, 0.1, 1.0))),
-    "layer first, own": lambda own: case(own, [Ripple(own(0.3, 0.1, 1.0)), xn.Linear(3)]),
+    "layer": lambda own: plain(own, Wavy(0.3)),
+    "layer, own": lambda own: plain(own, Wavy(own(0.3, 0.1, 1.0))),
+    "layer first, own": lambda own: case(own, [Wavy(own(0.3, 0.1, 1.0)), xn.Linear(3)]),
     "loss": lambda own: plain(own, loss="hyperbolic"),
     "loss, own": lambda own: plain(own, loss=Hyperbolic(own(0.5, 1.0, 2.0))),
-    "optimiser": lambda own: plain(own, optimizer=Signum(0.01)),
+    "optimiser": lambda own: plain(own, optimizer=SignOfMean(0.01)),
     "optimiser, own": lambda own: plain(
-        own, optimizer=Signum(own(0.01, 0.02, 0.03), own(0.1, 0.5, 0.9))
+        own, optimizer=SignOfMean(own(0.01, 0.02, 0.03), own(0.1, 0.5, 0.9))
     ),
 }
 
@@ -779,15 +779,15 @@ REFUSED = {
     ),
     "a user's own number for each": (
         lambda: xn.Network(
-            [Ripple([0.1, 0.2]), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4
+            [Wavy([0.1, 0.2]), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4
         ),
         ValueError,
-        "height of Ripple has 2 values, for so many members, and this is one network",
+        "height of Wavy has 2 values, for so many members, and this is one network",
     ),
     "a user's own that is no number": (
-        lambda: xn.Network([Ripple("a"), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4),
+        lambda: xn.Network([Wavy("a"), xn.Linear(3)], loss="softmax_cross_entropy", n_features=4),
         TypeError,
-        "height of Ripple is 'a': give a number",
+        "height of Wavy is 'a': give a number",
     ),
     "members of one network": (
         lambda: single().predict(X, members=True),
