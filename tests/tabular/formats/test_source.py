@@ -2,12 +2,14 @@
 
 import pytest
 
+from xpnet.tabular.columns.tables import chunks
 from xpnet.tabular.dataset import DataError
 from xpnet.tabular.formats.source import (
     Source,
     as_data_errors,
     at_least_one,
     in_a_list,
+    joined,
     pieces,
     unique_names,
 )
@@ -97,3 +99,9 @@ def test_errors_that_are_not_of_the_file_stay_what_they_are():
     message = r"^d: can't be read as \.csv \(EOFError\)$"
     with pytest.raises(DataError, match=message), as_data_errors("d", ".csv"):
         raise EOFError
+
+
+def test_a_table_without_columns_keeps_its_rows(pa):
+    table = pa.table({"a": range(10)}).select([])
+    assert [len(chunk) for chunk in joined([table, table])] == [10, 10]
+    assert [len(chunk) for chunk in chunks(table, rows=4)] == [4, 4, 2]

@@ -152,6 +152,9 @@ def joined(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     rows = size = 0
     for chunk in chunks:
+        if not chunk.num_columns:  # joined they would lose their rows
+            yield chunk
+            continue
         waiting.append(chunk)
         rows, size = rows + len(chunk), size + chunk.nbytes
         if rows >= FEWEST or size >= WIDEST:
