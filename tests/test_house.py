@@ -46,6 +46,9 @@ HEAVY = (
     *("rich", "safetensors", "sklearn", "typer"),
 )
 
+#: What none of the required packages brings along.
+OPTIONAL = ("cupy", "numba", "optuna", "pandas", "polars", "pyarrow", "tabm", "torch")
+
 
 def dotted(path):
     """Return what a file is called as a module within the package: "nn.layer", "nn", ""."""
@@ -253,6 +256,23 @@ def test_a_module_can_be_imported_where_there_is_what_it_needs(module):
             raise
         pytest.skip("pyarrow is not installed (extra 'files')")
     assert found.__doc__
+
+
+@pytest.mark.slow
+def test_every_test_can_be_collected_where_nothing_optional_is_installed():
+    code = f"""
+import sys
+import pytest
+from importlib.machinery import PathFinder
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {OPTIONAL} else found(name, path, target)
+found, PathFinder.find_spec = PathFinder.find_spec, find_spec
+sys.exit(pytest.main(["--collect-only", "-qq", "-m", "", "-p", "no:randomly", "-p", "no:xdist"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def loaded_by(*lines):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from xpnet.tabular.columns.tables import chunks
 from xpnet.tabular.dataset import DataError
 from xpnet.tabular.formats.source import (
     Source,
@@ -102,6 +101,8 @@ def test_errors_that_are_not_of_the_file_stay_what_they_are():
 
 
 def test_a_table_without_columns_keeps_its_rows(pa):
+    from xpnet.tabular.columns.tables import chunks
+
     table = pa.table({"a": range(10)}).select([])
     assert [len(chunk) for chunk in joined([table, table])] == [10, 10]
     assert [len(chunk) for chunk in chunks(table, rows=4)] == [4, 4, 2]
