@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.analysis import at_once, cross_validation
+from xpnet.analysis import cross_validation, room
 from xpnet.backends.select import select
 from xpnet.data.folds import fold_of_each
 
@@ -21,7 +21,7 @@ def reference():
 def way(request, monkeypatch):
     """All trainings at once, or one after the other since no two have room."""
     if request.param == "one by one":
-        monkeypatch.setattr(at_once, "MOST_BYTES", 0)
+        monkeypatch.setattr(room, "MOST_BYTES", 0)
     return request.param
 
 
@@ -146,8 +146,8 @@ class TestEachTraining:
         X, y = blobs()
         weights = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
         told = []
-        for room in (2**31, 0):
-            monkeypatch.setattr(at_once, "MOST_BYTES", room)
+        for most in (2**31, 0):
+            monkeypatch.setattr(room, "MOST_BYTES", most)
             options = FIT | {"sample_weight": weights}
             told.append(xn.cross_validate(make(reference), X, y, folds=3, **options))
         for row, other in zip(told[0].rows, told[1].rows, strict=True):
@@ -156,8 +156,8 @@ class TestEachTraining:
     def test_callbacks_and_augmentation(self, reference, monkeypatch):
         X, y = blobs()
         told = []
-        for room in (2**31, 0):
-            monkeypatch.setattr(at_once, "MOST_BYTES", room)
+        for most in (2**31, 0):
+            monkeypatch.setattr(room, "MOST_BYTES", most)
             options = FIT | {
                 "callbacks": [xn.EarlyStopping(1, "train_loss")],
                 "augmentation": xn.Augmentation([xn.GaussianNoise(0.1)]),

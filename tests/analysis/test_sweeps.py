@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.analysis import at_once, sweeps
+from xpnet.analysis import at_once, room, sweeps
 from xpnet.backends.select import select
 
 
@@ -35,7 +35,7 @@ FIT = {"batch_size": 16, "epochs": 4}
 def way(request, monkeypatch):
     """All trainings at once, or one after the other since no two have room."""
     if request.param == "one by one":
-        monkeypatch.setattr(at_once, "MOST_BYTES", 0)
+        monkeypatch.setattr(room, "MOST_BYTES", 0)
     return request.param
 
 
@@ -256,17 +256,17 @@ class TestAllAtOnce:
     )
     def test_as_many_as_memory_holds(self, monkeypatch, members, expected):
         net = make("cpu")
-        (X, y), dev, _ = xn.partition(*blobs())
-        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_member()
-        monkeypatch.setattr(at_once, "MOST_BYTES", members * one)
+        n = len(xn.partition(*blobs())[0][1])
+        one = room.bytes_of_a_member(net, xn.Adam(), FIT["batch_size"], n)
+        monkeypatch.setattr(room, "MOST_BYTES", members * one)
         seen = count_fits(monkeypatch)
         assert [row["l2"] for row in self.choose(net=net).rows] == [0.0, 1.0, 2.0, 3.0]
         assert seen == expected
 
     def test_half_of_the_device_s_free_memory_is_taken(self, monkeypatch):
         net = make("cpu")
-        (X, y), dev, _ = xn.partition(*blobs())
-        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_member()
+        n = len(xn.partition(*blobs())[0][1])
+        one = room.bytes_of_a_member(net, xn.Adam(), FIT["batch_size"], n)
         monkeypatch.setattr(type(net.backend), "memory_free", lambda self: 4 * one)
         seen = count_fits(monkeypatch)
         self.choose(net=net)
@@ -274,8 +274,7 @@ class TestAllAtOnce:
 
     def test_no_more_than_caches_hold(self, monkeypatch):
         net = make("cpu")
-        (X, y), dev, _ = xn.partition(*blobs())
-        one = at_once.Trainings(net, xn.Adam(), None, (X, y), dev, FIT)._bytes_of_a_step()
+        one = room.bytes_of_a_step(net, xn.Adam(), FIT["batch_size"])
         monkeypatch.setattr(type(net.backend), "quick_bytes", lambda self: 2 * one)
         seen = count_fits(monkeypatch)
         self.choose(net=net)

@@ -7,7 +7,8 @@ import pytest
 
 import xpnet as xn
 from xpnet import Rows, partition
-from xpnet.data.batches import partition_indices, partition_sizes
+from xpnet.backends.select import select
+from xpnet.data.batches import Batches, partition_indices, partition_sizes
 
 
 @pytest.mark.parametrize(
@@ -221,3 +222,28 @@ def test_rows_that_are_not_there_are_refused(mapped, indices, error, message):
     (file, _), _ = mapped
     with pytest.raises(error, match=message):
         Rows(file, indices)
+
+
+def test_members_in_epochs_of_their_own():
+    """Each has the order that it has alone in that epoch, also with another seed from then on."""
+    X, y = np.arange(20.0).reshape(10, 2), np.arange(10)
+    backend = select("cpu")
+    own = Batches(X, y, 4, backend=backend, seed=(3, 5))
+    assert own.are_own
+
+    def order(batches, epoch):
+        starts = np.cumsum([0, *batches.sizes[:-1]])
+        made = zip(starts, batches.epoch(epoch), strict=True)
+        return [batches.gather(np.array([a]), *given)[1].copy() for a, given in made]
+
+    def alone(seed, epoch):
+        batches = Batches(X, y, 4, backend=backend, seed=seed)
+        assert not batches.are_own
+        return order(batches, epoch)
+
+    for seeds, epochs in (((3, 5), (0, 7)), ((3, 9), (1, 0))):
+        own.seeds = seeds
+        assert own.seeds == seeds
+        expected = [alone(seed, epoch) for seed, epoch in zip(seeds, epochs, strict=True)]
+        for found, *parts in zip(order(own, epochs), *expected, strict=True):
+            np.testing.assert_array_equal(found, parts)

@@ -5,6 +5,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.backends.select import select
+from xpnet.train import given_batch
 from xpnet.train.cost import Cost
 
 RNG = np.random.default_rng(1)
@@ -263,7 +264,6 @@ def test_a_second_fit_goes_on_with_each_member_s_own_steps(subsets):
     together.step(X[:9], Y[:9])
     for i in range(3):
         alone = case.alone(i, epochs=[1, 3, 2][i])
-        alone.epochs = 3  # it waited for the others
         alone = case.alone(i, alone, epochs=2)
         alone.step(X[:9], Y[:9])
         same(together, i, alone)
@@ -445,7 +445,7 @@ def test_a_step_may_have_a_batch_for_each_member(batch, l2, micro_batches):
 def test_a_step_takes_what_is_on_the_device_as_it_is():
     trainer = Case(PLAIN).trainer()
     x, y = BATCH.copy(), LABELS.astype(np.int32)
-    assert trainer._prepare(x, y, None)[0] is x
+    assert given_batch.prepare(trainer.update_step, x, y, None)[0] is x
     whole = trainer.step(x, y)
     again = Case(PLAIN).trainer().step(x.tolist(), y.tolist())
     np.testing.assert_array_equal(whole, again)
@@ -626,6 +626,19 @@ REFUSED = {
 def test_what_makes_no_sense_is_refused_by_name(do, error, message):
     with pytest.raises(error, match=message):
         do()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_momentum_of_0_is_one_of_the_members_own(fused):
+    subsets, momenta = subset(33, 150, 100), (0.0, 0.9, 0.5)
+    device, fit = select("cpu", fused=fused), {"epochs": 3, "batch_size": 32}
+    together = xn.Trainer(build(PLAIN, device=device), xn.SGD(0.05, momentum=momenta))
+    together.fit(X, Y, subsets=subsets, **fit)
+    for i, (own, momentum) in enumerate(zip(subsets, momenta, strict=True)):
+        alone = xn.Trainer(build(PLAIN, i, device=device), xn.SGD(0.05, momentum=momentum))
+        alone.fit(X[own], Y[own], **fit)
+        found = together.network.parameters[i]
+        np.testing.assert_allclose(found, alone.network.parameters, rtol=1e-9, atol=1e-12)
 
 
 def test_a_batch_size_above_a_member_s_examples_warns():

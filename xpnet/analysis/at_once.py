@@ -23,10 +23,9 @@ from ..train.fit import FitOptions
 from ..train.history import DivergedError, History, MemberEnd
 from ..train.member_ends import check_epochs
 from ..train.recovery import ADVICE
+from ..train.replacing import take_out
 from ..train.trainer import Trainer
-
-#: How many bytes the members of one network may take; no more than half of what is free.
-MOST_BYTES = 2**31
+from .room import most_members
 
 #: The fewest examples that members may have, as a share of the most. Whose epochs are shorter has
 #: fewer steps in common with the others, and stands idle in the rest: that takes longer than one
@@ -238,22 +237,9 @@ class Trainings:
 
     def _taken_out(self, trainer: Trainer, i: int, variant: Variant) -> Trained:
         """Return a member's training as if the network had been trained alone."""
-        net = self.network
-        if net.seeds[0] == variant.seed:
-            net.copy_arrays(trainer.network.parameters[i], trainer.network.statistics[i])
-        else:
-            net = trainer.network.member(i)
-        alone = Trainer(net, variant.optimizer or self.optimizer, variant.l2, self.clip_norm)
-        with net.backend.active():
-            for own, every in zip(alone.moments, trainer.moments, strict=True):
-                own[...] = every[i]
-        alone.history = trainer.history.member(i)
-        if alone.history.rows:
-            alone.epochs, alone.steps = (int(alone.history.rows[-1][k]) for k in ("epoch", "step"))
-        end = trainer.history.ended.get(i)
-        if end is not None and end.diverged:
-            alone.steps = end.good_step
-        return Trained(variant, alone, _divergence(end, alone.history))
+        own = self.network if self.network.seeds[0] == variant.seed else None
+        alone = take_out(trainer, i, own)
+        return Trained(variant, alone, _divergence(trainer.history.ended.get(i), alone.history))
 
     def examples(self, variant: Variant) -> Prepared:
         """Return what one of them is trained on."""
@@ -266,44 +252,16 @@ class Trainings:
     def _most_members(self, variants: Sequence[Variant]) -> int:
         """Return how many trainings may be members of one network."""
         counts = [len(v.examples) for v in variants if v.examples is not None]
-        if not self._know_members() or (counts and isinstance(self.train[0], Streamed)):
+        if not all(callback.takes_members for callback in self._callbacks):
+            return 1
+        if counts and isinstance(self.train[0], Streamed):
             return 1
         if counts and min(counts) < LEAST_SHARE * max(counts):
             return 1
-        backend = self.network.backend
-        free, quick = backend.memory_free(), backend.quick_bytes()
-        room = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)
-        most = min(len(variants), room // self._bytes_of_a_member())
-        if quick is not None:
-            most = min(most, quick // self._bytes_of_a_step())
-        return max(1, most)
-
-    def _know_members(self) -> bool:
-        """Return whether all that takes part is known to take members: what is the library's is."""
-        parts = (*self.network.layers, self.network.loss, self.optimizer)
-        own = all(type(part) in type(part).registry.own.values() for part in parts)
-        return own and all(callback.takes_members for callback in self._callbacks)
-
-    def _bytes_of_a_member(self) -> int:
-        """Return about how much memory a member takes: its flat buffers, and its activations."""
-        copies = 5 + 2 * self.optimizer.n_moments + self.optimizer.n_scratch
-        rows = max(self._batch_size(), min(self.network.predictor.chunk, len(self.train[1])))
-        return self._bytes(copies, rows)
-
-    def _bytes_of_a_step(self) -> int:
-        """Return about how much memory a member's step goes through."""
-        return self._bytes(2 + self.optimizer.n_moments, self._batch_size())
-
-    def _batch_size(self) -> int:
         size = self.fit.get("batch_size", USUAL)
-        return min(size if isinstance(size, int) else USUAL, len(self.train[1]))
-
-    def _bytes(self, copies: int, rows: int) -> int:
-        """Return the bytes of so many flat buffers, and of the arrays of so many examples."""
-        net = self.network
-        widths = sum(layer.n_inputs for layer in net.layers) + net.n_outputs
-        widths *= net.passes.members or 1  # those that share weights
-        return net.dtype.itemsize * (copies * net.n_parameters + 3 * rows * widths)
+        batch_size = size if isinstance(size, int) else USUAL
+        n = len(self.train[1])
+        return most_members(self.network, self.optimizer, batch_size, n, len(variants))
 
 
 def measure(network: Network, train: Prepared, dev: Prepared) -> dict[str, float]:

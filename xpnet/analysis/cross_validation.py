@@ -13,7 +13,7 @@ import numpy as np
 from .._typing import Array, ArrayLike, HostArray
 from ..backends.arrays import to_host
 from ..checks import check_count, check_not_negative
-from ..data.folds import fold_of_each
+from ..data.folds import check_folds, fold_of_each
 from ..nn.members import check_own_numbers
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
@@ -208,7 +208,7 @@ def cross_validate(
     _check_options(fit)
     data = network.prepare(X, y)
     labels = _classes(network, data[1])
-    _check_folds(folds, len(data[1]), labels)
+    check_folds(folds, len(data[1]), labels)
     seed, n = network.seeds[0], len(data[1])
     drawn = np.array([fold_of_each(n, folds, labels, seed, repeat) for repeat in range(repeats)])
     places = [(repeat, fold) for repeat in range(repeats) for fold in range(folds)]
@@ -257,21 +257,6 @@ def _classes(network: Network, y: Array) -> HostArray | None:
     """Return what to stratify by: one class for each example; None if there is no such thing."""
     labels = network.backend.to_host(y)
     return labels.ravel() if network.loss.of_classes and labels.size == len(labels) else None
-
-
-def _check_folds(folds: int, n: int, labels: HostArray | None) -> None:
-    """Raise a ValueError if a fold would be empty, or lack a class."""
-    if folds > n:
-        raise ValueError(f"folds is {folds} and there are {n} examples: give {n} or fewer")
-    if labels is None:
-        return
-    classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() < folds:
-        rare = classes[counts.argmin()]
-        raise ValueError(
-            f"folds is {folds} and class {rare:g} has {counts.min()} examples: give fewer folds, "
-            "or more examples of that class"
-        )
 
 
 def _room(network: Network, repeats: int, n: int) -> HostArray:

@@ -23,7 +23,7 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a picture, whole or not at all."""
     path, content = Path(path), io.BytesIO()
     figure.savefig(content, dpi=120, format=path.suffix.removeprefix(".") or "png")
@@ -106,7 +106,7 @@ def training_history(
     for axes in figure.axes:
         axes.legend(frameon=False)
     figure.suptitle(_plain(title))
-    _save(figure, path)
+    save(figure, path)
 
 
 def _best_epochs(best_epoch: int | Sequence[int] | None) -> list[int]:
@@ -169,7 +169,7 @@ def learning_curve(
     _tidy(axes)
     axes.legend(frameon=False)
     axes.set_title(_plain(title))
-    _save(figure, path)
+    save(figure, path)
 
 
 def schedules(
@@ -201,7 +201,7 @@ def schedules(
         _tidy(axes)
     figure.supxlabel(_plain(unit))
     figure.supylabel("learning rate")
-    _save(figure, path)
+    save(figure, path)
 
 
 def throughput(
@@ -264,7 +264,7 @@ def throughput(
     _tidy(axes)
     axes.set_title(_plain(title))
     figure.legend(loc="outside right center", frameon=False, labelspacing=1.0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -300,4 +300,4 @@ def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
         axes.set_xlabel("layer")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0, 0].legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)

@@ -281,6 +281,11 @@ class ActivationSpec:
         """What dropout multiplies by what it does not drop."""
         return 1.0 if self.mask is None else self.mask.scale
 
+    def take_member(self, i: int) -> None:
+        """Go on with a mask that has another threshold for member i."""
+        if self.mask is not None and getattr(self.scale, "ndim", False):
+            self.scale[i] = 65536 / (65536 - self.mask.threshold[i])  # type: ignore[index]
+
     @cached_property
     def forward(self) -> Program:
         """The operations of f over arrays z and y."""

@@ -339,33 +339,53 @@ class Batches:
 
     # -- an epoch ----
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of order and augmentation: of each member, or one of all."""
+        return self._seeds
+
+    @seeds.setter
+    def seeds(self, seeds: Sequence[int]) -> None:
+        self._seeds = (*seeds,)
+
+    @property
+    def are_own(self) -> bool:
+        """Whether each member has batches of its own."""
+        return bool(self._lead)
+
     def epoch(
-        self, epoch: int, first: int = 0
+        self, epoch: int | Sequence[int], first: int = 0
     ) -> Iterator[tuple[Size, Array | None, Array | None]]:
         """Yield what `gather` makes each of an epoch's batches from, beside its size.
 
-        ``first`` is how many of them were made already, and are left out.
+        Parameters
+        ----------
+        epoch : int, or sequence of int
+            Which epoch, counted from 0; members with own batches may each be in another one.
+        first : int
+            How many of its batches were made already, and are left out.
         """
-        orders = self._orders(epoch if self.shuffle else None)
+        epochs = [epoch] * len(self._seeds) if isinstance(epoch, int) else epoch
+        orders = self._orders(epochs if self.shuffle else None)
         if self.shuffle:
             found = self.backend.asarray(self._laid_out(orders))
             self.backend.xp.copyto(self._order, found)
         keys = None
         if self._augmentation is not None:
-            keys = self.backend.asarray(self._keys(epoch))
+            keys = self.backend.asarray(self._keys(epochs))
         for batch, size in islice(enumerate(self.sizes), first, None):
             key = None if keys is None else keys[batch]
             rows = self._stream(orders, batch) if self._streamed else None
             yield size, key, rows
 
-    def _orders(self, epoch: int | None) -> list[HostArray]:
+    def _orders(self, epochs: Sequence[int] | None) -> list[HostArray]:
         """Return which example comes when, of all or of each member; None: as they are given."""
         orders = []
         for i, seed in enumerate(self._seeds):
             n = self._edges[i][-1]
             order = np.arange(n, dtype=np.int64)
-            if epoch is not None:
-                order = generator(seed, Purpose.BATCHES, epoch).permutation(n)
+            if epochs is not None:
+                order = generator(seed, Purpose.BATCHES, epochs[i]).permutation(n)
             orders.append(order if self._subsets is None else self._subsets[i][order])
         return orders
 
@@ -376,9 +396,10 @@ class Batches:
             row[: len(order)] = order
         return whole.reshape(*self._lead, self.n)
 
-    def _keys(self, epoch: int) -> HostArray:
+    def _keys(self, epochs: Sequence[int]) -> HostArray:
         """Return what each batch is augmented from: uint64, (batches, 1) or (batches, k, 1)."""
-        keys = [augmentation_keys(seed, epoch, len(self)) for seed in self._seeds]
+        pairs = zip(self._seeds, epochs, strict=True)
+        keys = [augmentation_keys(seed, epoch, len(self)) for seed, epoch in pairs]
         return np.stack(keys, axis=1) if self._lead else keys[0]
 
     def _stream(self, orders: list[HostArray], batch: int) -> Array:

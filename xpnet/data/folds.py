@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,27 @@ def fold_of_each(
     fold = np.empty(n, np.int64)
     fold[order] = np.arange(n) % folds
     return fold
+
+
+def check_folds(
+    folds: int,
+    n: int,
+    labels: np.ndarray[Any, Any] | None,
+    names: Sequence[Any] | None = None,
+) -> None:
+    """Raise a ValueError if a fold would be empty, or lack a class.
+
+    ``names`` are those of the classes that labels number; None: labels are their own.
+    """
+    if folds > n:
+        raise ValueError(f"folds is {folds} and there are {n} examples: give {n} or fewer")
+    if labels is None:
+        return
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < folds:
+        rare = classes[counts.argmin()]
+        name = f"{rare:g}" if names is None else names[int(rare)]
+        raise ValueError(
+            f"folds is {folds} and class {name} has {counts.min()} examples: give fewer folds, "
+            "or more examples of that class"
+        )

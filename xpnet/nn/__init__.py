@@ -13,6 +13,7 @@
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share
+- `replacing`: a member replaced by another network, in place
 - `member_views`: members one by one, over the arrays that they share
 - `own_batches`: a batch for each member, checked
 - `loading`: networks from model files

@@ -194,6 +194,15 @@ class Workspace:
         """
         return _Allocator(self, owner, n, () if shared else self.leading_shape, rows_each)
 
+    def held(self, owner: str, name: str) -> list[Array]:
+        """Return the owner's arrays of a name."""
+        return [a for key, a in self._arrays.items() if key[:2] == (owner, name)]
+
+    def drop(self, ending: str) -> None:
+        """Let go of the arrays of owners whose names end so."""
+        kept = self._arrays.items()
+        self._arrays = {key: array for key, array in kept if not key[0].endswith(ending)}
+
     def array(
         self,
         owner: str,

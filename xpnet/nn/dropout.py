@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,7 +15,7 @@ from ..backends.reference import Kernels, dropout_work
 from ..backends.work import DropoutWork
 from ..checks import Numbers, check_fields, each
 from ..randomness import GAMMA, Purpose, word
-from .layer import Allocator, Layer, LayerBuffers
+from .layer import Allocator, Held, Layer, LayerBuffers
 
 
 def _no_work() -> DropoutWork:
@@ -66,10 +67,26 @@ class Dropout(Layer[DropoutBuffers]):
     def bind(self, kernels: Kernels) -> None:
         """Bring to the device what members have of their own."""
         super().bind(kernels)
-        thresholds = [min(round(p * 65536), 65535) for p in each(self.p)]
-        self._threshold = thresholds[0] if len(thresholds) == 1 else _column(thresholds, kernels)
-        salt = self._salts[0] if self._one else _column(self._salts, kernels, np.uint64)
-        self._mask = Mask(self._key, salt, self._threshold)
+        several = [_threshold(p) for p in each(self.p)]
+        own = isinstance(self.p, tuple)
+        self._threshold: Any = _column(several, kernels) if own else several[0]
+        one = self._salts[0] if self._one else None
+        self._salt: Any = _column(self._salts, kernels, np.uint64) if one is None else one
+        self._mask = Mask(self._key, self._salt, self._threshold)
+
+    def take_member(self, i: int, seed: int, changed: Collection[str], held: Held) -> bool:
+        """Write the salt and the threshold of member i where those of the one before are."""
+        if type(self) is not Dropout or ("p" in changed and isinstance(self._threshold, int)):
+            return False
+        salt = word(seed, Purpose.DROPOUT, self.index)
+        more = np.uint64((salt - self._salts[i]) % 2**64)
+        for counters in held("counters"):
+            self.kernels.xp.add(counters[i], more, out=counters[i])
+        self._salts[i] = salt
+        self._salt[i] = np.uint64(salt)
+        if "p" in changed:
+            self._threshold[i] = _threshold(each(self.p)[i])
+        return True
 
     @property
     def mask(self) -> Mask | None:
@@ -111,6 +128,11 @@ class Dropout(Layer[DropoutBuffers]):
         """Drop and scale the gradient alike."""
         self.kernels.dropout_backward(dy, b.work)
         return dy
+
+
+def _threshold(p: float) -> int:
+    """Return p as a multiple of 2⁻¹⁶."""
+    return min(round(p * 65536), 65535)
 
 
 def _column(values: Sequence[int], kernels: Kernels, dtype: DTypeLike = np.int32) -> Array:

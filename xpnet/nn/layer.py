@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import typing
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias
 
@@ -49,6 +49,9 @@ from ..registry import Registered, Registry, describe
 from .initializers import Initializer
 
 Fill: TypeAlias = Callable[[tuple[int, ...]], HostArray]
+
+#: Returns the arrays that a layer's buffers hold under a name, whole.
+Held: TypeAlias = Callable[[str], Sequence[Array]]
 
 
 class Allocator(Protocol):
@@ -277,6 +280,27 @@ class Layer(Registered, Generic[B]):
 
         Of networks trained at once these are k seeds, and keys of shape (k, 1, 1).
         """
+
+    def take_member(self, i: int, seed: int, changed: Collection[str], held: Held) -> bool:
+        """Go on with another network as member i, whose options the layer has already.
+
+        Parameters
+        ----------
+        i : int
+            Which member.
+        seed : int
+            Its seed.
+        changed : collection of str
+            The options of which it has other values than the one before.
+        held : function
+            Returns the arrays for the largest batches that buffers hold under a name.
+
+        Returns
+        -------
+        bool
+            Whether that was all: False has `connect` and `bind` called, and buffers made anew.
+        """
+        return not changed and type(self).connect is Layer.connect
 
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs."""

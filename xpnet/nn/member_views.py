@@ -79,8 +79,13 @@ class MemberWorkspace(Workspace):
         fill: Fill | None,
     ) -> Array:
         """Return the owner's array of that name, made at the first call."""
-        owner = owner if fill is None else f"{owner} of member {self._i}"
+        owner = owner if fill is None else f"{owner}{_mark(self._i)}"
         return self._shared.array(owner, name, shape, dtype, fill)
+
+
+def _mark(i: int) -> str:
+    """Return what the owner's name ends with of an array that member i has of its own."""
+    return f" of member {i}"
 
 
 class MemberViews:
@@ -95,17 +100,23 @@ class MemberViews:
     def __init__(self, network: Network) -> None:
         self._network = network
         self.each = [MemberView(network, i) for i in range(len(network.seeds))]
-        self._capacity = {True: 0, False: 0}
+        self._workspaces: dict[bool, Workspace] = {}
+
+    def renew(self, i: int) -> None:
+        """Look at the network that has member i's place now."""
+        self.each[i] = MemberView(self._network, i)
+        for training, shared in self._workspaces.items():
+            shared.drop(_mark(i))
+            self.each[i].passes.adopt(MemberWorkspace(shared, i), training)
 
     def reserve(self, n: int, training: bool) -> None:
         """Make the workspace large enough for batches of n examples, if it is not."""
-        if self._capacity[training] >= n:
+        if training in self._workspaces and self._workspaces[training].capacity >= n:
             return
         net = self._network
-        shared = Workspace(net.backend, (), net.dtype, n)
+        shared = self._workspaces[training] = Workspace(net.backend, (), net.dtype, n)
         for i, view in enumerate(self.each):
             view.passes.adopt(MemberWorkspace(shared, i), training)
-        self._capacity[training] = n
         if training:  # what was captured with the smaller one is bound to it
             net.passes.generation += 1
 

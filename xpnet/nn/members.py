@@ -7,7 +7,7 @@ number for all members or one for each. All else is shared.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,7 +17,7 @@ import numpy as np
 from .._typing import Array, DType
 from ..backends.protocol import Backend
 from ..checks import PER_MEMBER, Numbers, as_tuple, check_count, check_numbers
-from ..registry import annotations_of
+from ..registry import annotations_of, is_own
 from .description import check_seed
 
 T = TypeVar("T")
@@ -92,6 +92,18 @@ def _own_options(cls: type[Any]) -> frozenset[str]:
         marks = {name: getattr(a, "__metadata__", ()) for name, a in annotations_of(cls).items()}
         _found[cls] = frozenset(name for name, found in marks.items() if PER_MEMBER in found)
     return _found[cls]
+
+
+def varies(cls: type[Any], name: str) -> bool:
+    """Return whether each member may have its own of a description's option.
+
+    Examples
+    --------
+    >>> from xpnet import Dropout, Linear
+    >>> varies(Dropout, "p"), varies(Linear, "units")
+    (True, False)
+    """
+    return name in _own_options(cls)
 
 
 def check_own_numbers(description: Any, members: int | None) -> None:
@@ -184,6 +196,109 @@ def joined(descriptions: Sequence[T], what: str) -> T:
         if i:
             different[f.name] = values
     return replace(first, **different)  # type: ignore[type-var]
+
+
+def check_same_type(description: Any, other: Any, what: str) -> None:
+    """Raise a ValueError if another description can't be that of a member."""
+    if type(other) is not type(description):
+        raise ValueError(
+            f"{what} is {other!r}, and {description!r} in the network: members share their "
+            "architecture"
+        )
+
+
+def changes(description: Any, i: int, other: Any, members: int, what: str) -> dict[str, Any]:
+    """Return the options that change where member i becomes what another description says.
+
+    Parameters
+    ----------
+    description : Layer, Loss or Optimizer
+        Of all members.
+    i : int
+        Which one is replaced.
+    other : Layer, Loss or Optimizer
+        Of one network.
+    members : int
+        How many there are.
+    what : str
+        What it is called.
+
+    Returns
+    -------
+    dict
+        By name a value for each member.
+
+    Raises
+    ------
+    ValueError
+        If they differ in what all members share.
+
+    Examples
+    --------
+    >>> from xpnet import Dropout
+    >>> changes(Dropout(0.1), 2, Dropout(0.5), 3, "layer 1")
+    {'p': (0.1, 0.1, 0.5)}
+    """
+    check_same_type(description, other, what)
+    changed: dict[str, Any] = {}
+    for name in (f.name for f in fields(description) if f.init):
+        value, held = getattr(other, name), getattr(description, name)
+        if name not in _own_options(type(description)):
+            if value != held:
+                raise ValueError(
+                    f"{name} of {what} is {value!r}, and {held!r} in the network: members share it"
+                )
+            continue
+        several = held if isinstance(held, tuple) else (held,) * members
+        if value != several[i]:
+            changed[name] = (*several[:i], value, *several[i + 1 :])
+    return changed
+
+
+def changed_to(description: T, changed: Mapping[str, Any]) -> T:
+    """Return a description with other values of options, which were checked already.
+
+    Examples
+    --------
+    >>> from xpnet import Adam
+    >>> changed_to(Adam((0.1, 0.2)), {"learning_rate": (0.1, 0.3)}).learning_rate
+    (0.1, 0.3)
+    """
+    if not changed:
+        return description
+    if not is_own(type(description)):  # it may keep what it computes from them
+        return replace(description, **changed)  # type: ignore[type-var]
+    found = copy.copy(description)
+    held = vars(found)
+    for name in held.keys() - {f.name for f in fields(found)}:  # type: ignore[arg-type]
+        del held[name]  # was computed from the values before
+    held.update(changed)
+    return found
+
+
+def write_members(bound: Any, i: int, changed: Mapping[str, Any]) -> bool:
+    """Write member i's values into the arrays of a copy for computing, if that holds such arrays.
+
+    Parameters
+    ----------
+    bound : Loss or Optimizer
+        What `on_device` returned.
+    i : int
+        Which member.
+    changed : mapping
+        What `changes` returned.
+
+    Returns
+    -------
+    bool
+        Whether they were written: else a copy must be made anew.
+    """
+    arrays = [getattr(bound, name) for name in changed]
+    if changed and not (is_own(type(bound)) and all(hasattr(a, "ndim") for a in arrays)):
+        return False
+    for array, values in zip(arrays, changed.values(), strict=True):
+        array[i] = values[i]
+    return True
 
 
 def on_device(description: T, backend: Backend, dtype: DType, *axes: int) -> T:

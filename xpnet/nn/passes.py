@@ -141,6 +141,21 @@ class Passes:
             self._trained = None  # it would keep the smaller one in memory
             self.generation += 1
 
+    def held(self, layer: int, name: str) -> list[Array]:
+        """Return the arrays that the buffers of a layer hold under a name, whole."""
+        workspaces = [*self._workspaces.values()]
+        return [array for w in workspaces for array in w.held(str(layer), name)]
+
+    def take_member(self, i: int) -> None:
+        """Go on with layers that have another network's options for member i, in place."""
+        for _, activation in self.plan:
+            activation.take_member(i)
+
+    def rebuild(self, loss: Loss) -> None:
+        """Begin anew with layers that were bound anew, and with a loss."""
+        self.loss, self.plan = loss, self._fuse()
+        self.let_go()
+
     def let_go(self) -> None:
         """Free the buffers for batches; the next batch makes them anew."""
         self._workspaces.clear()

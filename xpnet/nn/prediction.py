@@ -64,6 +64,10 @@ class Predictor:
         #: Predictions in several threads take turns: they write into the same static buffers.
         self._turn = ForkSafeLock(PATIENCE)
 
+    def take_loss(self, loss: Loss) -> None:
+        """Go on with another loss of the same kind, as it was described."""
+        self._loss, self._alone = self._passes.loss, alone(loss)
+
     def _checked(self, X: ArrayLike) -> Array:
         return check_features(X, self._backend, self._n_features, self._dtype)
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .members import check_one_type, joined
 from .network import Network, check_network
+
+#: What members share apart from layers and loss: what it is called, and of a network its own.
+SHARED: tuple[tuple[str, Callable[[Network], object]], ...] = (
+    ("n_features", lambda net: net.n_features),
+    ("the number of layers", lambda net: len(net.layers)),
+    ("dtype", lambda net: net.dtype.name),
+    ("device", lambda net: net.backend.device),
+    ("the kind of kernels", lambda net: net.backend.describe()),
+)
 
 
 def stack(networks: Sequence[Network]) -> Network:
@@ -46,13 +55,7 @@ def stack(networks: Sequence[Network]) -> Network:
     first = networks[0]
     for i, other in enumerate(networks):
         other.require_single("stack")
-        for what, of in (
-            ("n_features", lambda net: net.n_features),
-            ("the number of layers", lambda net: len(net.layers)),
-            ("dtype", lambda net: net.dtype.name),
-            ("device", lambda net: net.backend.device),
-            ("the arithmetic", lambda net: net.backend.arithmetic()),
-        ):
+        for what, of in SHARED:
             if of(other) != of(first):
                 raise ValueError(
                     f"{what} is {of(first)} in network 0 and {of(other)} in network {i}: members "
@@ -76,3 +79,12 @@ def stack(networks: Sequence[Network]) -> Network:
     for i, net in enumerate(networks):
         together.copy_arrays(net.parameters, net.statistics, i)
     return together
+
+
+def can_be_stacked(networks: Sequence[Network]) -> bool:
+    """Return whether networks can be the members of one."""
+    try:
+        stack(networks)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -45,6 +45,9 @@ class Callback:
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         """Do something after an epoch, with its row of the history: see `History`."""
 
+    def on_replace(self, trainer: Trainer, member: int) -> None:
+        """Do something when `Trainer.replace` has put another network in a member's place."""
+
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Do something after the last epoch."""
 

@@ -166,11 +166,16 @@ class EarlyStopping(Callback):
             seen.waited += 1
             if seen.waited >= self.patience:
                 seen.stopped_epoch = epoch
-                since = f"no better {self.monitor} since epoch {seen.best_epoch}"
+                own = seen.best_epoch - trainer.behind[i]  # as its history counts
+                since = f"no better {self.monitor} since epoch {own}"
                 reason = since if seen.best_epoch else f"no finite {self.monitor}"
                 trainer.stop(reason, members=[i])
         if better and self.restore_best:
             self._keep(weights_of(trainer.network), better)
+
+    def on_replace(self, trainer: Trainer, member: int) -> None:
+        """Begin anew with the network that has the member's place."""
+        self._seen[member] = Waiting()
 
     def _keep(self, weights: list[Array], members: list[int]) -> None:
         if self._members is None or not self._state:
@@ -336,6 +341,22 @@ class WeightAverage(Callback):
         active = [*trainer.active.nonzero()[0].tolist()] if several else None
         restore(weights_of(trainer.network), self._own, active)
         self._own = []
+
+    def on_replace(self, trainer: Trainer, member: int) -> None:
+        """Begin anew with the network that has the member's place; the others' averages go on."""
+        weights, counts = weights_of(trainer.network), trainer.update_step.own_counts()
+        for own, array in zip(self._own, weights, strict=bool(self._own)):
+            own[member] = array[member]
+        parted = []
+        for average, array in zip((self.parameters, self.statistics), weights, strict=True):
+            if not isinstance(average, MemberAverages):
+                average = MemberAverages.parted(average, self._kind, array)
+                self._looked_at = counts
+            average.renew(member)
+            parted.append(average)
+        self.parameters, self.statistics = parted
+        self._looked_at[member] = counts[member]
+        self._ended.pop(member, None)
 
     def state(self) -> Tree:
         """Return what it is set to, the averages, and the weights while the average stands in."""

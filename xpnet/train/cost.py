@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from .._typing import Array
 from ..backends.work import Weighing
@@ -28,7 +29,8 @@ class Cost:
     Attributes
     ----------
     l2, clip_norm : Numbers, Numbers or None
-        λ, and the largest norm of a gradient; what steps that are replayed are made with.
+        λ, and the largest norm of a gradient, infinite for a member that has none; what steps that
+        are replayed are made with.
     accumulation : GradientAccumulation
         In how many micro-batches it is computed.
     """
@@ -37,6 +39,7 @@ class Cost:
         xp, weights = network.backend.xp, slice(0, network.n_weights)
         self._network, self._kernels, self._scratch = network, network.backend.kernels, scratch
         self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
+        self._count = network.members or 1
         self.l2: Numbers = 0.0
         self.clip_norm: Numbers | None = None
         self.accumulation = GradientAccumulation(network)
@@ -57,10 +60,10 @@ class Cost:
         if self.l2:
             g, p, scratch = self._decayed
             if decay is None:
-                decay = self._numbers.share(self.l2, x.shape[-2])
+                decay = self._numbers.column("l2", self.l2, x.shape[-2])
             self._kernels.add_decay(g, p, decay, scratch)
         if self.clip_norm is not None:
-            limit = self._numbers.column(self.clip_norm)
+            limit = self._numbers.column("clip_norm", self.clip_norm)
             self._kernels.clip_norm(net.gradients, limit, self._norm, self._scratch)
         return loss
 
@@ -70,7 +73,7 @@ class Cost:
         Each member may have weights, (k, n, 1), and a λ of its own.
         """
         work = self._weighing.get(weights.shape) or self._make_weighing(weights)
-        l2 = self._numbers.column(self.l2)
+        l2 = self._numbers.column("l2", self.l2)
         l2 = l2 if isinstance(l2, float) else l2[..., None]
         self._kernels.normalize_weights(weights, l2, work)
         return work.example_weight, work.decay[..., 0]
@@ -84,6 +87,31 @@ class Cost:
         made = Weighing(total, safe, decay, empty((*lead, n, 1), dtype))
         self._weighing[weights.shape] = made
         return made
+
+    def of_member(self, i: int) -> tuple[float, float | None]:
+        """Return member i's λ and largest norm."""
+        l2, clip_norm = (n[i] if isinstance(n, tuple) else n for n in (self.l2, self.clip_norm))
+        return l2 or 0.0, None if clip_norm == math.inf else clip_norm
+
+    def put_member(self, i: int, l2: float, clip_norm: float | None) -> bool:
+        """Set member i's λ and largest norm.
+
+        Returns
+        -------
+        bool
+            Whether they were written in place: else what is replayed must be forgotten.
+        """
+        in_place, limit = True, math.inf if clip_norm is None else clip_norm
+        for name, number in (("l2", l2), ("clip_norm", limit)):
+            held = getattr(self, name)
+            one = math.inf if held is None else held
+            several: Any = held if isinstance(held, tuple) else (one,) * self._count
+            if number == several[i]:
+                continue
+            setattr(self, name, (*several[:i], number, *several[i + 1 :]))
+            self._numbers.put_member(name, i, number)
+            in_place = in_place and isinstance(held, tuple)
+        return in_place
 
     @property
     def fresh(self) -> list[Array]:

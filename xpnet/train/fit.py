@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,6 +101,8 @@ class Fit:
         How many it has for each member; for one network one number.
     state : FitState
         Where it stands.
+    between_epochs : bool
+        Whether an epoch is through and the next one has not begun: members may be replaced.
 
     Raises
     ------
@@ -124,12 +127,20 @@ class Fit:
         self._order_seed = check_order_seed(options.order_seed, self.network.members)
         self.options, self._watchers = options, [as_callback(c) for c in options.callbacks]
         self.epochs = member_ends.check_epochs(options.epochs, trainer.network)
-        self.state = FitState(trainer.epochs, trainer.steps)
+        self.state = FitState(trainer.epochs, trainer.steps, behind=[*trainer.behind])
+        self.between_epochs = False
+        #: The seeds that the examples were drawn by on which errors are measured, and those.
+        self._measured: tuple[tuple[int, ...], dict[str, Part]] | None = None
 
     @property
     def last(self) -> int:
         """The epoch that is its last one, over the trainer's life."""
-        return self.state.first + max(self.epochs)
+        return max(self.last_of(i) for i in range(len(self.epochs)))
+
+    def last_of(self, i: int) -> int:
+        """Return the epoch that is member i's last one, over the trainer's life."""
+        start = self.trainer.history.starts.get(i)
+        return (self.state.first if start is None else start.epoch) + self.epochs[i]
 
     @property
     def steps(self) -> int:
@@ -183,18 +194,17 @@ class Fit:
         finally:  # however it ends, the next fit and step must not inherit its stop or its pace
             trainer.requests.clear()
             self.step.freezing.release()
-            self.step.set_pace(self.steps, trainer.epochs, None)
+            self.step.set_pace(self.steps, trainer.own_epochs, None)
             self.step.forget()
 
     def make_batches(self, batch_size: int, member: int | None = None) -> Batches:
         """Return the batches that the network is trained on, or those of a member alone."""
         x, y, weights, subsets = self._x, self._labels, self._weights, self._subsets
         seeds = order_seeds(self._order_seed, self.network.seeds)
-        drawn = self.options.shuffle or self.options.augmentation is not None
-        own = drawn and len({*seeds}) > 1
+        own = self._drawn and len({*self._draws().values()}) > 1
         own = own or (weights is not None and weights.ndim > 2)
         own = own or (subsets is not None and not alike(subsets))
-        place = 0 if member is None else member
+        place = next(iter(self._draws()), 0) if member is None else member
         if not own or member is not None:  # for all the same, or for one
             if weights is not None and weights.ndim > 2:
                 weights = weights[place]
@@ -216,6 +226,37 @@ class Fit:
             augmentation=self.options.augmentation,
             code_columns=[*code_columns(self.network.layers, self.network.n_features)],
         )
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether batches depend on a seed and an epoch."""
+        return self.options.shuffle or self.options.augmentation is not None
+
+    def _draws(self) -> dict[int, tuple[int, int]]:
+        """Return from which seed and epoch the batches come of each member that is trained."""
+        seeds = order_seeds(self._order_seed, self.network.seeds)
+        draws = enumerate(zip(seeds, self.trainer.own_epochs, strict=True))
+        active = self.step.freezing.active
+        return {i: draw for i, draw in draws if active[i]}
+
+    def _batches_now(self, batches: Batches) -> Batches:
+        """Return the batches of the epoch that begins, as members now are."""
+        draws = self._draws()
+        if batches.are_own:
+            batches.seeds = order_seeds(self._order_seed, self.network.seeds)
+        elif self._drawn and len({*draws.values()}) > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of batches that were made before
+                return self.make_batches(batches.batch_size)
+        elif draws:
+            batches.seeds = [next(iter(draws.values()))[0]]
+        return batches
+
+    def _epoch_of(self, batches: Batches) -> int | list[int]:
+        """Return the epoch that batches are of, counted from 0, or that of each member."""
+        if batches.are_own:
+            return self.trainer.own_epochs
+        return next(iter(self._draws().values()), (0, self.trainer.epochs))[1]
 
     def _validate_run(self, batches: Batches) -> None:
         """Have the checkpoint's run compared with this one, and its folder made ready."""
@@ -245,22 +286,29 @@ class Fit:
     def _parts(self) -> dict[str, Part]:
         """Return what is measured after each epoch, by its name in the history."""
         seeds, monitor = self.network.seeds, self.options.monitor
-        train = training_part(self._x, self._labels, monitor, seeds, self._subsets)
-        dev = None if self._dev is None else Part(*self._dev, self._dev_subsets)
-        return {name: part for name, part in (("train", train), ("dev", dev)) if part is not None}
+        if self._measured is None or self._measured[0] != seeds:
+            train = training_part(self._x, self._labels, monitor, seeds, self._subsets)
+            dev = None if self._dev is None else Part(*self._dev, self._dev_subsets)
+            parts = ("train", train), ("dev", dev)
+            self._measured = seeds, {name: part for name, part in parts if part is not None}
+        return self._measured[1]
+
+    def _new_history(self, batches: Batches) -> History:
+        parts, net = self._parts(), self.network
+        return History(
+            columns=_columns(parts),
+            undefined=tuple(f"{k}_error" for k, part in parts.items() if not part.has_error(net)),
+            batch_size=batches.batch_size,
+            members=net.members,
+            ended=self.state.ended,
+            starts=member_ends.starts(self.trainer.epochs, self.trainer.behind),
+        )
 
     # -- the epochs ----
 
     def _run(self, batches: Batches) -> History:
         trainer, step, manager, state = self.trainer, self.step, self._manager, self.state
-        parts, net = self._parts(), self.network
-        trainer.history = History(
-            columns=_columns(parts),
-            undefined=tuple(f"{k}_error" for k, part in parts.items() if not part.has_error(net)),
-            batch_size=batches.batch_size,
-            members=self.network.members,
-            ended=state.ended,
-        )
+        trainer.history = self._new_history(batches)
         step.meter.reset()
         step.rollback.begin(step.count, step.meter.finite)
         step.forget_changes()
@@ -273,15 +321,15 @@ class Fit:
             if not state.batch:
                 for watcher in self._watchers:
                     watcher.on_epoch_begin(trainer)
+            batches = self._batches_now(batches)
             row = self._run_epoch(batches)
             state.cut, state.batch = state.batch < len(batches), 0
             for watcher in self._watchers:
                 watcher.on_evaluation_begin(trainer)
-            self._evaluate(parts, row)
+            self._evaluate(row)
             member_ends.blank(self, row)
             trainer.history.rows.append(row)
-            for watcher in self._watchers:
-                watcher.on_epoch_end(trainer, row)
+            self._tell_epoch_end(row)
             self._end_epoch(row)
         if state.stopped and (state.cut or trainer.epochs < self.last):
             trainer.history.stopped, trainer.history.reason = True, state.stopped
@@ -289,9 +337,48 @@ class Fit:
             watcher.on_fit_end(trainer, trainer.history)
         return trainer.history
 
-    def _evaluate(self, parts: dict[str, Part], row: Row) -> None:
-        """Measure loss and error on some parts, as in prediction, for a row of the history."""
-        for name, part in parts.items():
+    def _tell_epoch_end(self, row: Row) -> None:
+        """Tell those who watch that an epoch is through; they may replace members."""
+        self.between_epochs = True
+        try:
+            for watcher in self._watchers:
+                watcher.on_epoch_end(self.trainer, row)
+        finally:
+            self.between_epochs = False
+
+    def require_replaceable(self) -> None:
+        """Raise an error if no member can be replaced now.
+
+        Raises
+        ------
+        RuntimeError
+            If it is not between two epochs.
+        ValueError
+            If it writes checkpoints.
+        """
+        if not self.between_epochs:
+            raise RuntimeError(
+                "a member can't be replaced now: do it between fits, or in the on_epoch_end of a "
+                "callback"
+            )
+        if self._manager.watches:
+            raise ValueError(
+                "a member can't be replaced in a fit that writes checkpoints, which go on with one "
+                "run for each member: leave checkpoint out"
+            )
+
+    def replaced(self, i: int) -> None:
+        """Take note that another network has member i's place, and tell those who watch."""
+        trainer = self.trainer
+        trainer.requests.members.pop(i, None)  # that was asked of the one before
+        if trainer.requests.stop == member_ends.ALL_ENDED:
+            trainer.requests.stop = ""
+        for watcher in self._watchers:
+            watcher.on_replace(trainer, i)
+
+    def _evaluate(self, row: Row) -> None:
+        """Measure loss and error as in prediction, for a row of the history."""
+        for name, part in self._parts().items():
             measured = part.evaluate(self.step)
             row[f"{name}_error"] = measured["error"]
             row.setdefault(f"{name}_loss", measured["loss"])
@@ -313,12 +400,12 @@ class Fit:
         trainer, step, state, n_batches = self.trainer, self.step, self.state, len(batches)
         requests, manager = trainer.requests, self._manager
         self._begin_epoch(batches)
-        pace = trainer.epochs, batches.per_epoch, batches.batch_size
+        pace = trainer.own_epochs, batches.per_epoch, batches.batch_size
         step.set_pace(step.count - state.batch, *pace)
         scalars, first, total = step.scalars, state.first_step, step.meter.total
         alone, made = scalars.alone, step.count
         state.began = time.perf_counter() - state.seconds
-        for n, *arrays in batches.epoch(trainer.epochs, state.batch):
+        for n, *arrays in batches.epoch(self._epoch_of(batches), state.batch):
             if step.count - state.batch != scalars.began:  # a callback made steps of its own
                 scalars.shift(step.count - state.batch)
             alone, made = step.scalars.alone, step.count
@@ -330,7 +417,7 @@ class Fit:
                 watcher.on_step_end(trainer, n if isinstance(n, int) else max(n))
             if requests.members:
                 self._check_finite(batches, first)
-                rate, examples = step.scalars.rates(made, alone), self._examples(batches)
+                rate, examples = step.scalars.rates(made, alone, False), self._examples(batches)
                 through = batches.are_through(state.batch)
                 member_ends.note_stops(self, trainer.epochs + 1, examples, rate, through)
             stop, interrupt = requests.stop, requests.interrupt
@@ -341,14 +428,14 @@ class Fit:
                 break
         trainer.backend.synchronize()
         seconds = time.perf_counter() - state.began
-        rate = step.scalars.rates(made, alone)
+        rate = step.scalars.rates(made, alone, False)
         self._check_finite(batches, first)
-        trainer.epochs += 1
+        trainer.count_epoch()
         state.examples, state.seconds = self._examples(batches), 0.0
         return {
             "epoch": trainer.epochs,
             "step": step.own_counts() if step.scalars.apart else step.count,
-            "learning_rate": rate,
+            "learning_rate": member_ends.own_rates(self, rate),
             "train_loss": member_ends.mean_losses(self, step.meter.read()[0]),
             "seconds": seconds,
             "samples_per_second": float(np.max(state.examples)) / seconds,

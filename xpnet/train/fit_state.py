@@ -11,9 +11,14 @@ from ..checks import all_finite, check_count
 from ..optim.optimizers import Rates
 from . import member_ends
 from .history import MemberEnd, Row
+from .step import Step
 
 if TYPE_CHECKING:
     from .fit import Fit
+
+
+#: More steps and epochs than a training has.
+LARGEST = 2**63
 
 
 @dataclass
@@ -42,6 +47,8 @@ class FitState:
         How many examples the last epoch has had; of each member where they have their own.
     ended : dict of int to MemberEnd
         The members that have ended before the fit.
+    behind : list of int
+        How many epochs fewer than the trainer each member had made when the fit began.
     """
 
     first: int
@@ -55,6 +62,7 @@ class FitState:
     cut_off: bool = False
     examples: int | list[int] = 0
     ended: dict[int, MemberEnd] = field(default_factory=dict)
+    behind: list[int] = field(default_factory=list)
 
     def tree(self) -> Tree:
         """Return this for a checkpoint, from which another process is to go on."""
@@ -93,17 +101,7 @@ def load_tree(fit: Fit, tree: Tree, rows: list[Row]) -> None:
     """
     step, trainer = fit.step, fit.trainer
     state, rate = FitState(**tree["fit"] | {"ended": {}}), tree["learning_rate"]
-    names = "steps", "epochs", "unchanged_since"
-    steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
-    for name in ("first", "first_step", "batch", "other_examples"):
-        check_count(getattr(state, name), name, 0)
-    examples = state.examples if isinstance(state.examples, list) else [state.examples]
-    for number in (*examples, *tree["idle"]):
-        check_count(number, "a number of examples or steps", 0)
-    if state.first > epochs or state.first_step + state.batch > steps:
-        raise ValueError("its counters contradict each other")
-    if len(tree["idle"]) != len(step.idle) or max(tree["idle"]) > steps:
-        raise ValueError("its idle steps are of other members")
+    steps, epochs, unchanged_since = _check_counters(tree, state, step)
     made, whole = epochs - state.first + (state.batch > 0), not state.batch
     state.ended = member_ends.resumed(tree["fit"]["ended"], fit, state.first, made, whole)
     total, finite_steps = tree["epoch_so_far"]
@@ -115,12 +113,35 @@ def load_tree(fit: Fit, tree: Tree, rows: list[Row]) -> None:
     step.idle[:] = tree["idle"]
     fit.state, trainer.history.rows, step.count, trainer.epochs = state, rows, steps, epochs
     trainer.history.ended = state.ended
+    trainer.history.starts = member_ends.starts(state.first, state.behind)
+    trainer.behind = member_ends.behind(epochs, state.behind, state.ended)
     if state.ended:
         step.freezing.freeze([*state.ended])
     rate = tuple(rate) if isinstance(rate, list) else rate
     if rate is not None and rate != step.optimizer.learning_rate:
         trainer.learning_rate = rate
     step.forget_changes(unchanged_since)
+
+
+def _check_counters(tree: Tree, state: FitState, step: Step) -> list[int]:
+    """Return the steps and epochs made and the first step unchanged, or raise an error."""
+    names = "steps", "epochs", "unchanged_since"
+    steps, epochs, unchanged_since = (check_count(tree[name], name, 0) for name in names)
+    for name in ("first", "first_step", "batch", "other_examples"):
+        check_count(getattr(state, name), name, 0)
+    examples = state.examples if isinstance(state.examples, list) else [state.examples]
+    for number in examples:
+        check_count(number, "a number of examples", 0)
+    state.behind = state.behind or [0] * len(step.idle)  # in files of earlier versions
+    for number in (*tree["idle"], *state.behind):
+        check_count(number, "a number of steps or epochs", -LARGEST)  # below 0: it has made more
+    if len(state.behind) != len(step.idle):
+        raise ValueError("its epochs are of other members")
+    if state.first > epochs or state.first_step + state.batch > steps:
+        raise ValueError("its counters contradict each other")
+    if len(tree["idle"]) != len(step.idle) or max(tree["idle"]) > steps:
+        raise ValueError("its idle steps are of other members")
+    return [steps, epochs, unchanged_since]
 
 
 def _is_schedule(rate: Rates) -> bool:

@@ -31,7 +31,7 @@ class Freezing:
     Attributes
     ----------
     active : array of bool of NumPy, shape (k,)
-        Which members are trained; set it by `set_active`.
+        Which members are trained; set it by `set_active`, which writes into it.
     some : bool
         Whether some are not.
     """
@@ -49,10 +49,16 @@ class Freezing:
 
     def set_active(self, active: HostArray) -> None:
         """Train these members alone from now on; the others stay as they are now."""
-        self.active = np.array(active, np.bool_)
+        self.active[...] = active
         self.some = not self.active.all()
         self._frozen[...] = self._backend.asarray(~self.active[:, None])
         self.hold()
+
+    def thaw(self, i: int) -> None:
+        """Train a member again; the others' copies stay what they are put back from."""
+        self.active[i] = True
+        self.some = not self.active.all()
+        self._frozen[i] = False
 
     def freeze(self, members: Sequence[int]) -> None:
         """Train these members no longer."""

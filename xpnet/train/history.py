@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from numbers import Real
 from typing import Any
 
@@ -53,7 +54,7 @@ class MemberEnd:
     Attributes
     ----------
     epoch : int
-        Its last epoch, over the trainer's life; if it diverged, the one in which it did.
+        Its last epoch, as the history's rows count; if it diverged, the one in which it did.
     step : int
         The updates made until then; if it diverged, the step whose loss is not finite, from 1.
     reason : str
@@ -78,6 +79,22 @@ class MemberEnd:
     good_step: int = 0
     examples: int = 0
     learning_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class MemberStart:
+    """Where the rows of a member begin, and how it counts its epochs.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch after which it was put in another one's place, as the rows count.
+    behind : int
+        How many epochs fewer it had made then; negative if more.
+    """
+
+    epoch: int
+    behind: int
 
 
 @dataclass
@@ -110,6 +127,9 @@ class History:
         How many members the network has.
     ended : dict of int to MemberEnd
         The members whose training ended before the fit, or that diverged, and how.
+    starts : dict of int to MemberStart
+        The members that count their epochs otherwise than the rows do: they were put in others'
+        places, or waited for others in a fit before.
 
     Examples
     --------
@@ -126,6 +146,7 @@ class History:
     batch_size: int | None = None
     members: int | None = None
     ended: dict[int, MemberEnd] = field(default_factory=dict)
+    starts: dict[int, MemberStart] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> list[Any]:
         """Return one column; NaN where a row does not have it.
@@ -151,14 +172,15 @@ class History:
         return [
             i
             for i in range(count)
-            if i not in self.ended or epoch <= self.ended[i].epoch - self.ended[i].diverged
+            if (i not in self.ended or epoch <= self.ended[i].epoch - self.ended[i].diverged)
+            and (i not in self.starts or epoch > self.starts[i].epoch)
         ]
 
     def member(self, i: int) -> History:
         """Return the history of a member, as it has it when it is trained alone.
 
-        Its rows end with the last epoch that it was trained in; if it diverged, with the one
-        before.
+        Its rows begin where it was put in another one's place, and end with the last epoch that it
+        was trained in; if it diverged, with the one before. Epochs are counted as its own.
 
         Parameters
         ----------
@@ -173,15 +195,19 @@ class History:
         if self.members is None:
             raise ValueError("this is the history of one network: it has no members")
         i = check_member(i, self.members)
-        end = self.ended.get(i)
-        rows = [self._row_of(row, i) for row in self.rows]
+        end, start = self.ended.get(i), self.starts.get(i, MemberStart(0, 0))
+        since = takewhile(lambda row: row["epoch"] > start.epoch, reversed(self.rows))
+        rows = [self._row_of(row, i) for row in since][::-1]
         stopped, reason = self.stopped, self.reason
         if end is not None:
             rows = [row for row in rows if row["epoch"] <= end.epoch - end.diverged]
             stopped, reason = end.cut, end.reason if end.cut else ""
             if rows and not end.diverged:
                 rows[-1] |= {"step": end.step, "learning_rate": end.learning_rate}
-        return replace(self, rows=rows, stopped=stopped, reason=reason, members=None, ended={})
+        for row in rows:
+            row["epoch"] -= start.behind
+        alone = replace(self, rows=rows, stopped=stopped, reason=reason)
+        return replace(alone, members=None, ended={}, starts={})
 
     def _row_of(self, row: Row, i: int) -> Row:
         """Return a member's own figures of a row; what others have added stays as it is."""

@@ -22,7 +22,20 @@ class MemberAverages:
 
     def __init__(self, average: MovingAverage, weights: Array) -> None:
         self._each = [replace(average) for _ in range(len(weights))]
-        self._weights = weights
+        self._kind, self._weights = average, weights
+
+    @classmethod
+    def parted(cls, whole: MovingAverage, kind: MovingAverage, weights: Array) -> MemberAverages:
+        """Return the averages of each member that go on from one of all together."""
+        found, state = cls(kind, weights), whole.state()
+        for i, average in enumerate(found._each):
+            arrays = [array[i].copy() for array in state.get("arrays", ())]
+            average.load_state({"count": whole.count, "arrays": arrays})
+        return found
+
+    def renew(self, i: int) -> None:
+        """Begin anew with member i."""
+        self._each[i] = replace(self._kind)
 
     @property
     def count(self) -> int:

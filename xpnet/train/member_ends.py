@@ -14,7 +14,7 @@ from .._typing import Tree
 from ..checks import as_tuple, check_count, check_length
 from ..nn.members import check_member
 from ..nn.network import Network
-from .history import MemberEnd, Row
+from .history import MemberEnd, MemberStart, Row
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -63,18 +63,18 @@ def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, through: Any) -> 
         Whether it is through, of all or of each member, which may have fewer batches; when it is
         through of all, the members end as well whose epochs are made.
     """
-    requests, first = fit.trainer.requests, fit.state.first
+    requests = fit.trainer.requests
     asked, requests.members = requests.members, {}
-    ends_here = [i for i, epochs in enumerate(fit.epochs) if first + epochs == epoch < fit.last]
+    ends_here = [i for i in range(len(fit.epochs)) if fit.last_of(i) == epoch < fit.last]
     is_whole = all(through) if isinstance(through, list) else through
     reasons = dict.fromkeys(ends_here if is_whole else (), "") | asked
     found = {}
     for i, reason in reasons.items():
         if i not in fit.state.ended:
-            cut = bool(reason) and not (_own(through, i) and first + fit.epochs[i] == epoch)
+            cut = bool(reason) and not (_own(through, i) and fit.last_of(i) == epoch)
             found[i] = MemberEnd(
                 epoch,
-                fit.steps - fit.step.idle[i],
+                fit.step.own_counts()[i],
                 reason,
                 cut,
                 examples=_own(examples, i),
@@ -84,9 +84,31 @@ def note_stops(fit: Fit, epoch: int, examples: Any, rate: Any, through: Any) -> 
         end(fit, found)
 
 
+def starts(epochs: int, behind: Sequence[int]) -> dict[int, MemberStart]:
+    """Return how those members count that have made fewer epochs than the trainer."""
+    return {i: MemberStart(epochs, fewer) for i, fewer in enumerate(behind) if fewer}
+
+
+def behind(epochs: int, before: Sequence[int], ended: Ends) -> list[int]:
+    """Return how many epochs fewer members have made, of how many it was before a fit."""
+    found = [*before]
+    for i, end in ended.items():
+        found[i] += max(0, epochs - end.epoch + end.diverged)
+    return found
+
+
 def _own(figures: Any, i: int) -> Any:
     """Return a member's own figure of those of all, or the one that all have."""
     return figures[i] if isinstance(figures, list) else figures
+
+
+def own_rates(fit: Fit, rates: Any) -> Any:
+    """Return the rate of the last update of an epoch, or those of members, which may have ended."""
+    if isinstance(rates, list):
+        for i, end in fit.state.ended.items():
+            if end.epoch == fit.trainer.epochs:
+                rates[i] = end.learning_rate
+    return rates
 
 
 def mean_losses(fit: Fit, totals: Any) -> Any:

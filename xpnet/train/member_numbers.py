@@ -29,7 +29,7 @@ class MemberNumbers:
 
     def __init__(self, backend: Backend, dtype: DType, members: int | None) -> None:
         self._backend, self._dtype, self._members = backend, dtype, members
-        self._columns: dict[tuple[float, ...], Array] = {}
+        self._columns: dict[tuple[str, int], Array] = {}
 
     def checked(self, value: Numbers, name: str, check: Callable[[float, str], object]) -> Numbers:
         """Return a number for all members, or one for each.
@@ -64,20 +64,26 @@ class MemberNumbers:
         """
         return on_device(optimizer, self._backend, np.dtype(np.float64), 1)
 
-    def column(self, numbers: Numbers) -> float | Array:
-        """Return numbers as a kernel takes them: an array (k, 1) of several."""
+    def column(self, name: str, numbers: Numbers, n: int = 1) -> float | Array:
+        """Return what is set as ``name``, over n, as a kernel takes it: an array (k, 1) of several.
+
+        The array stays until `forget`.
+        """
         if not isinstance(numbers, tuple):
-            return numbers
-        if numbers not in self._columns:
-            self._columns[numbers] = as_column(numbers, self._backend, self._dtype, 1)
-        return self._columns[numbers]
+            return numbers / n
+        column = self._columns.get((name, n))
+        if column is None:
+            shares = [number / n for number in numbers]
+            column = as_column(shares, self._backend, self._dtype, 1)
+            self._columns[name, n] = column
+        return column
+
+    def put_member(self, name: str, i: int, number: float) -> None:
+        """Write member i's number into the arrays of what is set as ``name``."""
+        for (owner, n), column in self._columns.items():
+            if owner == name:
+                column[i] = number / n
 
     def forget(self) -> None:
         """Let go of the columns: nothing reads those of numbers that are set anew."""
         self._columns.clear()
-
-    def share(self, numbers: Numbers, n: int) -> float | Array:
-        """Return numbers over n, as `column` does."""
-        if not isinstance(numbers, tuple):
-            return numbers / n
-        return self.column(tuple(number / n for number in numbers))

@@ -7,11 +7,9 @@ an epoch are such, as a rule the last one or two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from .._typing import Array
 from ..backends.work import RunningLoss
-from ..checks import Numbers
 from ..nn.member_views import MemberViews
 from ..nn.members import member_of
 from ..nn.network import Network
@@ -19,8 +17,6 @@ from ..optim.optimizers import Optimizer
 from .cost import Cost
 from .history import Meter
 from .step_scalars import StepScalars
-
-Limit = TypeVar("Limit", Numbers, "Numbers | None")
 
 
 class MemberSteps:
@@ -60,15 +56,23 @@ class MemberSteps:
         self._optimizers, self._costs, self._meters = [], [], []
         self._moments, self._registers = [], []
         work = meter.work
-        for i, view in enumerate(self.views.each):
+        for i in range(len(self.views.each)):
             self._optimizers.append(member_of(optimizer, i))
             self._registers.append([array[i] for array in registers])
             self._moments.append([array[i] for array in moments])
-            own = Cost(view, registers[0][i])
-            own.l2, own.clip_norm = _own(cost.l2, i), _own(cost.clip_norm, i)
-            self._costs.append(own)
+            self._costs.append(self._cost_of(i))
             arrays = work.total, work.steps, work.term, work.finite
             self._meters.append(RunningLoss(*(array[i, ...] for array in arrays)))
+
+    def _cost_of(self, i: int) -> Cost:
+        own = Cost(self.views.each[i], self._registers[i][0])
+        own.l2, own.clip_norm = self._cost.of_member(i)
+        return own
+
+    def renew(self, i: int, optimizer: Optimizer) -> None:
+        """Go on with the network that has member i's place now, and its optimiser."""
+        self.views.renew(i)
+        self._optimizers[i], self._costs[i] = member_of(optimizer, i), self._cost_of(i)
 
     def reserve(self, n: int) -> None:
         """Make room for batches of n examples, if there is none."""
@@ -97,11 +101,12 @@ class MemberSteps:
         for i in members:
             view = self.views.each[i]
             own = [array[i] if array.ndim > 1 else array for array in scalars.scalars]
-            self._optimizers[i].update(
+            optimizer = self._optimizers[i]
+            optimizer.update(
                 self._kernels,
                 view.parameters,
                 view.gradients,
-                self._moments[i],
+                self._moments[i][: optimizer.n_moments],  # alone, a momentum of 0 has none
                 own,
                 self._registers[i],
                 view.n_weights,
@@ -111,8 +116,3 @@ class MemberSteps:
     def fresh(self) -> list[Array]:
         """What a step writes before it reads it, and may find there already."""
         return [array for cost in self._costs for array in cost.fresh]
-
-
-def _own(numbers: Limit, i: int) -> Limit:
-    """Return member i's number."""
-    return numbers[i] if isinstance(numbers, tuple) else numbers

@@ -12,6 +12,7 @@ import numpy as np
 from .._typing import Array, HostArray
 from ..data.batches import take_rows
 from ..data.subsets import Subsets, alike
+from ..nn.members import alone
 from ..nn.network import Network
 from ..randomness import Purpose, generator
 from .step import Step
@@ -44,7 +45,8 @@ class Part:
         xp, parts = network.backend.xp, [self.y]
         if self.rows is not None:
             parts = [take_rows(self.y, rows) for rows in self.rows]
-        return not any(math.isnan(network.loss.error_count(xp, y)) for y in parts)
+        losses = alone(network.loss)
+        return not any(math.isnan(loss.error_count(xp, y)) for loss in losses for y in parts)
 
 
 def training_part(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import Numbers
 from ..data.batches import Batches
 from ..nn.members import member_of
 from ..warning import warn
@@ -36,13 +35,15 @@ class Fall:
     Attributes
     ----------
     epoch : int
-        The running epoch, counted from 1.
+        The running epoch, counted from 1 as its own.
     began : int
         The step at which it began, as if no other step had been made. All steps are counted among
         the network's own, or the member's.
     bad, good : int
         Which step, from 0, had a loss that is not finite, and after how many the last good state
         was.
+    unchanged : int
+        From which step on they can be made again.
     rate : float
         That of the update before.
     """
@@ -51,6 +52,7 @@ class Fall:
     began: int
     bad: int
     good: int
+    unchanged: int
     rate: float
 
     def told(self, where: str, whose: str = "the") -> str:
@@ -123,29 +125,30 @@ def _falls(fit: Fit, batches: Batches, first: int) -> dict[int, Fall]:
     """Return where each has diverged that has."""
     step = fit.step
     steps, finite = np.reshape(step.meter.read()[1], -1), step.are_finite()
-    epoch, began = fit.trainer.epochs + 1, step.count - fit.state.batch
+    epochs, began = fit.trainer.own_epochs, step.count - fit.state.batch
     falls = {}
     for i in np.flatnonzero((first + steps < step.count) | ~finite).tolist():
         bad = first + int(steps[i])
         # The update before the loss that shows it, which may be the last that the schedule knows.
-        rates = step.scalars.rates(max(bad - 1, 0), step.scalars.alone)
+        rates = step.scalars.rates(max(bad - 1, 0), step.scalars.alone, False)
         rate = rates[i] if isinstance(rates, list) else rates
-        told = began, bad, step.rollback.good_step(bad)
-        began_own, bad_own, good_own = (_own_number(fit, batches, i, number) for number in told)
-        falls[i] = Fall(epoch, began_own, bad_own, good_own, rate)
+        unchanged = max(step.unchanged_since, step.rollback.replaced.get(i, 0))
+        told = began, bad, step.rollback.good_step(bad, i), unchanged
+        own = [_own_number(fit, batches, i, number) for number in told]
+        falls[i] = Fall(epochs[i] + 1, own[0], own[1], own[2], own[3], rate)
     return falls
 
 
 def _restore(fit: Fit, falls: dict[int, Fall], first: int) -> None:
     """Bring members back, and freeze them there."""
-    step = fit.step
+    step, epoch = fit.step, fit.trainer.epochs + 1
     for i, fall in falls.items():
         step.rollback.restore(i)
         step.idle[i] = step.count - fall.good
         step.meter.forget(i, step.count - first)
     fit.trainer.backend.synchronize()  # or the host might still see the sum that is not finite
     ends = {
-        i: MemberEnd(fall.epoch, fall.bad + 1, diverged=True, good_step=fall.good)
+        i: MemberEnd(epoch, fall.bad + 1, diverged=True, good_step=fall.good)
         for i, fall in falls.items()
     }
     member_ends.end(fit, ends)
@@ -175,22 +178,16 @@ def _search_alone(fit: Fit, batches: Batches, i: int, fall: Fall) -> str:
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of batches that were made before
         step, anew = _alone(fit.step, i, fall), fit.make_batches(batches.batch_size, i)
-        step.set_pace(fall.began, fall.epoch - 1, len(anew), anew.batch_size)
+        step.set_pace(fall.began, [fall.epoch - 1], len(anew), anew.batch_size)
         where = locate(step, anew, fall.epoch - 1, fall.began, fall.good, fall.bad)
     return where
 
 
 def _alone(step: Step, i: int, fall: Fall) -> Step:
     """Return the steps of a member alone, from its last good state on."""
-
-    def own(numbers: Numbers) -> float:
-        return numbers[i] if isinstance(numbers, tuple) else numbers
-
-    clip_norm = None if step.clip_norm is None else own(step.clip_norm)
-    optimizer = member_of(step.optimizer, i)
-    alone = Step(step.network.member(i), optimizer, own(step.l2), clip_norm)
-    for moment, moments in zip(alone.moments, step.moments, strict=True):
+    alone = Step(step.network.member(i), member_of(step.optimizer, i), *step.cost.of_member(i))
+    for moment, moments in zip(alone.moments, step.moments, strict=False):  # one may have fewer
         moment[...] = moments[i]
     alone.accumulation.count = step.accumulation.count
-    alone.count, alone.unchanged_since = fall.good, step.unchanged_since
+    alone.count, alone.unchanged_since = fall.good, fall.unchanged
     return alone

@@ -27,17 +27,25 @@ class Rollback:
         The arrays, and their snapshot.
     since : int
         The step that the steps of putting by are counted from.
+    replaced : dict of int to int
+        At which step members were put in others' places since then.
     """
 
     def __init__(self, backend: Backend, state: list[Array]) -> None:
         self._xp, self.state = backend.xp, state
         self.copies = [self._xp.zeros_like(array) for array in state]
-        self.since = 0
+        self.since, self.replaced = 0, dict[int, int]()
 
     def begin(self, step: int, finite: Array) -> None:
         """Count from a step on, and put its state by."""
-        self.since = step
+        self.since, self.replaced = step, {}
         self.snapshot(finite)
+
+    def put_member(self, i: int, step: int) -> None:
+        """Put member i's state by as it is after so many steps, in which others had its place."""
+        self.replaced[i] = step
+        for copy, array in zip(self.copies, self.state, strict=True):
+            copy[i] = array[i]
 
     def is_due(self, step: int) -> bool:
         """Return whether this step is one to put the state by."""
@@ -48,16 +56,18 @@ class Rollback:
         for copy, array in zip(self.copies, self.state, strict=True):
             self._xp.copyto(copy, array, where=finite[..., None])
 
-    def good_step(self, bad: int) -> int:
+    def good_step(self, bad: int, member: int = 0) -> int:
         """Return after how many steps the last good state was.
 
         Parameters
         ----------
         bad : int
             The first step, counted from 0, whose loss was not finite.
+        member : int
+            Of which member.
         """
         behind = (bad - 1 - self.since) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
-        return max(self.since, self.since + behind)
+        return max(self.since, self.since + behind, self.replaced.get(member, self.since))
 
     def restore(self, place: Any = ...) -> None:
         """Bring the last good state back, of all members or of one."""

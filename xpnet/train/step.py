@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,8 @@ from ..backends.memory import explain, free, require
 from ..checks import Numbers, check_not_negative
 from ..data.batches import Size
 from ..locks import PATIENCE, ForkSafeLock
+from ..nn.members import changed_to, own_numbers, write_members
 from ..nn.network import Network
-from ..nn.passes import Passes
 from ..optim.optimizers import Optimizer
 from ..warning import warn
 from .cost import Cost
@@ -25,53 +25,12 @@ from .freezing import Freezing
 from .history import Meter
 from .member_numbers import MemberNumbers
 from .member_steps import MemberSteps
+from .replays import Replays, Update
 from .rollback import SNAPSHOT_EVERY, Rollback
 from .step_scalars import StepScalars
 
 #: What makes a batch: a function of where it starts in the epoch's order, its examples, and arrays.
 Batch = Callable[..., tuple[Any, Any, Any]]
-
-#: Steps that are kept for replay: a caller may try every batch size.
-MOST_REPLAYS = 64
-
-Update = Callable[..., Array]
-
-
-class Replays:
-    """What replays steps, by what they do.
-
-    They are bound to the buffers that they were made with: when those for a batch are made anew,
-    all are let go.
-
-    Parameters
-    ----------
-    passes : Passes
-        Whose buffers they are.
-    """
-
-    def __init__(self, passes: Passes) -> None:
-        self._passes, self._generation = passes, passes.generation
-        self._found: dict[Hashable, Update] = {}
-
-    def get(self, key: Hashable) -> Update | None:
-        """Return what replays a step, if it may be used."""
-        return self._found.get(key) if self._generation == self._passes.generation else None
-
-    def reserve(self, n: int) -> None:
-        """Make room for batches of n examples, before a step is added."""
-        self._passes.reserve(n, training=True)
-        if self._generation != self._passes.generation or len(self._found) > MOST_REPLAYS:
-            self.clear()
-        self._generation = self._passes.generation
-
-    def add(self, key: Hashable, update: Update) -> Update:
-        """Keep what replays a step, and return it."""
-        self._found[key] = update
-        return update
-
-    def clear(self) -> None:
-        """Let go of all."""
-        self._found.clear()
 
 
 class Step:
@@ -103,7 +62,10 @@ class Step:
     scalars : StepScalars
         What changes from step to step.
     idle : list of int
-        How many of the updates each member was not part of.
+        How many of the updates each member was not part of; negative of one that has made more
+        before it took another one's place.
+    replaces : bool
+        Whether a member has been replaced: then they may be apart at any time.
     cost : Cost
         What an update goes down.
     accumulation : GradientAccumulation
@@ -124,9 +86,8 @@ class Step:
         self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
         self.count = self.unchanged_since = 0
         self._replays = Replays(network.passes)
-        self.idle = [0] * len(network.seeds)
+        self.idle, self.replaces = [0] * len(network.seeds), False
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
-        self.scalars = StepScalars(network, optimizer, self.idle)
         self._bound = self._numbers.bound(self._fixed)
         copies = 2 + 2 * optimizer.n_moments + self._bound.n_scratch
         nbytes = copies * network.parameters.nbytes
@@ -138,6 +99,7 @@ class Step:
         )
         updated = [network.parameters, *self.moments]
         self.freezing = Freezing(self.backend, network.members, network.statistics, updated)
+        self.scalars = StepScalars(network, optimizer, self.idle, active=self.freezing.active)
         self._registers = [xp.empty_like(network.parameters)]
         self._add_registers()
         self._scratch = self._registers[0]
@@ -174,7 +136,8 @@ class Step:
             micro_batches, last = self.accumulation.count, arrays[-1]
             frozen = self.freezing.some if alike else (*self._trained(n),)
             key = batch, n, snapshots, last is None or last.ndim, micro_batches, frozen
-            update = self._replays.get(key) or self._replay(*key)
+            kept = self.network.passes.generation, key
+            update = self._replays.found.get(kept) or self._replay(*key)
             scalars.next = None  # the device may fail before it has advanced, or after
             with self._turn.lock:
                 loss = update(*arrays)
@@ -250,17 +213,33 @@ class Step:
         for i in {*range(len(self.idle))}.difference(self._trained(n)):
             self.idle[i] += 1
 
-    def set_pace(self, step: int, epoch: int, per_epoch: Size | None, batch_size: int = 0) -> None:
+    def set_pace(
+        self, step: int, epochs: Sequence[int], per_epoch: Size | None, batch_size: int = 0
+    ) -> None:
         """Say how many steps of what size make an epoch from a step on; outside a fit none do.
 
-        Members count their own steps from here on, where these differ.
+        Members count their own steps and epochs from here on, where these differ.
+
+        Parameters
+        ----------
+        step : int
+            The first step of the epoch.
+        epochs : sequence of int
+            How many epochs each member has made before.
+        per_epoch : int, tuple of int, or None
+            How many steps there are in an epoch.
+        batch_size : int
+            How many examples they are of.
         """
         fewest, active = min(self.idle), self.freezing.active
-        alike = all(idle == fewest for idle, on in zip(self.idle, active, strict=True) if on)
-        apart = not alike or isinstance(per_epoch, tuple)
+        own = {(idle, e) for idle, e, on in zip(self.idle, epochs, active, strict=True) if on}
+        alike = all(idle == fewest for idle, _ in own) and len(own) < 2
+        apart = self.replaces or not alike or isinstance(per_epoch, tuple)
         if apart != self.scalars.apart:
             self.forget()
-            self.scalars = StepScalars(self.network, self._optimizer, self.idle, apart)
+            parts = self.network, self._optimizer, self.idle, apart, active
+            self.scalars = StepScalars(*parts)
+        epoch = epochs if apart or not own else own.pop()[1]
         self.scalars.set_pace(step, epoch, per_epoch, batch_size)
 
     # -- what is set ----
@@ -340,6 +319,41 @@ class Step:
         """Take note of what was set anew before the next step."""
         if self._has_changed:
             self.forget_changes()
+
+    def put_member(self, i: int, other: Step, optimizer: Optimizer, in_place: bool) -> None:
+        """Go on with another network's step as member i's; the network has its place already.
+
+        Parameters
+        ----------
+        i : int
+            Which member.
+        other : Step
+            Of one network.
+        optimizer : Optimizer
+            What all members then are updated by.
+        in_place : bool
+            Whether the network's buffers stayed: else what was captured must be made anew.
+        """
+        has_changed, values = self._has_changed, own_numbers(optimizer)
+        if not self.cost.put_member(i, *other.cost.of_member(0)) or not in_place:
+            self.forget()
+        values.pop("learning_rate", None)
+        if values.keys() == own_numbers(self._fixed).keys() and write_members(
+            self._bound, i, values
+        ):
+            self._optimizer, self._fixed = optimizer, changed_to(self._fixed, values)
+        else:
+            self.optimizer = optimizer
+        if self.scalars.apart or len(self.scalars.alone) > 1:
+            self.scalars.take_member(i, other.optimizer)
+        for place, moment in enumerate(self.moments):
+            moment[i] = other.moments[place] if place < len(other.moments) else 0.0
+        self.idle[i], self.replaces = self.count - other.count, True
+        self.rollback.put_member(i, self.count)
+        self._has_changed = has_changed
+        if self._one_by_one is not None:
+            self._one_by_one.renew(i, self._fixed)
+            self._replays.drop(lambda key: not isinstance(key[1], int))  # in which it was alone
 
     # -- replays ----
 

@@ -7,12 +7,13 @@ a step that is replayed waits for no copy of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, HostArray
 from ..backends.work import ScalarTable
 from ..data.batches import Size
 from ..nn.members import member_of, own_numbers
@@ -21,8 +22,8 @@ from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..randomness import step_keys
 
-#: The epoch, how many steps it has, for each member where they differ, and of how many examples.
-Pace: TypeAlias = tuple[int, Size | None, int]
+#: The epoch and how many steps it has, of each member where they differ, and of how many examples.
+Pace: TypeAlias = tuple[int | Sequence[int], Size | None, int]
 
 #: Steps whose scalars are computed at once and moved to the device together.
 PLAN = 1024
@@ -39,9 +40,11 @@ class StepScalars:
         How many scalars there are.
     idle : sequence of int
         How many of the steps each member was not part of, kept up to date by who makes them: its
-        own steps are the others.
+        own steps are the others. Negative of one that has made more before it took its place.
     apart : bool
         Whether members may have made different numbers of steps.
+    active : array of bool of NumPy, shape (k,), or None
+        Which members are trained, kept up to date likewise: of others no rate is asked.
 
     Attributes
     ----------
@@ -62,10 +65,15 @@ class StepScalars:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, idle: Sequence[int], apart: bool = False
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        idle: Sequence[int],
+        apart: bool = False,
+        active: HostArray | None = None,
     ) -> None:
         self._network, self._backend = network, network.backend
-        self._idle, self.apart = idle, apart
+        self._idle, self.apart, self._active = idle, apart, active
         self.alone = self._members(optimizer)
         first = self.alone[0]
         members, names = len(self.alone), range(len(first.scalars(0, 0.0)))
@@ -89,11 +97,15 @@ class StepScalars:
         self._pace: Pace = (0, None, 0)
 
     def set_pace(
-        self, step: int, epoch: int, steps_per_epoch: Size | None, batch_size: int = 0
+        self,
+        step: int,
+        epoch: int | Sequence[int],
+        steps_per_epoch: Size | None,
+        batch_size: int = 0,
     ) -> None:
         """Say how many steps of what size make an epoch from a step on; outside a fit none do.
 
-        Members that are apart may have different numbers of steps in it.
+        Members that are apart may be in different epochs, and have different numbers of steps.
         """
         self.began, self._pace = step, (epoch, steps_per_epoch, batch_size)
         self.plan = range(0)
@@ -107,9 +119,10 @@ class StepScalars:
         """Say that the epoch began at this step, as it were: others than its own came between."""
         self.set_pace(step, *self._pace)
 
-    def epoch_at(self, step: int, per_epoch: int | None) -> float:
+    def epoch_at(self, step: int, per_epoch: int | None, place: int = 0) -> float:
         """Return how many epochs of so many steps have been made, with the fraction of this one."""
-        epoch = self._pace[0]
+        made = self._pace[0]
+        epoch = made if isinstance(made, int) else made[place]
         return epoch + (step - self.began) / per_epoch if per_epoch else float(epoch)
 
     def _steps_of(self, place: int) -> int | None:
@@ -133,21 +146,37 @@ class StepScalars:
         # Together are members that are trained in each step: none was idle in fewer than they.
         return self._idle[place] if self.apart else min(self._idle)
 
-    def rates(self, step: int, alone: Sequence[Optimizer]) -> float | list[float]:
-        """Return the rate of a step by optimisers as in `alone`: of several a list."""
+    def _rests(self, place: int) -> bool:
+        """Return whether that one of `alone` is trained no longer."""
+        several = len(self.alone) > 1 and self._active is not None
+        return several and not self._active[place]  # type: ignore[index]
+
+    def rates(
+        self, step: int, alone: Sequence[Optimizer], all_of_them: bool = True
+    ) -> float | list[float]:
+        """Return the rate of a step by optimisers as in `alone`: of several a list.
+
+        Unless all are wanted it is NaN for those that are trained no longer.
+        """
         rates = []
         for i, optimizer in enumerate(alone):
+            if not all_of_them and self._rests(i):
+                rates.append(math.nan)
+                continue
             per_epoch, at = self._steps_of(i), step
             if self.apart and per_epoch:  # its last one, where it has no more
                 at = min(step, self.began + per_epoch - 1)
             # Steps of a callback's own shift the epoch, which may then seem to begin after it.
-            epoch = max(self.epoch_at(at, per_epoch), 0.0)
-            rates.append(optimizer.rate(step - self._behind(i), epoch))
+            epoch = max(self.epoch_at(at, per_epoch, i), 0.0)
+            # Before its first step a member is at that one's rate.
+            rates.append(optimizer.rate(max(step - self._behind(i), 0), epoch))
         return rates if len(rates) > 1 else rates[0]
 
     def _scalars(self, place: int, plan: range, waits: bool) -> list[tuple[float, ...]]:
         """Return what changes from step to step, for one of `alone`, which may wait for others."""
         optimizer, per_epoch, behind = self.alone[place], self._steps_of(place), self._behind(place)
+        if self._rests(place):
+            return [(0.0,) * len(self.scalars)] * len(plan)
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
         last = self.began + per_epoch - 1 if per_epoch else plan.stop
         rows = []
@@ -155,7 +184,8 @@ class StepScalars:
             # Its schedule may not know steps that others alone make: it stays at its own last one.
             idle = step > last and (waits or step > plan.start)
             at = max(last, plan.start - 1) if idle else step
-            rows.append(optimizer.scalars(at - behind, self.epoch_at(min(at, last), per_epoch)))
+            epoch = self.epoch_at(min(at, last), per_epoch, place)
+            rows.append(optimizer.scalars(at - behind, epoch))
         return rows
 
     def fits(self, optimizer: Optimizer) -> bool:
@@ -164,13 +194,19 @@ class StepScalars:
 
     def remade(self, optimizer: Optimizer) -> StepScalars:
         """Return those of another optimiser, at the same place of the same epoch."""
-        other = StepScalars(self._network, optimizer, self._idle, self.apart)
+        parts = self._network, optimizer, self._idle, self.apart, self._active
+        other = StepScalars(*parts)
         other.keep_pace(self)
         return other
 
     def take(self, optimizer: Optimizer) -> None:
         """Go on with another optimiser, whose members have numbers of their own as before."""
         self.alone = self._members(optimizer)
+        self.plan = range(0)
+
+    def take_member(self, i: int, optimizer: Optimizer) -> None:
+        """Go on with another optimiser as that of member i, which has numbers of its own."""
+        self.alone[i] = optimizer
         self.plan = range(0)
 
     def seek(self, step: int, sizes: Sequence[int] = ()) -> None:

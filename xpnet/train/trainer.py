@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from .._typing import Array, ArrayLike, HostArray
+from .._typing import Array, ArrayLike
 from ..checks import Numbers
-from ..data.arrays import prepare_weights
 from ..data.augmentation import Augmentation
 from ..data.batches import USUAL
 from ..data.subsets import Subsets
 from ..nn.members import check_member
 from ..nn.network import Network, check_network
-from ..nn.own_batches import are_own, prepare_own
-from ..optim.optimizers import Optimizer, Rates, check_optimizer
+from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
+from . import given_batch, replacing
 from .callback import Callback
 from .checkpoints import Checkpoints
 from .fit import Fit, FitOptions
 from .fit_data import prepare_data
 from .history import History, Row
+from .requests import Requests
+from .settings import StepSettings
 from .step import Step
 
 #: A rate that changes no weight, so that every step does the same work and no number is driven to
@@ -30,24 +31,7 @@ from .step import Step
 TINY = 1e-12
 
 
-@dataclass
-class Requests:
-    """Why the running fit shall end: the training's own reason, and one from outside.
-
-    And why the training of single members shall.
-    """
-
-    stop: str = ""
-    interrupt: str = ""
-    members: dict[int, str] = field(default_factory=dict)
-
-    def clear(self) -> None:
-        """Take note that it has ended."""
-        self.stop = self.interrupt = ""
-        self.members = {}
-
-
-class Trainer:
+class Trainer(StepSettings):
     """Trains a network: `step` for one update, `fit` for epochs.
 
     A network is trained by one thread at a time, whatever the number of its trainers: another one
@@ -72,6 +56,8 @@ class Trainer:
     ----------
     steps, epochs : int
         Updates and epochs made so far.
+    behind : list of int
+        How many epochs fewer each member has made; negative if more, before it was put here.
     history : History
         Of the running or last fit.
 
@@ -100,7 +86,7 @@ class Trainer:
     ) -> None:
         self.network = check_network(network)
         self.backend = network.backend
-        self.epochs = 0
+        self.epochs, self.behind = 0, [0] * len(network.seeds)
         self.history = History()
         self.requests = Requests()
         self._fit: Fit | None = None
@@ -108,13 +94,106 @@ class Trainer:
             self.update_step = Step(network, check_optimizer(optimizer), l2, clip_norm)
 
     @property
-    def steps(self) -> int:
-        """Updates made so far; set with moments and `epochs` by whoever goes on from them."""
-        return self.update_step.count
+    def own_epochs(self) -> list[int]:
+        """The epochs of each member: those that it was part of."""
+        return [self.epochs - fewer for fewer in self.behind]
 
-    @steps.setter
-    def steps(self, steps: int) -> None:
-        self.update_step.count = steps
+    @property
+    def running_fit(self) -> Fit | None:
+        """The fit that runs, if one does."""
+        return self._fit
+
+    def count_epoch(self) -> None:
+        """Count an epoch that is through, of the members that were trained in it."""
+        self.epochs += 1
+        for i in {*range(len(self.behind))}.difference(self.history.trained(self.epochs)):
+            self.behind[i] += 1
+
+    # -- members ----
+
+    def member(self, i: int) -> Trainer:
+        """Return a copy of member i's training alone, which can go on as it would have gone on.
+
+        Weights and statistics, moments, its own numbers of the optimiser, of the layers and of the
+        loss, λ and `clip_norm`, seed, steps and epochs are the member's, and so is the history.
+        Where averages stand in for the weights, as `WeightAverage` has them do after an epoch, it
+        has those.
+
+        Parameters
+        ----------
+        i : int
+            Which one, counted from 0; −1 is the last.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            If the network has no members, or no such one.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet as xn
+        >>> X = np.random.default_rng(0).normal(size=(60, 2)); y = X.sum(axis=1)
+        >>> def network(seed, members=None):
+        ...     return xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2,
+        ...                       device="cpu", random_state=seed, members=members)
+        >>> trainer = xn.Trainer(network(5, members=3), xn.Adam((0.1, 0.2, 0.3)))
+        >>> history = trainer.fit(X, y, batch_size=20, epochs=2)
+        >>> alone = trainer.member(1)
+        >>> alone.optimizer.learning_rate, alone.network.random_state, alone.steps, alone.epochs
+        (0.2, 6, 6, 2)
+        """
+        return replacing.take_out(self, i)
+
+    def replace(self, i: int, other: Trainer) -> None:
+        """Put a copy of another training in the place of member i, which goes on as it does alone.
+
+        Between fits, or within the running one, from a callback's `on_epoch_end`: the member is
+        then trained for as many epochs as the fit was given, and more before do not count. Its
+        training goes on from ``other``'s steps and epochs, which may be 0, in its own order of the
+        examples, with its own dropout masks and schedules. One that was stopped, had all its
+        epochs, or has diverged is trained again. What the fit says of the place stays: ``subsets``,
+        weights of examples and ``order_seed``.
+
+        Give what the networks differ in as one number for each from the start, as
+        ``Dropout((0.1,) * k)``: then numbers are written where they are, and nothing is made anew.
+
+        Parameters
+        ----------
+        i : int
+            Which one, counted from 0; −1 is the last.
+        other : Trainer
+            Of one network, with the same layers, loss, precision, device and kind of optimiser. It
+            stays as it is. What members may have of their own may differ.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            If there is no such member, ``other`` differs in what members share or is not finite, or
+            the running fit writes checkpoints. Nothing is changed then.
+        RuntimeError
+            If a fit runs that is not between two epochs, or another thread trains one of the
+            networks.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet as xn
+        >>> X = np.random.default_rng(0).normal(size=(60, 2)); y = X.sum(axis=1)
+        >>> def network(seed, members=None):
+        ...     return xn.Network([xn.Linear(1)], loss="mean_squared_error", n_features=2,
+        ...                       device="cpu", random_state=seed, members=members)
+        >>> trainer = xn.Trainer(network(5, members=3), xn.Adam((0.1, 0.2, 0.3)))
+        >>> def renew(trainer, row):
+        ...     if row["epoch"] == 2:
+        ...         trainer.replace(1, xn.Trainer(network(9), xn.Adam(0.05)))
+        >>> history = trainer.fit(X, y, batch_size=20, epochs=4, callbacks=[renew])
+        >>> len(history), len(history.member(0)), history.member(1)["epoch"]
+        (6, 4, [1, 2, 3, 4])
+        >>> alone = xn.Trainer(network(9), xn.Adam(0.05))
+        >>> history = alone.fit(X, y, batch_size=20, epochs=4)
+        >>> bool(np.allclose(trainer.network.parameters[1], alone.network.parameters))
+        True
+        """
+        replacing.put_in(self, i, other)
 
     # -- the step ----
 
@@ -156,11 +235,12 @@ class Trainer:
             claim.refuse()
         try:
             with self.backend.active():
-                x, y, weights = self._prepare(x, y, sample_weight)
+                x, y, weights = given_batch.prepare(self.update_step, x, y, sample_weight)
                 n, step = x.shape[-2], self.update_step
                 if self._fit is not None:
                     step.scalars.plan = range(0)  # made for the fit's own steps
-                loss = step.make(n, _as_it_is if x.ndim == 2 else _own, x, y, weights).copy()
+                batch = given_batch.shared if x.ndim == 2 else given_batch.own
+                loss = step.make(n, batch, x, y, weights).copy()
                 self.update_step.forget_changes()  # what came before it can't be made again
                 if self._fit is not None:
                     self._fit.state.other_examples += n
@@ -168,79 +248,11 @@ class Trainer:
         finally:
             claim.lock.release()
 
-    def _prepare(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike
-    ) -> tuple[Array, Array, Array | None]:
-        net, weights = self.network, None
-        try:
-            if not net.passes.holds(x, y):
-                x, y = (prepare_own if are_own(net, x) else Network.prepare)(net, x, y)
-                x = x[:]  # of what is streamed, all: it is one batch
-            n = x.shape[-2]
-            if n < net.min_batch:
-                raise ValueError(f"the batch has {n} example: batch norm needs at least 2")
-            if sample_weight is not None:
-                weights = prepare_weights(sample_weight, n, self.backend, x.dtype, net.members)
-        except MemoryError as error:
-            self.update_step.explain(error, len(x))
-            raise
-        return x, y, weights
-
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "a Trainer can't be copied or pickled: copy or pickle its network, or write "
             "checkpoints with fit(..., checkpoint=FOLDER)"
         )
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """How to update; set to another one of its kind, it goes on with the moments."""
-        return self.update_step.optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        self.update_step.optimizer = optimizer
-
-    @property
-    def l2(self) -> Numbers:
-        """λ of the L2 term."""
-        return self.update_step.l2
-
-    @l2.setter
-    def l2(self, l2: Numbers) -> None:
-        self.update_step.l2 = l2
-
-    @property
-    def clip_norm(self) -> Numbers | None:
-        """The largest norm of a gradient, or None."""
-        return self.update_step.clip_norm
-
-    @clip_norm.setter
-    def clip_norm(self, limit: Numbers | None) -> None:
-        self.update_step.clip_norm = limit
-
-    @property
-    def moments(self) -> list[Array]:
-        """The optimiser's moments, each as the network's parameters."""
-        return self.update_step.moments
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next update; set it to a number or a schedule to change it by hand.
-
-        Where members have rates of their own, it is a list of them, and set to one for each.
-        """
-        scalars = self.update_step.scalars
-        return scalars.rates(self.steps, scalars.alone)  # type: ignore[return-value]
-
-    @learning_rate.setter
-    def learning_rate(self, rate: Rates) -> None:
-        self.optimizer = replace(self.optimizer, learning_rate=rate)
-
-    @property
-    def active(self) -> HostArray:
-        """Which members are trained now: bool, shape (k,); of one network (1,)."""
-        return self.update_step.freezing.active.copy()
 
     def stop(
         self, reason: str = "stop() was called", members: int | Sequence[int] | None = None
@@ -397,10 +409,11 @@ class Trainer:
 
         Notes
         -----
-        Each member becomes what its network becomes alone: `History.member` gives its curve. Early
-        stopping, averages of the weights and what else watches count for each by itself. Updates
-        are counted for each as well, epochs for all together: in a second fit the order of the
-        examples, and schedules by epochs, go on from the epoch of the member that had the most.
+        Each member becomes what its network becomes alone: `History.member` gives its curve, and
+        `replace` puts another network in its place in the midst of the fit. Early
+        stopping, averages of the weights and what else watches count for each by itself, and so are
+        updates and epochs counted: in a second fit the order of the examples, and schedules, go on
+        where each member has ended.
         """
         options = FitOptions(
             batch_size,
@@ -482,17 +495,3 @@ class Trainer:
         return choose(
             bench, x.shape[0], epochs, stop=lambda: bool(requests.stop or requests.interrupt)
         )
-
-
-def _as_it_is(
-    start: Array, n: int, x: Array, y: Array, weights: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Return a batch that is given."""
-    return x, y, weights
-
-
-def _own(
-    start: Array, n: int, x: Array, y: Array, weights: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Return a batch that is given, of members' own examples: its arrays have one more axis."""
-    return x, y, weights
