@@ -14,17 +14,16 @@ from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
 from sklearn.tree import DecisionTreeClassifier
 
 from xpnet.randomness import Purpose, generator
-from xpnet.search.space import (
+from xpnet.search.distributions import (
     LARGEST,
     Distribution,
     choice,
-    grid,
     int_uniform,
     log_uniform,
     one_minus_log_uniform,
-    random_draws,
     uniform,
 )
+from xpnet.search.space import grid, random_draws
 
 #: Name: a distribution over an interval, and its scale.
 INTERVALS = {

@@ -1,266 +1,124 @@
-"""What hyper-parameters are searched in: distributions, drawn from at random or as a grid.
+"""What is searched in: hyper-parameters with their distributions, by name.
 
 The notes' chapter 8 draws at random, since a grid spends most of its trainings on hyper-parameters
 that hardly matter (Bergstra & Bengio, "Random search for hyper-parameter optimization", JMLR 13,
-2012), and draws rates on a log scale. A distribution's ``rvs`` is what scikit-learn's
-``RandomizedSearchCV`` and ``ParameterSampler`` call.
+2012). One that has a meaning only beside some values of another has the condition `when`.
 """
 
 from __future__ import annotations
 
-import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..checks import check_count
+from .._typing import Tree
+from ..checks import check_count, check_several
 from ..randomness import Purpose, generator
+from .distributions import Choice, Distribution, IntUniform
+from .trials import Setting
 
-#: The largest end of an interval: what is computed from it stays finite.
-LARGEST = 1e300
-
-#: Scale: from a value to its place on it, and back.
-SCALES: dict[str, Any] = {
-    "linear": (lambda x: x, lambda r: r),
-    "log": (math.log10, lambda r: 10.0**r),
-    "log of 1 - x": (lambda x: math.log10(1.0 - x), lambda r: 1.0 - 10.0**r),
-}
+#: Hyper-parameters' distributions by name; conditions name earlier ones.
+Space: TypeAlias = Mapping[str, Distribution]
 
 
 @dataclass(frozen=True)
-class Distribution:
-    """The base of the distributions: Python values, drawn at random or laid out as a grid."""
+class When(Distribution):
+    """A distribution of a hyper-parameter that is there only beside some values of another.
+
+    Attributes
+    ----------
+    name : str
+        The other one.
+    values : sequence
+        Its values.
+    distribution : Distribution
+        What is drawn from.
+    """
+
+    name: str
+    values: Sequence[Any]
+    distribution: Distribution
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name is {self.name!r}: give a hyper-parameter's name")
+        values = check_several(self.values, "values", '["adam", "nadam"]')
+        if not values:
+            raise ValueError(f"values is {self.values!r}: give at least one value")
+        if not isinstance(self.distribution, Distribution):
+            raise TypeError(
+                f"distribution is {self.distribution!r}: give one such as log_uniform(1e-4, 1)"
+            )
+        object.__setattr__(self, "values", tuple(values))
 
     def draw(self, generator: np.random.Generator) -> Any:
-        """Draw one value."""
-        raise NotImplementedError
+        """Draw one value, as where it is there."""
+        return self.distribution.draw(generator)
 
     def grid(self, n: int) -> list[Any]:
-        """Return n values, evenly spaced on the distribution's scale from low to high.
-
-        One value alone is the scale's middle. Of whole numbers there may be fewer than n; of
-        options there are always all.
-        """
-        raise NotImplementedError
+        """Return the grid that it has where it is there."""
+        return self.distribution.grid(n)
 
     def rvs(self, size: int | None = None, random_state: Any = None) -> Any:
-        """Draw one value, or with a size a list of them, as scikit-learn asks for it.
+        """Raise a TypeError: scikit-learn's samplers would draw it beside any value."""
+        raise TypeError(
+            f"this is drawn only when {self.name!r} has one of some values: draw whole settings, "
+            "with xpnet.random_draws or xpnet.tune"
+        )
 
-        Parameters
-        ----------
-        size : int or None
-            How many values; None for one that is not in a list.
-        random_state : None, int, numpy.random.RandomState or numpy.random.Generator
-            What to draw from. None: other values each time.
+    def check(self, value: Any, name: str) -> Any:
+        """Return a value as it is drawn, or raise a TypeError or ValueError."""
+        return self.distribution.check(value, name)
 
-        Raises
-        ------
-        TypeError, ValueError
-            If the size is no whole number or less than 1, or random_state none of those.
-        """
-        source = _source(random_state)
-        if size is None:
-            return self.draw(source)
-        return [self.draw(source) for _ in range(check_count(size, "size"))]
+    def encode(self, value: Any) -> Any:
+        """Return what stands for a value in JSON."""
+        return self.distribution.encode(value)
 
+    def decode(self, told: Any, name: str) -> Any:
+        """Return the value that `encode` was given."""
+        return self.distribution.decode(told, name)
 
-@dataclass(frozen=True)
-class Interval(Distribution):
-    """Numbers spread evenly over an interval, on one of the scales."""
-
-    low: float
-    high: float
-    scale: Literal["linear", "log", "log of 1 - x"]
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            given: Any = getattr(self, name)
-            given = given.item() if isinstance(given, np.generic) else given
-            if isinstance(given, bool) or not isinstance(given, int | float):
-                raise TypeError(f"{name} is {given!r}: give a number")
-            if not -LARGEST <= given <= LARGEST:
-                raise ValueError(f"{name} is {given}: give a number up to ±{LARGEST:g}")
-            value = float(given)
-            object.__setattr__(self, name, value)
-            if self.scale == "log" and value <= 0:
-                raise ValueError(f"{name} is {value}: give a number above 0, where logs are")
-            if self.scale == "log of 1 - x" and not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}: give a number in [0, 1)")
-        _check_order(self.low, self.high)
-
-    def _between(self, left: float, right: float) -> float:
-        """Return the value at the weighted mean of the ends' places on the scale."""
-        place, value = SCALES[self.scale]
-        mean = (left * place(self.low) + right * place(self.high)) / (left + right)
-        return min(max(float(value(mean)), self.low), self.high)  # rounding may have led out
-
-    def draw(self, generator: np.random.Generator) -> float:
-        """Draw one value."""
-        u = float(generator.random())
-        return self._between(1.0 - u, u)
-
-    def grid(self, n: int) -> list[float]:
-        """Return n values, evenly spaced on the scale from low to high."""
-        steps = check_count(n, "n") - 1
-        if steps == 0:
-            return [self._between(1, 1)]
-        between = (self._between(steps - i, i) for i in range(1, steps))
-        # Between two neighbouring numbers rounding may turn those within round.
-        return sorted([self.low, *between, self.high])
+    def describe(self) -> Tree:
+        """Return what the distribution is; `describe` of a space tells the condition too."""
+        return self.distribution.describe()
 
 
-@dataclass(frozen=True)
-class IntUniform(Distribution):
-    """Whole numbers, each as likely as the others."""
+def when(name: str, values: Sequence[Any], distribution: Distribution) -> Distribution:
+    """Return a distribution for a hyper-parameter that is there only beside values of another.
 
-    low: int
-    high: int
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            value = check_count(getattr(self, name), name, -(2**63))
-            if value >= 2**63:
-                raise ValueError(f"{name} is {value}: give {2**63 - 1} or less")
-            object.__setattr__(self, name, value)
-        _check_order(self.low, self.high)
-
-    def draw(self, generator: np.random.Generator) -> int:
-        """Draw one of the numbers."""
-        return int(generator.integers(self.low, self.high, endpoint=True))
-
-    def grid(self, n: int) -> list[int]:
-        """Return n of the numbers, as evenly spaced as they can be; all if there are fewer."""
-        span = self.high - self.low
-        steps = min(check_count(n, "n") - 1, span)
-        if steps == 0:
-            return [self.low + span // 2]
-        # Rounded in whole numbers, so that both ends are exact however large they are.
-        return [self.low + (2 * i * span + steps) // (2 * steps) for i in range(steps + 1)]
-
-
-@dataclass(frozen=True)
-class Choice(Distribution):
-    """One of several options, each as likely as the others."""
-
-    options: Sequence[Any]
-
-    def __post_init__(self) -> None:
-        options: Any = self.options
-        if isinstance(options, np.ndarray):
-            options = options.tolist()
-        if isinstance(options, str | bytes) or not isinstance(options, Sequence):
-            raise TypeError(f"options is {options!r}: give a list or tuple of options")
-        if not options:
-            raise ValueError(f"options is {options!r}: give at least one option")
-        object.__setattr__(self, "options", tuple(options))
-
-    def draw(self, generator: np.random.Generator) -> Any:
-        """Draw one of the options."""
-        return self.options[int(generator.integers(len(self.options)))]
-
-    def grid(self, n: int) -> list[Any]:
-        """Return all options, whatever n is."""
-        check_count(n, "n")
-        return list(self.options)
-
-
-def uniform(low: float, high: float) -> Distribution:
-    """Return the uniform distribution over [low, high]: x = low + u (high − low), u from [0, 1).
-
-    Over several decades nearly all of it lies in the last one: use `log_uniform` there.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an end is no number or not finite, or low is not below high.
-
-    Examples
-    --------
-    >>> uniform(0, 0.5).grid(3)
-    [0.0, 0.25, 0.5]
-    """
-    return Interval(low, high, "linear")
-
-
-def log_uniform(low: float, high: float) -> Distribution:
-    """Return the log-uniform distribution over [low, high]: x = 10^r, r uniform between the logs.
-
-    For learning rates and λ: every decade gets the same share (notes, chapter 8; Bergstra & Bengio,
-    2012). The notes' 8.0.1 draws r = p u, which can begin at 1 alone; here
-    r = (1 − u) log₁₀ low + u log₁₀ high, for any two ends above 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an end is no number or not finite, low is not above 0 or not below high.
-
-    Examples
-    --------
-    >>> log_uniform(1e-4, 1).grid(5)
-    [0.0001, 0.001, 0.01, 0.1, 1.0]
-    """
-    return Interval(low, high, "log")
-
-
-def one_minus_log_uniform(low: float, high: float) -> Distribution:
-    """Return a distribution over [low, high] of which 1 − x is log-uniform: x = 1 − 10^r.
-
-    For β of a moving average, which weighs about the last 1 / (1 − β) values: near 1 a small change
-    of β is a large change of that number, and it is that number which is spread evenly here (notes,
-    chapter 8, remark 8.1).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an end is no number or not in [0, 1), or low is not below high.
-
-    Examples
-    --------
-    >>> one_minus_log_uniform(0.9, 0.999).grid(3)
-    [0.9, 0.99, 0.999]
-    """
-    return Interval(low, high, "log of 1 - x")
-
-
-def int_uniform(low: int, high: int) -> Distribution:
-    """Return the uniform distribution over the whole numbers from low to high, both included.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an end is no whole number or takes more than 64 bits, or low is not below high.
-
-    Examples
-    --------
-    >>> int_uniform(1, 9).grid(3), int_uniform(1, 3).grid(10)
-    ([1, 5, 9], [1, 2, 3])
-    """
-    return IntUniform(low, high)
-
-
-def choice(options: Sequence[Any]) -> Distribution:
-    """Return the uniform distribution over options: one alone fixes a hyper-parameter.
+    A setting in which the other one has another value, or is not there itself, has none of it.
+    Within another `when` it takes both.
 
     Parameters
     ----------
-    options : sequence
-        Anything, in a list, a tuple or an array. The elements of an array become Python's.
+    name : str
+        The other hyper-parameter: one that stands earlier in the space, of options or of whole
+        numbers.
+    values : sequence
+        Its values beside which this one is there.
+    distribution : Distribution
+        What is drawn from.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no sequence, or an empty one. A string is taken for a mistake.
+        If the name is no string, there are no values, or the distribution is none.
 
     Examples
     --------
-    >>> choice(["relu", "tanh"]).grid(1)
-    ['relu', 'tanh']
+    >>> from xpnet import choice, uniform
+    >>> space = {"optimizer": choice(["adam", "momentum"]),
+    ...          "beta": when("optimizer", ["momentum"], uniform(0.8, 1))}
+    >>> for setting in grid(space, 2):
+    ...     print(setting)
+    {'optimizer': 'adam'}
+    {'optimizer': 'momentum', 'beta': 0.8}
+    {'optimizer': 'momentum', 'beta': 1.0}
     """
-    return Choice(options)
+    return When(name, values, distribution)
 
 
 def random_draws(
@@ -269,12 +127,13 @@ def random_draws(
     """Draw n settings at random, each hyper-parameter by itself (notes, chapter 8).
 
     A value depends on the seed, the setting's number and the hyper-parameter's name alone: a larger
-    n extends the list, and another hyper-parameter leaves the others' values as they were.
+    n extends the list, and another hyper-parameter leaves the others' values as they were. Whether
+    it is there is what its conditions say.
 
     Parameters
     ----------
     space : dict of str to Distribution
-        The hyper-parameters.
+        The hyper-parameters; those that `when` names stand before those that name them.
     n : int
         How many settings.
     random_state : int
@@ -283,23 +142,35 @@ def random_draws(
     Raises
     ------
     TypeError, ValueError
-        If the space is empty or holds anything but distributions, or n is less than 1.
+        If the space is empty, holds anything but distributions or a condition that can't be, or n
+        is less than 1.
 
     Examples
     --------
+    >>> from xpnet import int_uniform, log_uniform
     >>> space = {"learning_rate": log_uniform(1e-4, 1), "units": int_uniform(10, 100)}
     >>> for setting in random_draws(space, n=2):
     ...     print(round(setting["learning_rate"], 5), setting["units"])
     0.0179 68
     0.00056 84
     """
-    _check_space(space)
+    check_space(space)
     seed = check_count(random_state, "random_state", 0)
-    keys = {name: zlib.crc32(name.encode()) for name in space}
-    return [
-        {name: d.draw(generator(seed, Purpose.SEARCH, i, keys[name])) for name, d in space.items()}
-        for i in range(check_count(n, "n"))
-    ]
+    return [draw(space, seed, number) for number in range(check_count(n, "n"))]
+
+
+def draw(space: Space, seed: int, number: int, fixed: Mapping[str, Any] | None = None) -> Setting:
+    """Return the setting of a number, which has been checked; what is fixed is not drawn."""
+    setting: Setting = {}
+    for name, distribution in space.items():
+        if not is_active(space, name, setting):
+            continue
+        if fixed is not None and name in fixed:
+            setting[name] = fixed[name]
+        else:
+            key = zlib.crc32(name.encode())
+            setting[name] = distribution.draw(generator(seed, Purpose.SEARCH, number, key))
+    return setting
 
 
 def grid(space: dict[str, Distribution], n: int | dict[str, int]) -> list[dict[str, Any]]:
@@ -311,35 +182,136 @@ def grid(space: dict[str, Distribution], n: int | dict[str, int]) -> list[dict[s
     Parameters
     ----------
     space : dict of str to Distribution
-        The hyper-parameters. The last one changes fastest.
+        The hyper-parameters. The last one changes fastest, and is left out where its conditions
+        say so.
     n : int or dict of str to int
         How many values of each; a dict names each hyper-parameter of the space.
 
     Raises
     ------
     TypeError, ValueError
-        If the space is empty or holds anything but distributions, a number of values is less than
-        1, or n has other names than the space.
+        If the space is empty, holds anything but distributions or a condition that can't be, a
+        number of values is less than 1, or n has other names than the space.
 
     Examples
     --------
+    >>> from xpnet import choice, log_uniform
     >>> grid({"l2": log_uniform(0.01, 1), "init": choice(["he", "xavier"])}, 2)[:3]
     [{'l2': 0.01, 'init': 'he'}, {'l2': 0.01, 'init': 'xavier'}, {'l2': 1.0, 'init': 'he'}]
     """
-    _check_space(space)
+    check_space(space)
     counts = n if isinstance(n, dict) else dict.fromkeys(space, check_count(n, "n"))
     if set(counts) != set(space):
         raise ValueError(f"n has the names {list(counts)}: give a number for each of {list(space)}")
-    values = [d.grid(check_count(counts[name], f"n[{name!r}]")) for name, d in space.items()]
-    return [dict(zip(space, point, strict=True)) for point in product(*values)]
+    settings: list[Setting] = [{}]
+    for name, distribution in space.items():
+        values = distribution.grid(check_count(counts[name], f"n[{name!r}]"))
+        settings = [
+            longer
+            for setting in settings
+            for longer in (
+                [setting | {name: value} for value in values]
+                if is_active(space, name, setting)
+                else [setting]
+            )
+        ]
+    return settings
 
 
-def _check_order(low: float, high: float) -> None:
-    if not low < high:
-        raise ValueError(f"low is {low}, high is {high}: give low below high")
+def is_active(space: Space, name: str, setting: Mapping[str, Any]) -> bool:
+    """Return whether a hyper-parameter is there, in a setting that has all earlier ones.
+
+    Examples
+    --------
+    >>> from xpnet import choice, uniform
+    >>> space = {"layers": choice([1, 2]), "dropout": when("layers", [2], uniform(0, 0.5))}
+    >>> is_active(space, "dropout", {"layers": 1}), is_active(space, "dropout", {"layers": 2})
+    (False, True)
+    """
+    for condition in conditions(space[name]):
+        if condition.name not in setting:
+            return False
+        code = space[condition.name].encode
+        if code(setting[condition.name]) not in map(code, condition.values):
+            return False
+    return True
 
 
-def _check_space(space: Any) -> None:
+def describe(space: Space) -> Tree:
+    """Return a space as JSON: equal for two in which the same is searched.
+
+    Examples
+    --------
+    >>> from xpnet import int_uniform
+    >>> describe({"units": int_uniform(1, 9)})
+    {'units': {'kind': 'whole numbers', 'low': 1, 'high': 9}}
+    """
+    told = {name: distribution.describe() for name, distribution in space.items()}
+    for name, distribution in space.items():
+        for condition in conditions(distribution):
+            values = sorted({*map(space[condition.name].encode, condition.values)})
+            told[name].setdefault("when", []).append([condition.name, values])
+    return told
+
+
+def encode(space: Space, setting: Mapping[str, Any]) -> Tree:
+    """Return a setting as JSON: numbers, and names of options."""
+    return {name: space[name].encode(value) for name, value in setting.items()}
+
+
+def decode(space: Space, told: Any) -> Setting:
+    """Return the setting that `encode` was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of the space.
+    """
+    _check_names(space, told)
+    setting = {name: space[name].decode(told[name], name) for name in space if name in told}
+    return check_setting(space, setting, whole=True)
+
+
+def check_setting(space: Space, setting: Any, whole: bool = False) -> Setting:
+    """Return a setting with values as they are drawn, in the space's order.
+
+    Parameters
+    ----------
+    space : dict of str to Distribution
+        The hyper-parameters.
+    setting : mapping
+        Values by name; a list for an option that is a tuple, and NumPy's numbers.
+    whole : bool
+        Whether all that the conditions ask for must be there, and nothing else.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is none of the space's, a value none that is drawn, or one is missing or should
+        not be there.
+
+    Examples
+    --------
+    >>> from xpnet import uniform
+    >>> check_setting({"dropout": uniform(0, 0.5)}, {"dropout": 0.7})
+    Traceback (most recent call last):
+    ValueError: dropout is 0.7: give a number from 0.0 to 0.5
+    """
+    _check_names(space, setting)
+    found = {name: space[name].check(setting[name], name) for name in space if name in setting}
+    for name in space if whole else ():
+        active = is_active(space, name, found)
+        if active and name not in found:
+            raise ValueError(f"the setting lacks {name!r}: give a value for it")
+        if not active and name in found:
+            raise ValueError(
+                f"the setting has {name!r}, which is there when {_told(space[name])}: leave it out"
+            )
+    return found
+
+
+def check_space(space: Any) -> None:
+    """Raise a TypeError or ValueError unless it is a dict of distributions that can be drawn."""
     if not isinstance(space, dict):
         raise TypeError(f"space is {space!r}: give a dict from names to distributions")
     if not space:
@@ -352,20 +324,85 @@ def _check_space(space: Any) -> None:
                 f"space[{name!r}] is {distribution!r}: give a distribution such as "
                 "log_uniform(1e-4, 1), or choice([value]) for a fixed value"
             )
+    _check_order(space)
+    for name, distribution in space.items():
+        for condition in conditions(distribution):
+            _check_values(space, name, condition)
 
 
-def _source(random_state: Any) -> np.random.Generator:
-    """Return the generator to draw from for what scikit-learn and SciPy call a random state."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if isinstance(random_state, np.random.RandomState):
-        # Seeded from its stream, which goes on by that.
-        return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint32))
-    if random_state is None:
-        return np.random.default_rng()
-    if isinstance(random_state, bool) or not isinstance(random_state, int | np.integer):
+def _check_order(space: Space) -> None:
+    """Raise a ValueError if a condition names what is not there, or not before it."""
+    named = {name: [c.name for c in conditions(d)] for name, d in space.items()}
+    for name, others in named.items():
+        for other in others:
+            if other not in space:
+                raise ValueError(
+                    f"space[{name!r}] asks for {other!r}, which the space lacks: give one of "
+                    f"{[n for n in space if n != name]}"
+                )
+            if _leads_to(named, other, name):
+                raise ValueError(
+                    f"space[{name!r}] asks for {other!r}, and that in turn for {name!r}: give one "
+                    "of them no condition"
+                )
+    for i, (name, others) in enumerate(named.items()):
+        for other in others:
+            if other not in list(space)[:i]:
+                raise ValueError(
+                    f"space[{name!r}] asks for {other!r}, which stands after it: put {other!r} "
+                    "first"
+                )
+
+
+def _leads_to(named: Mapping[str, list[str]], start: str, goal: str) -> bool:
+    """Return whether one that asks for others comes to a name, by any way."""
+    seen, ahead = set(), [start]
+    while ahead:
+        name = ahead.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            ahead += named.get(name, [])
+    return False
+
+
+def _check_values(space: Space, name: str, condition: When) -> None:
+    """Raise a TypeError or ValueError if one that a condition names can't have its values."""
+    other = plain(space[condition.name])
+    if not isinstance(other, Choice | IntUniform):
         raise TypeError(
-            f"random_state is {random_state!r}: give None, a whole number, "
-            "a numpy.random.RandomState or a numpy.random.Generator"
+            f"space[{name!r}] asks for values of {condition.name!r}, which is {other!r}: name one "
+            "of options or whole numbers"
         )
-    return np.random.default_rng(check_count(random_state, "random_state", 0))
+    for value in condition.values:
+        other.check(value, f"space[{name!r}] asks for {condition.name!r}, whose value")
+
+
+def _check_names(space: Space, setting: Any) -> None:
+    if not isinstance(setting, Mapping):
+        raise TypeError(f"the setting is {setting!r}: give a dict from names to values")
+    for name in setting:
+        if name not in space:
+            raise ValueError(f"the setting has the name {name!r}: the space has {', '.join(space)}")
+
+
+def conditions(distribution: Distribution) -> Iterator[When]:
+    """Yield the conditions of a hyper-parameter, the outermost first."""
+    while isinstance(distribution, When):
+        yield distribution
+        distribution = distribution.distribution
+
+
+def plain(distribution: Distribution) -> Distribution:
+    """Return what a hyper-parameter is drawn from where it is there: without its conditions."""
+    while isinstance(distribution, When):
+        distribution = distribution.distribution
+    return distribution
+
+
+def _told(distribution: Distribution) -> str:
+    """Return in words when a hyper-parameter is there."""
+    return " and ".join(
+        f"{c.name!r} is {' or '.join(map(repr, c.values))}" for c in conditions(distribution)
+    )
