@@ -35,16 +35,21 @@ ARROW_DOCTESTS = (
     "xpnet.tabular.formats.folders.common_type",
 )
 
+#: Doctests that need Optuna.
+OPTUNA_DOCTESTS = ("xpnet.search.studies.load_study",)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the doctests that are slow, or need what may lack: they can't do it themselves."""
-    arrow = find_spec("pyarrow") is not None
+    arrow, optuna = find_spec("pyarrow") is not None, find_spec("optuna") is not None
     for item in items:
         if item.name in SLOW_DOCTESTS:
             item.add_marker("slow")
         if item.name in ARROW_DOCTESTS and not arrow:
             item.add_marker(pytest.mark.skip("pyarrow is not installed (extra 'files')"))
+        if item.name in OPTUNA_DOCTESTS and not optuna:
+            item.add_marker(pytest.mark.skip("Optuna is not installed (extra 'tune')"))
 
 
 def pytest_collection_finish() -> None:
