@@ -86,13 +86,17 @@ from .optim.schedules import InverseSquareRoot as InverseSquareRoot
 from .optim.schedules import InverseTime as InverseTime
 from .optim.schedules import Piecewise as Piecewise
 from .optim.schedules import Schedule as Schedule
-from .search.space import choice as choice
+from .search.distributions import choice as choice
+from .search.distributions import int_uniform as int_uniform
+from .search.distributions import log_uniform as log_uniform
+from .search.distributions import one_minus_log_uniform as one_minus_log_uniform
+from .search.distributions import uniform as uniform
+from .search.halving import Halving as Halving
+from .search.result import Tuning as Tuning
 from .search.space import grid as grid
-from .search.space import int_uniform as int_uniform
-from .search.space import log_uniform as log_uniform
-from .search.space import one_minus_log_uniform as one_minus_log_uniform
 from .search.space import random_draws as random_draws
-from .search.space import uniform as uniform
+from .search.space import when as when
+from .search.studies import load_study as load_study
 from .tabular.model import Model as Model
 from .tabular.model import load_model as load_model
 from .train.callback import Callback as Callback
@@ -107,6 +111,10 @@ from .train.trainer import Trainer as Trainer
 
 def __getattr__(name: str) -> object:
     """Load the estimators, and scikit-learn with them, when somebody asks for them."""
+    if name == "tune":
+        from .estimators.tuning import tune
+
+        return tune
     if name == "MLPClassifier":
         from .estimators.classifier import MLPClassifier
 

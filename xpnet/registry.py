@@ -87,7 +87,7 @@ class Registry(Mapping[str, type[T]]):
         """
         name, place = self._spell(cls), _place(cls)
         for other in self._called(name):
-            if _is_own(other) and _place(other) != place:
+            if is_own(other) and _place(other) != place:
                 raise TypeError(
                     f"{place} would be the {self.kind} {name!r}, which xpnet has itself: "
                     "give it another name"
@@ -130,7 +130,7 @@ class Registry(Mapping[str, type[T]]):
     @property
     def own(self) -> dict[str, type[T]]:
         """The library's own classes."""
-        return {name: cls for name, cls in self.items() if _is_own(cls)}
+        return {name: cls for name, cls in self.items() if is_own(cls)}
 
     def name_of(self, cls: type[T]) -> str:
         """Return the name by which a file can find a class again.
@@ -194,7 +194,7 @@ def _place(cls: type[Any]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _is_own(cls: type[Any]) -> bool:
+def is_own(cls: type[Any]) -> bool:
     """Return whether a class is the library's, and not that of an example in its docstrings."""
     inside = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
     module = sys.modules.get(cls.__module__)

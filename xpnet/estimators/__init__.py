@@ -8,5 +8,8 @@
 - `validation`: what is held out, and its score
 - `fitting`, `convergence`, `lbfgs`: the fit, when it ends, and L-BFGS
 - `members`: several networks, each of which is the estimator alone
+- `tuning`: a search for their hyper-parameters
+- `estimator_subject`, `function_subject`: what it makes networks of
+- `held_out`, `retraining`: what it measures on, and the best trained anew
 - `weights`, `files`: the weights in scikit-learn's form; saved and loaded
 """

@@ -106,7 +106,7 @@ def fit(
     with ExitStack() as until_all_is_there:
         until_all_is_there.enter_context(defer_sigint())
         if first:
-            _build(e, sets.data.X, seeds, members)
+            build(e, sets.data.X, seeds, members)
         else:
             _require_same(e, members)
         network, each = e.network_, alone(e, seeds, members)
@@ -146,7 +146,7 @@ def _weights(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
     return prepare_weights(weights, n, *to)
 
 
-def _build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
+def build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
     """Make the network, and forget all that was written by epochs."""
     output = e._output()
     e.n_outputs_, e.out_activation_ = output.n_outputs, output.activation
