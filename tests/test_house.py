@@ -242,6 +242,10 @@ def test_a_slow_one_may():
 # -- what an import loads, and what there is to read ----
 
 
+#: What some modules can't be imported without: the extra that brings it.
+EXTRAS = {"optuna": "tune", "pyarrow": "files", "sqlalchemy": "tune"}
+
+
 @each_module
 def test_a_module_can_be_imported_where_there_is_what_it_needs(module):
     """Of one that can't be imported no doctests are run."""
@@ -252,9 +256,9 @@ def test_a_module_can_be_imported_where_there_is_what_it_needs(module):
     try:
         found = importlib.import_module(f"xpnet.{module}".rstrip("."))
     except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
+        if error.name not in EXTRAS:
             raise
-        pytest.skip("pyarrow is not installed (extra 'files')")
+        pytest.skip(f"{error.name} is not installed (extra {EXTRAS[error.name]!r})")
     assert found.__doc__
 
 

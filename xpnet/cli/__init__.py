@@ -1,10 +1,13 @@
 """The commands.
 
 - `app`: all of them together
-- `train`, `use`, `profile`, `info`: one or two commands each
+- `train`, `tune`, `use`, `profile`, `info`: one or two commands each
+- `search_plan`, `search_run`, `trials`: what tune is to do, does, and shows
 - `profile_subject`: what is profiled
 - `schema`: what a table's columns hold
 - `resume`, `outputs`: training that goes on, and what it leaves
+- `training_options`, `ranges`: how a training is set, and what is searched
+- `introduction`: what is said before a training
 - `options`: what the commands have in common
 - `console`: what is printed, and Ctrl-C
 - `streams`: standard output that fails

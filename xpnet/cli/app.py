@@ -1,4 +1,4 @@
-"""The command line: ``xpnet train | predict | evaluate | profile | info``."""
+"""The command line: ``xpnet train | tune | predict | evaluate | profile | info``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .info import info
 from .profile import profile
 from .streams import guarded
 from .train import train
+from .tune import tune
 from .use import evaluate, predict
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ def _stop_at_once(stop: KeyboardInterrupt) -> NoReturn:
     sys.exit(console.CtrlC.exit_code)
 
 
-for _command in (train, predict, evaluate, profile, info):
+for _command in (train, tune, predict, evaluate, profile, info):
     app.command()(_heard(_command))
 
 
@@ -138,7 +139,7 @@ NO_DIRECTORY = (
 )
 
 #: Commands that go on where nothing can be shown, for what they save; in which words.
-GOES_ON = {"train": "the training goes on"}
+GOES_ON = {"train": "the training goes on", "tune": "the search goes on"}
 
 #: What wrong input raises.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)

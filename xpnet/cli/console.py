@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -62,6 +63,13 @@ def make_console(stderr: bool = False, quiet: bool = False, least_width: int = 0
         console.width = 10_000  # tables are not cut where there is no edge
     console.width = max(console.width, least_width)
     return console
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table of which nothing is cut: in a narrow terminal its lines are wrapped."""
+    options = console.options.update(max_width=10_000)
+    width = Measurement.get(console, options, table).maximum
+    make_console(quiet=console.quiet, least_width=width).print(table)
 
 
 def tell(line: str) -> None:
@@ -167,7 +175,7 @@ class CtrlC(Callback):
 
     def __init__(self) -> None:
         self.pressed = False
-        self._trainer: Trainer | None = None
+        self._stop: Callable[[str], object] = lambda reason: None
 
     @contextmanager
     def watched(self, terminated: bool = False) -> Iterator[None]:
@@ -192,8 +200,13 @@ class CtrlC(Callback):
         self.pressed = True
         if number != signal.SIGINT:
             self.reason, self.exit_code = f"{signal.Signals(number).name} came", 128 + number
-        if self._trainer is not None:
-            self._trainer.interrupt(self.reason)
+        self._stop(self.reason)
+
+    def stops(self, stop: Callable[[str], object]) -> None:
+        """Have it call a function, with the reason, from now on; at once if it was pressed."""
+        self._stop = stop
+        if self.pressed:
+            stop(self.reason)
 
     def cut(self, trainer: Trainer) -> bool:
         """Return whether it ended a training before its time."""
@@ -201,9 +214,21 @@ class CtrlC(Callback):
 
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Learn which fit to stop; it may have been pressed before."""
-        self._trainer = trainer
-        if self.pressed:
-            trainer.interrupt(self.reason)
+        self.stops(trainer.interrupt)
+
+
+@contextmanager
+def telling_how_to_go_on(command: Callable[[], str | None]) -> Iterator[None]:
+    """Return a context in which a Ctrl-C that ends all at once says how to go on, if one can.
+
+    ``command`` returns the command that does.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if (how := command()) is None:
+            raise
+        raise KeyboardInterrupt(f"go on with: {how}") from stop
 
 
 @contextmanager

@@ -126,8 +126,11 @@ def require_writable(path: Path, *sources: str) -> None:
         raise type(error)(f"{path}: can't be written ({error.strerror or error})") from error
 
 
-#: What a model file must not be called: it would pass for data, or for the picture beside it.
-OTHERS = (*readers.ARRAYS, *TABLES, ".png", ".json", ".txt")
+#: Endings of files that hold studies.
+STUDIES = (".db", ".sqlite", ".sqlite3", ".journal", ".jsonl", ".log")
+
+#: What a model file must not be called: it would pass for data, a study, or the picture beside it.
+OTHERS = (*readers.ARRAYS, *TABLES, *STUDIES, ".png", ".json", ".txt")
 
 
 def beside(model_file: Path, ending: str) -> Path:

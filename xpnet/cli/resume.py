@@ -143,6 +143,10 @@ class Run:
         """Return the command that goes on with it."""
         return f"xpnet train --resume {self.quoted_folder()}"
 
+    def command_now(self) -> str | None:
+        """Return the command that goes on with it if this process ends now; None: there is none."""
+        return self.command() if self.has_checkpoints() else None
+
     def quoted_folder(self) -> str:
         """Return the folder of checkpoints as one types it."""
         return quoted(str(self.folder))

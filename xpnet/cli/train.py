@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,32 +10,42 @@ import typer
 from rich.console import Console
 
 from ..analysis.sweeps import L2Choice, Watch, check_l2_values
-from ..backends.select import explain
-from ..nn.loss import Loss
-from ..optim.optimizers import Optimizer
 from ..tabular.experiment import Experiment
 from ..tabular.formats.source import TextOptions
-from ..tabular.memory import allow
-from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
-from .options import (
-    ACTIVATION_HELP,
-    DATA_HELP,
-    Columns,
-    Decimal,
-    Device,
-    Drop,
-    Json,
-    Separator,
-    Target,
-)
+from .introduction import introduce
+from .options import DATA_HELP, Columns, Decimal, Device, Drop, Json, Separator, Target
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .resume import Run, going_on
 from .schema import columns_of, show
-
-_defaults = Settings()
+from .training_options import (
+    HIDDEN,
+    Activation,
+    Augment,
+    BatchNorm,
+    BatchSize,
+    ClipNorm,
+    Dropout,
+    Dtype,
+    Epochs,
+    Hidden,
+    ImageShape,
+    InputDropout,
+    LearningRate,
+    LossText,
+    Memory,
+    OptimizerText,
+    Output,
+    Quiet,
+    ScheduleText,
+    Seed,
+    Task,
+    allow_memory,
+    defaults,
+    settings_of,
+)
 
 
 def train(
@@ -49,33 +56,13 @@ def train(
     column: Columns = None,
     separator: Separator = None,
     decimal: Decimal = ".",
-    memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GB",
-            help="How much memory data may take, before they lie in files; else what is free.",
-        ),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="binary, multiclass or regression; inferred if not given.")
-    ] = None,
-    hidden: Annotated[
-        str, typer.Option(help="Units of each hidden layer; none for no hidden layer.")
-    ] = ",".join(map(str, _defaults.hidden)),
-    activation: Annotated[str, typer.Option(help=ACTIVATION_HELP)] = _defaults.activation,
-    batch_norm: Annotated[
-        bool, typer.Option("--batch-norm", help="Batch norm before each activation.")
-    ] = False,
-    dropout: Annotated[
-        str,
-        typer.Option(
-            metavar="P",
-            help="Probability of dropping after each hidden layer; 0.2,0.5 for one each.",
-        ),
-    ] = "0",
-    input_dropout: Annotated[
-        float, typer.Option(help="Probability of dropping a feature.")
-    ] = _defaults.input_dropout,
+    memory: Memory = None,
+    task: Task = None,
+    hidden: Hidden = HIDDEN,
+    activation: Activation = defaults.activation,
+    batch_norm: BatchNorm = False,
+    dropout: Dropout = "0",
+    input_dropout: InputDropout = defaults.input_dropout,
     l2: Annotated[
         str,
         typer.Option(
@@ -84,61 +71,22 @@ def train(
             "the development set is chosen.",
         ),
     ] = "0",
-    clip_norm: Annotated[
-        float | None,
-        typer.Option(metavar="C", help="Shorten a gradient g to g · min(1, C/‖g‖)."),
-    ] = None,
-    augment: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Changes of the mini-batches: flip, shift, rotation, zoom, cutout (for images), "
-            "noise, mixup, as shift:2,rotation:10,noise:0.1.",
-        ),
-    ] = _defaults.augment,
-    image_shape: Annotated[
-        str, typer.Option(metavar="HxW", help="How features make an image: 28x28 or 32x32x3.")
-    ] = "",
+    clip_norm: ClipNorm = None,
+    augment: Augment = defaults.augment,
+    image_shape: ImageShape = "",
     patience: Annotated[
         int | None,
         typer.Option(help="Stop after so many epochs without a better development loss."),
     ] = None,
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(Optimizer.registry.own)}; with options as rmsprop:beta=0.8."
-        ),
-    ] = _defaults.optimizer,
-    loss: Annotated[
-        str | None,
-        typer.Option(help=f"{', '.join(Loss.registry.own)}; if not given what fits the task."),
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="If not given, the optimiser's own default.")
-    ] = None,
-    schedule: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(SCHEDULES)}; with options as exponential:decay=0.9 or "
-            "piecewise:10=0.01,20=0.001."
-        ),
-    ] = _defaults.schedule,
-    batch_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help=f"Examples in a mini-batch; if not given {BATCH_SIZE}. auto: measured.",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Times through the data; if not given {EPOCHS}, and more on small sets."
-        ),
-    ] = None,
+    optimizer: OptimizerText = defaults.optimizer,
+    loss: LossText = None,
+    learning_rate: LearningRate = None,
+    schedule: ScheduleText = defaults.schedule,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
     device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _defaults.dtype,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = _defaults.seed,
+    dtype: Dtype = defaults.dtype,
+    seed: Seed = defaults.seed,
     members: Annotated[
         int | None,
         typer.Option(
@@ -149,7 +97,7 @@ def train(
     ] = None,
     goal: Annotated[
         float, typer.Option(help="The error that would satisfy you, for the verdict.")
-    ] = _defaults.goal,
+    ] = defaults.goal,
     learning_curve: Annotated[
         bool,
         typer.Option(
@@ -185,12 +133,8 @@ def train(
         bool,
         typer.Option("--schema", help="Show what the columns of a table hold, and train nothing."),
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing but errors and notes.")
-    ] = False,
+    output: Output = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on DATA, write it to a file, and say what to try next.
@@ -202,7 +146,8 @@ def train(
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
-    _check(clip_norm, seed, goal, members)
+    if members is not None and members < 1:
+        raise ValueError(f"--members is {members}: give 1 or more, or leave it out")
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
@@ -212,14 +157,14 @@ def train(
             raise ValueError(
                 "DATA is missing: say what to train on, or what to go on with: --resume"
             )
-        settings = Settings(
-            hidden=options.hidden(hidden),
+        settings = settings_of(
+            hidden=hidden,
             activation=activation,
             batch_norm=batch_norm,
-            dropout=tuple(options.numbers("dropout", dropout)),
+            dropout=dropout,
             input_dropout=input_dropout,
             augment=augment,
-            image_shape=options.image_shape(image_shape),
+            image_shape=image_shape,
             patience=patience,
             l2=lambdas[0],
             clip_norm=clip_norm,
@@ -227,7 +172,7 @@ def train(
             loss=loss,
             learning_rate=learning_rate,
             schedule=schedule,
-            batch_size=options.batch_size(batch_size),
+            batch_size=batch_size,
             epochs=epochs,
             dtype=dtype,
             seed=seed,
@@ -241,7 +186,7 @@ def train(
         run = Run(data, target, names, settings, device, output, *where, kinds=kinds, text=text)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
-    _allow(memory)
+    allow_memory(memory)
     if show_schema:
         show(run, out, as_json)
         return
@@ -251,10 +196,13 @@ def train(
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
     experiment.release_rows()
-    _introduce(out, experiment, run)
+    introduce(out, experiment, run)
     console.print_columns(out, columns_of(experiment))
     ctrl_c = console.CtrlC()
-    with _telling_how_to_go_on(run), ctrl_c.watched(terminated=run.folder is not None):
+    with (
+        console.telling_how_to_go_on(run.command_now),
+        ctrl_c.watched(terminated=run.folder is not None),
+    ):
         result, failure = _carry_out(out, experiment, lambdas, run, files, ctrl_c)
         if run.folder is not None and ctrl_c.cut(experiment.trainer):
             result["resume"] = run.command()
@@ -265,36 +213,6 @@ def train(
         raise failure
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
-
-
-def _allow(memory: float | None) -> None:
-    """Set how much memory data may take, in GB; None: what is free."""
-    if memory is not None and not (math.isfinite(memory) and memory > 0):
-        raise ValueError(f"--memory is {memory:g}: give GB, a number above 0")
-    allow(None if memory is None else int(memory * 1e9))
-
-
-def _check(clip_norm: float | None, seed: int, goal: float, members: int | None) -> None:
-    """Raise a ValueError of numbers that can't be, in the words of the command line."""
-    if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
-        raise ValueError(f"--clip-norm is {clip_norm:g}: give a number above 0, or leave it out")
-    if seed < 0:
-        raise ValueError(f"--seed is {seed}: give 0 or more")
-    if not 0 < goal < 1:
-        raise ValueError(f"--goal is {goal:g}: give an error above 0 and below 1, as 0.01 for 1 %")
-    if members is not None and members < 1:
-        raise ValueError(f"--members is {members}: give 1 or more, or leave it out")
-
-
-@contextmanager
-def _telling_how_to_go_on(run: Run) -> Iterator[None]:
-    """Return a context in which a Ctrl-C that ends all at once says how to go on, if one can."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if not run.has_checkpoints():
-            raise
-        raise KeyboardInterrupt(f"go on with: {run.command()}") from stop
 
 
 def _carry_out(
@@ -358,38 +276,6 @@ def _adding(table: console.SweepTable, ctrl_c: console.CtrlC) -> Watch:
         return cut
 
     return watch
-
-
-def _introduce(out: Console, experiment: Experiment, run: Run) -> None:
-    """Say which device and why, and what is trained on what."""
-    model, parts = experiment.model, experiment.parts
-    network, target = model.network, model.target
-    out.print(explain(network.backend, run.device))
-    classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
-    inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
-    sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in parts.items())
-    out.print(f"{experiment.dataset.name}: {sizes} examples, {target.task}{classes}{inferred}")
-    widths = "-".join(
-        map(str, [network.n_features, *experiment.settings.hidden, network.n_outputs])
-    )
-    name, each = f"network {widths}", ""
-    if network.members is not None:
-        first, last = network.seeds[0], network.seeds[-1]
-        name, each = f"{network.members} networks {widths}", f" each, seeds {first} to {last}"
-    out.print(
-        f"{name}, {network.n_parameters:,} parameters{each}, "
-        f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
-        f"{experiment.epochs} epochs"
-    )
-    if experiment.batch_size_reason:
-        out.print(experiment.batch_size_reason)
-    if run.begun is not None:
-        out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
-        if run.begun.epoch == experiment.epochs:
-            fixed = experiment.settings.depends_on_epochs()
-            more = "" if fixed else "; --epochs may be larger"
-            out.print(f"all {experiment.epochs} epochs are made{more}")
-    out.print()
 
 
 def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> dict[str, Any]:

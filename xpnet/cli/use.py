@@ -176,7 +176,8 @@ def _choose(model: Model, dataset: Dataset, wanted: str | None) -> tuple[Any, An
         return dataset.rows, dataset.target, dataset.name
     name = wanted or "test"
     chosen = part_dataset(dataset, model.target, model.training["settings"]["seed"])[name]
-    seen = "which the model was trained on" if name == "train" else "which it was not trained on"
+    trained = name in model.training.get("trained_on", ["train"])
+    seen = "which the model was trained on" if trained else "which it was not trained on"
     return chosen.rows, chosen.target, f"{dataset.name}, the model's {name} set, {seen}"
 
 

@@ -9,5 +9,6 @@
 - `target`: from labels to what a loss takes, and back
 - `settings`, `specs`, `parts`, `experiment`: a training run by its settings
 - `model`: a network with all that it needs for raw columns
+- `tuning`: a search over settings
 - `evaluation`: how good it is
 """

@@ -33,9 +33,10 @@ from ..train.checkpoints import Checkpoints
 from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
+from .features.base import Features
 from .leaks import require_different
 from .model import Model
-from .parts import Part, check_rows, part_dataset, prepare_parts
+from .parts import Part, check_rows, part_dataset, prepare_parts, unite_dev
 from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from .target import Target
 
@@ -81,7 +82,9 @@ class Experiment:
     best_epoch: int | list[int] | None = None
 
     @classmethod
-    def prepare(cls, dataset: Dataset, settings: Settings, device: str | Backend) -> Experiment:
+    def prepare(
+        cls, dataset: Dataset, settings: Settings, device: str | Backend, dev: bool = True
+    ) -> Experiment:
         """Part the data, learn the preprocessing, and build the network and what trains it.
 
         Parameters
@@ -92,6 +95,9 @@ class Experiment:
             What to do with it.
         device : str or Backend
             Where to train.
+        dev : bool
+            Whether there is a development set; else its examples are among those of the training
+            set.
 
         Raises
         ------
@@ -100,35 +106,37 @@ class Experiment:
         """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
         target = _learn_target(dataset, settings)
-        loss = settings.make_loss(target)
         parts = part_dataset(dataset, target, settings.seed)
-        features = prepare_parts(dataset, parts, target, loss, settings)
-        augmentation = parse_augmentation(settings.augment, settings.image_shape)
-        if augmentation is not None:
-            augmentation.check(features.n_features)
-        patience = settings.patience
-        stopping = None if patience is None else EarlyStopping(patience)
-        network = Network(
-            [*features.layers(), *settings.make_layers(target.units(loss))],
-            loss=loss,
-            n_features=features.n_features,
-            device=device,
-            dtype=settings.dtype,
-            random_state=settings.seed,
-            members=settings.members,
-        )
+        if not dev:
+            parts = unite_dev(parts)
+        features = prepare_parts(dataset, parts, target, settings.make_loss(target), settings)
+        network = _make_network(features, features.n_features, target, settings, device)
         model = Model(network, features, target, _about(dataset, settings))
         model.require_writable()
         settings, reason = _choose_batch_size(network, parts["train"], settings)
-        model.training["settings"] = asdict(settings)
+        return cls._of(dataset, settings, parts, model, reason)
+
+    @classmethod
+    def _of(
+        cls,
+        dataset: Dataset,
+        settings: Settings,
+        parts: dict[str, Part],
+        model: Model,
+        reason: str = "",
+    ) -> Experiment:
+        """Return what trains a model, as settings say that have a batch size by now."""
+        augmentation = parse_augmentation(settings.augment, settings.image_shape)
+        if augmentation is not None:
+            augmentation.check(model.network.n_features)
+        model.training = model.training | {"settings": asdict(settings)}
+        n = len(parts["train"].labels)
         batch_size = settings.batch_size
-        if batch_size is None:
-            batch_size = min(BATCH_SIZE, len(parts["train"].labels))
+        batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
         batch_size = check_count(batch_size, "batch_size")
-        batches = math.ceil(len(parts["train"].labels) / batch_size)
+        batches = _batches(n, batch_size)
         epochs = settings.epochs
-        if epochs is None:
-            epochs = max(EPOCHS, math.ceil(ENOUGH / batches))
+        epochs = max(EPOCHS, math.ceil(ENOUGH / batches)) if epochs is None else epochs
         epochs = check_count(epochs, "epochs")
         optimizer = settings.make_optimizer(epochs, batches)
         return cls(
@@ -136,13 +144,33 @@ class Experiment:
             settings,
             parts,
             model,
-            Trainer(network, optimizer, settings.l2, settings.clip_norm),
+            Trainer(model.network, optimizer, settings.l2, settings.clip_norm),
             batch_size,
             epochs,
             reason,
             augmentation,
-            stopping,
+            None if settings.patience is None else EarlyStopping(settings.patience),
         )
+
+    def variant(self, settings: Settings) -> Experiment:
+        """Return the training on the same data, prepared alike, of what other settings describe.
+
+        The data are parted and prepared as the settings of this one say.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such training.
+        """
+        model, own = self.model, self.model.network
+        network = _make_network(model.features, own.n_features, model.target, settings, own.backend)
+        other = Model(network, model.features, model.target, model.training)
+        return self._of(self.dataset, settings, self.parts, other)
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches an epoch has."""
+        return _batches(len(self.parts["train"].labels), self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -160,7 +188,7 @@ class Experiment:
 
         A member that has diverged is no part of the model then.
         """
-        train, dev = (self._data(name) for name in ("train", "dev"))
+        train, dev = self._data("train"), self._data("dev") if "dev" in self.parts else None
         where = {"checkpoint": checkpoint, "resume": resume}
         try:
             self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks) | where)
@@ -287,6 +315,10 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
+def _batches(n: int, batch_size: int) -> int:
+    return math.ceil(n / batch_size)
+
+
 def _best_epoch(history: History) -> int:
     """Return the epoch with the least development loss, the first of equal ones; 0 for none."""
     found = [(row["dev_loss"], row["epoch"]) for row in history.rows]
@@ -302,6 +334,27 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     target = Target.learn(dataset.everything()[1], settings.task, dataset.target_column)
     require_different(dataset)
     return target
+
+
+def _make_network(
+    features: Features | None,
+    n_features: int,
+    target: Target,
+    settings: Settings,
+    device: str | Backend,
+) -> Network:
+    """Return the untrained network that settings describe, for features of the data."""
+    loss = settings.make_loss(target)
+    before = [] if features is None else features.layers()
+    return Network(
+        [*before, *settings.make_layers(target.units(loss))],
+        loss=loss,
+        n_features=n_features,
+        device=device,
+        dtype=settings.dtype,
+        random_state=settings.seed,
+        members=settings.members,
+    )
 
 
 def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:

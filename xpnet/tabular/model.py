@@ -245,6 +245,8 @@ def _checked(training: dict[str, Any]) -> dict[str, Any]:
     for name in ("data", "target", "fingerprint"):
         if not isinstance(training.get(name), str | None):
             raise TypeError(f"its {name} is {training[name]!r}")
+    if not isinstance(parts := training.get("trained_on", []), list):
+        raise TypeError(f"what it was trained on is {parts!r}")
     return training
 
 

@@ -77,6 +77,16 @@ def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]
     return dict(zip(PARTS, pieces, strict=True))
 
 
+def unite_dev(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return parts of which the training set has the examples of the development set as well."""
+    train, dev = parts["train"], parts["dev"]
+    if train.indices is None or dev.indices is None:
+        raise ValueError("training and development set are no parts of the same rows")
+    indices = np.concatenate([train.indices, dev.indices])
+    united = Part(train.source, indices, np.concatenate([train.target, dev.target]))
+    return {"train": united} | {name: parts[name] for name in parts if name not in ("train", "dev")}
+
+
 def prepare_parts(
     dataset: Dataset, parts: dict[str, Part], target: Target, loss: Loss, settings: Settings
 ) -> Features:

@@ -157,6 +157,21 @@ class Settings:
         kind, options = _read_schedule(self.schedule)
         return kind is schedules.Cosine and "total" not in options
 
+    def at_rates_of(self, epochs: int, batches: int) -> Settings:
+        """Return the same at the rates of a run of so many epochs, however long its own is.
+
+        Examples
+        --------
+        >>> Settings(schedule="cosine:warm_up=5").at_rates_of(30, 10).schedule
+        'cosine:warm_up=5,total=30'
+        """
+        if not self.depends_on_epochs():
+            return self
+        _, given = _read_schedule(self.schedule)
+        total = epochs * batches if given.get("per") == "step" else epochs
+        joint = "," if ":" in self.schedule else ":"
+        return replace(self, schedule=f"{self.schedule}{joint}total={total}")
+
     def make_loss(self, target: Target) -> Loss:
         """Return the loss that is asked for, or that fits the target.
 

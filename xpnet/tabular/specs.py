@@ -60,9 +60,7 @@ def make(text: str, kinds: Mapping[str, Callable[..., T]], what: str, **given: A
 
 def read_options(text: str, kind: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a class that a text KEY=VALUE,… gives, or raise a ValueError."""
-    cls = kind.func if isinstance(kind, partial) else kind
-    given = {**given, **(kind.keywords if isinstance(kind, partial) else {})}
-    known = {f.name: f.type for f in fields(cls) if f.init} if is_dataclass(cls) else {}
+    known = _known(kind)
     names = [name for name in known if name not in given]
     options = {}
     for item in filter(None, text.split(",")):
@@ -75,3 +73,16 @@ def read_options(text: str, kind: Callable[..., Any], given: Mapping[str, Any]) 
         if options[name] is None:
             raise ValueError(f"{name} is {value!r}: give true or false")
     return options
+
+
+def option_names(kind: Callable[..., Any]) -> list[str]:
+    """Return the names of the options that a text may give a class."""
+    return [*_known(kind)]
+
+
+def _known(kind: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options of a class with their annotations, but for those that are set already."""
+    cls = kind.func if isinstance(kind, partial) else kind
+    given = kind.keywords if isinstance(kind, partial) else {}
+    found = fields(cls) if is_dataclass(cls) else ()
+    return {f.name: f.type for f in found if f.init and f.name not in given}

@@ -1,0 +1,132 @@
+"""What ``xpnet train`` and ``xpnet tune`` share: how a training is set, and its files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..nn.loss import Loss
+from ..optim.optimizers import Optimizer
+from ..tabular.memory import allow
+from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
+from . import options
+
+#: What holds where an option is not given.
+defaults = Settings()
+HIDDEN = ",".join(map(str, defaults.hidden))
+
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        help="How much memory data may take, before they lie in files; else what is free.",
+    ),
+]
+Task = Annotated[
+    str | None, typer.Option(help="binary, multiclass or regression; inferred if not given.")
+]
+Hidden = Annotated[str, typer.Option(help="Units of each hidden layer; none for no hidden layer.")]
+Activation = Annotated[str, typer.Option(help=options.ACTIVATION_HELP)]
+BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch norm before each activation.")]
+Dropout = Annotated[
+    str,
+    typer.Option(
+        metavar="P",
+        help="Probability of dropping after each hidden layer; 0.2,0.5 for one each.",
+    ),
+]
+InputDropout = Annotated[float, typer.Option(help="Probability of dropping a feature.")]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option(metavar="C", help="Shorten a gradient g to g · min(1, C/‖g‖)."),
+]
+Augment = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="Changes of the mini-batches: flip, shift, rotation, zoom, cutout (for images), "
+        "noise, mixup, as shift:2,rotation:10,noise:0.1.",
+    ),
+]
+ImageShape = Annotated[
+    str, typer.Option(metavar="HxW", help="How features make an image: 28x28 or 32x32x3.")
+]
+OptimizerText = Annotated[
+    str,
+    typer.Option(help=f"{', '.join(Optimizer.registry.own)}; with options as rmsprop:beta=0.8."),
+]
+LossText = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(Loss.registry.own)}; if not given what fits the task."),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="If not given, the optimiser's own default.")
+]
+ScheduleText = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join(SCHEDULES)}; with options as exponential:decay=0.9 or "
+        "piecewise:10=0.01,20=0.001."
+    ),
+]
+BatchSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help=f"Examples in a mini-batch; if not given {BATCH_SIZE}. auto: measured.",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help=f"Times through the data; if not given {EPOCHS}, and more on small sets."),
+]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and notes.")]
+
+#: How the text of an option becomes what `Settings` has; the others are read already.
+READERS: dict[str, Callable[[str], Any]] = {
+    "hidden": options.hidden,
+    "dropout": lambda text: tuple(options.numbers("dropout", text)),
+    "image_shape": options.image_shape,
+    "batch_size": options.batch_size,
+}
+
+
+def settings_of(**given: Any) -> Settings:
+    """Return the settings that options come to.
+
+    Parameters
+    ----------
+    **given
+        The options by the names that `Settings` has for them, as the command line gives them.
+
+    Raises
+    ------
+    ValueError
+        If one can't be, in the words of the command line.
+    """
+    read = {name: READERS[name](v) if name in READERS else v for name, v in given.items()}
+    settings = Settings(**read)
+    norm, goal = settings.clip_norm, settings.goal
+    if norm is not None and not (math.isfinite(norm) and norm > 0):
+        raise ValueError(f"--clip-norm is {norm:g}: give a number above 0, or leave it out")
+    if settings.seed < 0:
+        raise ValueError(f"--seed is {settings.seed}: give 0 or more")
+    if not 0 < goal < 1:
+        raise ValueError(f"--goal is {goal:g}: give an error above 0 and below 1, as 0.01 for 1 %")
+    return settings
+
+
+def allow_memory(gigabytes: float | None) -> None:
+    """Set how much memory data may take, in GB; None: what is free."""
+    if gigabytes is not None and not (math.isfinite(gigabytes) and gigabytes > 0):
+        raise ValueError(f"--memory is {gigabytes:g}: give GB, a number above 0")
+    allow(None if gigabytes is None else int(gigabytes * 1e9))
