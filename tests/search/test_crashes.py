@@ -309,12 +309,18 @@ def test_a_ctrl_c_leaves_nothing_behind(dead):
 # -- storages that end a trial for one process alone ----
 
 
-@pytest.fixture(params=["sqlite", "journal"])
+@pytest.fixture(params=["a.study.db", "a.journal"])
 def opens(request, tmp_path):
     """Return what opens one storage as several processes do."""
-    if request.param == "sqlite":
-        return lambda: storages.open_storage(tmp_path / "a.study.db").storage
-    return lambda: storages.open_storage(tmp_path / "a.journal").storage
+    made = []
+
+    def opens():
+        made.append(storages.open_storage(tmp_path / request.param))
+        return made[-1].storage
+
+    yield opens
+    for opened in made:
+        opened.close()
 
 
 def test_one_of_several_ends_a_trial(opens):

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -237,3 +238,14 @@ def test_optuna_is_as_loud_afterwards_as_before(tmp_path):
     with warnings.catch_warnings():
         open_storage(tmp_path / "a.study.db").close()
     assert optuna.logging.get_verbosity() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no list of open files here")
+def test_what_can_not_be_opened_is_closed(tmp_path):
+    path = tmp_path / "a.study.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(OSError, match="not a database") as told:
+        open_storage(path)
+    assert told.value.__traceback__ is not None  # which holds what has failed
+    held = [file.resolve() for file in Path("/proc/self/fd").iterdir() if file.exists()]
+    assert path not in held

@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import Pool
 
 from ..plain_text import without_password
 
@@ -232,7 +233,7 @@ def _with_tables(url: str, options: dict[str, Any]) -> RDBStorage:
     tries = 0
     while True:
         try:
-            with quiet():
+            with quiet(), _closed_after_errors():
                 return RDBStorage(url, options)
         except SQLAlchemyError as error:
             tries += 1
@@ -240,6 +241,28 @@ def _with_tables(url: str, options: dict[str, Any]) -> RDBStorage:
             if not is_race or tries == TRIES:
                 raise
             time.sleep(random.uniform(0, PAUSE))
+
+
+@contextlib.contextmanager
+def _closed_after_errors() -> Iterator[None]:
+    """Close the connections of a storage that could not be made: nobody else can."""
+    made: list[Any] = []
+    thread = threading.get_ident()
+
+    def remember(connection: Any, record: object) -> None:
+        if threading.get_ident() == thread:
+            made.append(connection)
+
+    sqlalchemy.event.listen(Pool, "connect", remember)
+    try:
+        yield
+    except BaseException:
+        for connection in made:
+            with contextlib.suppress(Exception):
+                connection.close()
+        raise
+    finally:
+        sqlalchemy.event.remove(Pool, "connect", remember)
 
 
 def _write_ahead(connection: Any, record: object) -> None:
