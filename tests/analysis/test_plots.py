@@ -68,7 +68,7 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def drawn(monkeypatch):
     """Return the figures that are saved."""
     found = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: found.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, path: found.append(figure))
     return found
 
 

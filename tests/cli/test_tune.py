@@ -223,6 +223,7 @@ def test_a_regression_by_a_metric_in_its_own_units(run):  # noqa: F811
     assert figure == pytest.approx(-measured["root_mean_squared_error"], rel=1e-5)
 
 
+@pytest.mark.usefixtures("pa")
 def test_tables(run, table):  # noqa: F811
     options = ["--target", "kind", "--column", "size=number", *SMALL, *NO_MORE]
     code, out, err = run("tune", table, "--trials", "2", *options)
@@ -259,6 +260,7 @@ def test_where_all_of_few_fail_it_is_an_error(run):  # noqa: F811
     assert not Path("wine.safetensors").exists()
 
 
+@pytest.mark.usefixtures("pa")
 def test_a_fold_without_a_class_is_told_by_the_name_of_the_class(run):  # noqa: F811
     rows = [f"{i % 11},{'often' if i % 8 else 'rare'}" for i in range(80)]
     Path("t.csv").write_text("\n".join(["x,y", *rows, ""]))
