@@ -428,9 +428,10 @@ class TestTheBestEpoch:
         assert run.trial.best_epoch == 5
 
     @pytest.mark.parametrize("members", [1, 4])
-    def test_the_loss_is_that_of_the_development_set(self, members):
+    @pytest.mark.parametrize("metric", ["error", lambda y, said: float((y != said).mean())])
+    def test_the_loss_is_that_of_the_development_set(self, members, metric):
         study, subject = study_of(4), Blobs()
-        Search(subject, study, as_metric("error"), members=members).run()
+        Search(subject, study, as_metric(metric), members=members).run()
         for trial in study.trials():
             errors = alone(subject, trial.setting, 6, "dev_error")
             losses = alone(subject, trial.setting, 6)

@@ -250,3 +250,8 @@ def test_where_all_values_are_the_same_nothing_matters(tmp_path):
         pictures.importances(space, trials, True)
     for kind in ("history", "slices"):
         pictures.draw_one(kind, space, trials, True, tmp_path / f"{kind}.png")
+
+
+def test_a_random_study_s_file_is_told_by_what_it_is(tmp_path):
+    with pytest.raises(ValueError, match="is a study of settings drawn at random, without Optuna"):
+        load_study(tmp_path / "a.study.jsonl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,18 +64,18 @@ class Places(Callback):
         DivergedError
             If all diverge at once.
         """
-        first, by_row = self._first, self._search.metric.column is not None
+        first = self._first
         self.trainer.fit(
             *first.data.train,
             batch_size=first.batch_size,
             epochs=ENDLESS,
-            validation_data=first.data.dev if by_row else None,
+            validation_data=first.data.dev,
             callbacks=[self, *self._search.callbacks],
             monitor=0,
             augmentation=first.augmentation,
             sample_weight=first.data.sample_weight,
             subsets=self._subsets,
-            validation_subsets=self._held_out if by_row else None,
+            validation_subsets=self._held_out,
         )
 
     def leave(self) -> list[Run]:
@@ -124,7 +123,7 @@ class Places(Callback):
         search, ended = self._search, self.trainer.history.ended
         gone = {i for i, end in ended.items() if end.diverged}
         figures = self._figures(row)
-        losses = _members(row["dev_loss"]) if "dev_loss" in row else [math.nan] * len(figures)
+        losses = _members(row["dev_loss"])
         for place, run in enumerate(self.runs):
             if run is None:
                 continue

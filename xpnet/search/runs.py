@@ -55,11 +55,11 @@ class Run:
         trainer = self.candidates[0].trainer
         return len(self.candidates) * bytes_of_a_member(trainer.network, trainer.optimizer, 1, 1)
 
-    def add(self, value: float, minimize: bool, loss: float = math.nan) -> None:
+    def add(self, value: float, minimize: bool, loss: float) -> None:
         """Take note of the objective after one more epoch; one that is not finite is none.
 
-        Of epochs that are equally good that with the least loss is the best one, if it is known;
-        those are equally good that rounding alone tells apart, as of a mean over folds.
+        Of epochs that are equally good that with the least loss is the best one; those are equally
+        good that rounding alone tells apart, as of a mean over folds.
         """
         trial, best = self.trial, self.trial.value
         trial.epochs += 1

@@ -16,6 +16,9 @@ from .study import Study
 if TYPE_CHECKING:
     from .loaded_study import LoadedStudy
 
+#: The usual ending of a random study's file.
+RANDOM = ".jsonl"
+
 #: The oldest release of Optuna's that is used.
 OLDEST = 5
 
@@ -101,7 +104,8 @@ def load_study(storage: Any, name: str | None = None) -> LoadedStudy:
     OSError
         If there is none, or it can't be read.
     ValueError
-        If there are several and no name is given, or it is no study of this library's.
+        If there are several and no name is given, or it is no study of this library's in Optuna's
+        hands.
 
     Examples
     --------
@@ -122,6 +126,11 @@ def load_study(storage: Any, name: str | None = None) -> LoadedStudy:
     reason = why_no_optuna()
     if reason is not None:
         raise ImportError(f"{reason}: install xpnet[tune]")
+    if str(storage).endswith(RANDOM):
+        raise ValueError(
+            f"{storage}: is a study of settings drawn at random, without Optuna: xpnet.tune(…, "
+            "storage=…, resume=True), or xpnet tune --resume without Optuna, has its trials"
+        )
     from .loaded_study import LoadedStudy
 
     return LoadedStudy(storage, name)
