@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip("pyarrow is not installed (extra 'files')"))
         if item.name in OPTUNA_DOCTESTS and not optuna:
             item.add_marker(pytest.mark.skip("Optuna is not installed (extra 'tune')"))
+    if told := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"tests with another name in each process: {', '.join(told[:3])}")
 
 
 def pytest_collection_finish() -> None:
