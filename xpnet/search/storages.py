@@ -179,10 +179,10 @@ def _open_address(text: str, reads_only: bool, must_exist: bool) -> Opened:
     where = without_password(text)
     try:
         url = _with_driver(sqlalchemy.engine.make_url(text))
-        is_file = url.get_backend_name() == "sqlite"
-        if is_file and url.database in (None, "", ":memory:"):
+        is_file, file = url.get_backend_name() == "sqlite", url.database or ":memory:"
+        if is_file and file == ":memory:":
             return Opened(InMemoryStorage(), "memory", is_shared=False)
-        if is_file and must_exist and not Path(url.database).exists():
+        if is_file and must_exist and not Path(file).exists():
             raise FileNotFoundError(f"{where}: there is no study: give the path of one")
         try:
             with named_faults(where):
