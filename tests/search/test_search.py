@@ -295,6 +295,22 @@ class TestGroups:
         groups = {t.setting["units"] for t in study.trials()[:freely]}
         assert groups == {4, 8}
 
+    def test_a_beginning_is_as_long_as_memory_holds_its_networks(self, monkeypatch):
+        monkeypatch.setattr("xpnet.search.runs.MOST_BYTES", 4)  # of which one network takes more
+        study = study_of(30, units=(4, 8))
+        study.limit = 100
+        found = Search(Blobs(), study, as_metric("loss"), members=4)
+        found._runs.group()
+        assert study.fixed == [None, *[{"units": 4}] * 3]
+
+    def test_members_all_have_a_largest_norm_or_none_has(self):
+        subject = Blobs()
+        candidates = [subject.candidate({}) for _ in range(3)]
+        for candidate, limit in zip(candidates, (None, 1.0, 2.0), strict=True):
+            candidate.trainer.clip_norm = limit
+        none, one, two = map(groups.key, candidates)
+        assert one == two != none
+
     def test_a_study_that_goes_on_has_no_beginning(self):
         study = study_of(40, units=(4, 8))
         study._trials = [None] * 50  # of other processes

@@ -24,7 +24,7 @@ from xpnet.search.distributions import (
 from xpnet.search.loaded_study import space_of
 from xpnet.search.optuna_study import OptunaStudy
 from xpnet.search.random_study import RandomStudy
-from xpnet.search.space import describe, when
+from xpnet.search.space import describe, random_draws, when
 from xpnet.search.studies import load_study, make_study
 from xpnet.search.trials import State, Trial
 
@@ -255,3 +255,14 @@ def test_where_all_values_are_the_same_nothing_matters(tmp_path):
 def test_a_random_study_s_file_is_told_by_what_it_is(tmp_path):
     with pytest.raises(ValueError, match="is a study of settings drawn at random, without Optuna"):
         load_study(tmp_path / "a.study.jsonl")
+
+
+def test_what_made_trials_bad_matters_though_they_were_stopped():
+    space = {"x": uniform(0, 1), "z": uniform(0, 1)}
+    trials = []
+    for number, setting in enumerate(random_draws(space, 60)):
+        x, z = setting["x"], setting["z"]
+        state = State.COMPLETE if x < 0.3 else State.STOPPED
+        value = (x if x > 0.3 else 0.0) + 0.01 * z  # of the survivors z alone decides
+        trials.append(Trial(number, setting, state, value, 1, 1))
+    assert [*pictures.importances(space, trials, True)] == ["x", "z"]
