@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -745,6 +744,8 @@ np.save({str(X)!r}, expected)
     paths = [root, root.parent, root.parent.parent]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     expected = net.predict(np.load(X))
+    empty = path.with_name("empty")  # where Python starts, it imports what lies there
+    empty.mkdir()
 
     def run(code):
         done = subprocess.run(
@@ -752,7 +753,7 @@ np.save({str(X)!r}, expected)
             env=environment,
             capture_output=True,
             text=True,
-            cwd=tempfile.gettempdir(),
+            cwd=empty,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
