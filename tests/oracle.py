@@ -160,10 +160,23 @@ def _module(layer: xn.Layer) -> Any:
             return _of_categories(layer)
         case xn.Softplus():
             return nn.Softplus(threshold=700)  # at 20, its default, it would be wrong by 2e-9
+        case xn.SmoothClip():
+            return _smooth_clip(layer.limit)
         case Elementwise():  # by the same name, with the same option
             options = {f.name: getattr(layer, f.name) for f in fields(layer) if f.init}
             return getattr(nn, type(layer).__name__)(**options)
     raise TypeError(f"PyTorch's counterpart of {layer!r} is not known here")
+
+
+def _smooth_clip(limit: float) -> Any:
+    """Return a module that clips as RealMLP does."""
+    torch = _torch()
+
+    class SmoothClip(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, x: Any) -> Any:
+            return x / torch.sqrt(1 + (x / limit) ** 2)
+
+    return SmoothClip()
 
 
 def _of_categories(layer: xn.OneHot | xn.Embedding) -> Any:
@@ -540,6 +553,7 @@ CASES: dict[str, dict[str, Case]] = {
         **{name: Activation(make()) for name, make in ACTIVATIONS.items()},
         "leaky_relu_0.3": Activation(xn.LeakyReLU(0.3)),
         "elu_1.5": Activation(xn.ELU(1.5)),
+        "smooth_clip_0.5": Activation(xn.SmoothClip(0.5)),
     },
     "categories": {
         "one_hot": Categories(xn.OneHot({1: 4})),

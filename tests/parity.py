@@ -15,7 +15,11 @@ from xpnet.backends.work import CategoryWork, DropoutWork, SoftmaxBuffers
 ULPS = 200
 
 #: A value of each option that is not its default.
-OPTIONS = {"leaky_relu": {"negative_slope": 0.1}, "elu": {"alpha": 1.5}}
+OPTIONS = {
+    "leaky_relu": {"negative_slope": 0.1},
+    "elu": {"alpha": 1.5},
+    "smooth_clip": {"limit": 1.5},
+}
 
 #: Every row of the table, in its order.
 ACTIVATION_SPECS = [IDENTITY, *(specify(name, **OPTIONS.get(name, {})) for name in [*ROWS][1:])]

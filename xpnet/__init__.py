@@ -40,6 +40,7 @@ from .nn.activations import Mish as Mish
 from .nn.activations import ReLU as ReLU
 from .nn.activations import Sigmoid as Sigmoid
 from .nn.activations import SiLU as SiLU
+from .nn.activations import SmoothClip as SmoothClip
 from .nn.activations import Softmax as Softmax
 from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
@@ -67,6 +68,7 @@ from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
+from .nn.scale import Scale as Scale
 from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage

@@ -20,6 +20,7 @@ ACTIVATIONS = {
     "leaky_relu_0.3": [xn.LeakyReLU(0.3)],
     "leaky_relu_0": [xn.LeakyReLU(0.0)],
     "elu_1.5": [xn.ELU(1.5)],
+    "smooth_clip_0.5": [xn.SmoothClip(0.5)],
 }
 
 #: Loss and number of outputs.

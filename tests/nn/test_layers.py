@@ -20,6 +20,7 @@ EVERY_LAYER = {
     "one_hot": xn.OneHot({1: 3}),
     "embedding": xn.Embedding({2: 5}, 2),
     "ensemble": xn.EnsembleLinear(4, 3),
+    "scale": xn.Scale(),
     **{name: make() for name, make in activations.ACTIVATIONS.items()},
 }
 
@@ -98,6 +99,10 @@ FORMULAS = {
     ),
     "selu": (selu, lambda z: np.diag(selu_derivative(z))),
     "softplus": (plain_softplus, lambda z: np.diag(plain_sigmoid(z))),
+    "smooth_clip": (
+        lambda z: z / np.hypot(1, z / 3),
+        lambda z: np.diag(1 / np.hypot(1, z / 3) ** 3),
+    ),
 }
 
 #: Name: layer, plain formula, and the Jacobian for one example z (m,).
@@ -129,6 +134,11 @@ ACTIVATIONS = {
         xn.ELU(1.5),
         lambda z: np.where(z > 0, z, 1.5 * np.expm1(np.minimum(z, 0))),
         lambda z: np.diag(np.where(z > 0, 1, 1.5 * np.exp(np.minimum(z, 0)))),
+    ),
+    "smooth_clip_0.5": (
+        xn.SmoothClip(0.5),
+        lambda z: z / np.hypot(1, z / 0.5),
+        lambda z: np.diag(1 / np.hypot(1, z / 0.5) ** 3),
     ),
 }
 
@@ -225,6 +235,20 @@ def test_relu_passes_nothing_back_at_the_kink(backend):
         alone = Alone(backend, [layer], 1, 4)
         alone.forward(z)
         np.testing.assert_array_equal(alone.backward(np.ones((1, 4)))[0], expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("limit", [1e-10, 0.5, 3.0, 1e10])
+def test_smooth_clip_ends_at_its_limit(backend, limit, dtype):
+    z = np.array([[1e30, -1e30, 0.0, 1e-20 * limit]], dtype)
+    y = Alone(backend, [xn.SmoothClip(limit)], 1, 4, dtype).forward(z)
+    np.testing.assert_allclose(y, [[limit, -limit, 0.0, 1e-20 * limit]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("inf"), float("nan")])
+def test_smooth_clip_wants_a_limit(limit):
+    with pytest.raises(ValueError, match=f"limit is {limit}: give a finite number above 0"):
+        xn.SmoothClip(limit)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -221,6 +221,23 @@ _TABLE = (
         formula="log(1 + exp(z))",
         source='Dugas et al., "Incorporating second-order functional knowledge", NIPS 2000',
     ),
+    Row(
+        "smooth_clip",
+        y="""
+        c = maximum(minimum(z / limit, 1000000000.0), -1000000000.0)
+        y = limit * (c / sqrt(1 + c * c))
+        """,
+        dy="""
+        t = y / limit
+        s = maximum(1 - t * t, 0)
+        dy = dy * (s * sqrt(s))
+        """,
+        derivative_from="output",
+        formula="z / √(1 + (z / limit)²)",
+        source='Holzmüller, Grinsztajn & Steinwart, "Better by default", NeurIPS 2024',
+        option=Option("limit", 3.0, lambda limit: 0 < limit < math.inf, "a finite number above 0"),
+        initializer="xavier",
+    ),
 )
 
 #: The table, by the rows' names.

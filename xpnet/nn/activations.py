@@ -299,6 +299,39 @@ class Softplus(Elementwise):
 
 
 @dataclass(eq=False)
+class SmoothClip(Elementwise):
+    """z / √(1 + (z / c)²): nearly z where |z| is small beside c, and never beyond ±c.
+
+    So do Holzmüller, Grinsztajn & Steinwart, "Better by default", NeurIPS 2024, with inputs that
+    they have scaled, for outliers to lie near ±3 whatever they were. Before them: the inverse
+    square root unit of Carlile, Delamarter, Kinney, Marti & Whitney, 2017, arXiv:1710.09967. With
+    t = y / c the derivative is (1 − t²)^(3/2).
+
+    Parameters
+    ----------
+    limit : float
+        c, finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If limit is not.
+
+    Examples
+    --------
+    >>> import numpy as np, xpnet as xn
+    >>> net = xn.Network([xn.SmoothClip(), xn.Linear(1)], loss="mean_squared_error", n_features=3,
+    ...                  device="cpu")
+    >>> net.activations(np.array([[0.1, -4.0, 1e30]]), layers=[0])[0].round(3)
+    array([[ 0.1, -2.4,  3. ]], dtype=float32)
+    """
+
+    row_name: ClassVar[str] = "smooth_clip"
+
+    limit: float = ROWS["smooth_clip"].option.default
+
+
+@dataclass(eq=False)
 class Softmax(Activation[SoftmaxBuffers]):
     """exp(z) / Σ exp(z) over the features (notes, chapter 2.2.4).
 
