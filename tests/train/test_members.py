@@ -103,6 +103,11 @@ LAYERS = {
             *(xn.Dropout(own(0.1, 0.5, 0.3)), xn.EnsembleLinear(3, members=2, shared=False)),
         ],
     ),
+    "Scale": lambda own: plain(own, xn.Scale(), xn.ReLU()),
+    "Scale first": lambda own: case(own, [xn.SmoothClip(), xn.Scale(), xn.Linear(3)]),
+    "Scale among members that share weights": lambda own: case(
+        own, [xn.EnsembleLinear(6, members=2), xn.Scale(), xn.EnsembleLinear(3, members=2)]
+    ),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),

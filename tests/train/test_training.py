@@ -124,6 +124,7 @@ SCENARIOS = {
         ),
         l2=0.1,
     ),
+    "scale": Scenario((xn.SmoothClip(), xn.Scale(), xn.Linear(6), xn.Mish(), xn.Linear(3))),
     "everything": EVERYTHING,
 }
 
