@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -340,6 +341,87 @@ class Categories:
 
 
 @dataclass(frozen=True)
+class Periodic:
+    """An embedding of numbers as waves, by the package of those who thought of its form.
+
+    Pairs of sines and cosines are rtdl_num_embeddings', what has phases or is dense is pytabkit's.
+    """
+
+    layer: xn.PeriodicEmbedding
+
+    @property
+    def needs(self) -> str:
+        """The module that is asked."""
+        other = self.layer.phase or self.layer.dense
+        return "pytabkit.models.nn_models.nn" if other else "rtdl_num_embeddings"
+
+    def inputs(self, seed: int) -> Arrays:
+        """Draw x, the parameters and the output's gradient."""
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((20, 5))
+        built = replace(self.layer)
+        width = built.build(0, 5, [])
+        shapes = built.weight_shapes() | built.other_shapes()
+        drawn = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+        return {"x": x, "dy": rng.standard_normal((20, width))} | drawn
+
+    def by_torch(self, a: Arrays) -> Arrays:
+        """Ask the package."""
+        torch, columns = _torch(), list(self.layer.columns)
+        names = [name for name in a if name not in ("x", "dy")]
+        t = _tensors(a, ["x", *names])
+        of_package = self._pytabkit if self.needs.startswith("pytabkit") else self._rtdl
+        blocks = of_package(t["x"][:, columns], t)
+        others = [j for j in range(a["x"].shape[1]) if j not in columns]
+        y = torch.cat([t["x"][:, others], blocks.flatten(1)], dim=1)
+        y.backward(torch.tensor(a["dy"]))
+        found = {"y": y.detach().numpy(), "dx": t["x"].grad.numpy()}
+        return found | {f"d{name}": t[name].grad.numpy() for name in names}
+
+    def _rtdl(self, x: Any, t: dict[str, Any]) -> Any:
+        """Return the embeddings (n, c, n_dims); what they gather goes to the tensors' gradients."""
+        layer, torch = self.layer, _torch()
+        module = importlib.import_module(self.needs).PeriodicEmbeddings(
+            x.shape[1],
+            layer.n_dims,
+            n_frequencies=layer.n_frequencies,
+            activation=layer.relu,
+            lite=layer.shared,
+        )
+        weight = t["weight"] if layer.shared else t["weight"].transpose(-1, -2)
+        given = {"periodic.weight": t["frequencies"], "linear.weight": weight}
+        given |= {"linear.bias": t["bias"]}
+        return torch.func.functional_call(module.double(), given, (x,))
+
+    def _pytabkit(self, x: Any, t: dict[str, Any]) -> Any:
+        """Return the same; where it is dense, each column is put before its block."""
+        layer, module = self.layer, importlib.import_module(self.needs)
+        kind = module.PLREmbeddingsLayerCosBias if layer.phase else module.PLREmbeddingsLayer
+        given = SimpleNamespace(
+            weight_1=t["frequencies"][:, None],
+            weight_2=t["weight"].transpose(-1, -2),
+            bias_2=t["bias"][:, None],
+            plr_act_name="relu" if layer.relu else "linear",
+            plr_use_densenet=layer.dense,
+        )
+        if layer.phase:
+            given.bias_1 = t["phases"][:, None]
+        y, c = kind.forward_cont(given, x), x.shape[1]
+        blocks = y[:, : y.shape[1] - c * layer.dense].unflatten(1, (c, -1))
+        beside = [y[:, -c:, None]] if layer.dense else []
+        return _torch().cat([*beside, blocks], dim=2)
+
+    def by_xpnet(self, a: Arrays, backend: Backend) -> Arrays:
+        """Ask xpnet."""
+        alone = Alone(backend, [self.layer], *a["x"].shape)
+        names = [name for name in a if name not in ("x", "dy")]
+        alone.load({f"1.{name}": a[name] for name in names})
+        found = {"y": alone.forward(a["x"]), "dx": alone.backward(a["dy"])}
+        d = gradients(alone.net)
+        return found | {f"d{name}": d[f"1.{name}"] for name in names}
+
+
+@dataclass(frozen=True)
 class LossCase:
     """A loss's value and its gradient with respect to the logits."""
 
@@ -539,7 +621,7 @@ class Training:
         return net.state() | {"losses": np.array(losses)}
 
 
-Case = Activation | Categories | LossCase | Normalisation | Training
+Case = Activation | Categories | Periodic | LossCase | Normalisation | Training
 
 
 def _scheduled(rate: Any, name: str, **options: Any) -> Training:
@@ -560,6 +642,17 @@ CASES: dict[str, dict[str, Case]] = {
         "one_hot_of_several": Categories(xn.OneHot({3: 2, 0: 6})),
         "embedding": Categories(xn.Embedding({1: 4}, 3)),
         "embedding_of_several": Categories(xn.Embedding({4: 50, 0: 6, 2: 1}, 2)),
+    },
+    "periodic": {
+        "plr": Periodic(xn.PeriodicEmbedding((1,), 4, 6)),
+        "plr_of_several": Periodic(xn.PeriodicEmbedding((4, 0, 2), 3, 5)),
+        "plr_of_all": Periodic(xn.PeriodicEmbedding((0, 1, 2, 3, 4), 2, 3)),
+        "pl": Periodic(xn.PeriodicEmbedding((3, 1), 3, 5, relu=False)),
+        "lite": Periodic(xn.PeriodicEmbedding((4, 0, 2), 3, 5, shared=True)),
+        "pbld": Periodic(xn.PeriodicEmbedding((4, 0, 2), 4, 5, relu=False, phase=True, dense=True)),
+        "phase": Periodic(xn.PeriodicEmbedding((4, 2), 3, 5, relu=False, phase=True)),
+        "phase_and_relu": Periodic(xn.PeriodicEmbedding((4, 2), 3, 5, phase=True)),
+        "dense": Periodic(xn.PeriodicEmbedding((4, 2), 3, 5, relu=False, dense=True)),
     },
     "losses": {
         "softmax_2": LossCase("softmax_cross_entropy", 2),

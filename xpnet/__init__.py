@@ -68,6 +68,7 @@ from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
+from .nn.periodic import PeriodicEmbedding as PeriodicEmbedding
 from .nn.scale import Scale as Scale
 from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage

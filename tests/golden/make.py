@@ -1,6 +1,7 @@
 """Write the golden files beside this one: what PyTorch says of every case in ``oracle.py``.
 
-``python tests/golden/make.py``, with xpnet and PyTorch installed. Only a new or changed case needs
+``python tests/golden/make.py``, with xpnet, PyTorch, rtdl_num_embeddings
+and pytabkit installed. Only a new or changed case needs
 it.
 """
 

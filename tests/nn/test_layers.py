@@ -21,6 +21,8 @@ EVERY_LAYER = {
     "embedding": xn.Embedding({2: 5}, 2),
     "ensemble": xn.EnsembleLinear(4, 3),
     "scale": xn.Scale(),
+    "periodic": xn.PeriodicEmbedding((1, 3), 3, 4),
+    "pbld": xn.PeriodicEmbedding((2, 0), 3, 4, relu=False, phase=True, dense=True),
     **{name: make() for name, make in activations.ACTIVATIONS.items()},
 }
 
@@ -638,6 +640,8 @@ def test_leading_axes_are_free(backend):
         xn.OneHot([(2, 3), (0, 2)]),
         xn.Embedding({2: 3, 0: 2}, 4, init=xn.Normal(0.1)),
         xn.EnsembleLinear(3, 5, shared=False, bias=False, init=xn.He()),
+        xn.PeriodicEmbedding([2, 0], 4, 16, 0.1, relu=False, phase=True, dense=True),
+        xn.SmoothClip(0.7),
     ],
     ids=repr,
 )

@@ -53,6 +53,10 @@ def plain(own, *layers, **options):
     return case(own, [xn.Linear(6), *layers, xn.Linear(3)], **options)
 
 
+def periodic(**options):
+    return xn.PeriodicEmbedding((3, 1), 4, 5, 0.5, **options)
+
+
 def codes(own, *layers):
     return case(own, [*layers, xn.Linear(3)], codes=(1, 3))
 
@@ -108,6 +112,12 @@ LAYERS = {
     "Scale among members that share weights": lambda own: case(
         own, [xn.EnsembleLinear(6, members=2), xn.Scale(), xn.EnsembleLinear(3, members=2)]
     ),
+    "PeriodicEmbedding": lambda own: case(own, [periodic(), xn.Linear(3)]),
+    "PeriodicEmbedding, PBLD": lambda own: case(
+        own, [xn.Scale(), periodic(relu=False, phase=True, dense=True), xn.Linear(3)]
+    ),
+    "PeriodicEmbedding, shared": lambda own: plain(own, xn.Tanh(), periodic(shared=True)),
+    "PeriodicEmbedding behind Linear": lambda own: plain(own, periodic(phase=True), xn.BatchNorm()),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),

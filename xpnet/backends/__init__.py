@@ -7,8 +7,8 @@
 - `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
   losses of one output, a row each
 - `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_categories`,
-  `reference_data`, `reference_ensemble`, `reference_losses`, `reference_updates` and
-  `reference_sums`
+  `reference_data`, `reference_ensemble`, `reference_losses`, `reference_periodic`,
+  `reference_updates` and `reference_sums`
 - `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
   `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
 - `work`: the buffers that kernels work in

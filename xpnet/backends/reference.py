@@ -34,6 +34,7 @@ from .reference_categories import CategoryKernels
 from .reference_data import DataKernels
 from .reference_ensemble import EnsembleKernels
 from .reference_losses import LossKernels
+from .reference_periodic import PeriodicKernels
 from .reference_updates import UpdateKernels
 from .work import DropoutWork
 
@@ -56,7 +57,9 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
     )
 
 
-class Kernels(CategoryKernels, DataKernels, EnsembleKernels, LossKernels, UpdateKernels):
+class Kernels(
+    CategoryKernels, DataKernels, EnsembleKernels, LossKernels, PeriodicKernels, UpdateKernels
+):
     """The reference kernels over one array namespace.
 
     Parameters

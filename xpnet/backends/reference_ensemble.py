@@ -105,39 +105,49 @@ class EnsembleKernels(SumKernels):
         if shared:
             xp.sum(rows, axis=-3, out=dx)
 
-    def member_linear(self, x: Array, weight: Array, bias: Array | None, out: Array) -> None:
-        """X_k W_kᵀ + b_k for each member k, x and ``out`` as in `member_affine`.
+    def member_linear(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        out: Array,
+        activation: ActivationSpec = IDENTITY,
+    ) -> None:
+        """f(X_k W_kᵀ + b_k) for each member k, x and ``out`` as in `member_affine`.
 
         ``weight`` has shape (…, k, n_outputs, n_inputs), ``bias`` (…, k, n_outputs).
         """
         for given, w, b, rows in _each_network(x, weight, bias, out):
             each = by_member(rows, len(w))
             own = given if len(given) != len(rows) else by_member(given, len(w))
-            self.linear(own, w.swapaxes(-1, -2), None if b is None else b[:, None, :], each)
+            shift = None if b is None else b[:, None, :]
+            self.linear(own, w.swapaxes(-1, -2), shift, each, activation)
 
     def member_linear_backward(
         self,
         dy: Array,
+        kept: Array,
         x: Array,
         weight: Array,
         d_weight: Array,
         d_bias: Array | None,
         dx: Array | None,
         scratch: Array,
+        activation: ActivationSpec = IDENTITY,
     ) -> None:
         """∂W_k = δᵀ X_k, ∂b_k = Σ δ, ∂X_k = δ W_k: the sum of them where all have the same x.
 
-        ``dx`` as x may be ``scratch``, which has a row for each of dy, or None where ∂X is not
-        needed. ``dy`` is used up.
+        δ = dy · f', with ``kept`` as for `activation_backward`. ``dx`` as x may be ``scratch``,
+        which has a row for each of dy, or None where ∂X is not needed. ``dy`` is used up.
         """
-        networks = _each_network(dy, x, weight, d_weight, d_bias, dx, scratch)
-        for delta, given, w, d_w, d_b, total, rows in networks:
+        networks = _each_network(dy, kept, x, weight, d_weight, d_bias, dx, scratch)
+        for delta, f, given, w, d_w, d_b, total, rows in networks:
             k = len(w)
-            each, own = by_member(delta, k), given
+            each, at, own = by_member(delta, k), by_member(f, k), given
             if len(given) == len(delta):
                 own = by_member(given, k)
             d_b = None if d_b is None else d_b[:, None, :]
             d_own = None if dx is None else by_member(rows, k)
-            self.linear_backward(each, each, own, w, d_w, d_b, d_own)
+            self.linear_backward(each, at, own, w, d_w, d_b, d_own, activation)
             if dx is not None and dx is not scratch:
                 self.xp.sum(d_own, axis=-3, out=total)

@@ -250,7 +250,8 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
         kernels = self.kernels
         if not self.shared:
             gradients = self._d_weight, self._d_bias
-            kernels.member_linear_backward(dy, b.x, self._weight, *gradients, b.dx, b.d_scaled)
+            arrays = dy, dy, b.x, self._weight, *gradients, b.dx, b.d_scaled
+            kernels.member_linear_backward(*arrays)
             return b.dx
         product = b.product
         kernels.member_affine_backward(
