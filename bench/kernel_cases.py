@@ -92,7 +92,9 @@ class Cases:
         def table(rows: int, dtype: Any, width: int = 1) -> Any:
             return self.fill(1, rows, width, dtype=dtype)
 
-        scalar_table = SimpleNamespace(cursor=self.fill(0, 1, dtype=np.int64))
+        scalar_table = SimpleNamespace(
+            cursor=self.fill(0, 1, dtype=np.int64), thresholds=None, threshold=None
+        )
         for one, many, width, dtype in (
             ("row", "scalars", 2, self.dtype),
             ("key", "keys", 1, np.uint64),

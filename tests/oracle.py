@@ -727,6 +727,26 @@ CASES: dict[str, dict[str, Case]] = {
             T_max=50,
             eta_min=0.01,
         ),
+        # PyTorch's rates are highest at step 0.3 T − 1 and lowest at T − 1, T its total_steps.
+        "one_cycle": _scheduled(
+            xn.OneCycle(0.1, total=50, warm_up=(0.3 * 51 - 1) / 50, per="step"),
+            "OneCycleLR",
+            max_lr=0.1,
+            total_steps=51,
+            cycle_momentum=False,
+        ),
+        "one_cycle_other": _scheduled(
+            xn.OneCycle(
+                0.1, total=60, warm_up=(0.6 * 61 - 1) / 60, start=0.1, final=0.01, per="step"
+            ),
+            "OneCycleLR",
+            max_lr=0.1,
+            total_steps=61,
+            pct_start=0.6,
+            div_factor=10,
+            final_div_factor=100,
+            cycle_momentum=False,
+        ),
         "piecewise": _scheduled(
             xn.Piecewise(0.1, boundaries=(10, 30), rates=(0.05, 0.025), per="step"),
             "MultiStepLR",

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, specify
+from xpnet.backends.activations import (
+    IDENTITY,
+    ROWS,
+    ActivationSpec,
+    ChangingMask,
+    Mask,
+    specify,
+)
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
@@ -24,10 +31,13 @@ OPTIONS = {
 #: Every row of the table, in its order.
 ACTIVATION_SPECS = [IDENTITY, *(specify(name, **OPTIONS.get(name, {})) for name in [*ROWS][1:])]
 RELU = specify("relu")
-#: ReLU and the dropout behind it, whose salt takes 64 bits.
+#: ReLU and the dropout behind it, whose salt takes 64 bits; the last one's threshold may change.
 MASKED = [
-    ActivationSpec("relu", mask=mask)
-    for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
+    ActivationSpec("relu", mask=kind(np.array([7], np.uint64), 2**64 - 5, p))
+    for kind, p in (
+        *((Mask, p) for p in (0, 20_000, 65535)),
+        (ChangingMask, np.array([20_000], np.int32)),
+    )
 ]
 
 
@@ -168,8 +178,8 @@ def gather(d, count=None, order=None, arrays=3):
     return {"order": order, "start": np.array([2]), "work": work, "pairs": pairs[:arrays]}
 
 
-def scalar_table(d, width, cursor):
-    """Return three tables of three rows, and where to copy one to."""
+def scalar_table(d, width, cursor, changing=0):
+    """Return tables of three rows, and where to copy one to."""
     return SimpleNamespace(
         cursor=np.array([cursor]),
         scalars=d(3, width),
@@ -178,6 +188,8 @@ def scalar_table(d, width, cursor):
         key=np.zeros((1, 1), np.uint64),
         starts=d.whole(9, 3, 1, dtype=np.int64),
         start=np.zeros((1, 1), np.int64),
+        thresholds=d.whole(65536, 3, changing) if changing else None,
+        threshold=np.zeros((1, changing), np.int32) if changing else None,
     )
 
 
@@ -376,6 +388,10 @@ CASES = {
     "advance": [
         lambda d, width=width, cursor=cursor: {"scalar_table": scalar_table(d, width, cursor)}
         for width, cursor in ((1, 0), (2, 1), (300, 2))
+    ]
+    + [
+        lambda d, changing=changing: {"scalar_table": scalar_table(d, 2, 2, changing)}
+        for changing in (1, 300)
     ],
     "linear": [
         *(lambda d, c=c: linear(d, c) for c in ACTIVATION_SPECS + MASKED),
@@ -521,7 +537,9 @@ def vary(arguments, i):
     spec = arguments.get("activation")
     if spec is not None and spec.mask is not None:
         key, salt, threshold = spec.mask
-        mask = Mask(key + np.uint64(i), (salt + 77 * i) % 2**64, min(threshold + 999 * i, 65535))
+        more = np.minimum(threshold + 999 * i, 65535).astype(np.int32)
+        threshold = more if spec.mask.changes else int(more)
+        mask = type(spec.mask)(key + np.uint64(i), (salt + 77 * i) % 2**64, threshold)
         arguments = arguments | {"activation": replace(spec, mask=mask)}
     if "scalars" in arguments:
         own = [scalar * (1 + i / 8) for scalar in arguments["scalars"]]
@@ -550,7 +568,8 @@ def join(name, values):
     if isinstance(first, ActivationSpec) and first.mask is not None:
         keys, salts, thresholds = zip(*(value.mask for value in values), strict=True)
         own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
-        return replace(first, mask=Mask(*(np.reshape(part, (-1, 1, 1)) for part in own)))
+        kind = type(first.mask)
+        return replace(first, mask=kind(*(np.reshape(part, (-1, 1, 1)) for part in own)))
     if isinstance(first, CategoryWork):
         return replace(first, rows=lambda *a: np.stack([value.rows(*a) for value in values]))
     if isinstance(first, WORK):
@@ -740,7 +759,7 @@ OF_MEMBERS = {
 #: What of a kernel's work others read.
 WRITTEN = {
     "work": ("mask", "total", "steps", "finite", "example_weight", "decay"),
-    "scalar_table": ("cursor", "row", "key", "start"),
+    "scalar_table": ("cursor", "row", "key", "start", "threshold"),
 }
 
 
@@ -751,7 +770,7 @@ def results(kernels, name, arguments):
     for key, names in WRITTEN.items():
         work = arguments.get(key)
         if isinstance(work, SimpleNamespace | DropoutWork):
-            found |= {k: v for k, v in vars(work).items() if k in names}
+            found |= {k: v for k, v in vars(work).items() if k in names and v is not None}
     found |= {f"out {i}": out for i, (_, out) in enumerate(arguments.get("pairs", ()))}
     found |= {f"moment {i}": moment for i, moment in enumerate(arguments.get("moments", ()))}
     # What is used up may be left in any state.
@@ -787,7 +806,8 @@ def on_device(backend, value):
     if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
-        return replace(value, mask=Mask(*(on_device(backend, part) for part in value.mask)))
+        parts = (on_device(backend, part) for part in value.mask)
+        return replace(value, mask=type(value.mask)(*parts))
     if type(value) in (list, tuple):
         return type(value)(on_device(backend, each) for each in value)
     if isinstance(value, np.ndarray) and not backend.owns(value):

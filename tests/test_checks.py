@@ -20,13 +20,16 @@ NEEDED = {
         for kind in (xn.Constant, xn.InverseTime, xn.Exponential, xn.InverseSquareRoot)
     },
     xn.Piecewise: {"initial": 0.1},
-    xn.Cosine: {"initial": 0.1, "total": 5},
+    **{
+        kind: {"initial": 0.1, "total": 5}
+        for kind in (xn.Cosine, xn.LogCosine, xn.OneCycle, xn.FlatCosine)
+    },
     xn.Checkpoints: {"path": "folder"},
 }
 
 KINDS = [
     *NEEDED,
-    *(xn.SGD, xn.Momentum, xn.RMSProp, xn.Adam),
+    *(xn.SGD, xn.Momentum, xn.RMSProp, xn.Adam, xn.AdamW, xn.Lion),
     *(xn.BatchNorm, xn.Dropout, xn.LeakyReLU),
     *(xn.Normal, xn.He),
     *(xn.HorizontalFlip, xn.Shift, xn.Rotation, xn.Zoom, xn.Cutout, xn.GaussianNoise, xn.Mixup),

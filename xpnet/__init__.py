@@ -70,6 +70,7 @@ from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
 from .nn.periodic import PeriodicEmbedding as PeriodicEmbedding
 from .nn.scale import Scale as Scale
+from .nn.schedule import Schedule as Schedule
 from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
@@ -85,10 +86,12 @@ from .optim.optimizers import RMSProp as RMSProp
 from .optim.schedules import Constant as Constant
 from .optim.schedules import Cosine as Cosine
 from .optim.schedules import Exponential as Exponential
+from .optim.schedules import FlatCosine as FlatCosine
 from .optim.schedules import InverseSquareRoot as InverseSquareRoot
 from .optim.schedules import InverseTime as InverseTime
+from .optim.schedules import LogCosine as LogCosine
+from .optim.schedules import OneCycle as OneCycle
 from .optim.schedules import Piecewise as Piecewise
-from .optim.schedules import Schedule as Schedule
 from .search.distributions import choice as choice
 from .search.distributions import int_uniform as int_uniform
 from .search.distributions import log_uniform as log_uniform

@@ -157,8 +157,8 @@ def check_length(values: tuple[Any, ...], name: str, members: int | None) -> Non
         )
 
 
-def each(value: Numbers) -> tuple[float, ...]:
-    """Return a number, or several, as a tuple.
+def each(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """Return a number or the like, or several, as a tuple.
 
     Examples
     --------

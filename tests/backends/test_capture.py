@@ -112,6 +112,24 @@ def test_a_captured_fit_ends_with_the_bits_of_an_eager_one(fast, slow, optimizer
 
 
 @each_pair
+@pytest.mark.parametrize("members", [None, 3])
+def test_a_captured_step_sees_dropout_change(fast, slow, members):
+    falling = xn.Dropout(xn.Exponential(0.6, decay=0.98, per="step"))
+    layers = [falling, xn.Linear(16), xn.BatchNorm(), xn.ReLU(), falling, xn.Linear(4)]
+
+    def train(trainer):
+        trainer.fit(X, Y, batch_size=10, epochs=epochs(trainer))
+
+    trainers = both(fast, slow, train, layers=layers, members=members)
+    assert_same(*trainers)
+    steps, n = trainers[0].steps, members or 1
+    expected = round(0.6 * 0.98 ** (steps - 1) * 65536)
+    for trainer in trainers:
+        held = trainer.backend.to_host(trainer.network.scheduled.array)
+        np.testing.assert_array_equal(held.reshape(-1), [expected] * 2 * n)
+
+
+@each_pair
 def test_captured_single_steps_too(fast, slow):
     found = []
 

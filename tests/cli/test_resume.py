@@ -255,13 +255,16 @@ def test_other_data_of_the_same_name(run):  # noqa: F811
 
 @pytest.mark.parametrize(
     "schedule",
-    ["cosine", "cosine:warm_up=2", "cosine:warm_up=8,per=step", "exponential:decay=0.9"],
+    [
+        *("cosine", "cosine:warm_up=2", "cosine:warm_up=8,per=step"),
+        *("log-cosine", "one-cycle:per=step", "flat-cosine", "exponential:decay=0.9"),
+    ],
 )
 def test_of_a_finished_run_nothing_is_left_to_make(run, schedule):  # noqa: F811
     run("train", *QUICK, "--schedule", schedule, "--checkpoint", "run")
     code, out, err = run("train", "--resume", "run")
     assert (code, err) == (0, "")
-    more = "" if schedule.startswith("cosine") else "; --epochs may be larger"
+    more = "; --epochs may be larger" if schedule.startswith("exponential") else ""
     assert f"all 4 epochs are made{more}\n" in out
     assert "samples/s" not in out
     if more:

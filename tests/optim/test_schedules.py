@@ -1,6 +1,8 @@
 """Schedules: each against its formula, at its beginning and its boundaries."""
 
+import inspect
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +41,9 @@ WITH_A_UNIT = {
     "inverse_square_root": xn.InverseSquareRoot,
     "piecewise": xn.Piecewise,
     "cosine": xn.Cosine,
+    "log_cosine": xn.LogCosine,
+    "one_cycle": xn.OneCycle,
+    "flat_cosine": xn.FlatCosine,
 }
 
 
@@ -80,6 +85,8 @@ def test_epochs_are_the_unit_unless_told(kind):
         (xn.Cosine(0.1, total=10, final=0.02), 0.02),
         (xn.Exponential(0.1, decay=1.0), 0.1),
         (xn.InverseTime(0.1, decay=0.0), 0.1),
+        (xn.FlatCosine(0.1, total=10, final=0.02), 0.02),
+        (xn.OneCycle(0.1, total=10, warm_up=0.0, final=0.5), 0.002),
     ],
 )
 def test_never_rises_and_ends_at_its_limit(schedule, limit):
@@ -115,6 +122,62 @@ def test_cosine_without_warm_up_begins_at_the_top():
     assert xn.Cosine(0.4, total=12)(0, 12.0) == 0.0
 
 
+#: Name: a schedule over 10 epochs from 0.4 on, and its formula of the share t of the run.
+OVER_A_RUN = {
+    "log_cosine": (
+        xn.LogCosine(0.4, total=10),
+        lambda t: 0.4 * 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * t))),
+    ),
+    "log_cosine_of_two": (
+        xn.LogCosine(0.4, total=10, cycles=2),
+        lambda t: 0.4 * 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 3 * t))),
+    ),
+    "one_cycle": (
+        xn.OneCycle(0.4, total=10, warm_up=0.25, start=0.5, final=0.1),
+        lambda t: (
+            0.2 + 0.2 * math.sin(math.pi * t / 0.5) ** 2
+            if t < 0.25
+            else 0.02 + 0.38 * math.cos(math.pi * (t - 0.25) / 1.5) ** 2
+        ),
+    ),
+    "flat_cosine": (
+        xn.FlatCosine(0.4, total=10, flat=0.2, final=0.1),
+        lambda t: 0.4 if t < 0.2 else 0.1 + 0.3 * math.cos(math.pi * (t - 0.2) / 1.6) ** 2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("schedule", "formula"), OVER_A_RUN.values(), ids=OVER_A_RUN)
+def test_over_a_run(schedule, formula):
+    by_step = replace(schedule, total=1000, per="step")
+    for t in np.linspace(0, 1, 101):
+        assert schedule(7, 10 * t) == pytest.approx(formula(t), abs=1e-14)
+        step = round(1000 * t)
+        assert by_step(step, 99.0) == pytest.approx(formula(step / 1000), abs=1e-14)
+    # Nothing changes any more behind the end.
+    assert schedule(0, 10.0) == schedule(0, 1e9) == pytest.approx(formula(1.0), abs=1e-14)
+    # Finely seen, the highest rate is the one it was made with.
+    fine = [schedule(0, epoch) for epoch in np.linspace(0, 10, 10_001)]
+    assert max(fine) == pytest.approx(0.4, abs=1e-6)
+    assert min(fine) >= 0
+
+
+def test_log_cosine_has_its_cycles_each_about_twice_as_long():
+    schedule = xn.LogCosine(1.0, total=15)
+    ends = [epoch for epoch in range(16) if schedule(0, epoch) < 1e-12]
+    assert ends == [0, 1, 3, 7, 15]
+    tops = [2 ** (i + 0.5) - 1 for i in range(4)]
+    assert [schedule(0, epoch) for epoch in tops] == pytest.approx([1.0] * 4)
+    assert xn.LogCosine(1.0, total=1, cycles=50)(0, 1e-14) > 0
+
+
+def test_which_schedules_take_their_end_from_the_run():
+    known = xn.Schedule.registry.own
+    spanning = {name for name, kind in known.items() if kind.spans_run}
+    assert spanning == {"Cosine", "LogCosine", "OneCycle", "FlatCosine"}
+    assert all("total" in inspect.signature(known[name]).parameters for name in spanning)
+
+
 def test_cosine_counts_fractions_of_epochs_and_whole_steps():
     per_epoch, per_step = xn.Cosine(0.4, total=10), xn.Cosine(0.4, total=10, per="step")
     assert per_epoch(0, 2.5) < per_epoch(0, 2.25) < per_epoch(0, 2.0)
@@ -148,6 +211,16 @@ NAN, INF = math.nan, math.inf
         (lambda: xn.Cosine(0.1, total=5, warm_up=-1), "warm_up is -1"),
         (lambda: xn.Cosine(0.1, total=5, final=-0.1), "final is -0.1"),
         (lambda: xn.Cosine(NAN, total=5), "initial is nan"),
+        (lambda: xn.Cosine(0.1, total=INF), "total is inf: give a finite number above 0"),
+        (lambda: xn.LogCosine(0.1, total=0), "total is 0: give a finite number above 0"),
+        (lambda: xn.LogCosine(0.1, total=5, cycles=0), "cycles is 0: give"),
+        (lambda: xn.LogCosine(0.1, total=5, cycles=51), "cycles is 51: give at most 50"),
+        (lambda: xn.OneCycle(0.1, total=-1), "total is -1"),
+        (lambda: xn.OneCycle(0.1, total=5, warm_up=1.0), r"warm_up is 1.0: give .* in \[0, 1\)"),
+        (lambda: xn.OneCycle(0.1, total=5, start=25.0), r"start is 25.0: give .* in \[0, 1\]"),
+        (lambda: xn.OneCycle(0.1, total=5, final=1e4), r"final is 10000.0: give .* in \[0, 1\]"),
+        (lambda: xn.FlatCosine(0.1, total=5, flat=1.0), r"flat is 1.0: give .* in \[0, 1\)"),
+        (lambda: xn.FlatCosine(0.1, total=5, final=-0.1), "final is -0.1"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_to_give(make, message):
@@ -228,6 +301,10 @@ FITTED = {
         xn.Cosine(0.3, total=2, warm_up=1),
         [0.0, 0.1, 0.2, 0.3, 0.225, 0.075, 0.0, 0.0, 0.0],
     ),
+    "flat_cosine": (
+        xn.FlatCosine(0.3, total=2),
+        [0.3, 0.3, 0.3, 0.3, 0.225, 0.075, 0.0, 0.0, 0.0],
+    ),
 }
 
 
@@ -243,3 +320,84 @@ def test_a_rate_of_zero_changes_nothing(backend):
     history, end = train(backend, xn.Constant(0.0))
     np.testing.assert_array_equal(end, on_host(backend, prepare(backend)[0].parameters))
     assert history["learning_rate"] == [0.0, 0.0, 0.0]
+
+
+# -- weight decay ----
+
+
+def decayed(backend, optimizer, members=None, epochs=3):
+    """Return the share of the weights that is left after each epoch, without any gradient."""
+    net = xn.Network(
+        [xn.Linear(2)],
+        loss="mean_squared_error",
+        n_features=3,
+        device=backend,
+        dtype="float64",
+        members=members,
+    )
+    net.parameters[...] = 1.0
+    found = []
+    look = xn.Callback()
+    look.on_epoch_end = lambda trainer, row: found.append(on_host(backend, net.parameters).copy())
+    trainer = xn.Trainer(net, optimizer)
+    X, Y = np.zeros((11, 3)), np.arange(22.0).reshape(11, 2)
+    trainer.fit(X, Y, batch_size=4, epochs=epochs, shuffle=False, callbacks=[look])
+    return np.array(found)[..., 0]
+
+
+#: What makes weight decay of a highest one, and what it is in nine updates, three an epoch.
+DECAYS = {
+    "a number": (lambda top: top, lambda step: 1.0),
+    "exponential": (
+        lambda top: xn.Exponential(top, 0.5, per="step"),
+        lambda step: 0.5**step,
+    ),
+    "flat_cosine": (
+        lambda top: xn.FlatCosine(top, total=2),
+        lambda step: (1, 1, 1, 1, 0.75, 0.25, 0, 0, 0)[step],
+    ),
+    "a function": (
+        lambda top: lambda step, epoch: top / (1 + epoch),
+        lambda step: 1 / (1 + step / 3),
+    ),
+}
+
+each_decay = pytest.mark.parametrize(("decay", "share"), DECAYS.values(), ids=DECAYS)
+
+
+def left(rate, top, share):
+    kept = np.cumprod([1 - rate(i) * top * share(i) for i in range(9)])
+    return kept[2::3]
+
+
+@each_decay
+@pytest.mark.parametrize("kind", [xn.AdamW, xn.Lion])
+def test_weights_decay_by_a_schedule(backend, kind, decay, share):
+    found = decayed(backend, kind(0.1, weight_decay=decay(2.0)))
+    np.testing.assert_allclose(found, left(lambda step: 0.1, 2.0, share), rtol=1e-12)
+    falling = kind(xn.Exponential(0.1, 0.9, per="step"), weight_decay=decay(2.0))
+    expected = left(lambda step: 0.1 * 0.9**step, 2.0, share)
+    np.testing.assert_allclose(decayed(backend, falling), expected, rtol=1e-12)
+
+
+@each_decay
+def test_weights_of_each_member_decay_by_a_schedule_of_its_own(backend, decay, share):
+    tops = (0.5, 2.0, 0.0)
+    found = decayed(backend, xn.AdamW(0.1, weight_decay=[decay(top) for top in tops]), members=3)
+    for i, top in enumerate(tops):
+        expected = left(lambda step: 0.1, top, share)
+        np.testing.assert_allclose(found[:, i], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, NAN, INF, "much", None])
+def test_a_schedule_that_gives_no_weight_decay_is_told(backend, wrong):
+    given = r"the schedule .* gives the weight decay .* at step 0, epoch 0: give finite numbers, 0"
+    with pytest.raises(ValueError, match=given):
+        decayed(backend, xn.AdamW(0.1, weight_decay=lambda step, epoch: wrong))
+
+
+def test_weight_decay_of_members_is_numbers_or_schedules_of_one_kind():
+    with pytest.raises(ValueError, match=r"weight_decay holds 0.1 and Cosine\(.*of one kind"):
+        xn.AdamW(0.1, weight_decay=[0.1, xn.Cosine(0.1)])
+    with pytest.raises(ValueError, match=r"weight_decay holds Constant\(.*of one kind"):
+        xn.Lion(0.1, weight_decay=[xn.Constant(0.1), xn.Cosine(0.1)])

@@ -73,6 +73,9 @@ class TestSettings:
             ("cosine", "cosine:total=30"),
             ("cosine:per=step", "cosine:per=step,total=120"),
             ("cosine:total=9", "cosine:total=9"),
+            ("log-cosine", "log-cosine:total=30"),
+            ("one-cycle:warm_up=0.2,per=step", "one-cycle:warm_up=0.2,per=step,total=120"),
+            ("flat-cosine:flat=0.7,total=9", "flat-cosine:flat=0.7,total=9"),
         ],
     )
     def test_rates_that_no_longer_depend_on_the_epochs(self, schedule, expected):

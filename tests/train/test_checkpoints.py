@@ -49,6 +49,7 @@ OPTIMIZERS = {
     "adam": xn.Adam(Slope()),
     "adam, constant": xn.Adam(0.01),
     "adamw": xn.AdamW(xn.Cosine(0.01, total=5), weight_decay=0.1),
+    "adamw, scheduled": xn.AdamW(0.01, weight_decay=xn.LogCosine(0.1, total=5)),
     "nadam": xn.NAdam(0.01),
     "adagrad": xn.Adagrad(0.05),
     "lion": xn.Lion(xn.Exponential(0.003, decay=0.99, per="step"), weight_decay=0.3),
@@ -172,6 +173,19 @@ def test_a_fit_that_goes_on_ends_with_the_same_bits(device, folder, optimizer):
     last = make()
     last(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
     assert last.bits() == whole.bits()
+
+
+@pytest.mark.parametrize("p", [xn.Cosine(0.5, total=5), xn.Exponential(0.5, 0.9, per="step")])
+def test_dropout_on_a_schedule_goes_on_with_the_same_bits(device, folder, p):
+    layers = (xn.Dropout(p), 8, xn.BatchNorm(), xn.ReLU(), xn.Dropout(p), 1)
+    whole, resumed = Fit(device, layers=layers), Fit(device, layers=layers)
+    whole()
+    crash(Fit(device, layers=layers), 16, checkpoint=xn.Checkpoints(folder, every=4))
+    resumed(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
+    assert resumed.bits() == whole.bits()
+    other = Fit(device, layers=(xn.Dropout(0.5), *layers[1:]))
+    with pytest.raises(ValueError, match=r"layers\[0\].p is 0.5 here and {.*} in the checkpoint"):
+        other(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
 
 
 @pytest.mark.parametrize("device", ["lagging"], indirect=True)

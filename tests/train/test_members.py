@@ -61,6 +61,9 @@ def codes(own, *layers):
     return case(own, [*layers, xn.Linear(3)], codes=(1, 3))
 
 
+#: Three schedules of dropout.
+FALLING = [xn.Cosine(0.6, total=total) for total in (1, 2, 5)]
+
 #: Layers in the places where they may stand.
 LAYERS = {
     "Linear": lambda own: case(own, [xn.Linear(5), xn.Linear(3, bias=False)]),
@@ -77,6 +80,14 @@ LAYERS = {
     ),
     "Dropout of each its own behind BatchNorm": lambda own: plain(
         own, xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.7, 0.5, 0.2))
+    ),
+    "Dropout on a schedule": lambda own: plain(own, xn.Dropout(xn.Cosine(0.6, total=2))),
+    "Dropout on a schedule of each its own": lambda own: plain(own, xn.Dropout(own(*FALLING))),
+    "Dropout on a schedule behind ReLU": lambda own: plain(
+        own, xn.BatchNorm(), xn.ReLU(), xn.Dropout(xn.Exponential(0.6, 0.9, per="step"))
+    ),
+    "Dropout on a schedule of each its own behind ReLU": lambda own: plain(
+        own, xn.ReLU(), xn.Dropout(own(*FALLING))
     ),
     "Dropout first": lambda own: case(own, [xn.Dropout(own(0.1, 0.2, 0.6)), xn.Linear(3)]),
     "two Dropouts": lambda own: plain(
@@ -218,6 +229,12 @@ TRAINERS = {
     "l2 of each its own": lambda own: plain(own, *NORM, l2=own(0.0, 0.1, 3.0)),
     "clip_norm": lambda own: plain(own, *NORM, clip_norm=0.3),
     "clip_norm of each its own": lambda own: plain(own, *NORM, clip_norm=own(0.1, 1e6, 0.5)),
+    "decay on a schedule": lambda own: plain(
+        own, *NORM, optimizer=xn.AdamW(0.02, weight_decay=xn.Exponential(5.0, 0.8, per="step"))
+    ),
+    "decay on a schedule of each its own": lambda own: plain(
+        own, *NORM, optimizer=xn.Lion(own(0.01, 0.02, 0.03), weight_decay=own(*FALLING))
+    ),
     "all": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3))),

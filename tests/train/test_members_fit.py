@@ -46,6 +46,7 @@ class Setting:
             "smoothing": 0.0,
             "optimizer": xn.Adam,
             "rate": 0.02,
+            "decay": None,
             "l2": 0.0,
             "clip_norm": None,
             "epochs": 4,
@@ -72,7 +73,8 @@ class Setting:
     def trainer(self, i=None):
         o = self.options
         pick = (lambda value: value) if i is None else lambda value: of(value, i)
-        optimizer = o["optimizer"](pick(o["rate"]))
+        more = {} if o["decay"] is None else {"weight_decay": pick(o["decay"])}
+        optimizer = o["optimizer"](pick(o["rate"]), **more)
         return xn.Trainer(self.network(i), optimizer, pick(o["l2"]), pick(o["clip_norm"]))
 
     def fit(self, i=None, more=(), trainer=None, **options):
@@ -135,6 +137,15 @@ OWN = {
     "l2": {"l2": [0.0, 0.1, 2.0]},
     "clipping": {"clip_norm": [0.01, 0.1, 1.0], "optimizer": xn.SGD, "rate": 0.3},
     "dropout": {"dropout": [0.1, 0.3, 0.5]},
+    "dropout on a schedule": {"dropout": xn.Cosine(0.6, total=3)},
+    "schedules of dropout": {
+        "dropout": [xn.Cosine(0.6, total=t) for t in (2, 4, 8)],
+        "epochs": [2, 4, 1],
+    },
+    "schedules of decay": {
+        "optimizer": xn.AdamW,
+        "decay": [xn.LogCosine(3.0, total=t) for t in (2, 4, 8)],
+    },
     "smoothing": {"smoothing": [0.0, 0.1, 0.3]},
     "seeds": {"seeds": [3, 4, 9], "fit": {"shuffle": False}},
     "seeds and order": {"seeds": [3, 4, 9]},

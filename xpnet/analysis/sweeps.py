@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..backends.arrays import NUMPY, backend_of
 from ..checks import check_count, check_not_negative, check_number, check_several
 from ..data.batches import USUAL, proportional_order
 from ..nn.network import Network, check_network
+from ..nn.schedule import RateFunction
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
@@ -333,11 +334,14 @@ def learning_curve(
 
 
 def _slowed(optimizer: Optimizer, pace: float) -> Optimizer:
-    """Return the optimiser with a schedule for which an epoch is but a part of one."""
-    rate = optimizer.learning_rate
-    if not callable(rate):
-        return optimizer
-    return replace(optimizer, learning_rate=lambda step, epoch: rate(step, pace * epoch))
+    """Return the optimiser with schedules for which an epoch is but a part of one."""
+    values = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
+    slowed = {name: _at_pace(value, pace) for name, value in values.items() if callable(value)}
+    return replace(optimizer, **slowed)
+
+
+def _at_pace(rate: RateFunction, pace: float) -> RateFunction:
+    return lambda step, epoch: rate(step, pace * epoch)
 
 
 def _counts(sizes: Sequence[float], y: Array, order: np.ndarray[Any, Any]) -> list[int]:

@@ -265,9 +265,23 @@ class Mask(NamedTuple):
     threshold: int | Array
 
     @property
+    def changes(self) -> bool:
+        """Whether the threshold is another one in the next step."""
+        return False
+
+    @property
     def scale(self) -> float | Array:
         """What the living are multiplied by."""
         return 65536 / (65536 - self.threshold)
+
+
+class ChangingMask(Mask):
+    """A mask whose threshold changes from step to step: an array, also of one network, (1,)."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether the threshold is another one in the next step: it may be."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -293,9 +307,14 @@ class ActivationSpec:
         """The row of the table."""
         return ROWS[self.name]
 
-    @cached_property
+    @property
     def scale(self) -> float | Array:
         """What dropout multiplies by what it does not drop."""
+        changes = self.mask is not None and self.mask.changes
+        return self.mask.scale if changes else self._constant_scale  # type: ignore[union-attr]
+
+    @cached_property
+    def _constant_scale(self) -> float | Array:
         return 1.0 if self.mask is None else self.mask.scale
 
     def take_member(self, i: int) -> None:

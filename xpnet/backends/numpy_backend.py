@@ -242,6 +242,8 @@ class NumpyKernels(Kernels):
         scalar_table.row[0] = scalar_table.scalars[cursor]
         scalar_table.key[0] = scalar_table.keys[cursor]
         scalar_table.start[0, 0] = scalar_table.starts.item(cursor)
+        if scalar_table.thresholds is not None:
+            scalar_table.threshold[0] = scalar_table.thresholds[cursor]  # type: ignore[index]
         scalar_table.cursor[0] = (cursor + 1) % len(scalar_table.starts)
 
     def put_back(self, array: Array, copy: Array, frozen: Array) -> None:

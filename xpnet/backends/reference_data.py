@@ -52,7 +52,7 @@ class DataKernels(SumKernels):
 
         ``scalar_table.cursor``, int64 of shape (1,), is a row of the tables ``scalars``, ``keys``
         (uint64) and ``starts`` (int64), which is copied to ``row``, ``key`` and ``start``. All have
-        two axes.
+        two axes. If there are ``thresholds`` (int32), their row is copied to ``threshold``.
         """
         for table, row in (
             (scalar_table.scalars, scalar_table.row),
@@ -60,6 +60,8 @@ class DataKernels(SumKernels):
             (scalar_table.starts, scalar_table.start),
         ):
             self.xp.take(table, scalar_table.cursor, axis=0, out=row)
+        if (thresholds := scalar_table.thresholds) is not None:
+            self.xp.take(thresholds, scalar_table.cursor, axis=0, out=scalar_table.threshold)
         self.xp.add(scalar_table.cursor, 1, out=scalar_table.cursor)
         self.xp.remainder(scalar_table.cursor, len(scalar_table.starts), out=scalar_table.cursor)
 

@@ -27,6 +27,8 @@ class ScalarTable:
         The optimiser's scalars, dropout's keys (uint64), where batches begin (int64).
     row, key, start : array, shape (1, …)
         What the row last copied says.
+    thresholds, threshold : array, int32, shape (rows, …) and (1, …), or None
+        Likewise, of dropout whose probability changes from step to step, if there is any.
     """
 
     cursor: Array
@@ -36,6 +38,8 @@ class ScalarTable:
     key: Array
     starts: Array
     start: Array
+    thresholds: Array | None = None
+    threshold: Array | None = None
 
 
 @dataclass

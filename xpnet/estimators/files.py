@@ -14,9 +14,9 @@ from ..nn.layer import Layer
 from ..nn.loading import from_description
 from ..nn.loss import Loss
 from ..nn.members import member_of
+from ..nn.schedule import Schedule
 from ..nn.snapshots import restore
 from ..optim.optimizers import Optimizer
-from ..optim.schedules import Schedule
 from ..registry import Registered, Registry, UnknownNameError, check_options, make
 from ..train.trainer import Trainer
 from ..warning import warn
@@ -58,10 +58,8 @@ def _encoded(value: Any, name: str) -> Any:
         pairs = [[json_tree.encode(x, _encoded, name) for x in item] for item in value.items()]
         return {"pairs": pairs}
     if isinstance(value, Registered):
-        kind, told = type(value), settings_of(value)[1]
-        rate = {"learning_rate": told.pop("learning_rate")} if isinstance(value, Optimizer) else {}
-        values = check_options(kind, told) | rate
-        registry = kind.registry
+        kind, registry = type(value), type(value).registry
+        values = check_options(kind, settings_of(value)[1])
         return {
             registry.kind: registry.name_of(kind),
             "values": {k: json_tree.encode(v, _encoded, f"{name}.{k}") for k, v in values.items()},
@@ -71,13 +69,7 @@ def _encoded(value: Any, name: str) -> Any:
 
 def _made(registry: Registry[Any], told: dict[str, Any]) -> Any:
     """Return an object of a registered class, as a file tells of it."""
-    kind, values = registry[told[registry.kind]], dict(told["values"])
-    if registry is not Optimizer.registry:
-        return make(kind, values)
-    rate = values.pop("learning_rate")
-    if not isinstance(rate, float | Schedule):
-        raise TypeError(f"learning_rate is {rate!r:.100}")
-    return kind(rate, **check_options(kind, values))
+    return make(registry[told[registry.kind]], told["values"])
 
 
 #: What makes a value again of what stands for it.

@@ -1,6 +1,8 @@
 """What is computed.
 
 - `layer`: what all layers have in common
+- `schedule`, `scheduled_numbers`: what changes from step to step, by a function of it; where
+  kernels read it
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
 - `scale`: a factor for each input
 - `numeric_columns`: what embeddings of numeric features have in common

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._typing import NO_ARRAY, Array, HostArray
-from ..backends.activations import Mask
+from .._typing import NO_ARRAY, Array, HostArray, Tree
+from ..backends.activations import ChangingMask, Mask
 from ..backends.reference import Kernels, dropout_work
 from ..backends.work import DropoutWork
-from ..checks import Numbers, check_fields, each
+from ..checks import check_fields, check_number, each
 from ..randomness import GAMMA, Purpose, word
 from .layer import Allocator, Held, Layer, LayerBuffers
+from .members import schedules_of
+from .schedule import Rates, Schedule, check_rates, is_scheduled, value_at
 
 
 def _no_work() -> DropoutWork:
@@ -39,24 +41,47 @@ class Dropout(Layer[DropoutBuffers]):
 
     Parameters
     ----------
-    p : float, or sequence of float
+    p : float or callable, or a sequence of them
         The probability of dropping, in [0, 1), as in PyTorch and Keras; the notes' keep
-        probability is 1 − p. It is rounded to a multiple of 2⁻¹⁶. Several: one for each member.
+        probability is 1 − p. It is rounded to a multiple of 2⁻¹⁶. A schedule, or any function of
+        (step, epoch), gives that of each step of a training; before the first one it is that of
+        step 0. Several: one for each member.
 
     Raises
     ------
     ValueError
-        If p is not in [0, 1).
+        If p is not in [0, 1), or what a schedule gives is not.
+
+    Examples
+    --------
+    Much dropout first, and none at the end of 30 epochs:
+
+    >>> from xpnet import Cosine
+    >>> Dropout(Cosine(0.4, total=30)).p(step=0, epoch=15.0)
+    0.2
     """
 
-    p: Numbers = 0.5
+    p: Rates = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not all(0 <= p < 1 for p in each(self.p)):
-            raise ValueError(
-                f"dropout's p is {self.p}: give the probability of dropping, in [0, 1)"
-            )
+        self.p = check_rates(self.p, "p", _check_probability)
+
+    def config(self) -> Tree:
+        """Return the layer as JSON-ready data.
+
+        Raises
+        ------
+        TypeError
+            If p is a function of which no options are known.
+        """
+        for p in schedules_of(self):
+            if not isinstance(p, Schedule):
+                raise TypeError(
+                    f"a file can't hold p of Dropout, {p!r}: give a schedule such as Cosine, or "
+                    "one of your own, a subclass of Schedule"
+                )
+        return super().config()
 
     def connect(self, seed: int | tuple[int, ...], key: Array) -> None:
         """Learn the run's seed and the array that holds the step's key."""
@@ -64,15 +89,35 @@ class Dropout(Layer[DropoutBuffers]):
         self._salts = [word(seed, Purpose.DROPOUT, self.index) for seed in seeds]
         self._key, self._one = key, not isinstance(seed, tuple)
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether p changes from step to step."""
+        return is_scheduled(self.p)
+
+    def connect_number(self, number: Array) -> None:
+        """Learn the array that holds the step's threshold."""
+        self._changing = number
+
+    def scheduled_number(self, i: int, step: int, epoch: float) -> int:
+        """Return the threshold of a step."""
+        several = each(self.p)
+        p = several[i if len(several) > 1 else 0]
+        return _threshold(value_at(p, step, epoch, "probability of dropping", below=1.0))
+
     def bind(self, kernels: Kernels) -> None:
         """Bring to the device what members have of their own."""
         super().bind(kernels)
-        several = [_threshold(p) for p in each(self.p)]
-        own = isinstance(self.p, tuple)
-        self._threshold: Any = _column(several, kernels) if own else several[0]
         one = self._salts[0] if self._one else None
         self._salt: Any = _column(self._salts, kernels, np.uint64) if one is None else one
-        self._mask = Mask(self._key, self._salt, self._threshold)
+        self._threshold: Any = self._changing if self.is_scheduled else self._constant(kernels)
+        kind = ChangingMask if self.is_scheduled else Mask
+        self._mask = kind(self._key, self._salt, self._threshold)
+
+    def _constant(self, kernels: Kernels) -> int | Array:
+        """Return the threshold, or on the device that of each member, which no step changes."""
+        given: Any = self.p
+        several = [_threshold(p) for p in each(given)]
+        return _column(several, kernels) if isinstance(self.p, tuple) else several[0]
 
     def take_member(self, i: int, seed: int, changed: Collection[str], held: Held) -> bool:
         """Write the salt and the threshold of member i where those of the one before are."""
@@ -84,8 +129,9 @@ class Dropout(Layer[DropoutBuffers]):
             self.kernels.xp.add(counters[i], more, out=counters[i])
         self._salts[i] = salt
         self._salt[i] = np.uint64(salt)
-        if "p" in changed:
-            self._threshold[i] = _threshold(each(self.p)[i])
+        if "p" in changed and not self.is_scheduled:
+            given: Any = self.p
+            self._threshold[i] = _threshold(each(given)[i])
         return True
 
     @property
@@ -128,6 +174,13 @@ class Dropout(Layer[DropoutBuffers]):
         """Drop and scale the gradient alike."""
         self.kernels.dropout_backward(dy, b.work)
         return dy
+
+
+def _check_probability(p: float, name: str) -> float:
+    number = check_number(p, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"dropout's p is {p}: give the probability of dropping, in [0, 1)")
+    return number
 
 
 def _threshold(p: float) -> int:

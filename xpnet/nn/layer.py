@@ -281,6 +281,24 @@ class Layer(Registered, Generic[B]):
         Of networks trained at once these are k seeds, and keys of shape (k, 1, 1).
         """
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it has a number that changes from step to step.
+
+        It then is asked for it by `scheduled_number`, and finds it in an array of the device.
+        """
+        return False
+
+    def connect_number(self, number: Array) -> None:
+        """Learn the array that holds the step's number, before `bind`: int32, shape (1,).
+
+        Of networks trained at once it has shape (k, 1, 1).
+        """
+
+    def scheduled_number(self, i: int, step: int, epoch: float) -> int:
+        """Return the number of a step, of member i; of one network that is 0."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing that changes by itself")
+
     def take_member(self, i: int, seed: int, changed: Collection[str], held: Held) -> bool:
         """Go on with another network as member i, whose options the layer has already.
 

@@ -55,6 +55,7 @@ class MemberView:
         for index, layer in enumerate(layers):
             width = layer.build(index, width, layers[index + 1 :])
         FlatBuffers(layers, self.backend, (), self.dtype, views)
+        network.scheduled.of_member(layers, i)
         for layer in layers:
             layer.connect(network.seeds[i], self.step_key)
             layer.bind(self.backend.kernels)

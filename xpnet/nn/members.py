@@ -16,9 +16,10 @@ import numpy as np
 
 from .._typing import Array, DType
 from ..backends.protocol import Backend
-from ..checks import PER_MEMBER, Numbers, as_tuple, check_count, check_numbers
+from ..checks import PER_MEMBER, Numbers, as_tuple, check_count, check_numbers, each
 from ..registry import annotations_of, is_own
 from .description import check_seed
+from .schedule import RateFunction, require_one_kind
 
 T = TypeVar("T")
 
@@ -80,6 +81,20 @@ def own_numbers(description: Any) -> dict[str, tuple[Any, ...]]:
     """
     values = {name: getattr(description, name) for name in _own_options(type(description))}
     return {name: value for name, value in values.items() if isinstance(value, tuple)}
+
+
+def schedules_of(description: Any) -> list[RateFunction]:
+    """Return the schedules and functions among the options of a description.
+
+    Examples
+    --------
+    >>> from xpnet import Adam, Cosine, Dropout
+    >>> schedules_of(Adam(0.1)), schedules_of(Dropout([Cosine(0.1), Cosine(0.3)]))[1].initial
+    ([], 0.3)
+    """
+    several = [getattr(description, name) for name in _own_options(type(description))]
+    values = [value for found in several for value in each(found)]
+    return [value for value in values if callable(value)]
 
 
 #: What `_own_options` has found.
@@ -252,6 +267,7 @@ def changes(description: Any, i: int, other: Any, members: int, what: str) -> di
         several = held if isinstance(held, tuple) else (held,) * members
         if value != several[i]:
             changed[name] = (*several[:i], value, *several[i + 1 :])
+            require_one_kind(changed[name], f"{name} of {what}")
     return changed
 
 

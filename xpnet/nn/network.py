@@ -33,6 +33,7 @@ from .members import (
 )
 from .passes import Passes
 from .prediction import Predictor
+from .scheduled_numbers import ScheduledNumbers
 
 
 class Network:
@@ -77,6 +78,8 @@ class Network:
         The network's own layers, whose arrays are views of the flat buffers.
     passes, predictor : Passes, Predictor
         The way through them, over static buffers, and predictions by way of it.
+    scheduled : ScheduledNumbers
+        What of layers changes from step to step; the trainer sets it.
     claim : Claim
         Held by the thread that trains it.
     members : int or None
@@ -163,6 +166,7 @@ class Network:
         self.n_parameters, self.n_weights = self.buffers.n_parameters, self.buffers.n_weights
         #: 64 bits of each member, for its dropout masks of a step; the trainer sets them.
         self.step_key = backend.xp.zeros((*lead, 1, 1) if lead else 1, np.uint64)
+        self.scheduled = ScheduledNumbers.at_start(self.layers, backend, lead)
         for layer in self.layers:
             layer.connect(self.seeds if lead else self.seeds[0], self.step_key)
             layer.bind(backend.kernels)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from .layer import Layer
 from .members import changed_to, changes, check_same_type, on_device, write_members
 from .network import Network
 from .stacking import SHARED
@@ -42,8 +43,18 @@ def find_changes(network: Network, i: int, other: Network) -> Changes:
     members, pairs = len(network.seeds), [*zip(network.layers, other.layers, strict=True)]
     for j, pair in enumerate(pairs):  # before options that follow from other layers
         check_same_type(*pair, f"layer {j}")
+        _require_alike(*pair, j)
     layers = [changes(mine, i, its, members, f"layer {j}") for j, (mine, its) in enumerate(pairs)]
     return Changes(layers, changes(network.loss, i, other.loss, members, "the loss"))
+
+
+def _require_alike(mine: Layer, its: Layer, j: int) -> None:
+    """Raise a ValueError if what changes from step to step in one layer does not in the other."""
+    if mine.is_scheduled != its.is_scheduled:
+        raise ValueError(
+            f"layer {j} is {its!r}, and {mine!r} in the network: members have numbers, or "
+            "schedules of one kind"
+        )
 
 
 def replace_member(network: Network, i: int, other: Network, changed: Changes) -> bool:

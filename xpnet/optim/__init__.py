@@ -2,6 +2,6 @@
 
 - `optimizers`: from a gradient to an update
 - `options`: what their options may be
-- `schedules`: the learning rate, as a function of the step
+- `schedules`: the learning rate and the like, as functions of the step
 - `averages`: moving averages of a series
 """

@@ -13,15 +13,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .._typing import Array
 from ..backends.reference import Kernels
 from ..backends.updates import UPDATES, Update
 from ..checks import Numbers, check_fields, check_not_negative, check_positive, each, one
+from ..nn.schedule import Rates as Rates
+from ..nn.schedule import check_rates, value_at
 from ..registry import Registered, Registry
-from .options import Rates as Rates
-from .options import check_each, check_rates, is_array, require_fraction
+from .options import check_each, is_array, require_fraction
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Optimizer(Registered):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        object.__setattr__(self, "learning_rate", check_rates(self.learning_rate))
+        rates = check_rates(self.learning_rate, "learning_rate", check_positive)
+        object.__setattr__(self, "learning_rate", rates)
 
     def rate(self, step: int, epoch: float) -> float:
         """Return the learning rate of an update, ``step`` counted from 0; not of several members.
@@ -116,20 +118,7 @@ class Optimizer(Registered):
         TypeError
             If each member has a rate of its own.
         """
-        given: Any = one(self.learning_rate, "learning_rate")
-        if not callable(given):
-            return float(given)
-        found = given(step, epoch)
-        try:
-            rate = float(found)
-        except (TypeError, ValueError):  # no number
-            rate = math.nan
-        if not (math.isfinite(rate) and rate >= 0):
-            raise ValueError(
-                f"the schedule {self.learning_rate!r} gives the rate {found!s:.50} at step {step}, "
-                f"epoch {epoch:g}: give finite numbers, 0 or more"
-            )
-        return rate
+        return value_at(one(self.learning_rate, "learning_rate"), step, epoch, "rate")
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return what changes from step to step, as the kernel takes it."""
@@ -353,8 +342,8 @@ class AdamW(Adam):
         β₁ and β₂ in [0, 1).
     eps : float
         ε, above 0.
-    weight_decay : float
-        λ, 0 or more.
+    weight_decay : float or callable
+        λ, 0 or more, or a schedule of it.
 
     Examples
     --------
@@ -362,17 +351,17 @@ class AdamW(Adam):
     AdamW(learning_rate=0.001, beta_1=0.9, beta_2=0.999, eps=1e-08, weight_decay=0.1)
     """
 
-    weight_decay: Numbers = 1e-2
+    weight_decay: Rates = 1e-2
 
     decays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_each(check_not_negative, self.weight_decay, "weight_decay")
+        _check_decay(self)
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return Adam's, and 1 − α λ."""
-        keep = 1.0 - self.rate(step, epoch) * one(self.weight_decay, "weight_decay")
+        keep = 1.0 - self.rate(step, epoch) * _decay(self.weight_decay, step, epoch)
         return *super().scalars(step, epoch), keep
 
 
@@ -456,8 +445,8 @@ class Lion(Optimizer):
         α.
     beta_1, beta_2 : float
         β₁ and β₂ in [0, 1).
-    weight_decay : float
-        λ, 0 or more.
+    weight_decay : float or callable
+        λ, 0 or more, or a schedule of it.
 
     Examples
     --------
@@ -468,7 +457,7 @@ class Lion(Optimizer):
     learning_rate: Rates = 1e-4
     beta_1: Numbers = 0.9
     beta_2: Numbers = 0.99
-    weight_decay: Numbers = 0.0
+    weight_decay: Rates = 0.0
 
     row: ClassVar[str] = "lion"
     decays: ClassVar[bool] = True
@@ -477,12 +466,21 @@ class Lion(Optimizer):
         super().__post_init__()
         require_fraction("beta_1", self.beta_1)
         require_fraction("beta_2", self.beta_2)
-        check_each(check_not_negative, self.weight_decay, "weight_decay")
+        _check_decay(self)
 
     def scalars(self, step: int, epoch: float) -> tuple[float, ...]:
         """Return α and 1 − α λ."""
         rate = self.rate(step, epoch)
-        return rate, 1.0 - rate * one(self.weight_decay, "weight_decay")
+        return rate, 1.0 - rate * _decay(self.weight_decay, step, epoch)
+
+
+def _check_decay(optimizer: AdamW | Lion) -> None:
+    decay = check_rates(optimizer.weight_decay, "weight_decay", check_not_negative)
+    object.__setattr__(optimizer, "weight_decay", decay)
+
+
+def _decay(weight_decay: Rates, step: int, epoch: float) -> float:
+    return value_at(one(weight_decay, "weight_decay"), step, epoch, "weight decay")
 
 
 def check_optimizer(optimizer: Optimizer | None) -> Optimizer:

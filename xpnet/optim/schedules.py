@@ -1,57 +1,24 @@
-"""Learning-rate schedules: pure functions from where a run stands to a rate.
+"""Schedules: pure functions from where a run stands to a learning rate, or another number.
 
-A schedule is called with ``(step, epoch)``: the number of updates made so far, and the number of
-epochs made so far with the fraction of the running one. The notes' decays (chapter 7.5) count whole
-epochs ``i``; with ``per="step"`` they count updates instead. Any function of the same two arguments
-may stand in for a schedule; a subclass of `Schedule` is one whose options are known, so that files
-of estimators may hold it.
+What a schedule is, `Schedule` says. The notes' decays (chapter 7.5) count whole epochs ``i``; with
+``per="step"`` they count updates instead. Those over the share of the run count epochs with their
+fraction.
 """
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
-from ..checks import check_fields, check_not_negative
-from ..registry import Registered, Registry
+from ..checks import check_count, check_fields, check_not_negative
+from ..nn.schedule import Schedule
+from .options import require_fraction
 
-#: What gives a learning rate: a `Schedule`, or any function of (step, epoch).
-RateFunction: TypeAlias = Callable[[int, float], float]
-
-
-@dataclass(frozen=True)
-class Schedule(Registered):
-    """The base of the schedules: a frozen dataclass of options, called with (step, epoch).
-
-    Attributes
-    ----------
-    formula : str
-        What it computes, for people.
-
-    Examples
-    --------
-    >>> import xpnet as xn
-    >>> @dataclass(frozen=True)
-    ... class Sawtooth(xn.Schedule):
-    ...     high: float
-    ...     period: int = 10
-    ...     def __call__(self, step, epoch):
-    ...         return self.high * (1 - step % self.period / self.period)
-    >>> xn.SGD(Sawtooth(0.1, period=4)).rate(step=5, epoch=0.0)
-    0.07500000000000001
-    """
-
-    registry: ClassVar[Registry[Schedule]] = Registry("schedule")
-
-    formula: ClassVar[str] = ""
-
-    @abstractmethod
-    def __call__(self, step: int, epoch: float) -> float:
-        """Return the rate at a step of an epoch."""
+#: Of more cosines in a run each of the first has no step any more.
+MOST_CYCLES = 50
 
 
 @dataclass(frozen=True)
@@ -240,8 +207,41 @@ class Piecewise(Decay):
         return (self.initial, *self.rates)[passed]
 
 
+# -- over a run ----
+
+
 @dataclass(frozen=True)
-class Cosine(Decay):
+class OverRun(Decay):
+    """A schedule from the beginning of a run to its end, ``total``, in epochs or steps.
+
+    Epochs count with their fraction, so the rate changes at every step.
+    """
+
+    spans_run: ClassVar[bool] = True
+
+    total: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.total < math.inf:
+            raise ValueError(f"total is {self.total}: give a finite number above 0")
+
+    def _now(self, step: int, epoch: float, per: str) -> float:
+        """Return where the run stands, in the unit of ``total``."""
+        return float(step) if per == "step" else epoch
+
+    def _share(self, step: int, epoch: float, per: str) -> float:
+        """Return the share of the run that is over, 0 to 1."""
+        return min(self._now(step, epoch, per) / self.total, 1.0)
+
+
+def _cosine(first: float, last: float, t: float) -> float:
+    """Return half a cosine from the first rate to the last one, 0 ≤ t ≤ 1."""
+    return last + (first - last) * (1.0 + math.cos(math.pi * t)) / 2.0
+
+
+@dataclass(frozen=True)
+class Cosine(OverRun):
     """Half a cosine from α₀ down to a last rate, after a linear warm-up.
 
     With t the time since the warm-up over the time left for the decay, 0 ≤ t ≤ 1:
@@ -270,7 +270,6 @@ class Cosine(Decay):
 
     formula: ClassVar[str] = "final + (α₀ − final)(1 + cos πt) / 2 after warm-up"
 
-    total: float = 10.0
     warm_up: float = 0.0
     final: float = 0.0
     per: Literal["epoch", "step"] = "epoch"
@@ -286,8 +285,149 @@ class Cosine(Decay):
 
     def __call__(self, step: int, epoch: float) -> float:
         """Return the rate at a step of an epoch."""
-        now = float(self._count(step, epoch, self.per)) if self.per == "step" else epoch
+        now = self._now(step, epoch, self.per)
         if now < self.warm_up:
             return self.initial * now / self.warm_up
         t = min((now - self.warm_up) / (self.total - self.warm_up), 1.0)
-        return self.final + (self.initial - self.final) * (1.0 + math.cos(math.pi * t)) / 2.0
+        return _cosine(self.initial, self.final, t)
+
+
+@dataclass(frozen=True)
+class LogCosine(OverRun):
+    """Ever longer cosines: α = α₀ (1 − cos(2π log₂(1 + (2ᶜ − 1) t))) / 2, t the share of the run.
+
+    RealMLP's "coslog" (Holzmüller, Grinsztajn & Steinwart, "Better by default", NeurIPS 2024). The
+    rate begins and ends at 0 and has c peaks, each cycle about twice as long as the one before: the
+    run is tried short first, and then longer.
+
+    Parameters
+    ----------
+    initial : float
+        α₀, the highest rate.
+    total : float
+        How long the run is, in epochs (or steps, with ``per="step"``); from there on the rate is 0.
+    cycles : int
+        c, from 1 to 50.
+    per : {"epoch", "step"}
+        The unit. Epochs count with their fraction, so the rate changes at every step.
+
+    Examples
+    --------
+    The first of four cycles takes a fifteenth of the run, and the last one eight of them:
+
+    >>> rate = LogCosine(0.1, total=15)
+    >>> [round(rate(step=0, epoch=e), 3) for e in (0, 0.5, 1, 3, 7, 15)]
+    [0.0, 0.093, 0.0, 0.0, 0.0, 0.0]
+    >>> round(rate(step=0, epoch=2**3.5 - 1), 3)
+    0.1
+    """
+
+    formula: ClassVar[str] = "α₀ (1 − cos(2π log₂(1 + (2^cycles − 1) t))) / 2"
+
+    cycles: int = 4
+    per: Literal["epoch", "step"] = "epoch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if check_count(self.cycles, "cycles") > MOST_CYCLES:
+            raise ValueError(f"cycles is {self.cycles}: give at most {MOST_CYCLES}")
+
+    def __call__(self, step: int, epoch: float) -> float:
+        """Return the rate at a step of an epoch."""
+        t = self._share(step, epoch, self.per)
+        cycle = math.log2(1.0 + (2.0**self.cycles - 1.0) * t)
+        return self.initial * (1.0 - math.cos(2.0 * math.pi * cycle)) / 2.0
+
+
+@dataclass(frozen=True)
+class OneCycle(OverRun):
+    """One cycle: half a cosine up to α₀, and one down to next to nothing.
+
+    Smith & Topin, "Super-convergence", 2018, with cosines as in PyTorch's ``OneCycleLR``. There the
+    run's first and last update, ``total_steps`` − 1 steps apart, have the first and last rate. The
+    momentum stays as it is.
+
+    Parameters
+    ----------
+    initial : float
+        α₀, the highest rate.
+    total : float
+        How long the run is, in epochs (or steps, with ``per="step"``); from there on the last rate.
+    warm_up : float
+        The share of the run in which the rate rises, in [0, 1).
+    start : float
+        The first rate as a share of α₀, in [0, 1].
+    final : float
+        The last rate as a share of the first one, in [0, 1].
+    per : {"epoch", "step"}
+        The unit. Epochs count with their fraction, so the rate changes at every step.
+
+    Examples
+    --------
+    >>> cycle = OneCycle(0.1, total=10)
+    >>> [round(cycle(step=0, epoch=e), 6) for e in (0, 1.5, 3, 6.5, 10, 11)]
+    [0.004, 0.052, 0.1, 0.05, 0.0, 0.0]
+    """
+
+    formula: ClassVar[str] = "cosines from start · α₀ up to α₀, and down to final · start · α₀"
+
+    warm_up: float = 0.3
+    start: float = 0.04
+    final: float = 1e-4
+    per: Literal["epoch", "step"] = "epoch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_fraction("warm_up", self.warm_up)
+        require_fraction("start", self.start, whole=True)
+        require_fraction("final", self.final, whole=True)
+
+    def __call__(self, step: int, epoch: float) -> float:
+        """Return the rate at a step of an epoch."""
+        t, first = self._share(step, epoch, self.per), self.initial * self.start
+        if t < self.warm_up:
+            return _cosine(first, self.initial, t / self.warm_up)
+        return _cosine(self.initial, first * self.final, (t - self.warm_up) / (1 - self.warm_up))
+
+
+@dataclass(frozen=True)
+class FlatCosine(OverRun):
+    """The same rate for a part of the run, then half a cosine down to a last rate.
+
+    With t the share of what is left of the run: α = α_end + (α₀ − α_end)(1 + cos πt) / 2.
+
+    Parameters
+    ----------
+    initial : float
+        α₀, the highest rate.
+    total : float
+        Where the decay ends, in epochs (or steps, with ``per="step"``); from there on α_end.
+    flat : float
+        The share of the run at α₀, in [0, 1).
+    final : float
+        α_end.
+    per : {"epoch", "step"}
+        The unit. Epochs count with their fraction, so the rate changes at every step.
+
+    Examples
+    --------
+    >>> rate = FlatCosine(0.1, total=10)
+    >>> [round(rate(step=0, epoch=e), 3) for e in (0, 5, 7.5, 10, 11)]
+    [0.1, 0.1, 0.05, 0.0, 0.0]
+    """
+
+    formula: ClassVar[str] = "α₀, then final + (α₀ − final)(1 + cos πt) / 2"
+
+    flat: float = 0.5
+    final: float = 0.0
+    per: Literal["epoch", "step"] = "epoch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_fraction("flat", self.flat)
+        check_not_negative(self.final, "final")
+
+    def __call__(self, step: int, epoch: float) -> float:
+        """Return the rate at a step of an epoch."""
+        t = self._share(step, epoch, self.per)
+        return _cosine(self.initial, self.final, max(t - self.flat, 0.0) / (1.0 - self.flat))

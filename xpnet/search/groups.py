@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..nn.members import varies
+from ..nn.schedule import kind_of
 from ..nn.stacking import SHARED
 from .candidates import Candidate, Subject
 from .distributions import Distribution, Interval
@@ -34,20 +35,21 @@ def key(candidate: Candidate) -> Hashable:
         tuple(_shared(layer) for layer in net.layers),
         _shared(net.loss),
         _shared(trainer.optimizer),
-        _kind(trainer.optimizer.learning_rate),
         trainer.optimizer.n_moments,  # with a momentum of 0 there are none
         trainer.clip_norm is None,
     )
 
 
 def _shared(description: Any) -> Hashable:
-    """Return the type of a description and the options that all members share."""
-    options = [
-        (f.name, hashable(getattr(description, f.name)))
-        for f in fields(description)
-        if f.init and not varies(type(description), f.name)
-    ]
-    return type(description), tuple(options)
+    """Return the type of a description, and of its options those that all members share.
+
+    Of others it is their kind: members have numbers, or schedules of one kind.
+    """
+    cls, options = type(description), []
+    for name in (f.name for f in fields(description) if f.init):
+        value = getattr(description, name)
+        options.append((name, kind_of(value) if varies(cls, name) else hashable(value)))
+    return cls, tuple(options)
 
 
 def hashable(value: Any) -> Hashable:
@@ -63,11 +65,6 @@ def hashable(value: Any) -> Hashable:
     except TypeError:
         return repr(value)
     return value  # type: ignore[no-any-return]
-
-
-def _kind(rate: Any) -> type[Any]:
-    """Return of what kind a learning rate is: members have numbers, or schedules of one kind."""
-    return type(rate) if callable(rate) else float
 
 
 def shared_names(subject: Subject, space: Space) -> frozenset[str]:

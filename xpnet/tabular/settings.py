@@ -11,10 +11,10 @@ from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
 from ..nn.layer import Layer
 from ..nn.loss import Loss
+from ..nn.schedule import Schedule
 from ..nn.stacks import hidden_stack
-from ..optim import schedules
 from ..optim.optimizers import Optimizer
-from ..optim.schedules import Schedule
+from ..optim.schedules import Piecewise
 from . import specs
 from .target import Target
 
@@ -30,6 +30,9 @@ SCHEDULE_EXAMPLES = {
     "inverse-square-root": "inverse-square-root",
     "piecewise": "piecewise:30=0.03,60=0.01",
     "cosine": "cosine:warm_up=10",
+    "log-cosine": "log-cosine:cycles=4",
+    "one-cycle": "one-cycle:warm_up=0.3",
+    "flat-cosine": "flat-cosine:flat=0.5",
 }
 
 #: The classes that they stand for.
@@ -155,7 +158,7 @@ class Settings:
         [True, False, False]
         """
         kind, options = _read_schedule(self.schedule)
-        return kind is schedules.Cosine and "total" not in options
+        return kind.spans_run and "total" not in options
 
     def at_rates_of(self, epochs: int, batches: int) -> Settings:
         """Return the same at the rates of a run of so many epochs, however long its own is.
@@ -219,9 +222,9 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Sch
     Parameters
     ----------
     text : str
-        ``constant``, ``inverse-time``, ``exponential``, ``inverse-square-root`` or ``cosine``, with
-        options after a colon as ``exponential:decay=0.9``; ``piecewise:10=0.01,20=0.001`` changes
-        the rate at epochs 10 and 20. ``cosine`` ends with the last epoch unless ``total`` is given.
+        A name of `SCHEDULES`, with options after a colon as ``exponential:decay=0.9``;
+        ``piecewise:10=0.01,20=0.001`` changes the rate at epochs 10 and 20. ``cosine`` and others
+        that span the run end with the last epoch unless ``total`` is given.
     rate : float
         α₀.
     epochs, batches : int
@@ -238,7 +241,7 @@ def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Sch
     Exponential(initial=0.1, decay=0.5, per='epoch')
     """
     kind, options = _read_schedule(text)
-    if kind is schedules.Cosine:
+    if kind.spans_run:
         steps = options.get("per") == "step"
         options.setdefault("total", float(epochs * batches if steps else epochs))
     try:
@@ -254,7 +257,7 @@ def _read_schedule(text: str) -> tuple[Any, dict[str, Any]]:
     name, _, rest = text.partition(":")
     kind = check_name(name, SCHEDULES, "schedule")
     try:
-        if kind is schedules.Piecewise:
+        if kind is Piecewise:
             pairs = [option.partition("=") for option in rest.split(",") if option]
             boundaries = tuple(int(key) for key, _, _ in pairs)
             return kind, {"boundaries": boundaries, "rates": tuple(float(v) for _, _, v in pairs)}

@@ -16,6 +16,7 @@ T = TypeVar("T")
 READERS: dict[str, Any] = {
     "float": float,
     "Numbers": float,
+    "Rates": float,
     "int": int,
     "bool": {"true": True, "false": False}.get,
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._typing import Tree
 from ..checks import all_finite, check_count
-from ..optim.optimizers import Rates
+from ..nn.schedule import is_scheduled
 from . import member_ends
 from .history import MemberEnd, Row
 from .step import Step
@@ -83,7 +83,7 @@ def tree(fit: Fit) -> Tree:
         "idle": step.idle,
         "epochs": trainer.epochs,
         "unchanged_since": step.unchanged_since,
-        "learning_rate": None if _is_schedule(rate) else rate,
+        "learning_rate": None if is_scheduled(rate) else rate,
         "epoch_so_far": step.meter.read(),
         "fit": fit.state.tree(),
     }
@@ -142,8 +142,3 @@ def _check_counters(tree: Tree, state: FitState, step: Step) -> list[int]:
     if len(tree["idle"]) != len(step.idle) or max(tree["idle"]) > steps:
         raise ValueError("its idle steps are of other members")
     return [steps, epochs, unchanged_since]
-
-
-def _is_schedule(rate: Rates) -> bool:
-    """Return whether a rate changes by itself, or those of members do."""
-    return any(callable(one) for one in (rate if isinstance(rate, tuple) else (rate,)))

@@ -9,7 +9,6 @@ from ..nn.members import changed_to, changes, check_member, member_of
 from ..nn.network import Network
 from ..nn.replacing import find_changes, replace_member
 from ..optim.optimizers import Optimizer
-from ..optim.options import check_rates
 from .history import MemberStart
 
 if TYPE_CHECKING:
@@ -81,8 +80,6 @@ def _put_in(trainer: Trainer, i: int, other: Trainer) -> None:
 def _joined(optimizer: Optimizer, i: int, other: Optimizer, members: int) -> Optimizer:
     """Return the optimiser of all where another one has member i's place."""
     changed = changes(optimizer, i, other, members, "the optimiser")
-    if "learning_rate" in changed:
-        changed["learning_rate"] = check_rates(changed["learning_rate"])
     joined = changed_to(optimizer, changed)
     if joined.n_moments != optimizer.n_moments:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What changes from step to step: the optimiser's scalars, dropout's key, where a batch begins.
+"""What changes from step to step: scalars of the optimiser and of dropout, where a batch begins.
 
 All are pure functions of the step's number and of where the epoch began. So they are computed
 ahead, moved to the device together, and found there: the device itself goes from row to row, and
@@ -16,10 +16,11 @@ import numpy as np
 from .._typing import Array, HostArray
 from ..backends.work import ScalarTable
 from ..data.batches import Size
-from ..nn.members import member_of, own_numbers
+from ..nn.members import member_of, own_numbers, schedules_of
 from ..nn.network import Network
+from ..nn.schedule import Schedule
+from ..nn.scheduled_numbers import When
 from ..optim.optimizers import Optimizer
-from ..optim.schedules import Schedule
 from ..randomness import step_keys
 
 #: The epoch and how many steps it has, of each member where they differ, and of how many examples.
@@ -35,7 +36,7 @@ class StepScalars:
     Parameters
     ----------
     network : Network
-        Whose dropout keys are written.
+        Whose dropout keys, and thresholds if they change, are written.
     optimizer : Optimizer
         How many scalars there are.
     idle : sequence of int
@@ -87,6 +88,9 @@ class StepScalars:
             starts=xp.zeros((PLAN, 1), np.int64),
             start=xp.zeros((1, 1), np.int64),
         )
+        if network.scheduled.layers:
+            self.table.threshold = network.scheduled.array.reshape(1, -1)
+            self.table.thresholds = xp.zeros((PLAN, self.table.threshold.size), np.int32)
         own = self.table.row.reshape(len(names), members)
         self.scalars = [own[i, :, None] if members > 1 else own[i] for i in names]
         self.start = self.table.start[0]
@@ -172,21 +176,31 @@ class StepScalars:
             rates.append(optimizer.rate(max(step - self._behind(i), 0), epoch))
         return rates if len(rates) > 1 else rates[0]
 
-    def _scalars(self, place: int, plan: range, waits: bool) -> list[tuple[float, ...]]:
-        """Return what changes from step to step, for one of `alone`, which may wait for others."""
-        optimizer, per_epoch, behind = self.alone[place], self._steps_of(place), self._behind(place)
-        if self._rests(place):
-            return [(0.0,) * len(self.scalars)] * len(plan)
+    def _when(self, place: int, plan: range, waits: bool) -> When:
+        """Return where each step stands, for one of `alone`, which may wait for others."""
+        per_epoch, behind = self._steps_of(place), self._behind(place)
         # A step behind the epoch's last is none of its own, and is made at that one's rate.
         last = self.began + per_epoch - 1 if per_epoch else plan.stop
-        rows = []
+        found = []
         for step in plan:
             # Its schedule may not know steps that others alone make: it stays at its own last one.
             idle = step > last and (waits or step > plan.start)
             at = max(last, plan.start - 1) if idle else step
             epoch = self.epoch_at(min(at, last), per_epoch, place)
-            rows.append(optimizer.scalars(at - behind, epoch))
-        return rows
+            found.append((at - behind, epoch))
+        return found
+
+    def _scalars(self, place: int, when: When) -> list[tuple[float, ...]]:
+        """Return the scalars of steps, for one of `alone`."""
+        if self._rests(place):
+            return [(0.0,) * len(self.scalars)] * len(when)
+        return [self.alone[place].scalars(*at) for at in when]
+
+    def _thresholds(self, when: Sequence[When]) -> HostArray:
+        """Return dropout's thresholds of steps."""
+        all_of_them = [True] * len(self._network.seeds)
+        trained = all_of_them if self._active is None else self._active.tolist()
+        return self._network.scheduled.planned(when, trained)
 
     def fits(self, optimizer: Optimizer) -> bool:
         """Return whether another optimiser's scalars have room here."""
@@ -222,7 +236,8 @@ class StepScalars:
     @property
     def found(self) -> list[Array]:
         """What the device finds anew in each step, but for where the batch begins."""
-        return [self.table.row, self.table.key]
+        changing = [] if self.table.threshold is None else [self.table.threshold]
+        return [self.table.row, self.table.key, *changing]
 
     @property
     def arrays(self) -> list[Array]:
@@ -235,13 +250,17 @@ class StepScalars:
         self.plan, self.next = range(0), None  # what is broken off below is no plan
         per_epoch, batch_size = self._longest, self._pace[2]
         waits = [not size for size in sizes] or [False] * len(self.alone)
-        scalars = [self._scalars(place, plan, waits[place]) for place in range(len(self.alone))]
+        when = [self._when(place, plan, waits[place]) for place in range(len(self.alone))]
+        scalars = [self._scalars(place, steps) for place, steps in enumerate(when)]
         held, steps = self.table, np.arange(plan.start, plan.stop)[:, None]
-        for table, values in (
+        tables = [
             (held.scalars, np.transpose(scalars, (1, 2, 0)).reshape(len(plan), -1)),
             (held.keys, step_keys(self._network.seeds, plan, self._idle)),
             (held.starts, (steps - self.began) % (per_epoch or 1) * batch_size),
-        ):
+        ]
+        if held.thresholds is not None:
+            tables.append((held.thresholds, self._thresholds(when)))
+        for table, values in tables:
             found = self._backend.asarray(np.array(values), table.dtype)
             self._backend.xp.copyto(table[: len(plan)], found)
         self.plan = plan
@@ -249,8 +268,9 @@ class StepScalars:
     def _ahead(self, step: int) -> int:
         """Return how many steps to plan; the user's own function may not know those after a fit."""
         per_epoch = self._longest
-        rates = [optimizer.learning_rate for optimizer in self.alone]
-        unknown = any(callable(rate) and not isinstance(rate, Schedule) for rate in rates)
+        given = (*self.alone, *self._network.scheduled.layers)
+        functions = [function for changing in given for function in schedules_of(changing)]
+        unknown = not all(isinstance(function, Schedule) for function in functions)
         if per_epoch is None and unknown:
             return 1
         # Longer from plan to plan, for a rate that is changed by hand makes a new one each time.

@@ -341,8 +341,9 @@ class CudaRunKernels(Kernels):
     def advance(self, scalar_table: ScalarTable) -> None:
         """One launch."""
         b = scalar_table
-        tables = b.scalars, b.row, b.keys, b.key, b.starts, b.start
-        sizes = *b.scalars.shape, b.key.size, b.start.size
+        tables = b.scalars, b.row, b.keys, b.key, b.starts, b.start, b.thresholds, b.threshold
+        n_thresholds = 0 if b.threshold is None else b.threshold.size
+        sizes = *b.scalars.shape, b.key.size, b.start.size, n_thresholds
         self._launch("advance", ONE_BLOCK, b.row, b.cursor, *tables, *sizes)
 
     def observe(self, loss: Array, n: int, work: RunningLoss) -> None:

@@ -147,12 +147,14 @@ template <class T> __device__ inline void copy_row(const T* table, T* row, index
 // Copy row `cursor` of each table and go on to the next, after the last to the first; one block. All
 // have `rows` rows.
 KERNEL advance(index* cursor, const real* scalars, real* row, const unsigned long long* keys,
-               unsigned long long* key, const index* starts, index* start, index rows, index width,
-               index n_keys, index n_starts) {
+               unsigned long long* key, const index* starts, index* start, const int* thresholds,
+               int* threshold, index rows, index width, index n_keys, index n_starts,
+               index n_thresholds) {
     const index i = *cursor;
     copy_row(scalars, row, i, width);
     copy_row(keys, key, i, n_keys);
     copy_row(starts, start, i, n_starts);
+    copy_row(thresholds, threshold, i, n_thresholds);
     __syncthreads();  // all have read the cursor
     if (threadIdx.x == 0) *cursor = i + 1 < rows ? i + 1 : 0;
 }
