@@ -8,8 +8,6 @@ from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose
 from .analysis.gradient_check import GradientCheck as GradientCheck
 from .analysis.gradient_check import check_gradients as check_gradients
-from .analysis.metrics import accuracy as accuracy
-from .analysis.metrics import error_rate as error_rate
 from .analysis.profile_result import Profile as Profile
 from .analysis.profiling import profile as profile
 from .analysis.propagation import activation_scales as activation_scales
@@ -66,6 +64,8 @@ from .nn.losses import PoissonDeviance as PoissonDeviance
 from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+from .nn.metrics import accuracy as accuracy
+from .nn.metrics import error_rate as error_rate
 from .nn.network import Network as Network
 from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage

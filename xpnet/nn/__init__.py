@@ -5,6 +5,7 @@
 - `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
   for them; one of them alone
 - `loss`, `losses`: what it is trained for
+- `metrics`: errors and scores of predictions
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
 - `description`: networks as JSON, as model files hold it

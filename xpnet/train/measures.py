@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .._typing import ArrayLike, HostArray
-from ..analysis.metrics import accuracy
 from ..backends.arrays import to_host
 from ..data.batches import take_rows
 from ..nn.loss import Loss
+from ..nn.metrics import accuracy
 from ..nn.network import Network
 
 #: The objectives that every row of a history has already, by name: the column.
@@ -79,7 +79,7 @@ Score = Callable[[HostArray, Predictions], float]
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
+class Measure:
     """What a search goes by; `as_metric` makes one.
 
     Attributes
@@ -152,7 +152,7 @@ class Metric:
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnMetric(Metric):
+class ColumnMeasure(Measure):
     """One that every row of a history has: error or loss."""
 
     column: str = ""
@@ -160,7 +160,7 @@ class ColumnMetric(Metric):
     def measure(
         self, network: Network, X: ArrayLike, y: ArrayLike, rows: Rows | None = None
     ) -> list[float]:
-        """Return the figure of each member; see `Metric.measure`."""
+        """Return the figure of each member; see `Measure.measure`."""
         name = self.column.removeprefix("dev_")
         with network.backend.active():
             x, labels = network.prepare(X, y)
@@ -179,7 +179,7 @@ class ColumnMetric(Metric):
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredMetric(Metric):
+class ScoredMeasure(Measure):
     """One that is computed of predictions.
 
     Attributes
@@ -196,7 +196,7 @@ class ScoredMetric(Metric):
     def measure(
         self, network: Network, X: ArrayLike, y: ArrayLike, rows: Rows | None = None
     ) -> list[float]:
-        """Return the figure of each member; see `Metric.measure`."""
+        """Return the figure of each member; see `Measure.measure`."""
         loss, labels = network.loss, _labels(network.loss, y)
         if rows is None:
             return [self._figure(loss, labels, *said) for said in _said(network, X)]
@@ -268,12 +268,12 @@ class ScoredMetric(Metric):
         return good
 
 
-def as_metric(given: Any, classes: Any = None) -> Metric:
+def as_metric(given: Any, classes: Any = None) -> Measure:
     """Return what a search goes by.
 
     Parameters
     ----------
-    given : str, function or Metric
+    given : str, function or Measure
         "error": the share of wrong classes, or of a regression 1 − R²; "loss": the mean loss; a
         name of one of scikit-learn's scorers, as "roc_auc", "f1_macro" or "neg_log_loss"; a scorer,
         a function of (estimator, X, y) as ``sklearn.metrics.make_scorer`` returns it, of which more
@@ -293,14 +293,14 @@ def as_metric(given: Any, classes: Any = None) -> Metric:
     >>> as_metric("error").column, as_metric("roc_auc").minimize
     ('dev_error', False)
     """
-    if isinstance(given, Metric):
+    if isinstance(given, Measure):
         return given
     labels = None if classes is None else np.asarray(classes)
     if isinstance(given, str):
         if given in COLUMNS:
-            return ColumnMetric(given, True, COLUMNS[given])
+            return ColumnMeasure(given, True, COLUMNS[given])
         score = _of_function(accuracy) if given == "accuracy" else _of_scorer(_scorer(given))
-        return ScoredMetric(given, False, score=score, classes=labels)
+        return ScoredMeasure(given, False, score=score, classes=labels)
     if not callable(given):
         raise TypeError(
             f"metric is {given!r}: give 'error', 'loss', the name of one of scikit-learn's "
@@ -308,10 +308,10 @@ def as_metric(given: Any, classes: Any = None) -> Metric:
         )
     if _takes_estimator(given):
         name = _name(getattr(given, "_score_func", given))
-        return ScoredMetric(name, False, score=_of_scorer(given), classes=labels)
+        return ScoredMeasure(name, False, score=_of_scorer(given), classes=labels)
     name = _name(given)
     greater = getattr(given, "greater_is_better", name.endswith("_score") or name == "accuracy")
-    return ScoredMetric(name, not greater, score=_of_function(given), classes=labels)
+    return ScoredMeasure(name, not greater, score=_of_function(given), classes=labels)
 
 
 def _name(function: Any) -> str:
