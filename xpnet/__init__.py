@@ -106,6 +106,7 @@ from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
 from .train.history import MemberEnd as MemberEnd
+from .train.metrics import Metric as Metric
 from .train.trainer import Trainer as Trainer
 
 

@@ -22,7 +22,7 @@ from xpnet.search.random_study import RandomStudy
 from xpnet.search.search import Search
 from xpnet.search.space import random_draws, when
 from xpnet.search.trials import State
-from xpnet.train.measures import as_metric
+from xpnet.train.metrics import as_metric
 
 SPACE = {
     "learning_rate": log_uniform(1e-4, 1),

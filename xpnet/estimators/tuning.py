@@ -24,7 +24,8 @@ from ..search.space import check_space, conditions, random_draws
 from ..search.studies import make_study
 from ..search.trials import Trial
 from ..search.verdict import compare
-from ..train.measures import Measure, as_metric
+from ..train.measures import Measure
+from ..train.metrics import as_metric
 from ..train.run_description import describe
 from ..warning import warn
 from .estimator_subject import EstimatorSubject, last_step

@@ -20,7 +20,8 @@ from ..search.space import Space, conditions
 from ..search.trials import Setting, Trial
 from ..train.callback import Callback
 from ..train.history import DivergedError
-from ..train.measures import Measure, Predictions, ScoredMeasure, as_metric
+from ..train.measures import Measure, Predictions, ScoredMeasure
+from ..train.metrics import as_metric
 from ..warning import warn
 from .dataset import Dataset
 from .experiment import Experiment
