@@ -42,6 +42,8 @@ from .nn.activations import Softmax as Softmax
 from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
 from .nn.batch_norm import BatchNorm as BatchNorm
+from .nn.calibration import calibrate as calibrate
+from .nn.calibration import temperature_of as temperature_of
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
