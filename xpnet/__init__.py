@@ -8,8 +8,6 @@ from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose
 from .analysis.gradient_check import GradientCheck as GradientCheck
 from .analysis.gradient_check import check_gradients as check_gradients
-from .analysis.metrics import accuracy as accuracy
-from .analysis.metrics import error_rate as error_rate
 from .analysis.profile_result import Profile as Profile
 from .analysis.profiling import profile as profile
 from .analysis.propagation import activation_scales as activation_scales
@@ -45,6 +43,8 @@ from .nn.activations import Softmax as Softmax
 from .nn.activations import Softplus as Softplus
 from .nn.activations import Tanh as Tanh
 from .nn.batch_norm import BatchNorm as BatchNorm
+from .nn.calibration import calibrate as calibrate
+from .nn.calibration import temperature_of as temperature_of
 from .nn.categories import Embedding as Embedding
 from .nn.categories import OneHot as OneHot
 from .nn.dropout import Dropout as Dropout
@@ -67,6 +67,8 @@ from .nn.losses import PoissonDeviance as PoissonDeviance
 from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+from .nn.metrics import accuracy as accuracy
+from .nn.metrics import error_rate as error_rate
 from .nn.network import Network as Network
 from .nn.periodic import PeriodicEmbedding as PeriodicEmbedding
 from .nn.scale import Scale as Scale
@@ -112,6 +114,7 @@ from .train.checkpoints import Checkpoints as Checkpoints
 from .train.history import DivergedError as DivergedError
 from .train.history import History as History
 from .train.history import MemberEnd as MemberEnd
+from .train.metrics import Metric as Metric
 from .train.trainer import Trainer as Trainer
 
 

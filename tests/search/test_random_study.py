@@ -18,11 +18,11 @@ import xpnet as xn
 from xpnet.files import atomic
 from xpnet.search.about import difference
 from xpnet.search.distributions import choice, log_uniform, one_minus_log_uniform
-from xpnet.search.metrics import as_metric
 from xpnet.search.random_study import RandomStudy
 from xpnet.search.search import Search
 from xpnet.search.space import random_draws, when
 from xpnet.search.trials import State
+from xpnet.train.metrics import as_metric
 
 SPACE = {
     "learning_rate": log_uniform(1e-4, 1),

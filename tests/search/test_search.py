@@ -11,12 +11,12 @@ import xpnet as xn
 from xpnet.analysis.room import bytes_of_a_member
 from xpnet.search import groups
 from xpnet.search.halving import Halving
-from xpnet.search.metrics import as_metric
 from xpnet.search.random_study import RandomStudy
 from xpnet.search.runs import Run
 from xpnet.search.search import ALL_FAIL, Search
 from xpnet.search.stopped import Stopped
 from xpnet.search.trials import State
+from xpnet.train.metrics import as_metric
 
 RATE, P, UNITS = xn.log_uniform(1e-3, 1e-1), xn.uniform(0, 0.5), xn.choice([4, 8])
 

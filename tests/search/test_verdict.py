@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import ttest_ind
 from scripted import Blobs
 
-from xpnet.search.metrics import as_metric
 from xpnet.search.search import ALL_FAIL
 from xpnet.search.trials import State
 from xpnet.search.verdict import CHANCE, Verdict, chance, compare
+from xpnet.train.metrics import as_metric
 
 NAN = math.nan
 

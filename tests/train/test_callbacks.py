@@ -273,7 +273,7 @@ def test_it_watches_what_is_measured(device, monitor):
             "watches 'train_error', and .* measures train_loss, d",
         ),
         ("accuracy", {}, "watches 'accuracy'"),
-        ("dev_accuracy", {}, r"measures [a-z_, ]+$"),
+        ("dev_accuracy", {}, r"measures [a-z_, ]+: give it as one of metrics$"),
         ("epoch", {}, "watches 'epoch'"),
     ],
 )

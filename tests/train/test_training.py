@@ -13,9 +13,9 @@ from pages import Spy
 from strict import StrictBackend
 
 import xpnet as xn
-from xpnet.analysis.metrics import error_rate, unexplained_variance
 from xpnet.backends.capture import WARM_UP
 from xpnet.backends.select import select, why_no_cuda, why_not_compiled
+from xpnet.nn.metrics import error_rate, unexplained_variance
 
 DTYPES = ["float32", "float64"]
 

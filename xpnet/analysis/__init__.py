@@ -1,6 +1,6 @@
 """Looking at networks, data and training.
 
-- `metrics`, `diagnosis`: errors, and what they say
+- `diagnosis`: what errors say
 - `sweeps`: learning curves and the choice of λ
 - `cross_validation`: errors on folds that were held out
 - `at_once`: trainings of one description as members of one network; `room`: how many of them

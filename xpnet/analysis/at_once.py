@@ -18,6 +18,7 @@ from ..data.subsets import check_order_seed, check_subsets
 from ..nn.members import joined
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
+from ..train.batch_size import measure_batch_sizes
 from ..train.callback import Callback, as_callback
 from ..train.fit import FitOptions
 from ..train.history import DivergedError, History, MemberEnd
@@ -214,9 +215,8 @@ class Trainings:
             options["validation_subsets"] = [v.held_out for v in group]
         if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
             alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
-            chosen = alone.measure_batch_sizes(
-                *self.train, options.get("epochs", FitOptions.epochs)
-            )
+            epochs = options.get("epochs", FitOptions.epochs)
+            chosen = measure_batch_sizes(alone, *self.train, epochs)
             options["batch_size"] = chosen.batch_size
         with suppress(DivergedError), warnings.catch_warnings():
             # Each has its error, and whoever asked is told by that.

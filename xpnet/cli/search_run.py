@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 
 from ..search.distributions import Distribution
-from ..search.metrics import Metric
 from ..search.search import Search
 from ..search.space import describe, encode
 from ..search.studies import make_study, why_no_optuna
@@ -20,6 +19,7 @@ from ..search.trials import State, Trial
 from ..search.verdict import Verdict, compare
 from ..tabular.experiment import Experiment
 from ..tabular.tuning import TableSubject, metric_of, retrain
+from ..train.measures import Measure
 from . import console, options
 from .introduction import introduce_data
 from .outputs import draw, save_model
@@ -53,7 +53,7 @@ class SearchRun:
         What is searched for.
     space : dict of str to Distribution
         What is searched in.
-    metric : Metric
+    metric : Measure
         What it goes by.
     study : Study
         Where its trials are.
@@ -65,7 +65,7 @@ class SearchRun:
     files: Files
     subject: TableSubject
     space: Mapping[str, Distribution]
-    metric: Metric
+    metric: Measure
     objective: Objective = field(init=False)
     study: Study = field(init=False)
     _name: str = field(init=False)

@@ -18,13 +18,14 @@ from ..optim.optimizers import Optimizer
 from ..search.default_spaces import array_space
 from ..search.distributions import Distribution
 from ..search.halving import Halving
-from ..search.metrics import Metric, as_metric
 from ..search.result import Tuning
 from ..search.search import Search
 from ..search.space import check_space, conditions, random_draws
 from ..search.studies import make_study
 from ..search.trials import Trial
 from ..search.verdict import compare
+from ..train.measures import Measure
+from ..train.metrics import as_metric
 from ..train.run_description import describe
 from ..warning import warn
 from .estimator_subject import EstimatorSubject, last_step
@@ -375,7 +376,7 @@ def _retrain(subject: Subject, trials: list[Trial], keep: int) -> Any:
 def _about(
     subject: Subject,
     space: Mapping[str, Distribution],
-    metric: Metric,
+    metric: Measure,
     halving: Halving | None,
 ) -> dict[str, Any]:
     """Return what must be the same for all who share a study."""

@@ -10,11 +10,13 @@
 - `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
   for them; one of them alone
 - `loss`, `losses`: what it is trained for
+- `metrics`: errors and scores of predictions
 - `initializers`: its first weights
 - `buffers`: the memory of layers and batches
 - `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network
+- `calibration`: probabilities that are as sure as they are right
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share

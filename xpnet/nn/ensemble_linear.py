@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -91,6 +92,8 @@ class EnsembleLinear(Layer[EnsembleBuffers]):
     {'0.weight': (512, 8), '0.r': (32, 8), '0.s': (32, 512), '0.bias': (32, 512), \
 '9.weight': (32, 3, 512), '9.bias': (32, 3)}
     """
+
+    proportional_to: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     n_outputs: int
     members: int = 32

@@ -136,6 +136,8 @@ class Layer(Registered, Generic[B]):
     takes_shared_input : bool
         Whether an input without the members' axis may meet parameters that have it; else each
         member gets a copy.
+    proportional_to : tuple of str
+        Names of parameters: if all of them are multiplied by a number, so is the output.
 
     Raises
     ------
@@ -191,6 +193,7 @@ class Layer(Registered, Generic[B]):
     min_batch: ClassVar[int] = 1
     of_input_alone: ClassVar[bool] = False
     takes_shared_input: ClassVar[bool] = False
+    proportional_to: ClassVar[tuple[str, ...]] = ()
 
     index: int = field(init=False, repr=False, default=0)
     n_inputs: int = field(init=False, repr=False, default=0)

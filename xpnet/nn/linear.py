@@ -51,6 +51,7 @@ class Linear(Layer[LinearBuffers]):
     """
 
     takes_shared_input: ClassVar[bool] = True
+    proportional_to: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     n_outputs: int
     bias: bool | None = None

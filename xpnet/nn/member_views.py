@@ -123,9 +123,13 @@ class MemberViews:
 
     def evaluate(self, x: Array, y: Array, rows: Sequence[HostArray]) -> dict[str, Any]:
         """Return loss and error of each member on rows of its own of a prepared data set."""
-        self.reserve(min(max(map(len, rows)), self.each[0].predictor.chunk), training=False)
         found = [
-            view.predictor.evaluate(take_rows(x, chosen), take_rows(y, chosen))
-            for view, chosen in zip(self.each, rows, strict=True)
+            predictor.evaluate(take_rows(x, chosen), take_rows(y, chosen))
+            for predictor, chosen in zip(self.predictors(max(map(len, rows))), rows, strict=True)
         ]
         return {name: [measured[name] for measured in found] for name in found[0]}
+
+    def predictors(self, n: int) -> list[Predictor]:
+        """Return what predicts for each member alone, ready for up to n examples."""
+        self.reserve(min(n, self.each[0].predictor.chunk), training=False)
+        return [view.predictor for view in self.each]

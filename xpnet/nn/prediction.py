@@ -91,6 +91,12 @@ class Predictor:
         with self._turn.lock:
             return self._passes.predict(x).copy()
 
+    def logits(self, x: Array) -> Array:
+        """Return the network's outputs for prepared features, (…, n, n_outputs), on the device."""
+        starts = range(0, x.shape[0], self.chunk)
+        pieces = [self._logits(x[start : start + self.chunk]) for start in starts]
+        return self._backend.xp.concatenate(pieces, axis=-2)
+
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the predictions, of the mean or of each member, where X lives."""
         axis = len(self._members) * members

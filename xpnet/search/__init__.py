@@ -6,7 +6,6 @@
 - `random_study`: a study that draws at random
 - `about`: what a study is of
 - `candidates`: what a setting comes to
-- `metrics`: what a search goes by
 - `optuna_study`: a study that Optuna proposes for, kept where several processes share it
 - `storages`: where it is kept
 - `workers`, `attempts`: who is alive, and why no setting is lost or trained twice to its end

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .metrics import Metric
+from ..train.measures import Measure
 from .study import Study
 from .trials import Setting, State, Trial
 
@@ -22,7 +22,7 @@ class Tuning:
     ----------
     study : Study
         All trials: `Study.trials`.
-    metric : Metric
+    metric : Measure
         The objective.
     reason : str
         Why the search ended before its time; empty if it has not.
@@ -39,7 +39,7 @@ class Tuning:
     """
 
     study: Study
-    metric: Metric
+    metric: Measure
     reason: str = ""
     epochs: int = 0
     seconds: float = 0.0
@@ -77,7 +77,7 @@ class Tuning:
         return "\n".join(["  ".join(row).rstrip() for row in rows] + [told or "no trials"])
 
 
-def table(trials: list[Trial], metric: Metric) -> list[list[str]]:
+def table(trials: list[Trial], metric: Measure) -> list[list[str]]:
     """Return trials as the cells of a table, heading first, each column as wide as its widest."""
     names = [*dict.fromkeys(name for trial in trials for name in trial.setting)]
     rows = [["trial", metric.name, "epoch", *names]]

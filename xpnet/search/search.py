@@ -10,10 +10,10 @@ from collections.abc import Callable, Hashable, Sequence
 from ..checks import check_count, check_positive
 from ..train.callback import Callback
 from ..train.history import DivergedError
+from ..train.measures import Measure
 from ..warning import warn
 from .candidates import Subject
 from .halving import Halving
-from .metrics import Metric
 from .places import Places
 from .runs import Run, Runs
 from .stopped import Stopped
@@ -46,7 +46,7 @@ class Search:
         Makes networks of settings.
     study : Study
         Where settings come from.
-    metric : Metric
+    metric : Measure
         The objective, on the development set or as the mean over the folds.
     members : int
         How many networks to train at once, at most; fewer where memory or caches hold fewer. The
@@ -79,7 +79,7 @@ class Search:
         self,
         subject: Subject,
         study: Study,
-        metric: Metric,
+        metric: Measure,
         *,
         members: int = 16,
         halving: Halving | None = None,

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..checks import check_count
 from ..train.callback import Callback
+from ..train.measures import Measure
 from .candidates import Candidate, Subject
-from .metrics import Metric
 from .search import ALL_FAIL, Search
 from .study import Study
 from .trials import Setting, State, Trial
@@ -95,7 +95,7 @@ class Verdict:
 
 def compare(
     subject: Subject,
-    metric: Metric,
+    metric: Measure,
     default: Setting,
     best: Setting,
     repeats: int = 5,
@@ -114,7 +114,7 @@ def compare(
     ----------
     subject : Subject
         What was searched for.
-    metric : Metric
+    metric : Measure
         The objective.
     default, best : dict
         The settings.

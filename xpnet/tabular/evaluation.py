@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.metrics import error_rate, unexplained_variance
+from ..nn.metrics import error_rate, unexplained_variance
 from .dataset import some_rows
 from .model import Model
 

@@ -16,11 +16,12 @@ from ..nn.stacking import can_be_stacked, stack
 from ..search.candidates import Candidate, Data
 from ..search.default_spaces import array_space, table_space
 from ..search.distributions import Choice, Distribution, choice
-from ..search.metrics import Metric, Predictions, ScoredMetric, as_metric
 from ..search.space import Space, conditions
 from ..search.trials import Setting, Trial
 from ..train.callback import Callback
 from ..train.history import DivergedError
+from ..train.measures import Measure, Predictions, ScoredMeasure
+from ..train.metrics import as_metric
 from ..warning import warn
 from .dataset import Dataset
 from .experiment import Experiment
@@ -88,7 +89,7 @@ def told(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def metric_of(experiment: Experiment, name: str) -> Metric:
+def metric_of(experiment: Experiment, name: str) -> Measure:
     """Return a metric, which measures the values of a regression in their own units.
 
     Raises
@@ -97,7 +98,7 @@ def metric_of(experiment: Experiment, name: str) -> Metric:
         If there is none of that name.
     """
     found, target = as_metric(name), experiment.model.target
-    if not isinstance(found, ScoredMetric) or target.classes is not None:
+    if not isinstance(found, ScoredMeasure) or target.classes is not None:
         return found
     score, decode = found.score, target.decode
 
@@ -189,7 +190,7 @@ class TableSubject:
         augmentation = self._augmentations.setdefault(made.settings.augment, made.augmentation)
         return Candidate(made.trainer, self.data, made.batch_size, made.epochs, augmentation)
 
-    def metric(self, name: str) -> Metric:
+    def metric(self, name: str) -> Measure:
         """Return what a search goes by.
 
         Raises

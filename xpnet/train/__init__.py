@@ -7,7 +7,9 @@
 - `accumulation`: a batch's gradient in several passes
 - `member_steps`: steps in which members have different numbers of examples
 - `fit_data`, `parts`: what a fit is made on, and what is measured after each epoch
+- `metrics`, `measures`: figures of predictions, which a search and early stopping may go by
 - `trainer`, `settings`: what makes the steps, and what they are set to
+- `batch_size`: how many examples a step is made with, as it is measured
 - `given_batch`, `requests`: a batch for a step that a user gives; what is asked of a running fit
 - `fit`, `fit_state`: epochs of steps, and where they stand
 - `history`: what is told of it

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from .._typing import Array, Tree
-from ..checks import check_count, check_flag, check_not_negative
+from ..checks import check_count, check_flag, check_name, check_not_negative
 from ..data.batches import Batches
 from ..nn.snapshots import check_snapshot, restore, snapshot, weights_of
 from ..optim.averages import ExponentialMovingAverage, MovingAverage
@@ -28,22 +28,33 @@ class Waiting:
     best, best_epoch, stopped_epoch
         See `EarlyStopping`.
     waited : int
-        Epochs since the best one. The first has none before it that it could improve on.
+        Epochs since the last improvement. The first has none before it that it could improve on.
+    loss : float
+        The loss of the best epoch, where ties are broken by it.
     """
 
     best: float = math.inf
     best_epoch: int = 0
     waited: int = -1
     stopped_epoch: int | None = None
+    loss: float = math.inf
+
+
+#: Whether less of a figure is better, or more: and what none is worse than.
+MODES = {"min": math.inf, "max": -math.inf}
+
+#: What early stopping does with an epoch that is as good as the best one.
+TIES = ("first", "last", "loss")
 
 
 class EarlyStopping(Callback):
     """Ends a fit that no longer improves, and brings the best weights back (notes, chapter 5.3).
 
     After `patience` epochs in a row in which the watched figure has not fallen by more than
-    `min_improvement` below the best one, the fit ends. However it ends, also if it diverges, the
-    network then holds the weights and running statistics of the best epoch. After Prechelt, "Early
-    stopping — but when?", 1998, whose criterion UP_s this is for strips of one epoch.
+    `min_improvement` below the best one (or risen above it), the fit ends. However it ends, also if
+    it diverges, the network then holds the weights and running statistics of the best epoch. After
+    Prechelt, "Early stopping — but when?", 1998, whose criterion UP_s this is for strips of one
+    epoch.
 
     Of a network with members each is watched by itself: one that no longer improves is trained no
     longer, while the others are.
@@ -53,12 +64,19 @@ class EarlyStopping(Callback):
     patience : int
         Epochs without improvement to wait for, 1 or more.
     monitor : str
-        A loss or an error in the history's columns: "dev_loss", "dev_error" (they need
-        ``validation_data``), "train_loss" or "train_error".
+        A figure in the history's columns: "dev_loss", "dev_error", one of ``metrics`` as "dev_auc"
+        (they need ``validation_data``), "train_loss" or "train_error".
     min_improvement : float
-        How much smaller counts as better.
+        How much smaller, or larger, counts as better.
     restore_best : bool
         Whether to bring the best weights back. The optimiser's moments stay those of the last step.
+    mode : {"min", "max"}
+        Whether less of the figure is better, or more.
+    ties : {"first", "last", "loss"}
+        Which of several epochs with the same best figure, as errors of few examples often are, is
+        the best one: the first; the last, as in RealMLP (Holzmüller, Grinsztajn & Steinwart,
+        "Better by default", NeurIPS 2024); or that with the least loss on the same examples.
+        Patience counts from the first of them in each case: a tie is no improvement.
 
     Attributes
     ----------
@@ -73,8 +91,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     TypeError, ValueError
-        If patience is less than 1, min_improvement negative, or `monitor` not measured in the fit;
-        if it is the error of values that are all the same, which is NaN.
+        If patience is less than 1, min_improvement negative, mode or ties not known, or `monitor`
+        not measured in the fit; if it is not defined, as the error of values that are all the same.
 
     Warns
     -----
@@ -96,6 +114,15 @@ class EarlyStopping(Callback):
     (5, True)
     >>> round(net.evaluate(X[40:], y[40:])["loss"] - min(history["dev_loss"]), 6)
     0.0
+
+    The epoch with the largest area under the ROC curve:
+
+    >>> stopping = EarlyStopping(patience=5, monitor="dev_auc", mode="max", ties="loss")
+    >>> history = xn.Trainer(net, xn.Adam(0.01)).fit(
+    ...     X[:40], y[:40], epochs=20, validation_data=(X[40:], y[40:]),
+    ...     callbacks=[stopping], metrics={"auc": "roc_auc"})
+    >>> stopping.best == max(history["dev_auc"])
+    True
     """
 
     takes_members: ClassVar[bool] = True
@@ -106,15 +133,19 @@ class EarlyStopping(Callback):
         monitor: str = "dev_loss",
         min_improvement: float = 0.0,
         restore_best: bool = True,
+        mode: str = "min",
+        ties: str = "first",
     ) -> None:
         self.patience = check_count(patience, "patience")
         self.min_improvement = check_not_negative(min_improvement, "min_improvement")
         self.monitor, self.restore_best = monitor, check_flag(restore_best, "restore_best")
+        self._worst, self.mode = check_name(mode, MODES, "mode"), mode
+        self.ties = check_name(ties, dict(zip(TIES, TIES, strict=True)), "ties")
         self._forget(None)
 
     def _forget(self, members: int | None) -> None:
         self._members = members
-        self._seen = [Waiting() for _ in range(members or 1)]
+        self._seen = [Waiting(self._worst) for _ in range(members or 1)]
         self._state: list[Array] = []
 
     def _of(self, name: str) -> Any:
@@ -140,9 +171,12 @@ class EarlyStopping(Callback):
     def on_fit_begin(self, trainer: Trainer, batches: Batches, epochs: int) -> None:
         """Begin anew; refuse to watch what is not measured."""
         self._forget(trainer.network.members)
-        measured = [c for c in trainer.history.columns if c.endswith(("_loss", "_error"))]
+        measured = [c for c in trainer.history.columns if c.startswith(("train_", "dev_"))]
         if self.monitor not in measured:
-            hint = ": give validation_data" if self.monitor in ("dev_loss", "dev_error") else ""
+            hint = ""
+            if self.monitor.startswith("dev_"):
+                given = "dev_loss" in measured
+                hint = ": give it as one of metrics" if given else ": give validation_data"
             raise ValueError(
                 f"EarlyStopping watches {self.monitor!r}, and this fit measures "
                 f"{', '.join(measured)}{hint}"
@@ -150,32 +184,46 @@ class EarlyStopping(Callback):
         if self.monitor in trainer.history.undefined:
             raise ValueError(
                 f"EarlyStopping watches {self.monitor!r}, and all values that it is measured on "
-                "are the same: there is no variance to explain. Give more examples, or watch a loss"
+                "are the same, or others that it is not defined for. Give more examples, or watch "
+                "a loss"
             )
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         """Keep the weights if they are the best so far; stop if there were none for too long."""
-        epoch, figures = int(row["epoch"]), row[self.monitor]
-        better = []
+        epoch, better = int(row["epoch"]), []
         for i in trainer.history.trained(epoch):
-            seen, value = self._seen[i], figures[i] if isinstance(figures, list) else figures
-            if value < seen.best - self.min_improvement:  # and no NaN
-                seen.best, seen.best_epoch, seen.waited = value, epoch, 0
+            seen, value, loss = self._seen[i], _of_member(row[self.monitor], i), self._loss(row, i)
+            gain = value - seen.best if self.mode == "max" else seen.best - value
+            if gain > self.min_improvement or (gain == 0 and self._wins_tie(loss, seen)):  # no NaN
+                seen.best, seen.best_epoch, seen.loss = value, epoch, loss
                 better.append(i)
+            if gain > self.min_improvement:
+                seen.waited = 0
                 continue
             seen.waited += 1
             if seen.waited >= self.patience:
                 seen.stopped_epoch = epoch
-                own = seen.best_epoch - trainer.behind[i]  # as its history counts
+                own = epoch - seen.waited - trainer.behind[i]  # as its history counts
                 since = f"no better {self.monitor} since epoch {own}"
                 reason = since if seen.best_epoch else f"no finite {self.monitor}"
                 trainer.stop(reason, members=[i])
         if better and self.restore_best:
             self._keep(weights_of(trainer.network), better)
 
+    def _loss(self, row: Row, i: int) -> float:
+        """Return the loss on the examples of the watched figure, if ties are broken by it."""
+        if self.ties != "loss":
+            return math.inf
+        part = self.monitor.partition("_")[0]
+        return float(_of_member(row[f"{part}_loss"], i))
+
+    def _wins_tie(self, loss: float, seen: Waiting) -> bool:
+        """Return whether an epoch as good as the best one takes its place."""
+        return self.ties == "last" or (self.ties == "loss" and loss < seen.loss)
+
     def on_replace(self, trainer: Trainer, member: int) -> None:
         """Begin anew with the network that has the member's place."""
-        self._seen[member] = Waiting()
+        self._seen[member] = Waiting(self._worst)
 
     def _keep(self, weights: list[Array], members: list[int]) -> None:
         if self._members is None or not self._state:
@@ -186,15 +234,21 @@ class EarlyStopping(Callback):
     def state(self) -> Tree:
         """Return what it is set to, what was best so far, and those weights."""
         names = ("patience", "monitor", "min_improvement", "restore_best")
-        return {
-            "settings": {name: getattr(self, name) for name in names},
-            **{name: self._of(name) for name in _SEEN},
-            "weights": self._state,
-        }
+        settings = {name: getattr(self, name) for name in names}
+        # As files of earlier versions have it, where nothing else is asked for.
+        settings |= {"mode": self.mode} if self.mode != "min" else {}
+        settings |= {"ties": self.ties} if self.ties != TIES[0] else {}
+        seen = {name: self._of(name) for name in self._kept}
+        return {"settings": settings, **seen, "weights": self._state}
+
+    @property
+    def _kept(self) -> list[str]:
+        """What a checkpoint holds of what was seen."""
+        return [f.name for f in fields(Waiting) if f.name != "loss" or self.ties == "loss"]
 
     def load_state(self, trainer: Trainer, state: Tree) -> None:
         """Go on from there."""
-        for name in _SEEN:
+        for name in self._kept:
             values = [state[name]] if self._members is None else state[name]
             for seen, value in zip(self._seen, values, strict=True):
                 setattr(seen, name, value)
@@ -221,8 +275,9 @@ class EarlyStopping(Callback):
         self._state = []
 
 
-#: What a checkpoint holds of it.
-_SEEN = tuple(f.name for f in fields(Waiting))
+def _of_member(figures: Any, i: int) -> Any:
+    """Return a member's own figure, or that of the one network."""
+    return figures[i] if isinstance(figures, list) else figures
 
 
 class WeightAverage(Callback):

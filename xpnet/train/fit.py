@@ -10,9 +10,9 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from ..data.batches import USUAL, Batches, take_rows
 from ..data.subsets import Subsets, alike, check_order_seed, flattened, order_seeds
 from ..nn.categories import code_columns
 from . import fit_state, member_ends
+from .batch_size import measure_batch_sizes
 from .callback import Callback, as_callback
 from .checkpoint_manager import make_manager
 from .checkpoints import Checkpoints
 from .fit_state import FitState
 from .history import OWN, DivergedError, History, Row
+from .metrics import as_metrics
 from .parts import Part, training_part
 from .recovery import recover
 from .run_description import describe
@@ -61,6 +63,7 @@ class FitOptions:
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None
     resume: bool | str = False
     order_seed: int | Sequence[int] | None = None
+    metrics: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_count(self.monitor, "monitor", 0)
@@ -74,6 +77,7 @@ class FitOptions:
         object.__setattr__(self, "callbacks", [as_callback(c) for c in self.callbacks])
         if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
             raise TypeError(f"augmentation is {self.augmentation!r}: give an Augmentation")
+        as_metrics(self.metrics)
 
 
 class Fit:
@@ -107,7 +111,7 @@ class Fit:
     Raises
     ------
     TypeError, ValueError
-        If the number of epochs is none for this network.
+        If the number of epochs is none for this network, or a metric can't be measured.
     """
 
     def __init__(
@@ -131,6 +135,9 @@ class Fit:
         self.between_epochs = False
         #: The seeds that the examples were drawn by on which errors are measured, and those.
         self._measured: tuple[tuple[int, ...], dict[str, Part]] | None = None
+        if options.metrics and dev is None:
+            raise ValueError("metrics are measured on validation_data: give that too")
+        self._undefined = self._find_undefined()
 
     @property
     def last(self) -> int:
@@ -176,7 +183,7 @@ class Fit:
             self._manager.close()
 
     def _choose_batch_size(self) -> int:
-        chosen = self.trainer.measure_batch_sizes(self._x, self._labels, max(self.epochs))
+        chosen = measure_batch_sizes(self.trainer, self._x, self._labels, max(self.epochs))
         _log.info("%s", chosen.reason)
         return chosen.batch_size
 
@@ -281,6 +288,7 @@ class Fit:
             "monitor": self.options.monitor,
             "micro_batches": step.accumulation.count,
             "augmentation": describe(batches.augmentation),
+            "metrics": describe(self.options.metrics),
         }
 
     def _parts(self) -> dict[str, Part]:
@@ -288,18 +296,24 @@ class Fit:
         seeds, monitor = self.network.seeds, self.options.monitor
         if self._measured is None or self._measured[0] != seeds:
             train = training_part(self._x, self._labels, monitor, seeds, self._subsets)
-            dev = None if self._dev is None else Part(*self._dev, self._dev_subsets)
+            metrics = as_metrics(self.options.metrics)
+            dev = None if self._dev is None else Part(*self._dev, self._dev_subsets, metrics)
             parts = ("train", train), ("dev", dev)
             self._measured = seeds, {name: part for name, part in parts if part is not None}
         return self._measured[1]
 
+    def _find_undefined(self) -> tuple[str, ...]:
+        """Return the columns that are NaN whatever is predicted, or raise a ValueError."""
+        found = {name: part.undefined(self.network) for name, part in self._parts().items()}
+        return tuple(f"{name}_{what}" for name, figures in found.items() for what in figures)
+
     def _new_history(self, batches: Batches) -> History:
-        parts, net = self._parts(), self.network
+        measured = [f"{name}_{what}" for name, p in self._parts().items() for what in p.figures]
         return History(
-            columns=_columns(parts),
-            undefined=tuple(f"{k}_error" for k, part in parts.items() if not part.has_error(net)),
+            columns=tuple(dict.fromkeys((*OWN, *measured))),
+            undefined=self._undefined,
             batch_size=batches.batch_size,
-            members=net.members,
+            members=self.network.members,
             ended=self.state.ended,
             starts=member_ends.starts(self.trainer.epochs, self.trainer.behind),
         )
@@ -377,11 +391,10 @@ class Fit:
             watcher.on_replace(trainer, i)
 
     def _evaluate(self, row: Row) -> None:
-        """Measure loss and error as in prediction, for a row of the history."""
+        """Measure loss, error and what else is asked for as in prediction, for a row."""
         for name, part in self._parts().items():
-            measured = part.evaluate(self.step)
-            row[f"{name}_error"] = measured["error"]
-            row.setdefault(f"{name}_loss", measured["loss"])
+            for what, figure in part.evaluate(self.step).items():
+                row.setdefault(f"{name}_{what}", figure)
 
     def _end_epoch(self, row: Row) -> None:
         """Note whether the fit ends here. A checkpoint does not know of an interruption."""
@@ -477,9 +490,3 @@ class Fit:
     def load_tree(self, tree: Tree, rows: list[Row]) -> None:
         """Go on from what `tree` returned, with a history; see `fit_state.load_tree`."""
         fit_state.load_tree(self, tree, rows)
-
-
-def _columns(parts: Iterable[str]) -> tuple[str, ...]:
-    """Return the keys of a row of the history, where errors on some parts are measured."""
-    more = (f"{name}_{what}" for name in parts for what in ("error", "loss"))
-    return tuple(dict.fromkeys((*OWN, *more)))

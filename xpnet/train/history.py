@@ -109,14 +109,15 @@ class History:
     rows : list of dict
         Keys: "epoch" and "step" (both counted over the trainer's life), "learning_rate" (of the
         epoch's last batch), "train_loss" (mean over the epoch's batches as they were trained on,
-        without the L2 term), "train_error", "dev_loss" and "dev_error" (as in prediction, where
-        asked for), "seconds" and "samples_per_second" (training alone, without evaluation). Steps
-        that a callback makes in the midst of an epoch count in its loss and its samples/s.
+        without the L2 term), "train_error", "dev_loss", "dev_error" and "dev_" with the name of
+        each metric (as in prediction, where asked for), "seconds" and "samples_per_second"
+        (training alone, without evaluation). Steps that a callback makes in the midst of an epoch
+        count in its loss and its samples/s.
     columns : tuple of str
         The keys of each row, known from the fit's beginning on.
     undefined : tuple of str
         Those of them that are NaN in each row, whatever the network predicts: the error of values
-        that are all the same, since there is no variance to explain.
+        that are all the same, since there is no variance to explain, or a metric of such labels.
     stopped : bool
         Whether `Trainer.stop` or `interrupt` ended the fit before its last epoch was through.
     reason : str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from ..data.subsets import Subsets, alike
 from ..nn.members import alone
 from ..nn.network import Network
 from ..randomness import Purpose, generator
+from .measures import Measure
 from .step import Step
 
 
 @dataclass(frozen=True)
 class Part:
-    """Examples on which loss and error are measured.
+    """Examples on which loss, error and other figures are measured.
 
     Attributes
     ----------
@@ -28,19 +29,48 @@ class Part:
         What `Network.prepare` returned.
     rows : sequence of array, or None
         Which of them each member is measured on; None: all of them are, on all.
+    metrics : dict of str to Measure
+        What else is measured on them, by name.
     """
 
     x: Array
     y: Array
     rows: Subsets | None = None
+    metrics: Mapping[str, Measure] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What is measured, by name."""
+        return ("error", "loss", *self.metrics)
 
     def evaluate(self, step: Step) -> dict[str, Any]:
-        """Return loss and error, as in prediction; of members lists."""
-        if self.rows is None:
-            return step.network.predictor.evaluate(self.x, self.y)
-        return step.one_by_one.views.evaluate(self.x, self.y, self.rows)
+        """Return each of the `figures`, as in prediction; of members lists."""
+        x, y, rows, network = self.x, self.y, self.rows, step.network
+        views = None
+        if rows is None:
+            measured = network.predictor.evaluate(x, y)
+        else:
+            views = step.one_by_one.views
+            measured = views.evaluate(x, y, rows)
+        for name, metric in self.metrics.items():
+            found = metric.measure(network, x, y, rows, views)
+            measured[name] = found[0] if network.members is None else found
+        return {name: measured[name] for name in self.figures}
 
-    def has_error(self, network: Network) -> bool:
+    def undefined(self, network: Network) -> list[str]:
+        """Return which of the `figures` are NaN for some member, whatever is predicted.
+
+        Raises
+        ------
+        ValueError
+            If a metric does not take such labels.
+        """
+        loss = network.loss
+        defined = {"error": self._has_error(network), "loss": True}
+        defined |= {n: m.is_defined(loss, self.y, self.rows) for n, m in self.metrics.items()}
+        return [name for name in self.figures if not defined[name]]
+
+    def _has_error(self, network: Network) -> bool:
         """Return whether the error is defined, for each member."""
         xp, parts = network.backend.xp, [self.y]
         if self.rows is not None:

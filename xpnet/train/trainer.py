@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .._typing import Array, ArrayLike
 from ..checks import Numbers
@@ -14,9 +14,9 @@ from ..data.subsets import Subsets
 from ..nn.members import check_member
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
-from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
 from . import given_batch, replacing
+from .batch_size import measure_batch_sizes
 from .callback import Callback
 from .checkpoints import Checkpoints
 from .fit import Fit, FitOptions
@@ -25,10 +25,6 @@ from .history import History, Row
 from .requests import Requests
 from .settings import StepSettings
 from .step import Step
-
-#: A rate that changes no weight, so that every step does the same work and no number is driven to
-#: zero, through denormal ones, which a CPU is slow at.
-TINY = 1e-12
 
 
 class Trainer(StepSettings):
@@ -318,6 +314,7 @@ class Trainer(StepSettings):
         order_seed: int | Sequence[int] | None = None,
         subsets: Sequence[ArrayLike] | None = None,
         validation_subsets: Sequence[ArrayLike] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> History:
         """Train for some epochs in mini-batches. A second fit goes on where the first one ended.
 
@@ -374,6 +371,10 @@ class Trainer(StepSettings):
             that have fewer batches in an epoch wait for the others. None: all, for each.
         validation_subsets : sequence of array, or None
             On which examples of the development set each member is measured, likewise.
+        metrics : dict of str to metric, or None
+            What else to measure on the development set after each epoch: {"auc": m} gives the
+            column "dev_auc". A metric is the name of one of scikit-learn's scorers, as "roc_auc",
+            such a scorer, a function of (y, predictions), or a `Metric`, as of probabilities.
 
         Returns
         -------
@@ -426,6 +427,7 @@ class Trainer(StepSettings):
             checkpoint,
             resume,
             order_seed,
+            metrics,
         )
         with self.backend.active():
             data = prepare_data(
@@ -481,17 +483,4 @@ class Trainer(StepSettings):
             If X or y is not as the network needs it.
         """
         with self.backend.active():
-            return self.measure_batch_sizes(*self.network.prepare(X, y), epochs)
-
-    def measure_batch_sizes(self, x: Array, labels: Array, epochs: int) -> BatchSize:
-        """Do what `choose_batch_size` says, on a prepared data set."""
-
-        def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
-            gentle = replace(self.optimizer, learning_rate=TINY)
-            other = Trainer(self.network.clone(), gentle, self.l2, self.clip_norm)
-            return other.step, other
-
-        bench, requests = Feeding(copy, x, labels, self.backend), self.requests
-        return choose(
-            bench, x.shape[0], epochs, stop=lambda: bool(requests.stop or requests.interrupt)
-        )
+            return measure_batch_sizes(self, *self.network.prepare(X, y), epochs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpnet import accuracy, error_rate
-from xpnet.analysis.metrics import unexplained_variance
+from xpnet.nn.metrics import unexplained_variance
 
 each_measure = pytest.mark.parametrize("measure", [error_rate, unexplained_variance])
 

@@ -8,7 +8,8 @@ from sklearn import metrics as sk
 from sklearn.datasets import make_classification, make_multilabel_classification
 
 import xpnet as xn
-from xpnet.search.metrics import Metric, as_metric
+from xpnet.train.measures import Measure
+from xpnet.train.metrics import as_metric
 
 RNG = np.random.default_rng(0)
 X, Y3 = make_classification(120, 6, n_informative=5, n_redundant=0, n_classes=3, random_state=0)
@@ -197,7 +198,7 @@ def test_functions_say_which_way_is_better(function, minimize):
 
 def test_a_metric_stays_what_it_is():
     metric = as_metric("error")
-    assert isinstance(metric, Metric)
+    assert isinstance(metric, Measure)
     assert as_metric(metric) is metric
 
 

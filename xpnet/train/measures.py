@@ -1,8 +1,7 @@
-"""What a search goes by: the objective, measured for each member of a network."""
+"""Figures of predictions: what a search or early stopping goes by, of each member of a network."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from .._typing import ArrayLike, HostArray
-from ..analysis.metrics import accuracy
 from ..backends.arrays import to_host
 from ..data.batches import take_rows
 from ..nn.loss import Loss
+from ..nn.member_views import MemberViews
 from ..nn.network import Network
+from ..nn.prediction import Predictor
 
 #: The objectives that every row of a history has already, by name: the column.
 COLUMNS = {"error": "dev_error", "loss": "dev_loss"}
@@ -58,17 +58,21 @@ class Predictions:
 
 
 class Probabilities(Predictions):
-    """What a network that knows the probabilities of the classes has said."""
+    """What a network that knows the probabilities of the classes has said.
 
-    def __init__(
-        self, decided: HostArray, classes: HostArray | None, probabilities: HostArray
-    ) -> None:
+    Attributes
+    ----------
+    p : array
+        The probabilities as `Network.predict_proba` gives them.
+    """
+
+    def __init__(self, decided: HostArray, classes: HostArray | None, p: HostArray) -> None:
         super().__init__(decided, classes)
-        self._probabilities = probabilities
+        self.p = p
 
     def predict_proba(self, X: object) -> HostArray:
         """Return the probability of each class, shape (n, m)."""
-        return self._probabilities
+        return _of_classes(self.p)
 
 
 #: The rows that each is measured on.
@@ -79,8 +83,8 @@ Score = Callable[[HostArray, Predictions], float]
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
-    """What a search goes by; `as_metric` makes one.
+class Measure:
+    """A figure that networks are measured by; `as_metric` makes one.
 
     Attributes
     ----------
@@ -97,7 +101,12 @@ class Metric:
     column: str | None = None
 
     def measure(
-        self, network: Network, X: ArrayLike, y: ArrayLike, rows: Rows | None = None
+        self,
+        network: Network,
+        X: ArrayLike,
+        y: ArrayLike,
+        rows: Rows | None = None,
+        views: MemberViews | None = None,
     ) -> list[float]:
         """Return the figure of each member of a network on a labelled set, one of one network.
 
@@ -109,6 +118,8 @@ class Metric:
             Features and labels, as for `Network.evaluate`, or as `Network.prepare` returned them.
         rows : sequence of array of int, or None
             The rows that each member is measured on; None: all.
+        views : MemberViews or None
+            The members one by one, if they are there; None: for rows of their own they are copied.
 
         Returns
         -------
@@ -136,31 +147,56 @@ class Metric:
         """
         labels = _labels(loss, y)
         for own in [np.arange(len(labels))] if rows is None else rows:
-            try:
-                value = self._of_good_predictions(loss, labels, own)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ValueError(f"metric {self.name!r} can't be measured: {error}") from error
-            if not math.isfinite(value):
+            if not self._tried(loss, labels, own, judges=True):
                 raise ValueError(
                     f"metric {self.name!r} is not defined for the {len(own)} labels that are held "
                     "out: hold more out, or give another metric"
                 )
 
-    def _of_good_predictions(self, loss: Loss, labels: HostArray, own: HostArray) -> float:
-        """Return the figure of predictions for some rows that are good, yet not perfect."""
+    def is_defined(self, loss: Loss, y: ArrayLike, rows: Rows | None = None) -> bool:
+        """Return whether it is a number on labels; it need not tell good predictions from others.
+
+        Raises
+        ------
+        ValueError
+            If it does not take such labels, or their predictions.
+        """
+        labels = _labels(loss, y)
+        every = [np.arange(len(labels))] if rows is None else rows
+        return all(self._tried(loss, labels, own, judges=False) for own in every)
+
+    def _tried(self, loss: Loss, labels: HostArray, own: HostArray, judges: bool) -> bool:
+        """Return whether it is a number for good predictions, or raise a ValueError."""
+        try:
+            return math.isfinite(self._of_good_predictions(loss, labels, own, judges))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"metric {self.name!r} can't be measured: {error}") from error
+
+    def _of_good_predictions(
+        self, loss: Loss, labels: HostArray, own: HostArray, judges: bool
+    ) -> float:
+        """Return the figure of predictions for some rows that are good, yet not perfect.
+
+        If it ``judges`` predictions, it has to tell those from better ones.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnMetric(Metric):
+class ColumnMeasure(Measure):
     """One that every row of a history has: error or loss."""
 
     column: str = ""
 
     def measure(
-        self, network: Network, X: ArrayLike, y: ArrayLike, rows: Rows | None = None
+        self,
+        network: Network,
+        X: ArrayLike,
+        y: ArrayLike,
+        rows: Rows | None = None,
+        views: MemberViews | None = None,
     ) -> list[float]:
-        """Return the figure of each member; see `Metric.measure`."""
+        """Return the figure of each member; see `Measure.measure`."""
         name = self.column.removeprefix("dev_")
         with network.backend.active():
             x, labels = network.prepare(X, y)
@@ -168,18 +204,20 @@ class ColumnMetric(Metric):
                 value = network.predictor.evaluate(x, labels)[name]
                 return [*value] if isinstance(value, list) else [value]
             return [
-                one.predictor.evaluate(take_rows(x, own), take_rows(labels, own))[name]
-                for one, own in zip(_each(network), rows, strict=True)
+                one.evaluate(take_rows(x, own), take_rows(labels, own))[name]
+                for one, own in zip(_each(network, views, rows), rows, strict=True)
             ]
 
-    def _of_good_predictions(self, loss: Loss, labels: HostArray, own: HostArray) -> float:
+    def _of_good_predictions(
+        self, loss: Loss, labels: HostArray, own: HostArray, judges: bool
+    ) -> float:
         some = labels[own]
         explained = self.column == "dev_error" and not loss.of_classes
         return math.nan if explained and bool((some == some[:1]).all()) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredMetric(Metric):
+class ScoredMeasure(Measure):
     """One that is computed of predictions.
 
     Attributes
@@ -194,18 +232,23 @@ class ScoredMetric(Metric):
     classes: HostArray | None = None
 
     def measure(
-        self, network: Network, X: ArrayLike, y: ArrayLike, rows: Rows | None = None
+        self,
+        network: Network,
+        X: ArrayLike,
+        y: ArrayLike,
+        rows: Rows | None = None,
+        views: MemberViews | None = None,
     ) -> list[float]:
-        """Return the figure of each member; see `Metric.measure`."""
+        """Return the figure of each member; see `Measure.measure`."""
         loss, labels = network.loss, _labels(network.loss, y)
-        if rows is None:
-            return [self._figure(loss, labels, *said) for said in _said(network, X)]
         with network.backend.active():
+            if rows is None:
+                return [self._figure(loss, labels, *said) for said in _said(network, X)]
             x, _ = network.prepare(X, y)
-        return [
-            self._figure(loss, labels[own], *_said(one, take_rows(x, own))[0])
-            for one, own in zip(_each(network), rows, strict=True)
-        ]
+            each = zip(_each(network, views, rows), rows, strict=True)
+            said = [_said_by(one, loss, take_rows(x, own)) for one, own in each]
+        found = zip(said, rows, strict=True)
+        return [self._figure(loss, labels[own], *each) for each, own in found]
 
     def _figure(
         self, loss: Loss, labels: HostArray, decided: HostArray, p: HostArray | None
@@ -228,7 +271,7 @@ class ScoredMetric(Metric):
             if labels.ndim == 2:
                 classes = np.eye(labels.shape[1], dtype=np.int64)
             elif self.classes is None:
-                classes = np.arange(_n_classes(labels) if p is None else p.shape[1])
+                classes = np.arange(_n_classes(labels) if p is None else _of_classes(p).shape[1])
             else:
                 classes = self.classes
                 labels, decided = classes[labels], classes[decided]
@@ -237,121 +280,40 @@ class ScoredMetric(Metric):
             warnings.simplefilter("ignore")  # of what is not defined, which NaN says
             return float(self.score(labels, said))
 
-    def _of_good_predictions(self, loss: Loss, labels: HostArray, own: HostArray) -> float:
+    def _of_good_predictions(
+        self, loss: Loss, labels: HostArray, own: HostArray, judges: bool
+    ) -> float:
         some, p = labels[own], None
         if not loss.of_classes:
-            return self._of_good_values(loss, some)
+            return self._of_good_values(loss, some, judges)
         if loss.has_probabilities:
             n = _n_classes(labels) if self.classes is None else len(self.classes)
             right = some == 1 if some.ndim == 2 else some[:, None] == np.arange(n)
             p = np.where(right, SURE, (1 - SURE) / (1 if some.ndim == 2 else max(1, n - 1)))
+            if some.ndim == 1 and len(loss.target_shape(1, 1)) == 2:  # as of one output
+                p = p[:, 1]
         return self._compute(loss, some, some, p)
 
-    def _of_good_values(self, loss: Loss, values: HostArray) -> float:
+    def _of_good_values(self, loss: Loss, values: HostArray, judges: bool) -> float:
         """Return the figure of values halfway from their mean to the right ones.
 
         Raises
         ------
         ValueError
-            If those that are nearly right have the same: it counts which ones are equal.
+            If those that are nearly right have the same, and it is to judge them: it counts which
+            ones are equal.
         """
         mean = values.mean(axis=0)
         good, better = (
             self._compute(loss, values, mean + share * (values - mean), None)
             for share in (0.5, 1 - NEARLY)
         )
-        if good == better and not (values == values[:1]).all():
+        if judges and good == better and not (values == values[:1]).all():
             raise ValueError(
                 "it is no better for better predictions of values, as what is for classes: give "
                 "one for a regression, as 'r2' or 'neg_mean_absolute_error'"
             )
         return good
-
-
-def as_metric(given: Any, classes: Any = None) -> Metric:
-    """Return what a search goes by.
-
-    Parameters
-    ----------
-    given : str, function or Metric
-        "error": the share of wrong classes, or of a regression 1 − R²; "loss": the mean loss; a
-        name of one of scikit-learn's scorers, as "roc_auc", "f1_macro" or "neg_log_loss"; a scorer,
-        a function of (estimator, X, y) as ``sklearn.metrics.make_scorer`` returns it, of which more
-        is better; a function of (y, predictions), of which less is better, unless its name ends in
-        "_score" or is "accuracy", or an attribute ``greater_is_better`` says otherwise.
-    classes : array or None
-        The labels of the classes, by number, in which scorers and functions get y and predictions;
-        None: these numbers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no metric, or scikit-learn has none of that name.
-
-    Examples
-    --------
-    >>> as_metric("error").column, as_metric("roc_auc").minimize
-    ('dev_error', False)
-    """
-    if isinstance(given, Metric):
-        return given
-    labels = None if classes is None else np.asarray(classes)
-    if isinstance(given, str):
-        if given in COLUMNS:
-            return ColumnMetric(given, True, COLUMNS[given])
-        score = _of_function(accuracy) if given == "accuracy" else _of_scorer(_scorer(given))
-        return ScoredMetric(given, False, score=score, classes=labels)
-    if not callable(given):
-        raise TypeError(
-            f"metric is {given!r}: give 'error', 'loss', the name of one of scikit-learn's "
-            "scorers, or a function of (y, predictions)"
-        )
-    if _takes_estimator(given):
-        name = _name(getattr(given, "_score_func", given))
-        return ScoredMetric(name, False, score=_of_scorer(given), classes=labels)
-    name = _name(given)
-    greater = getattr(given, "greater_is_better", name.endswith("_score") or name == "accuracy")
-    return ScoredMetric(name, not greater, score=_of_function(given), classes=labels)
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _scorer(name: str) -> Any:
-    """Return scikit-learn's scorer of that name, or raise a ValueError."""
-    from sklearn.metrics import get_scorer, get_scorer_names
-
-    names = get_scorer_names()
-    if name not in names:
-        import difflib
-
-        close = difflib.get_close_matches(name, [*COLUMNS, *names], 3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(
-            f"metric is {name!r}: give 'error', 'loss', or a name that "
-            f"sklearn.metrics.get_scorer_names() has, as 'roc_auc' or 'r2'{hint}"
-        )
-    return get_scorer(name)
-
-
-def _of_scorer(scorer: Any) -> Score:
-    # There are as many examples as labels; what has been said of them is there already.
-    return lambda y, said: scorer(said, np.zeros((len(y), 1)), y)
-
-
-def _of_function(function: Any) -> Score:
-    return lambda y, said: function(y, said.decided)
-
-
-def _takes_estimator(function: Any) -> bool:
-    """Return whether a function is a scorer of (estimator, X, y)."""
-    try:
-        given = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # builtins, which have none
-        return False
-    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return sum(p.kind in positional and p.default is p.empty for p in given) == 3
 
 
 def _labels(loss: Loss, y: ArrayLike) -> HostArray:
@@ -367,23 +329,41 @@ def _n_classes(labels: HostArray) -> int:
     return max(2, 1 + int(labels.max(initial=0)))
 
 
-def _each(network: Network) -> list[Network]:
-    """Return copies of the members, or the one network that there is."""
-    k = network.members
-    return [network] if k is None else [network.member(i) for i in range(k)]
+def _each(network: Network, views: MemberViews | None, rows: Rows) -> list[Predictor]:
+    """Return what predicts for each member, or for the one network that there is."""
+    if network.members is None:
+        return [network.predictor]
+    if views is not None:
+        return views.predictors(max(map(len, rows)))
+    return [network.member(i).predictor for i in range(network.members)]
 
 
-def _said(network: Network, X: ArrayLike) -> list[tuple[HostArray, HostArray | None]]:
-    """Return what each member says: its decisions, and its probabilities (n, m) if it has any."""
+#: Decisions, and what `Network.predict_proba` gives, if there are probabilities.
+Said = tuple[HostArray, HostArray | None]
+
+
+def _said(network: Network, X: ArrayLike) -> list[Said]:
+    """Return what each member says."""
     loss, several = network.loss, network.members is not None
-    known = loss.has_probabilities
-    with network.backend.active():
-        said = (network.predict_proba if known else network.predict)(X, members=several)
-    found = to_host(said)
-    if several and network.passes.members is not None:  # those that share weights
+    if not several:
+        return [_said_by(network.predictor, loss, X)]
+    predictor, known = network.predictor, loss.has_probabilities
+    found = to_host((predictor.probabilities if known else predictor.decide)(X, True))
+    if network.passes.members is not None:  # those that share weights
         found = found.mean(axis=1)
-    each = [*found] if several else [found]
-    return [(to_host(loss.choose(np, p)), _of_classes(p)) if known else (p, None) for p in each]
+    return [_decided(loss, p) for p in found]
+
+
+def _said_by(predictor: Predictor, loss: Loss, X: ArrayLike) -> Said:
+    """Return what one network says, or the mean of members that share weights."""
+    known = loss.has_probabilities
+    return _decided(loss, to_host((predictor.probabilities if known else predictor.decide)(X)))
+
+
+def _decided(loss: Loss, said: HostArray) -> Said:
+    if not loss.has_probabilities:
+        return said, None
+    return to_host(loss.choose(np, said)), said
 
 
 def _of_classes(p: Any) -> HostArray:
