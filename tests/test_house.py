@@ -32,6 +32,7 @@ ORDER = [
     "throughput",
     "train",
     "analysis",
+    "recipes",
     "search",
     "estimators",
     "tabular",

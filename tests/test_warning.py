@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.settings import Settings
 
 X, Y = np.array([[2**53, 1], [2**53 + 1, 2], [2**53 + 2, 3], [5, 4]] * 10), np.arange(40) % 2
 

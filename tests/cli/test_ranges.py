@@ -5,8 +5,8 @@ import pytest
 import xpnet as xn
 from xpnet.cli.ranges import space_of
 from xpnet.cli.trials import space_table
+from xpnet.recipes.settings import Settings
 from xpnet.search.space import describe
-from xpnet.tabular.settings import Settings
 
 
 def space(*texts, settings=None, default=None, fixed=()):

@@ -15,7 +15,7 @@ from test_cli import full, interrupted, needs_signals, run  # noqa: F401 - fixtu
 
 import xpnet as xn
 from xpnet.cli.resume import going_on
-from xpnet.tabular.settings import Settings
+from xpnet.recipes.settings import Settings
 from xpnet.train import checkpoint_manager
 
 #: iris in batches of 20: 5 steps an epoch, the last one of 10.

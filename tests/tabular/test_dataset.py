@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.features import preprocessing
-from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 NUMBERS, WORDS = np.arange(40) % 2, np.array(["no", "yes"])[np.arange(40) % 2]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.model import load_model
 from xpnet.tabular.readers import read
-from xpnet.tabular.settings import Settings
 
 
 def make(dataset, **settings):

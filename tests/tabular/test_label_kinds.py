@@ -5,10 +5,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.model import load_model
-from xpnet.tabular.settings import Settings
 from xpnet.tabular.target import Target
 
 X = np.random.default_rng(0).normal(size=(60, 3))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular import memory
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.readers import read
-from xpnet.tabular.settings import Settings
 
 MB = 2**20
 

@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular import leaks
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.leaks import require_different
 from xpnet.tabular.readers import read
-from xpnet.tabular.settings import Settings
 
 SPECIES = ["u", "v", "w"] * 10
 NUMBERS = np.random.default_rng(0).normal(size=(30, 2)).round(3).tolist()

@@ -5,10 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.readers import BUNDLED, read
-from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 Y = np.arange(12) % 3

@@ -5,12 +5,12 @@ import pytest
 from sklearn.metrics import root_mean_squared_error
 
 import xpnet as xn
+from xpnet.recipes.settings import Settings
 from xpnet.search import groups
 from xpnet.search.trials import State, Trial
 from xpnet.tabular import readers
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.settings import Settings
 from xpnet.tabular.tuning import TableSubject, retrain, told, vary
 
 SMALL = Settings(hidden=(8,), epochs=3, dtype="float64")

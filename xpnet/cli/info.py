@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from ..analysis import plots, propagation
-from ..tabular.settings import SCHEDULE_EXAMPLES, SCHEDULES, parse_schedule
+from ..recipes.settings import SCHEDULE_EXAMPLES, SCHEDULES, parse_schedule
 from . import console, options, system
 from .options import Json
 from .outputs import draw

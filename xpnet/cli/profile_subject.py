@@ -11,10 +11,10 @@ import numpy as np
 from ..nn.layer import Layer
 from ..nn.loading import load
 from ..nn.network import Network
+from ..recipes.settings import Settings
 from ..tabular import readers
 from ..tabular.features import preprocessing
 from ..tabular.model import load_model
-from ..tabular.settings import Settings
 from ..tabular.target import Target
 
 

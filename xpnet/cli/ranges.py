@@ -11,6 +11,8 @@ from ..checks import check_name
 from ..nn.activations import ACTIVATIONS
 from ..nn.loss import Loss
 from ..optim.optimizers import Optimizer
+from ..recipes import specs
+from ..recipes.settings import SCHEDULES, Settings
 from ..search.distributions import (
     Distribution,
     choice,
@@ -20,8 +22,6 @@ from ..search.distributions import (
     uniform,
 )
 from ..search.space import check_space, when
-from ..tabular import specs
-from ..tabular.settings import SCHEDULES, Settings
 from ..tabular.tuning import VARIED, WITH_OPTIONS
 from .training_options import READERS
 

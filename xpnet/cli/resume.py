@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..files.safetensors_files import ModelFileError
+from ..recipes.settings import Settings
 from ..tabular import readers
 from ..tabular.dataset import Dataset
 from ..tabular.formats.source import TextOptions
-from ..tabular.settings import Settings
 from ..train import checkpoints
 from ..train.checkpoints import Checkpoints
 

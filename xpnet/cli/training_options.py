@@ -11,8 +11,8 @@ import typer
 
 from ..nn.loss import Loss
 from ..optim.optimizers import Optimizer
+from ..recipes.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..tabular.memory import allow
-from ..tabular.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from . import options
 
 #: What holds where an option is not given.

@@ -7,7 +7,7 @@
 - `loading`, `gathering`, `memory`: a table by its schema, and what memory has no room for
 - `fingerprints`, `table_digest`, `leaks`: to know data again, and what stands twice in it
 - `target`: from labels to what a loss takes, and back
-- `settings`, `specs`, `parts`, `experiment`: a training run by its settings
+- `parts`, `experiment`: a training run by its settings
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
 - `evaluation`: how good it is

@@ -27,6 +27,7 @@ from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..nn.network import Network
 from ..nn.stacking import stack
+from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
@@ -37,7 +38,6 @@ from .features.base import Features
 from .leaks import require_different
 from .model import Model
 from .parts import Part, check_rows, part_dataset, prepare_parts, unite_dev
-from .settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from .target import Target
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
@@ -109,7 +109,9 @@ class Experiment:
         parts = part_dataset(dataset, target, settings.seed)
         if not dev:
             parts = unite_dev(parts)
-        features = prepare_parts(dataset, parts, target, settings.make_loss(target), settings)
+        features = prepare_parts(
+            dataset, parts, target, settings.make_loss(target.loss, target.losses), settings
+        )
         network = _make_network(features, features.n_features, target, settings, device)
         model = Model(network, features, target, _about(dataset, settings))
         model.require_writable()
@@ -344,7 +346,7 @@ def _make_network(
     device: str | Backend,
 ) -> Network:
     """Return the untrained network that settings describe, for features of the data."""
-    loss = settings.make_loss(target)
+    loss = settings.make_loss(target.loss, target.losses)
     before = [] if features is None else features.layers()
     return Network(
         [*before, *settings.make_layers(target.units(loss))],

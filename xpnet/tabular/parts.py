@@ -13,12 +13,12 @@ from ..data.arrays import is_arrow
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
+from ..recipes.settings import Settings
 from . import memory
 from .dataset import Dataset
 from .features import preprocessing
 from .features.array_features import require_numbers
 from .features.base import Features
-from .settings import Settings
 from .target import Target
 
 PARTS = ("train", "dev", "test")

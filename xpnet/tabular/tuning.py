@@ -13,6 +13,7 @@ from ..backends.protocol import Backend
 from ..data.augmentation import Augmentation
 from ..data.folds import check_folds, fold_of_each
 from ..nn.stacking import can_be_stacked, stack
+from ..recipes.settings import Settings
 from ..search.candidates import Candidate, Data
 from ..search.default_spaces import array_space, table_space
 from ..search.distributions import Choice, Distribution, choice
@@ -25,7 +26,6 @@ from ..train.metrics import as_metric
 from ..warning import warn
 from .dataset import Dataset
 from .experiment import Experiment
-from .settings import Settings
 
 #: What a search may vary of `Settings`; of what is NAME:KEY=VALUE also NAME.KEY.
 VARIED = (

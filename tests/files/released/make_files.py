@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.settings import Settings
 
 
 def frame(n: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,6 @@ from ..nn.stacks import hidden_stack
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Piecewise
 from . import specs
-from .target import Target
 
 #: The batch size if nobody says, or all of a smaller training set; and for how many epochs.
 BATCH_SIZE, EPOCHS = 64, 30
@@ -175,16 +175,15 @@ class Settings:
         joint = "," if ":" in self.schedule else ":"
         return replace(self, schedule=f"{self.schedule}{joint}total={total}")
 
-    def make_loss(self, target: Target) -> Loss:
-        """Return the loss that is asked for, or that fits the target.
+    def make_loss(self, default: str, known: Mapping[str, type[Loss]]) -> Loss:
+        """Return the loss that is asked for, else the default, of those that fit the labels.
 
         Raises
         ------
         ValueError
-            If it is not known, or is for other targets.
+            If it is not known, or is for other labels.
         """
-        text = target.loss if self.loss is None else self.loss
-        return specs.make(text, target.losses, "loss")
+        return specs.make(default if self.loss is None else self.loss, known, "loss")
 
     def make_layers(self, n_outputs: int) -> list[Layer]:
         """Return the layers: each Linear, batch norm, activation, dropout; the last Linear alone.

@@ -1,0 +1,4 @@
+"""How a network for a table is made and trained: by a recipe, or setting by setting.
+
+- `settings`: all that a training is set to; `specs`: things of a name, with options
+"""
