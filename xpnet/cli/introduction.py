@@ -15,7 +15,10 @@ def introduce_data(out: Console, experiment: Experiment, device: str) -> None:
     out.print(explain(network.backend, device))
     classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
     inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
-    sizes = " + ".join(f"{len(p.labels):,} {name}" for name, p in experiment.parts.items())
+    files = {name: f" ({source})" for name, source in experiment.dataset.apart.items()}
+    sizes = " + ".join(
+        f"{len(p.labels):,} {name}{files.get(name, '')}" for name, p in experiment.parts.items()
+    )
     out.print(f"{experiment.dataset.name}: {sizes} examples, {target.task}{classes}{inferred}")
 
 

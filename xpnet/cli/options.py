@@ -155,6 +155,18 @@ DATA_HELP = (
     "Parquet files; or openml:NAME."
 )
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
+Test = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="A test set of one's own: nothing is held out of DATA for it."
+    ),
+]
+Dev = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="A development set of one's own: nothing is held out of DATA for it."
+    ),
+]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that train wrote.")]
 Target = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="The column to predict, in a table.")

@@ -27,11 +27,11 @@ class Files(NamedTuple):
 def files_of(run: Run, dataset: Dataset, learning_curve: bool) -> Files:
     """Return the files to write, once it is found that they can be written."""
     model_file = run.output or Path(f"{dataset.name}.safetensors")
-    options.require_writable(model_file, run.data)
+    options.require_writable(model_file, *run.sources)
     picture = options.beside(model_file, ".png")
     curve = options.beside(model_file, ".curve.png") if learning_curve else None
     for path in filter(None, (picture, curve)):
-        options.require_writable(path, run.data, str(model_file))
+        options.require_writable(path, *run.sources, str(model_file))
     return Files(model_file, picture, curve)
 
 

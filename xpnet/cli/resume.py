@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 from ..files.safetensors_files import ModelFileError
 from ..recipes.settings import Settings
 from ..tabular import readers
-from ..tabular.dataset import Dataset
+from ..tabular.dataset import KEPT, Dataset
 from ..tabular.formats.source import TextOptions
+from ..tabular.kept_apart import with_set
 from ..train import checkpoints
 from ..train.checkpoints import Checkpoints
 
 #: What may be given beside ``--resume``; all else comes from the checkpoint.
 FREE = (
-    *("data", "epochs", "device", "output", "every", "keep", "memory"),
+    *("data", "test", "dev", "epochs", "device", "output", "every", "keep", "memory"),
     *("quiet", "as_json", "resume"),
 )
 
@@ -32,6 +34,8 @@ class Run:
     ----------
     data, target, drop, kinds, text
         As `readers.read` takes them.
+    test, dev : str or None
+        Sets of one's own, as `with_set` takes them.
     settings : Settings
         What it is set to.
     device : str
@@ -58,8 +62,23 @@ class Run:
     begun: checkpoints.Newest | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     text: TextOptions = field(default_factory=TextOptions)
+    test: str | None = None
+    dev: str | None = None
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """The sources of sets of one's own, by what these are for."""
+        return {part: name for part in KEPT if (name := getattr(self, part)) is not None}
+
+    @property
+    def sources(self) -> list[str]:
+        """All that is read."""
+        return [self.data, *self.sets.values()]
 
     def __post_init__(self) -> None:
+        for part, source in self.sets.items():
+            if not source.strip():
+                raise ValueError(f"--{part} is {source!r}: give a file")
         given = {"--checkpoint-every": self.every, "--keep": self.keep}
         for option, value in given.items():
             if value is not None and value < 1:
@@ -96,7 +115,7 @@ class Run:
         OSError, ValueError
             If that can't be, or they are not those that the run began with.
         """
-        try:
+        with self._telling_of_moved("DATA"):
             dataset = readers.read(
                 self.data,
                 self.target,
@@ -105,28 +124,44 @@ class Run:
                 kinds=self.kinds,
                 text=self.text,
             )
+        about = {} if self.begun is None else self.begun.about
+        self._require_same("other data", self.data, dataset.fingerprint(), about)
+        for part, source in self.sets.items():
+            with self._telling_of_moved(f"--{part} FILE"):
+                dataset = with_set(dataset, part, source, self.text)
+            told = about.get("sets", {}).get(part, {})
+            self._require_same(f"another {part} set", source, dataset.fingerprint(part), told)
+        return dataset
+
+    @contextmanager
+    def _telling_of_moved(self, argument: str) -> Iterator[None]:
+        """Return a context in which a lacking file may be one that was moved: by which argument."""
+        try:
+            yield
         except FileNotFoundError as error:
             if self.begun is None:
                 raise
-            moved = f"if it was moved: xpnet train DATA --resume {self.quoted_folder()}"
+            moved = f"if it was moved: xpnet train {argument} --resume {self.quoted_folder()}"
             raise FileNotFoundError(f"{error}; {moved}") from error
-        if self.begun is not None:
-            here, there = dataset.fingerprint(), self.begun.about.get("fingerprint")
-            if here != there:
-                raise ValueError(
-                    f"{self.begun.file}: is of other data: the fingerprint of {self.data} is "
-                    f"{here}, and in the checkpoint {there}"
-                )
-        return dataset
+
+    def _require_same(self, what: str, source: str, here: str, told: dict[str, Any]) -> None:
+        """Raise a ValueError if a run goes on with other data than it began with."""
+        there = told.get("fingerprint")
+        if self.begun is not None and here != there:
+            raise ValueError(
+                f"{self.begun.file}: is of {what}: the fingerprint of {source} is {here}, and in "
+                f"the checkpoint {there}"
+            )
 
     def fit_options(self, dataset: Dataset, settings: Settings, model_file: Path) -> dict[str, Any]:
         """Return the options for `Trainer.fit`; ``settings`` as they have become."""
         if self.folder is None:
             return {}
-        file = readers.is_file(self.data)
         about = {
-            "data": os.path.abspath(self.data) if file else self.data,
+            "data": _anywhere(self.data),
             "fingerprint": dataset.fingerprint(),
+            **{part: _anywhere(source) for part, source in self.sets.items()},
+            "sets": dataset.sets(),
             "target": self.target,
             "drop": self.drop,
             "kinds": self.kinds,
@@ -191,7 +226,13 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     begun = checkpoints.newest(folder)
     if "settings" not in begun.about:
         raise ModelFileError(f"{begun.file}: xpnet train did not write it; go on with it in Python")
-    told = {k: v for k, v in begun.about.items() if k != "fingerprint"}
+    told = {k: v for k, v in begun.about.items() if k not in ("fingerprint", "sets")}
+    for part in KEPT:
+        if part in given and told.get(part) is None:
+            raise ValueError(
+                f"--{part} can't be given with --resume: the run began without a {part} set of its "
+                "own"
+            )
     try:
         settings = Settings(**{k: _tuple(v) for k, v in told.pop("settings").items()})
         output = _near(Path(told.pop("output")))
@@ -215,6 +256,11 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
             )
         run = replace(run, settings=replace(settings, epochs=options["epochs"]))
     return replace(run, **{k: v for k, v in options.items() if k in given and k != "epochs"})
+
+
+def _anywhere(source: str) -> str:
+    """Return a source as it is found from any folder."""
+    return os.path.abspath(source) if readers.is_file(source) else source
 
 
 def quoted(name: str) -> str:

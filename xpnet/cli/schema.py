@@ -8,6 +8,9 @@ from ..tabular import readers
 from ..tabular.columns.kinds import written
 from ..tabular.columns.schema import Column
 from ..tabular.experiment import Experiment
+from ..tabular.formats.source import TextOptions
+from ..tabular.kept_apart import plan_alike
+from ..tabular.loading import Plan
 from . import console, options
 from .resume import Run
 
@@ -29,10 +32,22 @@ def show(run: Run, out: Console, as_json: bool) -> None:
     rows = [_row(column, column.fate) for column in plan.schema.columns]
     if plan.target is not None:
         rows.append(_row(plan.target, "the target"))
+    sets = {
+        part: {"data": source, "examples": _count(plan, source, run.text)}
+        for part, source in run.sets.items()
+    }
     if as_json:
-        options.write_json({"data": run.data, "columns": rows})
-    else:
-        console.print_columns(out, rows, every=True)
+        options.write_json({"data": run.data, "columns": rows, "sets": sets})
+        return
+    console.print_columns(out, rows, every=True)
+    for part, told in sets.items():
+        out.print(f"{told['data']}: {told['examples']:,} {part} examples, of these columns")
+
+
+def _count(plan: Plan, source: str, text: TextOptions) -> int:
+    """Return how many rows a set has that a plan's schema reads, or raise an error."""
+    own = plan_alike(plan.source.name, source, plan.schema, plan.target, text)
+    return sum(len(rows) for rows, _ in own.chunks())
 
 
 def _row(column: Column, what: str) -> dict[str, str]:

@@ -63,6 +63,14 @@ class Plan:
         if self.worker and self.storage is None:
             raise ValueError("--worker is for a study that others share: give --storage as well")
 
+    def require_one_judge(self, dev: str | None) -> None:
+        """Raise a ValueError if settings are to be judged by folds and by a set of one's own."""
+        if dev is not None and self.folds is not None:
+            raise ValueError(
+                f"--dev is {dev} and --folds {self.folds}: settings are judged by one of them; "
+                "leave the other out"
+            )
+
     def successive_halving(self, epochs: int) -> Halving | None:
         """Return what stops trials early that may have so many epochs; None: nothing does."""
         found = Halving(epochs, self.eta) if self.halving else None
@@ -107,11 +115,11 @@ class Files:
         found = cls(model, options.beside(model, study), pictures)
         kept = [] if plan.storage is None else [_file_of(plan.storage)]
         if not plan.worker:
-            options.require_writable(model, run.data, *kept)
+            options.require_writable(model, *run.sources, *kept)
             for path in pictures.values():
-                options.require_writable(path, run.data, str(model), *kept)
+                options.require_writable(path, *run.sources, str(model), *kept)
         if plan.storage is None:
-            options.require_writable(found.study, run.data, str(model))
+            options.require_writable(found.study, *run.sources, str(model))
             if plan.resume and not found.study.exists():
                 raise FileNotFoundError(
                     f"{found.study}: there is no study to go on with; leave --resume out to begin "

@@ -102,6 +102,7 @@ class SearchRun:
         experiment = self.subject.experiment
         return {
             "data": experiment.model.training["fingerprint"],
+            **({"sets": sets} if (sets := experiment.dataset.sets()) else {}),
             "settings": json_ready(asdict(experiment.settings)),
             "folds": self.plan.folds,
             "objective": self.metric.name,
@@ -196,6 +197,7 @@ class SearchRun:
             "device": experiment.model.network.backend.device,
             "task": experiment.model.target.task,
             "examples": {k: len(p.labels) for k, p in experiment.parts.items()},
+            "sets": experiment.dataset.sets(),
             "columns": columns_of(experiment),
             "objective": self.metric.name,
             "minimize": self.metric.minimize,

@@ -16,7 +16,7 @@ from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
 from .introduction import introduce
-from .options import DATA_HELP, Columns, Decimal, Device, Drop, Json, Separator, Target
+from .options import DATA_HELP, Columns, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .resume import Run, going_on
 from .schema import columns_of, show
@@ -51,6 +51,8 @@ from .training_options import (
 def train(
     ctx: typer.Context,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
+    test: Test = None,
+    dev: Dev = None,
     target: Target = None,
     drop: Drop = "",
     column: Columns = None,
@@ -139,7 +141,8 @@ def train(
 ) -> None:
     """Train a network on DATA, write it to a file, and say what to try next.
 
-    The data is parted into training, development and test set; numbers are standardised, dates
+    The data is parted into training, development and test set, but for those that are given by
+    --test and --dev: with both, all of DATA is trained on. Numbers are standardised, dates
     become numbers, and categories 0 or 1 for each. Ctrl-C ends the training and saves what there
     is; a second one quits at once. With --checkpoint SIGTERM does as Ctrl-C, and a training that
     was cut off, however, goes on by --resume.
@@ -151,6 +154,7 @@ def train(
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
+        free |= {"test": test, "dev": dev}
         run = going_on(begun, options.given(ctx), free | {"every": every, "keep": keep})
     else:
         if data is None:
@@ -183,7 +187,8 @@ def train(
         names, kinds = options.split_names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)
         where = folder, every, keep
-        run = Run(data, target, names, settings, device, output, *where, kinds=kinds, text=text)
+        more: dict[str, Any] = {"kinds": kinds, "text": text, "test": test, "dev": dev}
+        run = Run(data, target, names, settings, device, output, *where, **more)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     allow_memory(memory)
@@ -310,6 +315,7 @@ def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> di
         "task": model.target.task,
         "settings": model.training["settings"],
         "examples": sizes,
+        "sets": model.training.get("sets", {}),
         "columns": columns_of(experiment),
         "results": errors,
         "verdict": verdict.verdict,

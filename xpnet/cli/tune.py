@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..tabular.formats.source import TextOptions
 from ..tabular.tuning import TableSubject
 from . import console, options
-from .options import Columns, Data, Decimal, Device, Drop, Json, Separator, Target
+from .options import Columns, Data, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
 from .ranges import DEFAULT, space_of
 from .resume import Run
 from .search_plan import Files, Plan, command_to_go_on
@@ -111,6 +111,8 @@ def tune(
             "see whether the search was worth it; 0: not at all."
         ),
     ] = 5,
+    test: Test = None,
+    dev: Dev = None,
     target: Target = None,
     drop: Drop = "",
     column: Columns = None,
@@ -146,7 +148,8 @@ def tune(
 
     Many networks are trained at once. Without --set it is the hidden layers, learning rate, λ and
     dropout that are searched; options of a training that are given hold for all trials. The best
-    setting is trained anew on training and development set, and measured once on the test set.
+    setting is trained anew on training and development set, and measured once on the test set;
+    both may be given by --dev and --test.
     Ctrl-C or SIGTERM ends the search, and what was found is saved; --resume goes on with it.
     """
     out = console.make_console(quiet=quiet or as_json)
@@ -164,6 +167,7 @@ def tune(
         keep,
         repeats,
     )
+    plan.require_one_judge(dev)
     settings = settings_of(
         hidden=hidden,
         activation=activation,
@@ -189,7 +193,8 @@ def tune(
         space_of(asked, settings, {}, given)  # refuses it before the data are read
     names, kinds = options.split_names(drop), options.kinds(column)
     text = TextOptions(separator, decimal)
-    run = Run(data, target, names, settings, device, output, kinds=kinds, text=text)
+    more: dict[str, Any] = {"kinds": kinds, "text": text, "test": test, "dev": dev}
+    run = Run(data, target, names, settings, device, output, **more)
     allow_memory(memory)
     dataset = run.read()
     files = Files.of(run, plan, dataset.name)

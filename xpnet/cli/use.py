@@ -20,7 +20,7 @@ from ..tabular.columns.schema import Schema
 from ..tabular.dataset import DataError, Dataset
 from ..tabular.formats.source import TextOptions
 from ..tabular.model import Model, load_model
-from ..tabular.parts import PARTS, part_dataset
+from ..tabular.parts import PARTS, cut, names_of_parts
 from . import console, options
 from .options import Data, Decimal, Device, Drop, Json, ModelFile, Separator, Target
 
@@ -120,7 +120,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="train, dev, test or all. If not given: test, where DATA is what the model was "
-            "trained on, else all."
+            "trained on and has it, else all."
         ),
     ] = None,
     separator: Separator = None,
@@ -170,15 +170,46 @@ def _choose(model: Model, dataset: Dataset, wanted: str | None) -> tuple[Any, An
     if wanted in (None, "test") and dataset.test_rows is not None:
         # Whatever it was trained on: a test set that is kept apart is never among that.
         return dataset.test_rows, dataset.test_target, f"{dataset.name}, its test set"
+    for name, told in model.training.get("sets", {}).items():
+        if dataset.is_known_by(told["fingerprint"]):
+            if wanted not in (None, name):
+                raise ValueError(
+                    f"--part is {wanted}, and {dataset.name} is the model's {name} set: leave "
+                    "--part out"
+                )
+            which = f"{dataset.name}, the model's {name} set, {_seen(model, name)}"
+            return dataset.rows, dataset.target, which
     if not dataset.is_known_by(model.training.get("fingerprint")):
         if wanted is not None:
             raise ValueError(f"--part is {wanted}, but the model was not trained on {dataset.name}")
         return dataset.rows, dataset.target, dataset.name
+    return _part_of(model, dataset, wanted)
+
+
+def _part_of(model: Model, dataset: Dataset, wanted: str | None) -> tuple[Any, Any, str]:
+    """Return a part of the data that a model was trained on; all, if no test set is among it."""
+    parts = model.training.get("parts", names_of_parts(dataset))
     name = wanted or "test"
-    chosen = part_dataset(dataset, model.target, model.training["settings"]["seed"])[name]
+    if name in parts:
+        chosen = cut(dataset, model.target, model.training["settings"]["seed"], parts)[name]
+        which = f"{dataset.name}, the model's {name} set, {_seen(model, name)}"
+        return chosen.rows, chosen.target, which
+    told = model.training.get("sets", {}).get(name)
+    if wanted is not None:
+        where = f"its {name} set was {told['data']}: give that" if told else "there was none"
+        raise ValueError(
+            f"--part is {wanted}, and no part of {dataset.name} was the model's {name} set: {where}"
+        )
+    sets = f"{' and '.join(parts)} set{'s' if len(parts) > 1 else ''}"
+    where = f"its test set was {told['data']}" if told else "it had no test set"
+    which = f"{dataset.name}, all of it, the model's {sets}: no measure of new rows ({where})"
+    return dataset.rows, dataset.target, which
+
+
+def _seen(model: Model, name: str) -> str:
+    """Return in words whether a model was trained on a part."""
     trained = name in model.training.get("trained_on", ["train"])
-    seen = "which the model was trained on" if trained else "which it was not trained on"
-    return chosen.rows, chosen.target, f"{dataset.name}, the model's {name} set, {seen}"
+    return "which the model was trained on" if trained else "which it was not trained on"
 
 
 def _show(out: Console, measured: dict[str, Any]) -> None:

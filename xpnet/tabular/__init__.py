@@ -4,8 +4,10 @@
 - `formats`: files of many formats, as Arrow's tables
 - `columns`: what a table's columns hold, as is learnt of it, and how later ones are read
 - `features`: from raw rows to the numbers that a network gets
+- `kept_apart`, `frames`: sets of one's own beside the data, from files and in memory
 - `loading`, `gathering`, `memory`: a table by its schema, and what memory has no room for
-- `fingerprints`, `table_digest`, `leaks`: to know data again, and what stands twice in it
+- `fingerprints`, `table_digest`: to know data again
+- `leaks`, `row_hashes`: what stands twice in them
 - `target`: from labels to what a loss takes, and back
 - `parts`, `experiment`: a training run by its settings
 - `model`: a network with all that it needs for raw columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,11 @@ from ..data.labels import as_labels, is_numeric, unite
 from .columns.schema import Column, Schema
 from .fingerprints import KIND, fingerprint
 
+#: The sets that may be kept apart from what is trained on.
+KEPT = ("test", "dev")
+
 #: What a data set's parts are called where the source has no names for them.
-FIELDS = ("rows", "target", "test_rows", "test_target")
+FIELDS = ("rows", "target", "test_rows", "test_target", "dev_rows", "dev_target")
 
 
 class DataError(ValueError):
@@ -36,8 +40,8 @@ class Dataset:
         of, as the schema reads them.
     target : numpy.ndarray or None
         The labels, (n,) or (n, k); None if there are none.
-    test_rows, test_target
-        A test set that the source keeps apart, if it does.
+    test_rows, test_target, dev_rows, dev_target
+        A test set and a development set that are kept apart, if they are.
     target_name : str or None
         The column that the labels come from, in a table.
     renamed : dict of str to str
@@ -46,6 +50,10 @@ class Dataset:
         What a table's columns hold; if it is not given it is learnt from them.
     target_column : Column or None
         How a table's labels are read.
+    apart : dict of str to str
+        Which of "test" and "dev" are not from the source of the rows, and what theirs are called,
+        as a file. They are read as the rows are: they have no part in the schema, the classes and
+        the fingerprint.
     """
 
     name: str
@@ -53,32 +61,36 @@ class Dataset:
     target: Any = None
     test_rows: Any = None
     test_target: Any = None
+    dev_rows: Any = None
+    dev_target: Any = None
     target_name: str | None = None
     renamed: dict[str, str] = field(default_factory=dict)
     schema: Schema | None = None
     target_column: Column | None = None
-    _fingerprint: str | None = field(default=None, init=False, repr=False)
+    apart: dict[str, str] = field(default_factory=dict)
+    _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        try:
-            name = os.fsencode(self.name)
-        except UnicodeEncodeError:
-            name = self.name.encode("utf-8", "backslashreplace")
-        self.name = name.decode("utf-8", "backslashreplace")
-        self.rows, self.test_rows = map(_as_rows, (self.rows, self.test_rows))
-        self.target, self.test_target = map(_as_target, (self.target, self.test_target))
+        self.name = _shown(self.name)
+        self.apart = {part: _shown(name) for part, name in self.apart.items()}
+        for rows, target in zip(FIELDS[::2], FIELDS[1::2], strict=True):
+            setattr(self, rows, _as_rows(getattr(self, rows)))
+            setattr(self, target, _as_target(getattr(self, target)))
         if is_frame(self.rows) or (is_arrow(self.rows) and self.schema is None):
             self._read_frames()
 
     def _read_frames(self) -> None:
-        """Turn data frames into tables, by a schema of all their rows."""
+        """Turn data frames into tables, by a schema of all rows but those of sets in `apart`."""
         arrow_for(self.name)
         from .columns.scan import learn
         from .columns.tables import as_table, chunks, text_where_one_has_text
 
-        tables = [as_table(part) for part in (self.rows, self.test_rows) if part is not None]
+        kept = [part for part in KEPT if self._has(part) and part not in self.apart]
+        own = ["rows", *(f"{part}_rows" for part in kept)]
+        tables = [as_table(getattr(self, name)) for name in own]
         if len({frozenset(table.column_names) for table in tables}) > 1:
-            self.rows, self.test_rows = tables
+            for name, table in zip(own, tables, strict=True):
+                setattr(self, name, table)
             return  # which `require_alike` refuses
         tables = text_where_one_has_text(tables)
         if self.schema is None:
@@ -86,17 +98,37 @@ class Dataset:
             every = lambda some: (c for t in tables for c in chunks(t.select(some)))  # noqa: E731
             self.schema = learn(every, names).schema
         self.schema.require_some()
-        self.rows = self.schema.read(tables[0])
-        if len(tables) > 1:
-            self.test_rows = self.schema.read(tables[1])
+        for name, table in zip(own, tables, strict=True):
+            setattr(self, name, self.schema.read(table))
+        for part, source in self.apart.items():
+            with naming(source):
+                table = as_table(getattr(self, f"{part}_rows"))
+                setattr(self, f"{part}_rows", self.schema.read(table))
+
+    def _has(self, part: str) -> bool:
+        return getattr(self, f"{part}_rows") is not None
+
+    def kept(self) -> dict[str, tuple[Any, Any]]:
+        """Return rows and labels of the sets that are kept apart, by their names."""
+        return {
+            part: (getattr(self, f"{part}_rows"), getattr(self, f"{part}_target"))
+            for part in KEPT
+            if self._has(part)
+        }
 
     def everything(self) -> tuple[Any, Any]:
-        """Return all rows and labels, a test set that is kept apart among them."""
-        if self.test_rows is None:
-            return self.rows, self.target
-        labels = [part for part in (self.target, self.test_target) if part is not None]
-        rows = _united(self.rows, self.test_rows)
-        return rows, unite(labels, "the target") if labels else None
+        """Return all rows and labels of the source, sets that it keeps apart among them."""
+        own = [self.rows, *(rows for rows, _ in self._kept_by_source())]
+        return own[0] if len(own) == 1 else united(own), self.labels()
+
+    def labels(self) -> Any:
+        """Return all labels of the source; None if there are none."""
+        own = [self.target, *(target for _, target in self._kept_by_source())]
+        there = [target for target in own if target is not None]
+        return unite(there, "the target") if len(own) > 1 and there else self.target
+
+    def _kept_by_source(self) -> list[tuple[Any, Any]]:
+        return [pair for part, pair in self.kept().items() if part not in self.apart]
 
     def require_alike(self, source: str, names: Sequence[str] = FIELDS) -> None:
         """Raise a DataError if rows and labels, or training and test set, don't go together.
@@ -109,42 +141,60 @@ class Dataset:
             What rows, labels, rows and labels for the test are called there.
         """
         require_pair(self.rows, self.target, source, *names[:2])
-        if (self.test_rows is None) != (self.test_target is None):
-            there, lacking = names[2:] if self.test_target is None else names[:1:-1]
+        for i, part in enumerate(KEPT, 1):
+            called = [*names[2 * i : 2 * i + 2]]
+            if part in self.apart:
+                self._require_alike(self.apart[part], part, [*FIELDS[:2], *FIELDS[:2]])
+            elif called:
+                self._require_alike(source, part, [*names[:2], *called])
+
+    def _require_alike(self, source: str, part: str, names: list[str]) -> None:
+        """Raise a DataError if a set that is kept apart does not go with rows and labels."""
+        rows, target = getattr(self, f"{part}_rows"), getattr(self, f"{part}_target")
+        if (rows is None) != (target is None):
+            there, lacking = names[2:] if target is None else names[:1:-1]
             raise DataError(f"{source}: there is {there} and no {lacking}: give both, or neither")
-        if self.test_rows is None:
+        if rows is None:
             return
         if self.target is None:
             raise DataError(f"{source}: there is {names[3]} and no {names[1]}: give both")
-        require_pair(self.test_rows, self.test_target, source, *names[2:])
-        parts = (self.rows, self.target, self.test_rows, self.test_target)
+        require_pair(rows, target, source, *names[2:])
+        parts = (self.rows, self.target, rows, target)
         told = [*map(_told, parts, (f"{source}: {name}" for name in names), (False, True) * 2)]
+        whose = f"of {self.name} " if part in self.apart else ""
         for i in range(2):
             if told[i] != told[i + 2]:
                 raise DataError(
-                    f"{source}: {names[i]} {told[i]} and {names[i + 2]} {told[i + 2]}: give both "
-                    "of one kind, with as many columns"
+                    f"{source}: {names[i]} {whose}{told[i]} and {names[i + 2]} {told[i + 2]}: "
+                    "give both of one kind, with as many columns"
                 )
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, of: str = "data") -> str:
         """Return a hash of all rows and labels, to know the data set again; columns in any order.
 
-        The name of the target's column has no part in it: the labels have.
+        The name of the target's column has no part in it: the labels have. What is in `apart` has
+        fingerprints of its own: ``of`` is "test" or "dev" then.
         """
-        if self._fingerprint is not None:
-            return self._fingerprint
-        return fingerprint(
-            rows=self.rows,
-            target=self.target,
-            test_rows=self.test_rows,
-            test_target=self.test_target,
-        )
+        if of in self._fingerprints:
+            return self._fingerprints[of]
+        if of != "data":
+            rows, target = self.kept()[of]
+            return fingerprint(rows=rows, target=target)
+        own = [name for name in FIELDS if name.partition("_")[0] not in self.apart]
+        return fingerprint(**{name: getattr(self, name) for name in own})
+
+    def sets(self) -> dict[str, dict[str, str]]:
+        """Return of each set in `apart` what it is called and its fingerprint, JSON-ready."""
+        return {
+            part: {"data": name, "fingerprint": self.fingerprint(part)}
+            for part, name in self.apart.items()
+        }
 
     def release_rows(self) -> None:
-        """Give up the rows, for the memory that they take; the fingerprint is still known."""
-        self._fingerprint = self.fingerprint()
+        """Give up the rows, for the memory that they take; the fingerprints are still known."""
+        self._fingerprints = {of: self.fingerprint(of) for of in ("data", *self.apart)}
         of_arrow = is_arrow(self.rows)
-        self.rows = self.test_rows = None
+        self.rows = self.test_rows = self.dev_rows = None
         if of_arrow:
             import pyarrow as pa
 
@@ -165,6 +215,18 @@ class Dataset:
                 "train anew"
             )
         return told == self.fingerprint()
+
+
+@contextmanager
+def naming(source: str | None) -> Iterator[None]:
+    """Return a context in which errors of what data hold begin with a name, if there is one."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError) or source is None:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else DataError
+        raise kind(f"{source}: {error}") from error
 
 
 def arrow_for(source: str) -> Any:
@@ -233,16 +295,25 @@ def _as_target(target: Any) -> Any:
     return column_values(target)
 
 
-def _united(rows: Any, others: Any) -> Any:
-    """Return the rows of two parts that go together."""
-    if is_arrow(rows):
+def united(parts: Sequence[Any]) -> Any:
+    """Return rows of several parts that go together, one below another."""
+    if is_arrow(parts[0]):
         from .columns.tables import concatenate
 
-        return concatenate([rows, others])
-    if rows.dtype != others.dtype and is_numeric(rows) and is_numeric(others):
+        return concatenate(parts)
+    if len({part.dtype for part in parts}) > 1 and all(map(is_numeric, parts)):
         # The type that holds whole numbers of 64 bits and floats, where there is one.
-        return np.concatenate([rows, others], dtype=np.longdouble)
-    return np.concatenate([rows, others])
+        return np.concatenate(parts, dtype=np.longdouble)
+    return np.concatenate(parts)
+
+
+def _shown(name: str) -> str:
+    """Return a name as text that can be shown and written."""
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        encoded = name.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")
 
 
 def _told(part: Any, called: str, of_labels: bool) -> str:

@@ -35,9 +35,16 @@ from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .features.base import Features
-from .leaks import require_different
+from .leaks import require_apart, require_different
 from .model import Model
-from .parts import Part, check_rows, part_dataset, prepare_parts, unite_dev
+from .parts import (
+    Part,
+    check_rows,
+    names_of_parts,
+    part_dataset,
+    part_without_dev,
+    prepare_parts,
+)
 from .target import Target
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
@@ -55,7 +62,7 @@ class Experiment:
     settings : Settings
         What to do with it; a batch size that was measured stands in them.
     parts : dict of str to Part
-        "train", "dev" and "test".
+        "train", "dev" and "test", as far as there are such.
     model : Model
         Untrained, until `run` was called.
     trainer : Trainer
@@ -83,7 +90,12 @@ class Experiment:
 
     @classmethod
     def prepare(
-        cls, dataset: Dataset, settings: Settings, device: str | Backend, dev: bool = True
+        cls,
+        dataset: Dataset,
+        settings: Settings,
+        device: str | Backend,
+        dev: bool = True,
+        test: bool = True,
     ) -> Experiment:
         """Part the data, learn the preprocessing, and build the network and what trains it.
 
@@ -98,6 +110,8 @@ class Experiment:
         dev : bool
             Whether there is a development set; else its examples are among those of the training
             set.
+        test : bool
+            Whether there is a test set where the data keep none apart.
 
         Raises
         ------
@@ -106,14 +120,13 @@ class Experiment:
         """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
         target = _learn_target(dataset, settings)
-        parts = part_dataset(dataset, target, settings.seed)
-        if not dev:
-            parts = unite_dev(parts)
-        features = prepare_parts(
-            dataset, parts, target, settings.make_loss(target.loss, target.losses), settings
-        )
+        parting = part_dataset if dev else part_without_dev
+        parts = parting(dataset, target, settings.seed, test)
+        loss = settings.make_loss(target.loss, target.losses)
+        features = prepare_parts(dataset, parts, target, loss, settings)
         network = _make_network(features, features.n_features, target, settings, device)
-        model = Model(network, features, target, _about(dataset, settings))
+        about = _about(dataset, settings) | _about_parts(dataset, dev, test)
+        model = Model(network, features, target, about)
         model.require_writable()
         settings, reason = _choose_batch_size(network, parts["train"], settings)
         return cls._of(dataset, settings, parts, model, reason)
@@ -333,8 +346,9 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
         raise ValueError(f"{dataset.name}: there are no labels to train on")
     dataset.require_alike(dataset.name)
     check_rows(dataset)
-    target = Target.learn(dataset.everything()[1], settings.task, dataset.target_column)
+    target = Target.learn(dataset.labels(), settings.task, dataset.target_column)
     require_different(dataset)
+    require_apart(dataset)
     return target
 
 
@@ -367,6 +381,14 @@ def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "settings": asdict(settings),
     }
+
+
+def _about_parts(dataset: Dataset, dev: bool, test: bool) -> dict[str, Any]:
+    """Return what a model is to remember of its parts, where they are not the usual three."""
+    told: dict[str, Any] = {} if dev else {"trained_on": ["train", "dev"]}
+    if dataset.apart or not test:
+        told |= {"parts": names_of_parts(dataset, test), "sets": dataset.sets()}
+    return told
 
 
 def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tuple[Settings, str]:

@@ -1,4 +1,4 @@
-"""What stands twice in a data set: columns of one name, and the target among the features."""
+"""What stands twice in data: columns of one name, the target among features, rows of two sets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..data.labels import is_numeric
 from ..warning import warn
 from .dataset import DataError, Dataset
 from .formats.source import in_a_list
+from .row_hashes import row_hashes
 
 #: Rows by which most columns are told from the target; only the others are looked at further.
 FIRST = 256
@@ -41,6 +42,44 @@ def require_different(dataset: Dataset) -> None:
         warn(
             f"column {called} holds the same as the target in every row: if it is not known where "
             f"predictions are made, leave it out{how}"
+        )
+
+
+def require_apart(dataset: Dataset) -> None:
+    """Raise a DataError if a set of one's own, as a file for the test, is the data themselves.
+
+    Warns
+    -----
+    UserWarning
+        If many rows of such a set stand in the data as well, or in the other set: all, or many
+        more than by chance, of rows as often the same as those of the data are.
+    """
+    if not dataset.apart:
+        return
+    n, kept = len(dataset.rows), {name: rows for name, (rows, _) in dataset.kept().items()}
+    for part, name in dataset.apart.items():
+        if len(kept[part]) == n and dataset.fingerprint(part) == dataset.fingerprint():
+            raise DataError(
+                f"{name}: holds the same as {dataset.name}, row by row: give other rows, or leave "
+                "it out, and a part of the data is held out"
+            )
+    own = row_hashes(dataset.rows)
+    repeated = 1.0 - len(np.unique(own)) / n
+    before = {dataset.name: own}
+    for part, name in dataset.apart.items():
+        found = row_hashes(kept[part])
+        for other, known in before.items():
+            _tell_of_rows(name, other, np.isin(found, known), repeated)
+        before[name] = found
+
+
+def _tell_of_rows(name: str, other: str, known: Any, repeated: float) -> None:
+    """Warn if more rows of a set are known from another one than by chance."""
+    count, chance = int(known.sum()), repeated * len(known)
+    if count > chance + 3.0 * np.sqrt(chance + 1.0) or (count == len(known) and repeated < 0.5):
+        warn(
+            f"{name}: {count:,} of {len(known):,} rows stand in {other} as well: what is measured "
+            "on rows that are known says little of new ones"
         )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .columns.schema import Column, Schema
-from .dataset import DataError, Dataset
+from .dataset import DataError, Dataset, naming
 from .formats.opening import name_of
 from .formats.source import aligned, in_a_list, joined
 
@@ -77,7 +76,7 @@ class Plan:
         from .columns.reading import labels
 
         for chunk in self._raw():
-            with _naming(self.source):
+            with naming(self.source.name):
                 own = self.target
                 y = None if own is None else labels(own, chunk[own.name])
                 table = self.schema.read(chunk)
@@ -152,7 +151,7 @@ def plan(source: Source, wanted: Request) -> Plan:
     if not names:
         raise DataError(f"{source.name}: no columns are left to predict from")
     if wanted.schema is not None:
-        with _naming(source):
+        with naming(source.name):
             wanted.schema.require_in(names)
         column = None
         if there:
@@ -177,21 +176,9 @@ def _learn(source: Source, wanted: Request, names: list[str], target: str | None
     from .columns.scan import learn
 
     every = [*names, *([target] if target is not None else [])]
-    with _naming(source):
+    with naming(source.name):
         chunks = lambda some: joined(source.chunks(some))  # noqa: E731
         return learn(chunks, every, wanted.kinds, target, source.decimal)
-
-
-@contextmanager
-def _naming(source: Source) -> Iterator[None]:
-    """Return a context in which errors of what a table holds begin with its name."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else DataError
-        raise kind(f"{source.name}: {error}") from error
 
 
 def _require_columns(source: Source, wanted: Request, target: str | None) -> None:

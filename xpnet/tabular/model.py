@@ -17,8 +17,10 @@ from ..files.safetensors_files import ModelFileError
 from ..nn.description import shapes_of
 from ..nn.loading import from_description
 from ..nn.network import Network
+from .dataset import KEPT
 from .features import preprocessing
 from .features.base import Features
+from .parts import PARTS
 from .target import Target
 
 
@@ -29,6 +31,9 @@ class Answer(NamedTuple):
     probabilities: HostArray | None
     spread: HostArray | None
 
+
+#: What rows may have been cut into.
+PARTINGS = [[name for name in PARTS if name not in left] for left in ((), *KEPT, KEPT)]
 
 #: What comes of a description that does not fit together.
 MISMADE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
@@ -46,7 +51,8 @@ class Model:
     target : Target
         How labels become what the loss takes, and back.
     training : dict
-        What to remember of the training: the data's name and fingerprint, seed, settings.
+        What to remember of the training: the data's name and fingerprint, seed, settings; what the
+        rows were cut into, and names and fingerprints of sets of one's own, if there were any.
     """
 
     def __init__(
@@ -247,7 +253,20 @@ def _checked(training: dict[str, Any]) -> dict[str, Any]:
             raise TypeError(f"its {name} is {training[name]!r}")
     if not isinstance(parts := training.get("trained_on", []), list):
         raise TypeError(f"what it was trained on is {parts!r}")
+    if (own := training.get("parts")) is not None and own not in PARTINGS:
+        raise ValueError(f"its parts are {own!r:.100}")
+    _check_sets(training.get("sets", {}))
     return training
+
+
+def _check_sets(sets: Any) -> None:
+    """Raise a TypeError if sets of one's own are not told of as `Dataset.sets` does."""
+    named = type(sets) is dict and sets.keys() <= {*KEPT}
+    if not named or any(type(told) is not dict for told in sets.values()):
+        raise TypeError(f"its sets are {sets!r:.100}")
+    for told in sets.values():
+        if told.keys() != {"data", "fingerprint"} or {*map(type, told.values())} != {str}:
+            raise TypeError(f"a set of it is {told!r:.100}")
 
 
 def _plain(network: Network) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from ..data.arrays import is_arrow
 from ..data.batches import SMALL, partition_indices, take_rows
+from ..data.labels import unite
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
 from ..recipes.settings import Settings
 from . import memory
-from .dataset import Dataset
+from .dataset import Dataset, naming, united
 from .features import preprocessing
 from .features.array_features import require_numbers
 from .features.base import Features
@@ -54,37 +55,93 @@ class Part:
         return self.source if self.indices is None else take_rows(self.source, self.indices)
 
     @property
+    def places(self) -> Array:
+        """Which of the source's rows it has, all of them by number."""
+        return np.arange(len(self.source)) if self.indices is None else self.indices
+
+    @property
     def data(self) -> tuple[Any, Any]:
         """Features and labels."""
         return self.features, self.labels
 
 
-def part_dataset(dataset: Dataset, target: Target, seed: int) -> dict[str, Part]:
+def part_dataset(dataset: Dataset, target: Target, seed: int, test: bool = True) -> dict[str, Part]:
     """Part a data set by the notes' ratios, by label where labels are classes.
 
-    A test set that the data keeps apart stays the test set; the rest gives training and
-    development set, 80/20 up to 10⁴ examples and 99/1 above.
+    A test set or development set that is kept apart stays that set, and nothing is held out of the
+    rows for it; with both of them all rows are the training set.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data.
+    target : Target
+        What is predicted.
+    seed : int
+        Of the parting.
+    test : bool
+        Whether there is a test set where none is kept apart.
+
+    Returns
+    -------
+    dict of str to Part
+        "train", "dev" and "test", in this order.
+    """
+    kept = {name: Part(rows, None, np.asarray(y)) for name, (rows, y) in dataset.kept().items()}
+    names = names_of_parts(dataset, test)
+    found = cut(dataset, target, seed, names) | kept
+    return {name: found[name] for name in PARTS if name in found}
+
+
+def part_without_dev(
+    dataset: Dataset, target: Target, seed: int, test: bool = True
+) -> dict[str, Part]:
+    """Part a data set as `part_dataset`, but for the training set's having the development set too.
+
+    A development set that is kept apart is among it as well.
+
+    Returns
+    -------
+    dict of str to Part
+        "train", all rows that are not in the test set, and "test", if there is one.
+    """
+    return _unite_dev(part_dataset(dataset, target, seed, test))
+
+
+def names_of_parts(dataset: Dataset, test: bool = True) -> list[str]:
+    """Return the names of the parts that a data set's own rows are cut into."""
+    kept = dataset.kept()
+    return [name for name in PARTS if name not in kept and (test or name != "test")]
+
+
+def cut(
+    dataset: Dataset, target: Target, seed: int, names: Sequence[str] = PARTS
+) -> dict[str, Part]:
+    """Cut rows, but for sets that are kept apart, into parts: "train", and what else is wanted.
+
+    Of three parts the shares are 60/20/20 up to 10⁴ examples and 98/1/1 above, of two 80/20 and
+    99/1.
     """
     rows, y = dataset.rows, np.asarray(dataset.target)
-    n = len(rows)
-    kept_apart = dataset.test_rows is not None
-    shares = (0.8, 0.2) if n <= SMALL else (0.99, 0.01)
+    if len(names) == 1:
+        return {names[0]: Part(rows, None, y)}
+    shares = (0.8, 0.2) if len(rows) <= SMALL else (0.99, 0.01)
     labels = None if target.classes is None else target.encode(y)
-    indices = partition_indices(n, shares if kept_apart else "auto", labels, seed)
-    pieces = [Part(rows, chosen, y[chosen]) for chosen in indices]
-    if kept_apart:
-        pieces.append(Part(dataset.test_rows, None, np.asarray(dataset.test_target)))
-    return dict(zip(PARTS, pieces, strict=True))
+    indices = partition_indices(len(rows), shares if len(names) == 2 else "auto", labels, seed)
+    return {name: Part(rows, own, y[own]) for name, own in zip(names, indices, strict=True)}
 
 
-def unite_dev(parts: dict[str, Part]) -> dict[str, Part]:
+def _unite_dev(parts: dict[str, Part]) -> dict[str, Part]:
     """Return parts of which the training set has the examples of the development set as well."""
     train, dev = parts["train"], parts["dev"]
-    if train.indices is None or dev.indices is None:
-        raise ValueError("training and development set are no parts of the same rows")
-    indices = np.concatenate([train.indices, dev.indices])
-    united = Part(train.source, indices, np.concatenate([train.target, dev.target]))
-    return {"train": united} | {name: parts[name] for name in parts if name not in ("train", "dev")}
+    target = unite([train.target, dev.target], "the target")
+    if train.source is dev.source and train.indices is not None and dev.indices is not None:
+        one = Part(train.source, np.concatenate([train.indices, dev.indices]), target)
+    else:
+        n = len(train.source)
+        every = [part.places + start for part, start in ((train, 0), (dev, n))]
+        one = Part(united([train.source, dev.source]), np.concatenate(every), target)
+    return {"train": one} | {name: parts[name] for name in parts if name not in ("train", "dev")}
 
 
 def prepare_parts(
@@ -96,31 +153,33 @@ def prepare_parts(
     """
     features = _learn(dataset, parts["train"])
     if target.classes is None:
-        _require_variation(parts)
+        _require_variation(dataset, parts)
         if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
             target.standardise(parts["train"].target)
-    for piece in parts.values():
-        piece.labels = target.encode(piece.target)
+    for name, piece in parts.items():
+        with naming(dataset.apart.get(name)):
+            piece.labels = target.encode(piece.target)
         piece.features = _empty((len(piece.labels), features.n_features), settings.dtype)
     if is_arrow(dataset.rows):
         _fill(features, parts)
     else:
-        for piece in parts.values():
-            piece.features[...] = features.transform(piece.rows, settings.dtype)
+        for name, piece in parts.items():
+            with naming(dataset.apart.get(name)):
+                piece.features[...] = features.transform(piece.rows, settings.dtype)
     return features
 
 
 def check_rows(dataset: Dataset) -> None:
     """Raise a TypeError or ValueError if rows hold what can't be learnt from, in any part."""
-    for rows in (dataset.rows, dataset.test_rows):
-        if rows is None:
-            continue
-        if is_arrow(rows) and dataset.schema is not None:
-            from .features.table_features import require_finite
+    kept = {name: rows for name, (rows, _) in dataset.kept().items()}
+    for name, rows in ({"train": dataset.rows} | kept).items():
+        with naming(dataset.apart.get(name)):
+            if is_arrow(rows) and dataset.schema is not None:
+                from .features.table_features import require_finite
 
-            require_finite(rows, dataset.schema)
-        else:
-            require_numbers(rows)
+                require_finite(rows, dataset.schema)
+            else:
+                require_numbers(rows)
 
 
 def _learn(dataset: Dataset, train: Part) -> Features:
@@ -130,7 +189,7 @@ def _learn(dataset: Dataset, train: Part) -> Features:
     from .features.table_features import TableFeatures
 
     chosen = np.zeros(len(train.source), np.bool_)
-    chosen[train.indices] = True
+    chosen[train.places] = True
 
     def training_rows() -> Iterator[Any]:
         for start, chunk in _numbered(train.source):
@@ -179,11 +238,14 @@ def _empty(shape: tuple[int, int], dtype: Any) -> Array:
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def _require_variation(parts: dict[str, Part]) -> None:
+def _require_variation(dataset: Dataset, parts: dict[str, Part]) -> None:
     """Raise a ValueError if a regression's target is the same in all rows of a part."""
     for name, piece in parts.items():
-        if (piece.target == piece.target[0]).all():
-            raise ValueError(
-                f"the target is {np.ravel(piece.target)[0]} in every row of the {name} set: "
-                "1 - R² is not defined there; give more data or another --seed"
-            )
+        if not (piece.target == piece.target[0]).all():
+            continue
+        same = f"the target is {np.ravel(piece.target)[0]} in every row"
+        if name in dataset.apart:
+            same, way = f"{dataset.apart[name]}: {same}", "give more rows"
+        else:
+            same, way = f"{same} of the {name} set", "give more data or another --seed"
+        raise ValueError(f"{same}: 1 - R² is not defined there; {way}")

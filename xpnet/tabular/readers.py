@@ -96,8 +96,10 @@ def plan(
     kinds: Mapping[str, str] | None = None,
     text: TextOptions = PLAIN,
     schema: Schema | None = None,
+    column: Column | None = None,
+    labels: bool = False,
 ) -> Plan:
-    """Return how a table is read, of which labels are not needed; the parameters are `read`'s.
+    """Return how a table is read, some rows at a time; the parameters are `read`'s.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def plan(
     """
     if not has_columns(source):
         raise DataError(f"{source} has no named columns: give a table")
-    request = Request(target, drop, False, kinds or {}, schema)
+    request = Request(target, drop, labels, kinds or {}, schema, column)
     return make_plan(open_table(source, text), request)
 
 

@@ -326,7 +326,6 @@ def _united(
     found.settings = settings
     found.model.training = found.model.training | {
         "settings": asdict(settings),
-        "trained_on": ["train", "dev"],
         "study": {**study, "trials": [_remembered(trial) for trial, _ in kept]},
     }
     return found

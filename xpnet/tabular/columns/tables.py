@@ -113,19 +113,35 @@ def _of_series(name: str, series: Any) -> Any:
         series = series.sparse.to_dense()
     if series.dtype != object:
         return pa.array(series, from_pandas=True)
+    return of_objects(name, series.to_numpy(), series.isna().to_numpy())
+
+
+def of_objects(name: str, values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> Any:
+    """Return an array of objects as Arrow's; of several kinds, as text.
+
+    Raises
+    ------
+    TypeError
+        If some are neither numbers nor text.
+
+    Examples
+    --------
+    >>> found = of_objects("a", np.array([1, "b", None], object), np.array([False, False, True]))
+    >>> found.to_pylist()
+    ['1', 'b', None]
+    """
     try:
-        found = pa.array(series, from_pandas=True)
+        found = pa.array(values, from_pandas=True)
     except UnicodeEncodeError:
-        require_utf8(series.dropna().unique(), f"column {name!r} holds")
+        require_utf8([*values[~missing]], f"column {name!r} holds")
         raise
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         found = None
     # Text that Arrow takes from a subclass is not what an Enum's member stands for.
     if found is not None and not is_text(found.type) and not pt.is_decimal(found.type):
         return found
-    missing = series.isna().to_numpy()
-    values = zip(series, missing, strict=True)
-    return pa.array([None if gone else _text(value, name) for value, gone in values], pa.string())
+    told = zip(values, missing, strict=True)
+    return pa.array([None if gone else _text(value, name) for value, gone in told], pa.string())
 
 
 def _text(value: Any, name: str) -> str:
@@ -317,9 +333,11 @@ def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def common(kinds: Sequence[Any]) -> Any:
-    """Return a type of numbers that holds those of several; one that is the only one as it is."""
+    """Return a type that holds the values of several; one that is the only one as it is."""
     if len({*kinds}) == 1:
         return kinds[0]
+    if all(is_text(kind) or pt.is_dictionary(kind) for kind in kinds):
+        return pa.string()
     if pa.float64() in kinds:
         return pa.float64()
     if {*kinds} == {pa.bool_(), pa.int64()}:
@@ -330,7 +348,7 @@ def common(kinds: Sequence[Any]) -> Any:
 
 
 def as_type(values: Any, kind: Any) -> Any:
-    """Return numbers in the type that `common` found for them; others as they are."""
+    """Return values in the type that `common` found for them; others as they are."""
     if values.type == kind:
         return values
     if pt.is_boolean(values.type):

@@ -1,0 +1,187 @@
+"""Data sets from what is in memory: data frames, tables and arrays, with the labels apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.arrays import to_host
+from ..data.arrays import as_host_array, is_arrow, is_frame
+from ..data.labels import is_missing, is_numeric
+from ..data.streaming import is_sparse
+from .columns.schema import Schema
+from .dataset import Dataset, arrow_for
+from .features.array_features import OTHERS
+
+#: What the columns of an array are called, by their places, where it is read as a table.
+COLUMN = "x{}"
+
+Array = np.ndarray[Any, Any]
+
+
+def dataset_of(X: Any, y: Any, X_val: Any = None, y_val: Any = None, name: str = "data") -> Dataset:
+    """Return rows and labels as a data set, and others as its development set.
+
+    Parameters
+    ----------
+    X : data frame, table, array or list, n rows
+        The rows. Frames and tables of pandas, Polars and Arrow, and lists of dicts, are tables; so
+        are arrays and lists in which there are text, gaps or other objects, with columns x0, x1, …
+        Arrays of finite numbers, (n, m), stay arrays.
+    y : array, column or list, shape (n,) or (n, k)
+        Their labels.
+    X_val, y_val : as X and y, or None
+        A development set. The schema of a table, the classes and all else are learnt of X and y
+        alone, and X_val is read by them.
+    name : str
+        What to call the data.
+
+    Returns
+    -------
+    Dataset
+        Of which nothing has to be held out for a development set where one is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or X_val is none of these, they don't go together, or one of X_val and y_val lacks.
+    ImportError
+        If pyarrow is needed and not installed.
+
+    Examples
+    --------
+    >>> X, y = np.arange(12.0).reshape(6, 2), ["a", "b"] * 3
+    >>> found = dataset_of(X, y, X[:2] + 0.5, y[:2])
+    >>> found.rows.shape, found.dev_rows.shape, found.apart
+    ((6, 2), (2, 2), {'dev': 'X_val'})
+    """
+    if y is None:
+        raise TypeError("y is None: give a label for each row of X")
+    if (X_val is None) != (y_val is None):
+        there, lacking = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{there} is given and no {lacking}: give both, or neither")
+    given = {"X": _rows(X, "X")} | ({} if X_val is None else {"X_val": _rows(X_val, "X_val")})
+    if any(not _stays(rows) for rows in given.values()):
+        _require_alike(given)
+        given = {called: _table(rows, called) for called, rows in given.items()}
+    own: dict[str, Any] = {}
+    if X_val is not None:
+        labels = _labels(y_val)
+        own = {"dev_rows": given["X_val"], "dev_target": labels, "apart": {"dev": "X_val"}}
+    label = getattr(y, "name", None)
+    target = label if isinstance(label, str) else None
+    return Dataset(name, given["X"], _labels(y), target_name=target, **own)
+
+
+def rows_for(schema: Schema | None, X: Any) -> Any:
+    """Return rows as a model takes them that was trained on what `dataset_of` returned.
+
+    Parameters
+    ----------
+    schema : Schema or None
+        That of the data set; None of arrays.
+    X : data frame, table, array or list
+        The rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not of the kind of the training's.
+
+    Examples
+    --------
+    >>> rows_for(None, [[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    rows = _rows(X, "X")
+    if isinstance(rows, np.ndarray) != (
+        schema is None or schema.names == _names(len(schema.names))
+    ):
+        told = "an array, without" if schema is None else "a table with"
+        raise TypeError(f"the model was trained on {told} named columns: give such a one")
+    if schema is None or not isinstance(rows, np.ndarray):
+        return rows
+    if rows.shape[1] != len(schema.names):
+        raise ValueError(
+            f"X has {rows.shape[1]} columns and the model was trained on {len(schema.names)}"
+        )
+    return _table(rows, "X")
+
+
+def _rows(X: Any, called: str) -> Any:
+    """Return a frame or table as it is, and all else as an array (n, m) on the host."""
+    if is_frame(X) or is_arrow(X):
+        return X
+    if is_sparse(X):
+        raise TypeError(f"{called} is a sparse matrix: give {called}.toarray()")
+    if isinstance(X, list | tuple) and X and all(isinstance(row, dict) for row in X):
+        return arrow_for(called).Table.from_pylist([*X])
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.ma.filled(
+            *((X.astype(float), np.nan) if is_numeric(X) else (X.astype(object), None))
+        )
+    found = to_host(X)
+    if isinstance(found, list | tuple):
+        found = _array_of(found, called)
+    found = as_host_array(found, called)
+    if found.ndim != 2:
+        hint = f"; one row is {called}.reshape(1, -1)" if found.ndim == 1 else ""
+        raise ValueError(f"{called} has shape {found.shape}: give (rows, columns){hint}")
+    return found
+
+
+def _array_of(rows: Any, called: str) -> Array:
+    """Return a list of rows as an array: numbers as such, beside text as they are."""
+    found = as_host_array(rows, called)
+    return found if is_numeric(found) else np.asarray(rows, object)
+
+
+def _stays(rows: Any) -> bool:
+    """Return whether rows are an array of finite numbers, as a network takes it."""
+    if not isinstance(rows, np.ndarray) or not is_numeric(rows):
+        return False
+    return rows.dtype.kind != "f" or not np.isnan(rows).any()
+
+
+def _table(rows: Any, called: str) -> Any:
+    """Return rows as a table, an array's columns by their places."""
+    if not isinstance(rows, np.ndarray):
+        return rows
+    pa = arrow_for(called)
+    from .columns.tables import of_objects
+
+    names = _names(rows.shape[1])
+    if rows.dtype.kind in OTHERS and rows.dtype.kind not in "mM":
+        raise TypeError(f"{called} holds {OTHERS[rows.dtype.kind]}: turn them into numbers first")
+    if rows.dtype != object:
+        columns = [pa.array(np.ascontiguousarray(c), from_pandas=True) for c in rows.T]
+        return pa.table(columns, names=names)
+    gone = np.array([[*map(is_missing, row)] for row in rows], np.bool_).reshape(rows.shape)
+    told = zip(names, rows.T, gone.T, strict=True)
+    return pa.table([of_objects(*column) for column in told], names=names)
+
+
+def _names(n: int) -> list[str]:
+    """Return the names of the columns of an array that is read as a table."""
+    return [COLUMN.format(i) for i in range(n)]
+
+
+def _require_alike(given: dict[str, Any]) -> None:
+    """Raise an error if X has named columns and X_val none, or the reverse, or other numbers."""
+    widths = {name: rows.shape[1] for name, rows in given.items() if isinstance(rows, np.ndarray)}
+    if 0 < len(widths) < len(given):
+        raise TypeError(
+            "one of X and X_val has named columns and the other has none: give both of one kind"
+        )
+    if len({*widths.values()}) > 1:
+        told = " and ".join(f"{name} has {n} columns" for name, n in widths.items())
+        raise ValueError(f"{told}: give as many")
+
+
+def _labels(y: Any) -> Any:
+    """Return labels on the host; of a frame or array with a single column, that column."""
+    found = to_host(np.asarray(y) if is_frame(y) or is_arrow(y) else y)
+    if isinstance(found, np.ndarray) and found.ndim == 2 and found.shape[1] == 1:
+        return found[:, 0]
+    return found
