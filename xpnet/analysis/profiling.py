@@ -25,7 +25,8 @@ from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput import timing
 from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
-from ..train.trainer import TINY, Trainer
+from ..train.batch_sizes import TINY
+from ..train.trainer import Trainer
 from .profile_result import Profile, Row, Series, advise, crossover
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.

@@ -2,12 +2,14 @@
 
 - `step`, `replays`: one update, and how it is replayed
 - `cost`: what an update goes down
+- `factors`: rates and decay of single parameters
 - `step_scalars`: what changes from step to step
 - `member_numbers`: what members have of their own
 - `accumulation`: a batch's gradient in several passes
 - `member_steps`: steps in which members have different numbers of examples
 - `fit_data`, `parts`: what a fit is made on, and what is measured after each epoch
 - `trainer`, `settings`: what makes the steps, and what they are set to
+- `batch_sizes`: which batch size it is quickest with
 - `given_batch`, `requests`: a batch for a step that a user gives; what is asked of a running fit
 - `fit`, `fit_state`: epochs of steps, and where they stand
 - `history`: what is told of it

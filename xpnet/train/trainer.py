@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from .._typing import Array, ArrayLike
 from ..checks import Numbers
@@ -14,21 +13,17 @@ from ..data.subsets import Subsets
 from ..nn.members import check_member
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
-from ..throughput.measuring import Feeding, choose
 from ..throughput.timing import BatchSize
-from . import given_batch, replacing
+from . import batch_sizes, given_batch, replacing
 from .callback import Callback
 from .checkpoints import Checkpoints
+from .factors import ByPattern, Factors
 from .fit import Fit, FitOptions
 from .fit_data import prepare_data
 from .history import History, Row
 from .requests import Requests
 from .settings import StepSettings
 from .step import Step
-
-#: A rate that changes no weight, so that every step does the same work and no number is driven to
-#: zero, through denormal ones, which a CPU is slow at.
-TINY = 1e-12
 
 
 class Trainer(StepSettings):
@@ -51,6 +46,14 @@ class Trainer(StepSettings):
         A batch's gradient g, of all parameters and with the L2 term, is shortened to
         g · min(1, c/‖g‖), against explosions: Pascanu et al., "On the difficulty of training
         recurrent neural networks", ICML 2013. None: it is not.
+    rate_factors : dict of str to float, or None
+        What to multiply the learning rate of single parameters by, 0 or more: by 0 they stay as
+        they are. The keys are patterns of `fnmatch` for names as `Network.state` has them,
+        "0.weight" or "*.bias"; the last that fits counts. What none fits has 1. Members share them.
+    decay_factors : dict of str to float, or None
+        Likewise what to multiply the weight decay of AdamW or Lion by: p is first multiplied by
+        1 − α·λ·(its rate factor)·(its decay factor). What none fits has 1 if it is a weight, else
+        0. L2 knows no factors.
 
     Attributes
     ----------
@@ -64,7 +67,11 @@ class Trainer(StepSettings):
     Raises
     ------
     ValueError
-        If l2 is negative or not finite, or clip_norm not above 0.
+        If l2 is negative or not finite, or clip_norm not above 0; if a factor is negative or not
+        finite, or its pattern fits no parameter.
+    TypeError
+        If the optimiser's own `update` takes no factors, and there are some, or a layer scales its
+        parameters: see `Linear`'s parametrization.
 
     Examples
     --------
@@ -83,6 +90,9 @@ class Trainer(StepSettings):
         optimizer: Optimizer | None = None,
         l2: Numbers = 0.0,
         clip_norm: Numbers | None = None,
+        *,
+        rate_factors: ByPattern | None = None,
+        decay_factors: ByPattern | None = None,
     ) -> None:
         self.network = check_network(network)
         self.backend = network.backend
@@ -91,7 +101,9 @@ class Trainer(StepSettings):
         self.requests = Requests()
         self._fit: Fit | None = None
         with self.backend.active():
-            self.update_step = Step(network, check_optimizer(optimizer), l2, clip_norm)
+            optimizer = check_optimizer(optimizer)
+            factors = Factors(network, optimizer, rate_factors, decay_factors)
+            self.update_step = Step(network, optimizer, l2, clip_norm, factors)
 
     @property
     def own_epochs(self) -> list[int]:
@@ -485,13 +497,4 @@ class Trainer(StepSettings):
 
     def measure_batch_sizes(self, x: Array, labels: Array, epochs: int) -> BatchSize:
         """Do what `choose_batch_size` says, on a prepared data set."""
-
-        def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
-            gentle = replace(self.optimizer, learning_rate=TINY)
-            other = Trainer(self.network.clone(), gentle, self.l2, self.clip_norm)
-            return other.step, other
-
-        bench, requests = Feeding(copy, x, labels, self.backend), self.requests
-        return choose(
-            bench, x.shape[0], epochs, stop=lambda: bool(requests.stop or requests.interrupt)
-        )
+        return batch_sizes.measure(self, x, labels, epochs)
