@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .._typing import Array, HostArray, Tree
+from .._typing import Array, HostArray
 from ..checks import check_not_negative, check_positive
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
@@ -54,6 +54,8 @@ class Factors:
         What was given.
     each : dict of str to Factor
         By the name of the parameter.
+    changed : dict of str to dict
+        Those that are not as without factors, likewise.
     arrays : tuple of array, shape (P,)
         What `Optimizer.update` takes: none if all are as without factors. Members share them.
 
@@ -80,17 +82,20 @@ class Factors:
                 "its own: give AdamW or Lion; l2 is of all weights alike"
             )
         scales = _scales(network)
-        usual = {name: float(part.start < network.n_weights) for name, part in slices.items()}
-        self.each = {
-            name: Factor(
-                scales.get(name, 1.0),
-                _last_that_fits(self.rate, name, 1.0),
-                _last_that_fits(self.decay, name, usual[name]),
+        self.each: dict[str, Factor] = {}
+        self.changed: dict[str, dict[str, float]] = {}
+        for name, part in slices.items():
+            usual = Factor(1.0, 1.0, float(part.start < network.n_weights))
+            factor = self.each[name] = Factor(
+                scales.get(name, usual.scale),
+                _last_that_fits(self.rate, name, usual.rate),
+                _last_that_fits(self.decay, name, usual.decay),
             )
-            for name in slices
-        }
+            if factor != usual:
+                both = zip(Factor._fields, factor, usual, strict=True)
+                self.changed[name] = {kind: mine for kind, mine, other in both if mine != other}
         self.arrays: tuple[Array, ...] = ()
-        if any(factor != (1.0, 1.0, usual[name]) for name, factor in self.each.items()):
+        if self.changed:
             self.arrays = self._on_device(network, slices)
             self.check(optimizer)
 
@@ -127,7 +132,7 @@ class Factors:
 
     def _why(self) -> str:
         """Return in words where factors come from."""
-        scaled = [name for name, factor in self.each.items() if factor.scale != 1.0]
+        scaled = [name for name, changed in self.changed.items() if "scale" in changed]
         given = [f"{kind}_factors" for kind in ("rate", "decay") if getattr(self, kind)]
         return " and ".join([*given, *([f"a scale of {', '.join(scaled)}"] if scaled else [])])
 
@@ -147,12 +152,6 @@ class Factors:
         if not self.arrays or rule is None:
             return optimizer.n_scratch
         return rule.with_factors(optimizer.decays).registers_for(optimizer.options)
-
-    def describe(self) -> Tree | None:
-        """Return them as JSON-ready data; None if all are as without factors."""
-        if not self.arrays:
-            return None
-        return {name: factor._asdict() for name, factor in self.each.items()}
 
     def require_same(self, other: Factors) -> None:
         """Raise a ValueError if another network's are not the same: members share them."""
