@@ -133,7 +133,7 @@ def _torch() -> Any:
 
 
 @contextmanager
-def _numbers_in_float64() -> Iterator[None]:
+def numbers_in_float64() -> Iterator[None]:
     """Let PyTorch make tensors in float64 where none says in which type."""
     torch = _torch()
     usual = torch.get_default_dtype()
@@ -574,7 +574,7 @@ class Training:
     def _batch(self, step: int) -> slice:
         return (slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 30))[step % 4]
 
-    @_numbers_in_float64()  # as is NAdam's product of momenta
+    @numbers_in_float64()  # as is NAdam's product of momenta
     def by_torch(self, a: Arrays) -> Arrays:
         """Ask PyTorch."""
         torch = _torch()

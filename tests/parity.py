@@ -13,6 +13,7 @@ from xpnet.backends.activations import (
     Mask,
     specify,
 )
+from xpnet.backends.cuda.rows import UPDATE_ROWS
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
@@ -340,6 +341,7 @@ def normalize_weights(d, weights):
 
 
 #: Options of the updates.
+FACTORED = [row for row in UPDATE_ROWS.values() if row.factors]
 UPDATE_OPTIONS = {"momentum": 0.9, "beta": 0.9, "beta_1": 0.9, "beta_2": 0.99, "eps": 1e-3}
 
 
@@ -354,6 +356,7 @@ def update(d, row, decays=False, leading_shape=()):
         "options": tuple(UPDATE_OPTIONS[name] for name in row.options),
         "scratch": [d.empty(*shape) for _ in range(row.n_registers)],
         "n_decayed": -(-d.m * d.k * 2 // 3) if decays else 0,
+        "factors": [d.positive(d.m * d.k) for _ in row.factors],
     }
 
 
@@ -503,6 +506,8 @@ CASES = {
         *(lambda d, row=row: update(d, row, True) for row in UPDATES.values()),
         lambda d: update(d, UPDATES["adam"], False, (3,)),
         lambda d: update(d, UPDATES["lion"], True, (3,)),
+        *(lambda d, row=row: update(d, row) for row in FACTORED),
+        lambda d: update(d, UPDATES["adam"].with_factors(True), False, (3,)),
     ],
     "put_back": [
         lambda d, frozen=frozen: {
@@ -628,7 +633,7 @@ def broadcast(case):
 
 def own_options(d, row, decays=False):
     """Return arguments of an update whose members have an option each, and others in common."""
-    arguments = members(lambda d: update(d, row, decays))(d)
+    arguments = members(lambda d: update(d, row, decays), ("factors",))(d)
     own = np.array([[0.9], [0.5], [0.0]])
     options = tuple(own if i != 1 else option for i, option in enumerate(arguments["options"]))
     registers = row.registers_for(options)
@@ -710,6 +715,12 @@ TOGETHER = {
         for name in ("sgd", "adam", "lion")
         for decays in (False, True)
         for shared in ((), ("scalars",))
+    ]
+    + [
+        (lambda d, row=row: update(d, row), ("factors", *shared))
+        for row in FACTORED
+        if row.name.startswith(("sgd_by", "adam", "decayed"))
+        for shared in ((), ("scalars",))
     ],
     "observe": [(observe, ())],
 }
@@ -752,7 +763,8 @@ OF_MEMBERS = {
         lambda d, name=name, decays=decays: own_options(d, UPDATES[name], decays)
         for name in ("adam", "nesterov", "rmsprop")
         for decays in (False, True)
-    ],
+    ]
+    + [lambda d: own_options(d, UPDATES["adam"].with_factors(True))],
 }
 
 

@@ -67,6 +67,7 @@ class Fit:
             "dtype": "float32",
             "random_state": 3,
             "loss": "sigmoid_cross_entropy",
+            "factors": {},
         } | options
         o = self.options
         layers = [xn.Linear(layer) if isinstance(layer, int) else layer for layer in o["layers"]]
@@ -78,7 +79,7 @@ class Fit:
             dtype=o["dtype"],
             random_state=o["random_state"],
         )
-        self.trainer = xn.Trainer(self.net, o["optimizer"], o["l2"])
+        self.trainer = xn.Trainer(self.net, o["optimizer"], o["l2"], **o["factors"])
         self.average = xn.WeightAverage(average or xn.ExponentialMovingAverage(0.9), every=2)
         self.stopping = xn.EarlyStopping(3)
 
@@ -186,6 +187,20 @@ def test_dropout_on_a_schedule_goes_on_with_the_same_bits(device, folder, p):
     other = Fit(device, layers=(xn.Dropout(0.5), *layers[1:]))
     with pytest.raises(ValueError, match=r"layers\[0\].p is 0.5 here and {.*} in the checkpoint"):
         other(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
+def test_a_fit_with_factors_that_goes_on_ends_with_the_same_bits(device, folder):
+    def make(bias=0.1):
+        layers = (xn.Linear(8, parametrization="ntk"), xn.Dropout(0.3), xn.Tanh(), 1)
+        factors = {"rate_factors": {"*.bias": bias}, "decay_factors": {"*.bias": 1.0}}
+        return Fit(device, layers=layers, optimizer=OPTIMIZERS["adamw"], factors=factors)
+
+    whole = make()
+    whole()
+    crash(make(), 16, checkpoint=xn.Checkpoints(folder, every=4))
+    with pytest.raises(ValueError, match=r"factors\.0\.bias\.rate is 0\.2 here and 0\.1 in the"):
+        make(0.2)(checkpoint=folder, resume=True)
+    last = make()
+    last(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
+    assert last.bits() == whole.bits()
 
 
 @pytest.mark.parametrize("device", ["lagging"], indirect=True)
@@ -754,6 +769,8 @@ OTHERS = {
     "beta": ({"optimizer": replace(OPTIMIZERS["adam"], beta_1=0.8)}, {},
              "optimizer.beta_1 is 0.8 here and 0.9"),
     "l2": ({"l2": 0.2}, {}, "l2 is 0.2 here and 0.1 in the checkpoint"),
+    "factors": ({"factors": {"rate_factors": {"4.bias": 0.5, "0.weight": 1}}}, {},
+                'factors is {"4.bias": {"rate": 0.5}} here and null in the checkpoint'),
     "batch size": ({}, {"batch_size": 11}, "batch_size is 11 here and 10"),
     "order": ({}, {"shuffle": False}, "shuffle is false here and true"),
     "monitor": ({}, {"monitor": 0}, "monitor is 0 here and 10000"),

@@ -53,6 +53,8 @@ class Setting:
             "patience": None,
             "average": None,
             "dtype": "float64",
+            "parametrization": "standard",
+            "factors": {},
             "fit": {},
         } | options
 
@@ -60,8 +62,9 @@ class Setting:
         """Return the network, or that of member i alone."""
         o = self.options
         pick = (lambda value: value) if i is None else lambda value: of(value, i)
+        first = xn.Linear(8, parametrization=o["parametrization"])
         return xn.Network(
-            [xn.Linear(8), xn.BatchNorm(), xn.ReLU(), xn.Dropout(pick(o["dropout"])), xn.Linear(2)],
+            [first, xn.BatchNorm(), xn.ReLU(), xn.Dropout(pick(o["dropout"])), xn.Linear(2)],
             loss=xn.SoftmaxCrossEntropy(label_smoothing=pick(o["smoothing"])),
             n_features=4,
             device=self.device,
@@ -75,7 +78,8 @@ class Setting:
         pick = (lambda value: value) if i is None else lambda value: of(value, i)
         more = {} if o["decay"] is None else {"weight_decay": pick(o["decay"])}
         optimizer = o["optimizer"](pick(o["rate"]), **more)
-        return xn.Trainer(self.network(i), optimizer, pick(o["l2"]), pick(o["clip_norm"]))
+        numbers = pick(o["l2"]), pick(o["clip_norm"])
+        return xn.Trainer(self.network(i), optimizer, *numbers, **o["factors"])
 
     def fit(self, i=None, more=(), trainer=None, **options):
         """Fit, and return the trainer with its callbacks."""
@@ -157,6 +161,13 @@ OWN = {
     "augmentation": {"fit": {"augmentation": xn.Augmentation([xn.GaussianNoise(0.1)])}},
     "patience": {"patience": 2, "epochs": 12, "rate": [0.2, 0.05, 0.01]},
     "patience or epochs": {"patience": 2, "epochs": [9, 3, 12], "rate": [0.2, 0.05, 0.01]},
+    "factors": {
+        "optimizer": xn.AdamW,
+        "rate": [0.01, 0.02, 0.1],
+        "parametrization": "ntk",
+        "epochs": [2, 4, 1],
+        "factors": {"rate_factors": {"*.bias": 0.1, "1.weight": 6}, "decay_factors": {"*": 2}},
+    },
     "average": {"average": xn.ExponentialMovingAverage(0.9), "epochs": [3, 2, 4]},
     "average, patience": {
         "average": xn.SimpleMovingAverage(5),

@@ -337,12 +337,13 @@ class NumbaKernels(NumpyKernels):
         options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
+        factors: Sequence[Array] = (),
     ) -> None:
         """One pass; where members share all numbers, their buffers are gone through as one."""
-        arrays = [p, g, *moments]
+        arrays = [p, g, *moments, *factors]
         if scalars[0].ndim == 1:
             numbers = tuple([scalar.item() for scalar in scalars]) + options
-            if not n_decayed and p.ndim > 1:
+            if not (n_decayed or factors) and p.ndim > 1:
                 arrays = [a.reshape(-1) for a in arrays]
         else:
             numbers = (*scalars, *options)

@@ -414,8 +414,40 @@ def update_2(p: Vector, g: Vector, v: Vector, s: Vector, numbers: tuple[float, .
         p[i], v[i], s[i] = _update(p[i], g[i], v[i], s[i], *numbers)
 
 
-#: By the number of moments.
+def factored_0(
+    p: Vector, g: Vector, a: Vector, b: Vector, c: Vector, numbers: tuple[float, ...]
+) -> None:
+    """Update p by factors a, b and c."""
+    for i in range(len(p)):
+        p[i] = _update(p[i], g[i], a[i], b[i], c[i], *numbers)
+
+
+def factored_1(
+    p: Vector, g: Vector, v: Vector, a: Vector, b: Vector, c: Vector, numbers: tuple[float, ...]
+) -> None:
+    """Update p and a moment by factors."""
+    for i in range(len(p)):
+        p[i], v[i] = _update(p[i], g[i], v[i], a[i], b[i], c[i], *numbers)
+
+
+def factored_2(
+    p: Vector,
+    g: Vector,
+    v: Vector,
+    s: Vector,
+    a: Vector,
+    b: Vector,
+    c: Vector,
+    numbers: tuple[float, ...],
+) -> None:
+    """Update p and two moments by factors."""
+    for i in range(len(p)):
+        p[i], v[i], s[i] = _update(p[i], g[i], v[i], s[i], a[i], b[i], c[i], *numbers)
+
+
+#: By the number of moments: without factors, and with them.
 UPDATE_LOOPS = (update_0, update_1, update_2)
+FACTORED_LOOPS = (factored_0, factored_1, factored_2)
 
 
 @network_loop

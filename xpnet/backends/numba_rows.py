@@ -81,14 +81,14 @@ def for_activation(template: Callable[..., Any], name: str) -> Callable[..., Any
 
 @cache
 def update_loop(row: Update, decays: bool) -> Callable[..., None]:
-    """Return the loop of an update over p, g, moments, and a tuple of scalars and options.
+    """Return the loop of an update over p, g, moments, factors, and scalars and options in a tuple.
 
     If it decays, p is first multiplied by one more scalar.
     """
     scalars = (*row.scalars, "keep") if decays else row.scalars
     source = f"p = keep * p\n{cleandoc(row.source)}" if decays else row.source
     code = Code(source, row.code.arrays, (), (*scalars, *row.options))
-    template = loops.UPDATE_LOOPS[len(row.moments)]
+    template = (loops.FACTORED_LOOPS if row.factors else loops.UPDATE_LOOPS)[len(row.moments)]
     return specialised(template, row.name, _update=code.to_python("_update"))
 
 

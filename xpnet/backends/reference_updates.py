@@ -57,6 +57,7 @@ class UpdateKernels(SumKernels):
         options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
+        factors: Sequence[Array] = (),
     ) -> None:
         """Update p and the moments, in place, by a row of `updates.UPDATES`.
 
@@ -64,11 +65,12 @@ class UpdateKernels(SumKernels):
         k networks has numbers of its own, scalars have shape (k, 1), and options may, in float64.
         ``scratch`` are as many arrays as p as `Update.registers_for` says. If the first
         ``n_decayed`` parameters of each network are to decay, one more scalar follows the row's:
-        they are multiplied by it first.
+        they are multiplied by it first. ``factors``, of shape (P,) or (k, P), are those that a row
+        takes which `Update.with_factors` has made; such a row decays by itself.
         """
         if n_decayed:
             *scalars, keep = scalars
             decayed = p[..., :n_decayed]
             self.xp.multiply(decayed, keep, out=decayed)
-        arrays = row.named(p, g, moments, scalars) | row.options_per_member(options)
+        arrays = row.named(p, g, moments, scalars, factors) | row.options_per_member(options)
         row.program_for(options).run(self.xp, self.erf, arrays, scratch)

@@ -6,13 +6,18 @@ optimiser's moments, which are zero at the start.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from inspect import cleandoc
 from typing import Any
 
 from .._typing import Array
 from .expressions import Code, Program
+
+#: What a row with factors reads beside the gradient, for each parameter: see `Update.with_factors`.
+FACTORS = ("g_factor", "step_factor", "decay_factor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,8 @@ class Update:
         What changes from step to step.
     options : tuple of str
         Numbers that stay the same.
+    factors : tuple of str
+        Arrays that it only reads: none, or `FACTORS`.
 
     Raises
     ------
@@ -48,10 +55,12 @@ class Update:
     moments: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ("rate",)
     options: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
     code: Code = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        code = Code(self.source, ("p", "g", *self.moments), self.scalars, self.options)
+        arrays = "p", "g", *self.moments, *self.factors
+        code = Code(self.source, arrays, self.scalars, self.options)
         object.__setattr__(self, "code", code)
         if code.written != ("p", *self.moments) or self.program((0.5,) * len(self.options)).masks:
             raise SyntaxError(f"the update {self.name!r} has to write p and all moments, no masks")
@@ -100,10 +109,50 @@ class Update:
         return self.program_for(options).n_registers
 
     def named(
-        self, p: Array, g: Array, moments: Sequence[Array], scalars: Sequence[Array]
+        self,
+        p: Array,
+        g: Array,
+        moments: Sequence[Array],
+        scalars: Sequence[Array],
+        factors: Sequence[Array] = (),
     ) -> dict[str, Array]:
         """Return the arrays and scalars by the names that the lines have for them."""
-        return dict(zip(self._names, (p, g, *moments, *scalars), strict=True))
+        return dict(zip(self._names, (p, g, *moments, *factors, *scalars), strict=True))
+
+    @cache  # noqa: B019 - of rows there are few, and they stay
+    def with_factors(self, decays: bool = False) -> Update:
+        """Return the row with an array of factors for each of three things.
+
+        The gradient is multiplied by ``g_factor``, and what p changes by then by ``step_factor``.
+        If it decays, p is first multiplied by 1 − (1 − ``keep``) · ``decay_factor``, where ``keep``
+        is one more scalar.
+
+        With ``g_factor`` and ``step_factor`` s, p = s θ moves as if θ were updated by the row.
+
+        Raises
+        ------
+        SyntaxError
+            If the row has not one line ``p = p - …``, or reads p elsewhere: what p is multiplied by
+            would then change what it does.
+
+        Examples
+        --------
+        >>> print(UPDATES["sgd_momentum"].with_factors().source)
+        scaled_g = g * g_factor
+        v = momentum * v + scaled_g
+        p = p - step_factor * (rate * v)
+        """
+        source = re.sub(r"\bg\b", "scaled_g", cleandoc(self.source))
+        change = r"^p = p - (.+)$"
+        source, lines = re.subn(change, r"p = p - step_factor * (\1)", source, flags=re.MULTILINE)
+        if lines != 1 or len(re.findall(r"\bp\b", source)) != 2:
+            raise SyntaxError(f"the update {self.name!r} takes no factors: write 'p = p - …', once")
+        source, name, scalars = f"scaled_g = g * g_factor\n{source}", self.name, self.scalars
+        if decays:
+            source = f"p = p * (1 - (1 - keep) * decay_factor)\n{source}"
+            name, scalars = f"decayed_{name}", (*scalars, "keep")
+        parts = self.moments, scalars, self.options, FACTORS
+        return Update(f"{name}_by_factors", source, *parts)
 
 
 UPDATES = {

@@ -147,7 +147,8 @@ def reseeded(trainer: Trainer, seed: int) -> Trainer:
     )
     if not all(np.array_equal(to_host(own), to_host(made)) for own, made in given):
         network.copy_arrays(net.parameters, net.statistics)
-    return Trainer(network, trainer.optimizer, trainer.l2, trainer.clip_norm)
+    factors = trainer.update_step.factors.options
+    return Trainer(network, trainer.optimizer, trainer.l2, trainer.clip_norm, **factors)
 
 
 def _like(net: Network, seed: int) -> Network:

@@ -132,6 +132,15 @@ class FlatBuffers:
             for name, array in (layer.parameters | layer.statistics).items()
         }
 
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each parameter lies in `parameters`, by its name, layer by layer."""
+        places = sorted(self._places, key=lambda place: place[0].index)
+        return {
+            f"{layer.index}.{name}": slice(start, start + math.prod(shape))
+            for layer, name, shape, start in places
+        }
+
     def load(self, arrays: Mapping[str, HostArray], source: str) -> None:
         """Set parameters and statistics from host arrays; see `Network.load_state`."""
         named = self.named

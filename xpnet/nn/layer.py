@@ -340,6 +340,14 @@ class Layer(Registered, Generic[B]):
         """Return name and shape of each array that is kept but not trained."""
         return {}
 
+    def update_scales(self) -> dict[str, float]:
+        """Return how parameters are scaled for the update, by name; those left out are not.
+
+        The layer holds W = s θ and computes with W, while θ is what an optimiser updates, from the
+        gradient ∂/∂θ = s ∂/∂W. Scales are finite and above 0.
+        """
+        return {}
+
     def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return the initial value of a parameter or statistic: a host array or a number."""
         return 0.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from .._typing import NO_ARRAY, Array, HostArray
+from .._typing import NO_ARRAY, Array, HostArray, Tree
 from ..backends.reference import Kernels
 from ..checks import check_count
 from . import initializers
@@ -36,18 +36,35 @@ class Linear(Layer[LinearBuffers]):
         (notes, chapter 9).
     init : str or Initializer
         "he", "xavier", "lecun", "normal", "zeros", or an initialiser such as ``Normal(0.1)``.
-        "auto": what suits the activation that follows, He for a ReLU, else Xavier. Biases start
-        at zero.
+        "auto": what suits the activation that follows, He for a ReLU, else Xavier; LeCun with
+        "ntk". Biases start at zero.
+    parametrization : {"standard", "ntk"}
+        What an optimiser updates: W, or θ = √m_in W, the neural tangent kernel's parametrisation
+        (Jacot, Gabriel & Hongler, NeurIPS 2018). Initial θ are from N(0, 1), and Z = X θᵀ/√m_in + b
+        changes by as much at a rate whatever the layer's width.
 
     Raises
     ------
     TypeError, ValueError
-        If n_outputs is no whole number or less than 1, or bias or init is not known.
+        If n_outputs is no whole number or less than 1, or bias, init or parametrization is not
+        known.
+
+    Notes
+    -----
+    The network holds W and computes with W in either parametrisation; so ``init``, L2 and
+    ``clip_norm`` are of W, and so are files. With s = 1/√m_in the update alone takes s ∂/∂W for the
+    gradient ∂/∂θ, and W ← W + s Δθ: to SGD that is a rate times s², to Adam about one times s.
+    Decoupled weight decay is the same of W as of θ.
 
     Examples
     --------
     >>> Linear(3)
     Linear(n_outputs=3, bias=None, init='auto')
+
+    The last layer as in RealMLP (Holzmüller, Grinsztajn & Steinwart, NeurIPS 2024):
+
+    >>> Linear(3, init="zeros", parametrization="ntk")
+    Linear(n_outputs=3, bias=None, init=Zeros(), parametrization='ntk')
     """
 
     takes_shared_input: ClassVar[bool] = True
@@ -56,6 +73,7 @@ class Linear(Layer[LinearBuffers]):
     n_outputs: int
     bias: bool | None = None
     init: str | Initializer = "auto"
+    parametrization: Literal["standard", "ntk"] = "standard"
 
     def __post_init__(self) -> None:
         self.n_outputs = check_count(self.n_outputs, "n_outputs")
@@ -63,6 +81,26 @@ class Linear(Layer[LinearBuffers]):
             raise TypeError(f"bias is {self.bias!r}: give True, False or None")
         if not (isinstance(self.init, str) and self.init == "auto"):
             self.init = initializers.resolve(self.init)
+        if self.parametrization not in ("standard", "ntk"):
+            raise ValueError(
+                f"parametrization is {self.parametrization!r}: give 'standard' or 'ntk'"
+            )
+
+    def __repr__(self) -> str:
+        usual = self.parametrization == "standard"
+        last = "" if usual else f", parametrization={self.parametrization!r}"
+        return f"Linear(n_outputs={self.n_outputs}, bias={self.bias}, init={self.init!r}{last})"
+
+    def config(self) -> Tree:
+        """Return type and options; the usual parametrisation goes without saying, as in old files.
+
+        Raises
+        ------
+        TypeError
+            If a file can't hold an option.
+        """
+        usual = "parametrization", "standard"
+        return {name: value for name, value in super().config().items() if (name, value) != usual}
 
     @property
     def suits(self) -> str | Initializer | None:
@@ -81,7 +119,7 @@ class Linear(Layer[LinearBuffers]):
             self.bias = not (following and following[0].absorbs_bias)
         if self.init == "auto":
             suits = next((f.suits for f in following if f.suits is not None), "xavier")
-            self.init = initializers.resolve(suits)
+            self.init = initializers.resolve("lecun" if self.parametrization == "ntk" else suits)
         return self.n_outputs
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -91,6 +129,10 @@ class Linear(Layer[LinearBuffers]):
     def other_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return b's shape."""
         return {"bias": (self.n_outputs,)} if self.bias else {}
+
+    def update_scales(self) -> dict[str, float]:
+        """Return 1/√m_in for W = θ/√m_in, if θ is what is updated."""
+        return {} if self.parametrization == "standard" else {"weight": self.n_inputs**-0.5}
 
     def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
         """Return initial weights; biases start at zero."""

@@ -133,6 +133,7 @@ class Optimizer(Registered):
         scalars: Sequence[Array],
         scratch: Sequence[Array],
         n_weights: int,
+        factors: Sequence[Array] = (),
     ) -> None:
         """Update the parameters p from the gradients g, in place.
 
@@ -150,14 +151,18 @@ class Optimizer(Registered):
             Overwritten: at least `n_scratch`.
         n_weights : int
             How many of the P are weights, which come first; biases and batch norm's γ and β follow.
+        factors : sequence of array, shape (P,)
+            What each gradient, the change of its parameter, and the share that this decays by are
+            multiplied by. Given where a trainer has some: one's own `update` may do without.
         """
         rule = self.rule
         if rule is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a row nor an update")
-        n_decayed = n_weights if self.decays else 0
-        if self.decays and not n_decayed:
+        rule = rule.with_factors(self.decays) if factors else rule
+        n_decayed = n_weights if self.decays and not factors else 0
+        if self.decays and not (n_decayed or factors):
             scalars = scalars[:-1]
-        k.update(rule, p, g, moments, scalars, self.options, scratch, n_decayed)
+        k.update(rule, p, g, moments, scalars, self.options, scratch, n_decayed, factors)
 
 
 @dataclass(frozen=True)

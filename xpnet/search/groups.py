@@ -22,8 +22,8 @@ def key(candidate: Candidate) -> Hashable:
     """Return what candidates have in common that can be members of one network.
 
     It is their data, batch size and augmentation, and of layers, loss and optimiser all options but
-    those of which each member may have its own; and how many moments there are, which follows from
-    such an option where a momentum may be 0.
+    those of which each member may have its own; the factors of parameters; and how many moments
+    there are, which follows from such an option where a momentum may be 0.
     """
     trainer, data = candidate.trainer, candidate.data
     net = trainer.network
@@ -37,6 +37,7 @@ def key(candidate: Candidate) -> Hashable:
         _shared(trainer.optimizer),
         trainer.optimizer.n_moments,  # with a momentum of 0 there are none
         trainer.clip_norm is None,
+        *(tuple(factors.items()) for factors in (trainer.rate_factors, trainer.decay_factors)),
     )
 
 

@@ -172,6 +172,7 @@ def _together(trainers: Sequence[Trainer]) -> Trainer:
         joined([trainer.optimizer for trainer in trainers], "the optimiser"),
         l2,
         None if limits[0] is None else limits,
+        **trainers[0].update_step.factors.options,  # the same of all
     )
     for i, trainer in enumerate(trainers):
         if trainer.steps:

@@ -2,6 +2,7 @@
 
 - `step`, `replays`: one update, and how it is replayed
 - `cost`: what an update goes down
+- `factors`: rates and decay of single parameters
 - `step_scalars`: what changes from step to step
 - `member_numbers`: what members have of their own
 - `accumulation`: a batch's gradient in several passes

@@ -282,6 +282,7 @@ class Fit:
             "optimizer": describe(step.optimizer),
             "l2": step.l2,
             "clip_norm": step.clip_norm,
+            "factors": step.factors.changed or None,
             "batch_size": batches.batch_size,
             "shuffle": batches.shuffle,
             "order_seed": self._order_seed,

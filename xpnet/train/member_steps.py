@@ -15,6 +15,7 @@ from ..nn.members import member_of
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from .cost import Cost
+from .factors import Factors
 from .history import Meter
 from .step_scalars import StepScalars
 
@@ -34,6 +35,8 @@ class MemberSteps:
         Adds up the losses.
     moments, registers : list of array, shape (k, P)
         The optimiser's, and its scratch.
+    factors : Factors
+        Of the parameters.
 
     Attributes
     ----------
@@ -49,13 +52,14 @@ class MemberSteps:
         meter: Meter,
         moments: Sequence[Array],
         registers: Sequence[Array],
+        factors: Factors,
     ) -> None:
         self._kernels, xp, self._cost = network.backend.kernels, network.backend.xp, cost
         self.views = MemberViews(network)
         self._losses = xp.zeros(network.leading_shape, network.dtype)
         self._optimizers, self._costs, self._meters = [], [], []
         self._moments, self._registers = [], []
-        work = meter.work
+        work, self._factors = meter.work, factors.given
         for i in range(len(self.views.each)):
             self._optimizers.append(member_of(optimizer, i))
             self._registers.append([array[i] for array in registers])
@@ -110,6 +114,7 @@ class MemberSteps:
                 own,
                 self._registers[i],
                 view.n_weights,
+                *self._factors,
             )
 
     @property

@@ -32,7 +32,8 @@ def take_out(trainer: Trainer, i: int, network: Network | None = None) -> Traine
         network = together.member(i)
     else:
         network.copy_arrays(together.parameters[i], together.statistics[i])
-    alone = type(trainer)(network, member_of(step.optimizer, i), *step.cost.of_member(i))
+    limits, factors = step.cost.of_member(i), step.factors.options
+    alone = type(trainer)(network, member_of(step.optimizer, i), *limits, **factors)
     with trainer.backend.active():
         # Of an optimiser with a momentum of 0 there are none alone.
         for own, every in zip(alone.moments, step.moments, strict=False):
@@ -67,6 +68,7 @@ def _put_in(trainer: Trainer, i: int, other: Trainer) -> None:
     net, step = trainer.network, trainer.update_step
     changed = find_changes(net, i, other.network)
     optimizer = _joined(step.optimizer, i, other.optimizer, len(net.seeds))
+    step.factors.require_same(other.update_step.factors)
     if not other.update_step.are_finite().all():
         raise ValueError("the network to put in a member's place has weights that are not finite")
     trainer.backend.synchronize()

@@ -58,6 +58,29 @@ class StepSettings:
         self.update_step.clip_norm = limit
 
     @property
+    def rate_factors(self) -> dict[str, float]:
+        """The factors of the rate, by pattern.
+
+        Examples
+        --------
+        Biases at a tenth of the rate, and the first layer's weights left as they are:
+
+        >>> import numpy as np, xpnet as xn
+        >>> net = xn.Network([xn.Linear(2), xn.Linear(1)], loss="mean_squared_error", n_features=3,
+        ...                  device="cpu")
+        >>> trainer = xn.Trainer(net, rate_factors={"*.bias": 0.1, "0.weight": 0.0})
+        >>> before, loss = net.state(), trainer.step(np.ones((5, 3)), np.ones(5))
+        >>> [name for name, array in net.state().items() if (array == before[name]).all()]
+        ['0.weight']
+        """
+        return dict(self.update_step.factors.rate)
+
+    @property
+    def decay_factors(self) -> dict[str, float]:
+        """The factors of the weight decay, by pattern."""
+        return dict(self.update_step.factors.decay)
+
+    @property
     def moments(self) -> list[Array]:
         """The optimiser's moments, each as the network's parameters."""
         return self.update_step.moments

@@ -21,6 +21,7 @@ from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..warning import warn
 from .cost import Cost
+from .factors import Factors
 from .freezing import Freezing
 from .history import Meter
 from .member_numbers import MemberNumbers
@@ -46,6 +47,8 @@ class Step:
         λ of the L2 term.
     clip_norm : float or None
         The largest norm of a gradient; a longer one is shortened.
+    factors : Factors or None
+        Of the network's parameters; None: those that its layers ask for.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Step:
         optimizer: Optimizer,
         l2: Numbers,
         clip_norm: Numbers | None = None,
+        factors: Factors | None = None,
     ) -> None:
         self.network, self.backend, xp = network, network.backend, network.backend.xp
         self._numbers = MemberNumbers(network.backend, network.dtype, network.members)
@@ -89,7 +93,8 @@ class Step:
         self.idle, self.replaces = [0] * len(network.seeds), False
         self._optimizer, self._fixed = optimizer, self._numbers.fixed(optimizer)
         self._bound = self._numbers.bound(self._fixed)
-        copies = 2 + 2 * optimizer.n_moments + self._bound.n_scratch
+        self.factors = factors or Factors(network, optimizer)
+        copies = 2 + 2 * optimizer.n_moments + self.factors.n_scratch(self._bound)
         nbytes = copies * network.parameters.nbytes
         require(self.backend, nbytes, "the training", "Give fewer members, or narrower layers")
         self.moments = [xp.zeros_like(network.parameters) for _ in range(optimizer.n_moments)]
@@ -170,6 +175,7 @@ class Step:
             scalars.scalars,
             self._registers,
             net.n_weights,
+            *self.factors.given,
         )
         if frozen:
             self.freezing.put_back()
@@ -196,7 +202,7 @@ class Step:
     def one_by_one(self) -> MemberSteps:
         """What makes steps of the members one after the other."""
         if self._one_by_one is None:
-            parts = self._fixed, self.cost, self.meter, self.moments, self._registers
+            parts = self._fixed, self.cost, self.meter, self.moments, self._registers, self.factors
             self._one_by_one = MemberSteps(self.network, *parts)
         return self._one_by_one
 
@@ -257,6 +263,7 @@ class Step:
                 f"optimizer is {optimizer!r}: give one that goes on with the moments of {old!r}, "
                 "or make a new Trainer of this network"
             )
+        self.factors.check(optimizer)
         fixed = self._numbers.fixed(optimizer)
         self._has_changed = True
         if fixed == self._fixed and self.scalars.fits(optimizer):
@@ -289,7 +296,7 @@ class Step:
 
     def _add_registers(self) -> None:
         """See to it that there is as much scratch as the optimiser takes."""
-        while len(self._registers) < self._bound.n_scratch:
+        while len(self._registers) < self.factors.n_scratch(self._bound):
             self._registers.append(self.backend.xp.empty_like(self.network.parameters))
 
     def _check_l2(self, l2: Numbers) -> Numbers:

@@ -19,6 +19,7 @@ from . import given_batch, replacing
 from .batch_size import measure_batch_sizes
 from .callback import Callback
 from .checkpoints import Checkpoints
+from .factors import ByPattern, Factors
 from .fit import Fit, FitOptions
 from .fit_data import prepare_data
 from .history import History, Row
@@ -47,6 +48,14 @@ class Trainer(StepSettings):
         A batch's gradient g, of all parameters and with the L2 term, is shortened to
         g · min(1, c/‖g‖), against explosions: Pascanu et al., "On the difficulty of training
         recurrent neural networks", ICML 2013. None: it is not.
+    rate_factors : dict of str to float, or None
+        What to multiply the learning rate of single parameters by, 0 or more: by 0 they stay as
+        they are. The keys are patterns of `fnmatch` for names as `Network.state` has them,
+        "0.weight" or "*.bias"; the last that fits counts. What none fits has 1. Members share them.
+    decay_factors : dict of str to float, or None
+        Likewise what to multiply the weight decay of AdamW or Lion by: p is first multiplied by
+        1 − α·λ·(its rate factor)·(its decay factor). What none fits has 1 if it is a weight, else
+        0. L2 knows no factors.
 
     Attributes
     ----------
@@ -60,7 +69,11 @@ class Trainer(StepSettings):
     Raises
     ------
     ValueError
-        If l2 is negative or not finite, or clip_norm not above 0.
+        If l2 is negative or not finite, or clip_norm not above 0; if a factor is negative or not
+        finite, or its pattern fits no parameter.
+    TypeError
+        If the optimiser's own `update` takes no factors, and there are some, or a layer scales its
+        parameters: see `Linear`'s parametrization.
 
     Examples
     --------
@@ -79,6 +92,9 @@ class Trainer(StepSettings):
         optimizer: Optimizer | None = None,
         l2: Numbers = 0.0,
         clip_norm: Numbers | None = None,
+        *,
+        rate_factors: ByPattern | None = None,
+        decay_factors: ByPattern | None = None,
     ) -> None:
         self.network = check_network(network)
         self.backend = network.backend
@@ -87,7 +103,9 @@ class Trainer(StepSettings):
         self.requests = Requests()
         self._fit: Fit | None = None
         with self.backend.active():
-            self.update_step = Step(network, check_optimizer(optimizer), l2, clip_norm)
+            optimizer = check_optimizer(optimizer)
+            factors = Factors(network, optimizer, rate_factors, decay_factors)
+            self.update_step = Step(network, optimizer, l2, clip_norm, factors)
 
     @property
     def own_epochs(self) -> list[int]:

@@ -15,9 +15,10 @@ from numpy.typing import DTypeLike
 from ..._typing import Array, Namespace
 from ..output_losses import OUTPUT_LOSSES, OutputLoss
 from ..reference import Kernels
-from ..updates import UPDATES, Update
+from ..updates import Update
 from ..work import LossBuffers, RunningLoss, ScalarTable, SoftmaxBuffers, Weighing
 from .launch import MOST_MEMBERS, ONE_BLOCK, Launcher, Tiles, flat, flat_to_add_up, rows_of, tiles
+from .rows import UPDATE_ROWS
 
 #: Arrays whose rows one launch gathers: features, labels and weights.
 MOST_PAIRS = 3
@@ -292,18 +293,20 @@ class CudaRunKernels(Kernels):
         options: tuple[Any, ...],
         scratch: Sequence[Array],
         n_decayed: int = 0,
+        factors: Sequence[Array] = (),
     ) -> None:
-        """One pass, for a row of the table."""
+        """One pass, for a row of the table, or one of its with factors that members share."""
         (members, size), step = _flat_shape(p), member_step(p, *scalars, axes=1)
         own = [own_number(option, np.float64, members) for option in options]
-        known = UPDATES.get(row.name) is row and is_dense(p, g, *moments)
-        if not known or step is None or None in own:
-            super().update(row, p, g, moments, scalars, options, scratch, n_decayed)
+        known = UPDATE_ROWS.get(row.name) is row and is_dense(p, g, *moments, *factors)
+        shared = all(factor.ndim == 1 for factor in factors)
+        if not (known and shared) or step is None or None in own:
+            super().update(row, p, g, moments, scalars, options, scratch, n_decayed, factors)
             return
-        changing = scalars if n_decayed else (*scalars, None)
+        changing = scalars if n_decayed or factors else (*scalars, None)
         numbers = *chain.from_iterable(own), n_decayed, size, step  # type: ignore[arg-type]
-        t = flat(size, p.itemsize, members)
-        self._launch_each(row.name, t, members, p, p, g, *moments, *changing, *numbers)
+        t, arrays = flat(size, p.itemsize, members), (p, g, *moments, *factors)
+        self._launch_each(row.name, t, members, p, *arrays, *changing, *numbers)
 
     # -- data, and a run's bookkeeping ----
 
