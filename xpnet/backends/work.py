@@ -266,3 +266,53 @@ class CategoryWork:
 
     def _whole(self, name: str, values: Any) -> Array:
         return self.constant(name, np.asarray(values, np.int64))
+
+
+@dataclass
+class ColumnWork:
+    """What the kernels of embedded numeric columns work with.
+
+    The input has ``n_inputs`` columns, c of which are embedded. The output has the others, in their
+    order, and then a block for each that is embedded.
+
+    Parameters
+    ----------
+    columns : tuple of int
+        The columns that are embedded.
+    n_inputs : int
+        The input's columns, m.
+    rows : function of (name, width, dtype)
+        Returns an array (…, n, width), of the input's dtype if none is given.
+    constant : function of (name, host array)
+        Returns its copy on the device.
+    """
+
+    columns: tuple[int, ...]
+    n_inputs: int
+    rows: Callable[..., Array]
+    constant: Callable[[str, HostArray], Array]
+
+    @property
+    def n_others(self) -> int:
+        """How many columns are passed on."""
+        return self.n_inputs - len(self.columns)
+
+    @cached_property
+    def order(self) -> Array:
+        """The columns that are passed on, then those that are embedded: int64, shape (m,)."""
+        return self.constant("order", self._order)
+
+    @cached_property
+    def places(self) -> Array:
+        """Where each column stands in `order`: int64, shape (m,)."""
+        return self.constant("places", np.argsort(self._order))
+
+    @cached_property
+    def ordered(self) -> Array:
+        """Room for the input, or its gradient, with the columns in that order: shape (…, n, m)."""
+        return self.rows("ordered", self.n_inputs)
+
+    @property
+    def _order(self) -> HostArray:
+        others = np.delete(np.arange(self.n_inputs), self.columns)
+        return np.concatenate([others, self.columns]).astype(np.int64)
