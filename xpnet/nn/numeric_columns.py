@@ -16,11 +16,62 @@ MOST_OUTPUTS = 2**24
 
 
 @dataclass(eq=False)
-class NumericColumns(Layer[B]):
+class EmbeddedColumns(Layer[B]):
     """The base of layers that embed some of their inputs: the others are passed on, before them.
 
     The output has the other columns, in their order, and then a block for each column that is
-    embedded, in the order in which they are given. A subclass says how wide the blocks are.
+    embedded, in the order in which they are given. A subclass says which they are, and how wide
+    their blocks.
+
+    Raises
+    ------
+    ValueError
+        Within a network: if the input lacks a column, or there are more than 2²⁴ outputs.
+    """
+
+    @property
+    @abstractmethod
+    def embedded(self) -> tuple[int, ...]:
+        """The columns that are embedded, in the order of their blocks."""
+
+    @property
+    @abstractmethod
+    def block_widths(self) -> Sequence[int]:
+        """How many outputs each column becomes, in the columns' order."""
+
+    @property
+    def passed_columns(self) -> Sequence[int]:
+        """The other columns, which come first in the output."""
+        embedded = set(self.embedded)
+        return [j for j in range(self.n_inputs) if j not in embedded]
+
+    def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
+        """Learn the place in the network; return the number of outputs.
+
+        Raises
+        ------
+        ValueError
+            If the input lacks a column, or there are more than 2²⁴ outputs.
+        """
+        super().build(index, n_inputs, following)
+        name, last = type(self).__name__, max(self.embedded)
+        if last >= n_inputs:
+            raise ValueError(
+                f"{name} takes column {last} and its input has {n_inputs}: give columns from 0 to "
+                f"{n_inputs - 1}"
+            )
+        self.n_outputs = n_inputs - len(self.embedded) + sum(self.block_widths)
+        if self.n_outputs > MOST_OUTPUTS:
+            raise ValueError(
+                f"{name} makes {self.n_outputs:,} outputs of {n_inputs:,} inputs, more than "
+                f"{MOST_OUTPUTS:,}: give fewer columns, or fewer outputs for each"
+            )
+        return self.n_outputs
+
+
+@dataclass(eq=False)
+class NumericColumns(EmbeddedColumns[B]):
+    """The base of those whose option says which columns, and no more of each.
 
     Parameters
     ----------
@@ -40,42 +91,13 @@ class NumericColumns(Layer[B]):
         self.columns = check_numeric_columns(self.columns)
 
     @property
-    @abstractmethod
-    def block_widths(self) -> Sequence[int]:
-        """How many outputs each column becomes, in the columns' order."""
-
-    @property
-    def passed_columns(self) -> Sequence[int]:
-        """The other columns, which come first in the output."""
-        embedded = set(self.columns)
-        return [j for j in range(self.n_inputs) if j not in embedded]
-
-    def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
-        """Learn the place in the network; return the number of outputs.
-
-        Raises
-        ------
-        ValueError
-            If the input lacks a column, or there are more than 2²⁴ outputs.
-        """
-        super().build(index, n_inputs, following)
-        name, last = type(self).__name__, max(self.columns)
-        if last >= n_inputs:
-            raise ValueError(
-                f"{name} takes column {last} and its input has {n_inputs}: give columns from 0 to "
-                f"{n_inputs - 1}"
-            )
-        self.n_outputs = n_inputs - len(self.columns) + sum(self.block_widths)
-        if self.n_outputs > MOST_OUTPUTS:
-            raise ValueError(
-                f"{name} makes {self.n_outputs:,} outputs of {n_inputs:,} inputs, more than "
-                f"{MOST_OUTPUTS:,}: give fewer columns, or fewer outputs for each"
-            )
-        return self.n_outputs
+    def embedded(self) -> tuple[int, ...]:
+        """The columns that are embedded, in the order of their blocks."""
+        return tuple(self.columns)
 
     def column_work(self, new: Allocator) -> ColumnWork:
         """Return what the kernels of columns work with."""
-        return ColumnWork(tuple(self.columns), self.n_inputs, new.rows, new.constant)
+        return ColumnWork(self.embedded, self.n_inputs, new.rows, new.constant)
 
 
 def check_numeric_columns(columns: Any) -> tuple[int, ...]:
