@@ -31,6 +31,7 @@ from .data.augmentation import Shift as Shift
 from .data.augmentation import Zoom as Zoom
 from .data.batches import Rows as Rows
 from .data.batches import partition as partition
+from .data.bins import piecewise_bins as piecewise_bins
 from .files.safetensors_files import ModelFileError as ModelFileError
 from .nn.activations import ELU as ELU
 from .nn.activations import GELU as GELU
@@ -67,6 +68,7 @@ from .nn.losses import Quantile as Quantile
 from .nn.losses import SigmoidCrossEntropy as SigmoidCrossEntropy
 from .nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .nn.network import Network as Network
+from .nn.piecewise import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .nn.stacking import stack as stack
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage

@@ -30,10 +30,10 @@ from .activations import (
     activation_work,
 )
 from .expressions import Program
-from .reference_categories import CategoryKernels
 from .reference_data import DataKernels
 from .reference_ensemble import EnsembleKernels
 from .reference_losses import LossKernels
+from .reference_piecewise import PiecewiseKernels
 from .reference_updates import UpdateKernels
 from .work import DropoutWork
 
@@ -56,7 +56,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
     )
 
 
-class Kernels(CategoryKernels, DataKernels, EnsembleKernels, LossKernels, UpdateKernels):
+class Kernels(DataKernels, EnsembleKernels, LossKernels, PiecewiseKernels, UpdateKernels):
     """The reference kernels over one array namespace.
 
     Parameters

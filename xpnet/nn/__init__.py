@@ -3,6 +3,7 @@
 - `layer`: what all layers have in common
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
 - `numeric_columns`: what embeddings of numeric features have in common
+- `piecewise`: columns of numbers as their places among bins
 - `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
   for them; one of them alone
 - `loss`, `losses`: what it is trained for
