@@ -116,8 +116,8 @@ class CudaPiecewiseKernels(CudaRunKernels):
         numbers = *shape, member_step(dy, x), step, bias_step
         self._launch_each("piecewise_embedding_backward", t, members, dy, *arrays, *numbers)
         t = tiles(c, d, 16, members)
-        arrays, numbers = (work.sums, *columns, d_weight), (c, d, n_bins, step)
-        self._launch_each("piecewise_sums_backward", t, members, dy, *arrays, *numbers)
+        sums = work.sums, *columns, d_weight
+        self._launch_each("piecewise_sums_backward", t, members, dy, *sums, c, d, n_bins, step)
 
 
 def _there_are(*arrays: Array | None) -> tuple[Array, ...]:
