@@ -15,6 +15,7 @@ import numpy as np
 
 from xpnet.backends.activations import ActivationSpec
 from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
 from xpnet.backends.updates import UPDATES
@@ -201,6 +202,53 @@ class Cases:
 
     def embedding_backward(self) -> Arguments:  # noqa: D102
         return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.table()
+
+    # -- places among bins: 10 numbers with 16 bins each, beside 6 without ----
+
+    def _places(self, n_dims: int) -> tuple[Any, PiecewiseWork]:
+        """Return an input, and what the kernels work with."""
+
+        def rows(name: str, width: int, dtype: Any = None) -> Any:
+            return self.zeros(width, dtype)
+
+        work = PiecewiseWork(
+            columns=tuple(range(10)),
+            n_inputs=16,
+            rows=rows,
+            constant=lambda name, value: self.backend.asarray(value),
+            edges=10 * (tuple(np.linspace(-2, 2, 17).tolist()),),
+            n_dims=n_dims,
+            dtype=np.dtype(self.dtype),
+            row=lambda name, width: self.fill(0, *self.leading_shape, 1, width),
+            linear=True,
+        )
+        return self.x(16), work
+
+    def _parameters(self) -> tuple[Any, Any, Any]:
+        """Return weights of each bin, and a bias and a linear term of each column."""
+        shape = self.leading_shape
+        return (
+            self.normal(*shape, 160, 12),
+            self.normal(*shape, 10, 12),
+            self.normal(*shape, 10, 12),
+        )
+
+    def piecewise_encoding(self) -> Arguments:  # noqa: D102
+        return *self._places(0), self.zeros(6 + 160)
+
+    def piecewise_encoding_backward(self) -> Arguments:  # noqa: D102
+        return self.zeros(6 + 160), *self._places(0), self.zeros(16)
+
+    def piecewise_embedding(self) -> Arguments:  # noqa: D102
+        x, work = self._places(12)
+        return x, *self._parameters(), work, self.zeros(6 + 120)
+
+    def piecewise_embedding_backward(self) -> Arguments:
+        """Return those of a first layer, whose input needs no gradient."""
+        x, work = self._places(12)
+        parameters, gradients = self._parameters(), self._parameters()
+        dy, kept = self.x(6 + 120), self.zeros(6 + 120)
+        return dy, kept, x, *parameters, work, *gradients, None
 
     # -- members that share weights ----
 

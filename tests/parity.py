@@ -15,6 +15,7 @@ from xpnet.backends.activations import (
 )
 from xpnet.backends.cuda.rows import UPDATE_ROWS
 from xpnet.backends.output_losses import OUTPUT_LOSSES
+from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
 from xpnet.backends.work import CategoryWork, DropoutWork, SoftmaxBuffers
@@ -269,6 +270,85 @@ def embedding_backward(d, n_dims, *leading_shape):
     }
 
 
+def edged(d):
+    """Return two columns with edges of k bins and of one, not in their order, or the first one."""
+    edges = tuple((np.linspace(-1.3, 1.3, d.k + 1) ** 3).tolist())
+    columns = ((d.m - 1, edges), (0, (-0.5, 0.25)))
+    return columns if d.m > 1 else columns[:1]
+
+
+def with_places(d, *leading_shape):
+    """Return an input of which some numbers are edges, and some lie far from them."""
+    x = d(*leading_shape, d.n, d.m)
+    for column, edges in edged(d):
+        odd = np.array([*edges[-9:], edges[0], 50.0, -50.0], d.dtype)[: d.n // 2]
+        x[..., : len(odd), column] = odd
+    return x
+
+
+def piecewise_work(d, n_dims, *leading_shape, linear=True, **options):
+    def rows(name, width, dtype=None):
+        return np.zeros((*leading_shape, d.n, width), dtype or d.dtype)
+
+    columns, edges = zip(*edged(d), strict=True)
+    rooms = {"rows": rows, "row": lambda name, width: d.empty(*leading_shape, 1, width)}
+    rooms["constant"] = lambda name, value: value
+    kind = {"n_dims": n_dims, "dtype": d.dtype, "linear": linear}
+    return PiecewiseWork(columns=columns, n_inputs=d.m, edges=edges, **kind, **rooms, **options)
+
+
+def piecewise_encoding(d, *leading_shape, **options):
+    work = piecewise_work(d, 0, *leading_shape, **options)
+    width = work.n_others + sum(len(edges) - 1 for edges in work.edges)
+    return {
+        "x": with_places(d, *leading_shape),
+        "work": work,
+        "out": d.empty(*leading_shape, d.n, width),
+    }
+
+
+def piecewise_encoding_backward(d, *leading_shape, **options):
+    given = piecewise_encoding(d, *leading_shape, **options)
+    return {
+        "dy": d(*given["out"].shape),
+        "x": given["x"],
+        "work": given["work"],
+        "dx": d.empty(*given["x"].shape),
+    }
+
+
+def piecewise_parameters(work, draw, *leading_shape):
+    """Return what draws a bin's weights, a column's biases, and its linear terms if it has some."""
+    bins = sum(len(edges) - 1 for edges in work.edges)
+    shapes = {"weight": bins, "bias": len(work.columns), "linear": len(work.columns)}
+    found = {k: draw(*leading_shape, rows, work.n_dims) for k, rows in shapes.items()}
+    return found if work.linear else found | {"linear": None}
+
+
+def piecewise_embedding(d, n_dims, *leading_shape, **options):
+    work = piecewise_work(d, n_dims, *leading_shape, **options)
+    width = work.n_others + n_dims * len(work.columns)
+    return {
+        "x": with_places(d, *leading_shape),
+        **piecewise_parameters(work, d, *leading_shape),
+        "work": work,
+        "out": d.empty(*leading_shape, d.n, width),
+    }
+
+
+def piecewise_embedding_backward(d, n_dims, *leading_shape, needs_dx=True, **options):
+    given = piecewise_embedding(d, n_dims, *leading_shape, **options)
+    out, work, x = given.pop("out"), given["work"], given["x"]
+    gradients = piecewise_parameters(work, d.empty, *leading_shape)
+    return {
+        "dy": d(*out.shape),
+        "kept": d.output(*out.shape),
+        **given,
+        **{f"d_{name}": gradient for name, gradient in gradients.items()},
+        "dx": d.empty(*x.shape) if needs_dx else None,
+    }
+
+
 def member_affine(d, activation=IDENTITY, bias=True, shared=False, members=3):
     rows = members * d.n
     return {
@@ -453,6 +533,27 @@ CASES = {
         *(lambda d, dims=dims: embedding_backward(d, dims) for dims in (1, 5, 40)),
         lambda d: embedding_backward(d, 3, 2),
     ],
+    "piecewise_encoding": [
+        piecewise_encoding,
+        lambda d: piecewise_encoding(d, clamp=True),
+        lambda d: piecewise_encoding(d, 2),
+    ],
+    "piecewise_encoding_backward": [
+        piecewise_encoding_backward,
+        lambda d: piecewise_encoding_backward(d, clamp=True),
+        lambda d: piecewise_encoding_backward(d, 2),
+    ],
+    "piecewise_embedding": [
+        *(lambda d, dims=dims: piecewise_embedding(d, dims) for dims in (1, 5, 40)),
+        lambda d: piecewise_embedding(d, 3, linear=False, clamp=True),
+        lambda d: piecewise_embedding(d, 3, 2, relu=True),
+    ],
+    "piecewise_embedding_backward": [
+        *(lambda d, dims=dims: piecewise_embedding_backward(d, dims) for dims in (1, 5, 40)),
+        lambda d: piecewise_embedding_backward(d, 3, linear=False, clamp=True),
+        lambda d: piecewise_embedding_backward(d, 3, 2, relu=True),
+        lambda d: piecewise_embedding_backward(d, 3, needs_dx=False),
+    ],
     "member_affine": [
         *(lambda d, a=activation: member_affine(d, a) for activation in ACTIVATION_SPECS + MASKED),
         lambda d: member_affine(d, shared=True),
@@ -529,6 +630,7 @@ CASES = {
 #: What lies in a flat buffer of each member's, with more between one and the next than itself.
 IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
 IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta", "scale", "d_scale"}
+IN_FLAT_BUFFERS |= {"linear", "d_linear"}
 
 
 def alone(case, d, k, shared=()):
@@ -575,8 +677,10 @@ def join(name, values):
         own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
         kind = type(first.mask)
         return replace(first, mask=kind(*(np.reshape(part, (-1, 1, 1)) for part in own)))
-    if isinstance(first, CategoryWork):
-        return replace(first, rows=lambda *a: np.stack([value.rows(*a) for value in values]))
+    if isinstance(first, CategoryWork | PiecewiseWork):
+        names = ("rows", "row") if isinstance(first, PiecewiseWork) else ("rows",)
+        rooms = {n: lambda *a, n=n: np.stack([getattr(v, n)(*a) for v in values]) for n in names}
+        return replace(first, **rooms)
     if isinstance(first, WORK):
         fields = {key: [vars(value)[key] for value in values] for key in vars(first)}
         joined = {key: v[0] if key == "classes" else join(key, v) for key, v in fields.items()}
@@ -691,6 +795,16 @@ TOGETHER = {
     "one_hot": [(one_hot, ())],
     "embedding": [(lambda d: embedding(d, 5), ())],
     "embedding_backward": [(lambda d: embedding_backward(d, 5), ())],
+    "piecewise_encoding": [(piecewise_encoding, ())],
+    "piecewise_encoding_backward": [(piecewise_encoding_backward, ())],
+    "piecewise_embedding": [
+        (lambda d: piecewise_embedding(d, 5), ()),
+        (lambda d: piecewise_embedding(d, 2, relu=True, linear=False), ()),
+    ],
+    "piecewise_embedding_backward": [
+        (lambda d: piecewise_embedding_backward(d, 5), ()),
+        (lambda d: piecewise_embedding_backward(d, 2, relu=True, linear=False), ()),
+    ],
     "softmax_cross_entropy": [
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ()),
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ("y",)),
@@ -732,6 +846,9 @@ OF_MEMBERS = {
     "batch_norm_inference": [broadcast(lambda d: batch_norm_inference(d, RELU))],
     "one_hot": [broadcast(one_hot)],
     "embedding": [broadcast(lambda d: embedding(d, 5))],
+    "piecewise_encoding": [broadcast(piecewise_encoding)],
+    "piecewise_embedding": [broadcast(lambda d: piecewise_embedding(d, 5))],
+    "piecewise_embedding_backward": [broadcast(lambda d: piecewise_embedding_backward(d, 5))],
     "dropout": [
         broadcast(lambda d: dropout(d, 20_000)),
         lambda d: (
@@ -793,6 +910,8 @@ def results(kernels, name, arguments):
         "running_average": {"row"},
         "softmax": {"row"},
         "clip_norm": {"norm"},
+        "piecewise_encoding_backward": {"dy"},
+        "piecewise_embedding_backward": {"dy"},
         "member_affine_backward": {
             "dx" if arguments.get("dx") is arguments.get("dy") else "dy",
             "x" if arguments.get("dx") is arguments.get("dy") else "scratch",
@@ -809,12 +928,10 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
-    if isinstance(value, CategoryWork):
-        return replace(
-            value,
-            rows=lambda *arguments: backend.asarray(value.rows(*arguments)),
-            constant=lambda name, array: backend.asarray(array),
-        )
+    if isinstance(value, CategoryWork | PiecewiseWork):
+        names = ("rows", "row") if isinstance(value, PiecewiseWork) else ("rows",)
+        rooms = {n: lambda *a, n=n: backend.asarray(getattr(value, n)(*a)) for n in names}
+        return replace(value, constant=lambda name, array: backend.asarray(array), **rooms)
     if isinstance(value, WORK):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:

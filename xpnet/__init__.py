@@ -29,6 +29,7 @@ from .data.augmentation import Shift as Shift
 from .data.augmentation import Zoom as Zoom
 from .data.batches import Rows as Rows
 from .data.batches import partition as partition
+from .data.bins import piecewise_bins as piecewise_bins
 from .files.safetensors_files import ModelFileError as ModelFileError
 from .nn.activations import ELU as ELU
 from .nn.activations import GELU as GELU
@@ -71,6 +72,7 @@ from .nn.metrics import accuracy as accuracy
 from .nn.metrics import error_rate as error_rate
 from .nn.network import Network as Network
 from .nn.periodic import PeriodicEmbedding as PeriodicEmbedding
+from .nn.piecewise import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .nn.scale import Scale as Scale
 from .nn.schedule import Schedule as Schedule
 from .nn.stacking import stack as stack

@@ -187,6 +187,8 @@ def test_dropout_on_a_schedule_goes_on_with_the_same_bits(device, folder, p):
     other = Fit(device, layers=(xn.Dropout(0.5), *layers[1:]))
     with pytest.raises(ValueError, match=r"layers\[0\].p is 0.5 here and {.*} in the checkpoint"):
         other(checkpoint=xn.Checkpoints(folder, every=4), resume=True)
+
+
 def test_a_fit_with_factors_that_goes_on_ends_with_the_same_bits(device, folder):
     def make(bias=0.1):
         layers = (xn.Linear(8, parametrization="ntk"), xn.Dropout(0.3), xn.Tanh(), 1)

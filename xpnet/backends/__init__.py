@@ -8,10 +8,11 @@
   losses of one output, a row each
 - `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_categories`,
   `reference_data`, `reference_ensemble`, `reference_losses`, `reference_periodic`,
+  `reference_piecewise`,
   `reference_updates` and `reference_sums`
 - `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
-  `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
-- `work`: the buffers that kernels work in
+  `numba_piecewise`, `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
+- `work`, `piecewise_work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed
 - `memory`: running out of it

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
-from . import numba_categories, numba_ensemble, numba_rows
+from . import numba_categories, numba_ensemble, numba_piecewise, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .blas import SMALL_PRODUCT, host, matmul
@@ -23,6 +23,7 @@ from .numba_rows import for_activation
 from .numba_transpose import transpose
 from .numpy_backend import LARGE_MATRIX, MANY_PRODUCTS, NumpyKernels, Turning
 from .output_losses import OutputLoss
+from .piecewise_work import PiecewiseWork
 from .reference_sums import host_erf
 from .updates import Update
 from .work import CategoryWork, DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
@@ -227,6 +228,56 @@ class NumbaKernels(NumpyKernels):
         """One pass over the batch, behind one that writes zeros."""
         tables = work.columns, work.sizes, work.starts
         numba_categories.embedding_backward(dy, x, *tables, d_weight)
+
+    def piecewise_encoding(self, x: Array, work: PiecewiseWork, out: Array) -> None:
+        """One pass."""
+        columns = work.order, work.counts, work.firsts, work.bins
+        numba_piecewise.piecewise_encoding(x, *columns, out)
+
+    def piecewise_encoding_backward(
+        self, dy: Array, x: Array, work: PiecewiseWork, dx: Array
+    ) -> None:
+        """One pass."""
+        columns = work.order, work.counts, work.firsts, work.bins
+        numba_piecewise.piecewise_encoding_backward(dy, x, *columns, dx)
+
+    def piecewise_embedding(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array,
+        linear: Array | None,
+        work: PiecewiseWork,
+        out: Array,
+    ) -> None:
+        """One pass, behind one over the weights."""
+        columns = work.order, work.counts, work.firsts, work.bins
+        given = bias[..., :0, :] if linear is None else linear
+        arrays = x, weight, bias, given, work.sums
+        numba_piecewise.piecewise_embedding(*arrays, *columns, work.relu, out)
+
+    def piecewise_embedding_backward(
+        self,
+        dy: Array,
+        kept: Array,
+        x: Array,
+        weight: Array,
+        bias: Array,
+        linear: Array | None,
+        work: PiecewiseWork,
+        d_weight: Array,
+        d_bias: Array,
+        d_linear: Array | None,
+        dx: Array | None,
+    ) -> None:
+        """One pass over the batch between two over the weights; one more for ∂X."""
+        columns = work.order, work.counts, work.firsts, work.bins
+        written = d_weight, d_bias, d_bias[..., :0, :] if d_linear is None else d_linear
+        arrays = dy, kept, x, work.sums
+        numba_piecewise.piecewise_embedding_backward(*arrays, *columns, work.relu, *written)
+        if dx is not None:
+            given = bias[..., :0, :] if linear is None else linear
+            numba_piecewise.piecewise_input_gradient(dy, x, weight, given, *columns, dx)
 
     def member_affine(
         self,

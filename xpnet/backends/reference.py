@@ -30,11 +30,11 @@ from .activations import (
     activation_work,
 )
 from .expressions import Program
-from .reference_categories import CategoryKernels
 from .reference_data import DataKernels
 from .reference_ensemble import EnsembleKernels
 from .reference_losses import LossKernels
 from .reference_periodic import PeriodicKernels
+from .reference_piecewise import PiecewiseKernels
 from .reference_updates import UpdateKernels
 from .work import DropoutWork
 
@@ -58,7 +58,7 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
 
 
 class Kernels(
-    CategoryKernels, DataKernels, EnsembleKernels, LossKernels, PeriodicKernels, UpdateKernels
+    DataKernels, EnsembleKernels, LossKernels, PeriodicKernels, PiecewiseKernels, UpdateKernels
 ):
     """The reference kernels over one array namespace.
 

@@ -6,6 +6,7 @@
 - `subsets`: which examples each member has, and in which order
 - `batches`: mini-batches of a data set, and its partition
 - `folds`: a data set cut into folds
+- `bins`: bins of columns, by quantiles or trees
 - `streaming`: data that stay on the host or in a file
 - `augmentation`, `draws`: random changes of each batch, and their random numbers
 """

@@ -6,7 +6,7 @@
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
 - `scale`: a factor for each input
 - `numeric_columns`: what embeddings of numeric features have in common
-- `periodic`: numbers as waves of learnt frequencies
+- `periodic`: numbers as waves of learnt frequencies; `piecewise`: as their places among bins
 - `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels
   for them; one of them alone
 - `loss`, `losses`: what it is trained for

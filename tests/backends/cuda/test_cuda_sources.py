@@ -21,6 +21,7 @@ from parity import (
     embedding_backward,
     gather,
     on_device,
+    piecewise_embedding_backward,
     results,
     softmax_cross_entropy,
     squared_error,
@@ -297,7 +298,7 @@ SUMS += ["softmax_cross_entropy", "output_loss", "clip_norm"]
 @pytest.mark.slow
 @needs_compiler
 @each_type
-@pytest.mark.parametrize("name", [*SUMS, "embedding_backward"])
+@pytest.mark.parametrize("name", [*SUMS, "embedding_backward", "piecewise_embedding_backward"])
 @pytest.mark.usefixtures("cramped")
 def test_sums_are_the_same_in_every_order_to_the_last_bit(name, dtype):
     shape = (2, 1025, 9) if name == "clip_norm" else (700, 20, 9)
@@ -388,6 +389,9 @@ def test_no_examples_are_no_trouble(dtype):
         "sum_examples",
         "one_hot",
         "embedding",
+        "piecewise_encoding",
+        "piecewise_encoding_backward",
+        "piecewise_embedding",
     ):
         draw = Draw(3, 2, 1, dtype)
         arguments = CASES[name][-1](d) if name != "gather" else gather(draw, 0)
@@ -401,6 +405,10 @@ def test_no_examples_are_no_trouble(dtype):
         arguments |= {k: arguments[k][:0] for k in ("z", "y", "dz")}
         assert results(kernels, name, arguments | {"example_weight": d.positive(0, 1)})["loss"] == 0
     assert (results(kernels, "embedding_backward", embedding_backward(d, 3))["d_weight"] == 0).all()
+    arguments = piecewise_embedding_backward(d, 3)
+    found = results(kernels, "piecewise_embedding_backward", arguments)
+    for name in ("d_weight", "d_bias", "d_linear"):
+        assert (found[name] == 0).all()
     arguments = CASES["linear_backward"][1](d)
     found = results(kernels, "linear_backward", arguments)
     assert (found["d_bias"] == 0).all()
@@ -497,6 +505,10 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
         ("one_hot", 0, "x"),
         ("embedding", 1, "weight"),
         ("embedding_backward", 1, "dy"),
+        ("piecewise_encoding", 0, "x"),
+        ("piecewise_encoding_backward", 0, "dx"),
+        ("piecewise_embedding", 1, "bias"),
+        ("piecewise_embedding_backward", 1, "d_weight"),
         ("softmax", 0, "z"),
         ("normalize_weights", 0, "weights"),
     ],
@@ -647,6 +659,31 @@ def test_a_warm_step_on_codes_makes_nothing_else(members):
     names = [name for name, _, _ in launches]
     for name in ("one_hot", "embedding", "embedding_backward"):
         assert names.count(name) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_warm_step_on_places_among_bins_makes_nothing_else(members):
+    device = stand_in()
+    layers = [
+        xn.PiecewiseLinearEmbedding({1: (0.0, 1.0, 2.0)}),
+        xn.PiecewiseLinearEmbedding({0: (0.0, 1.0), 3: (0.0, 0.5, 3.0)}, 2, relu=True),
+        xn.Linear(1),
+    ]
+    options = {"n_features": 4, "device": device, "members": members}
+    trainer = xn.Trainer(xn.Network(layers, loss="mean_squared_error", **options))
+    x, y = device.asarray(np.ones((6, 4)), np.float32), device.asarray(np.ones((6, 1)), np.float32)
+    for _ in range(2):
+        trainer.step(x, y)
+    launches = device.kernels._launcher.launches
+    launches.clear()
+    allocations, uploads = device.allocations, device.uploads
+    trainer.step(x, y)
+    assert device.allocations == allocations + 1
+    assert device.uploads == uploads
+    names = [name for name, _, _ in launches if name.startswith("piecewise")]
+    forward = ["piecewise_encoding", "piecewise_sums", "piecewise_embedding"]
+    assert names == [*forward, "piecewise_embedding_backward", "piecewise_sums_backward"]
 
 
 @needs_compiler

@@ -14,8 +14,8 @@ from ..._typing import Array
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
 from ..work import CategoryWork, DropoutWork
 from .launch import flat, members_to_add_up, table_rows, tiles, tiles_to_add_up
+from .piecewise_kernels import CudaPiecewiseKernels
 from .run_kernels import (
-    CudaRunKernels,
     folded,
     is_dense,
     is_matrix,
@@ -64,8 +64,8 @@ def _own_integer(x: Any, kind: str) -> tuple[Array | None, int]:
     return x, 0
 
 
-class CudaKernels(CudaRunKernels):
-    """The kernels of layers that CUDA kernels do in a launch or two, and `CudaRunKernels`."""
+class CudaKernels(CudaPiecewiseKernels):
+    """The kernels of layers that CUDA kernels do in a launch or two, and those of its bases."""
 
     fusible: ClassVar[frozenset[str]] = frozenset(KINDS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True

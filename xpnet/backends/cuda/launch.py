@@ -37,7 +37,7 @@ LARGE = 2**18
 WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
 _FILES = (
-    *("common.cu", "activations.cu", "layers.cu", "categories.cu", "ensemble.cu"),
+    *("common.cu", "activations.cu", "layers.cu", "categories.cu", "piecewise.cu", "ensemble.cu"),
     *("losses.cu", "update.cu"),
 )
 
