@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     MONITOR = 4
     AUGMENTATION = 5
     SEARCH = 6
+    QUANTILES = 7
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
