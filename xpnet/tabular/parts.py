@@ -95,18 +95,21 @@ def prepare_parts(
     loss: Loss,
     settings: Settings,
     scaling: Scaling = USUAL,
+    clamp: bool = False,
 ) -> Features:
     """Learn the preprocessing from the training part, and prepare all parts by it.
 
     Numbers are brought to a common scale as ``scaling`` says, a regression's target always by mean
-    and deviation. Features that don't fit into memory lie in a temporary file, from which batches
-    are read.
+    and deviation; ``clamp`` clamps its predictions to the range of the training labels. Features
+    that don't fit into memory lie in a temporary file, from which batches are read.
     """
     features = _learn(dataset, parts["train"], scaling)
     if target.classes is None:
         _require_variation(parts)
         if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
             target.standardise(parts["train"].target)
+        if clamp:
+            target.clamp_to(parts["train"].target)
     for piece in parts.values():
         piece.labels = target.encode(piece.target)
         piece.features = _empty((len(piece.labels), features.n_features), settings.dtype)
