@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 5
     SEARCH = 6
     BINS = 7
+    QUANTILES = 8
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -246,6 +246,16 @@ class Loss(Registered):
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return the predictions, classes or values, from z of shape (…, n, n_outputs)."""
 
+    def outputs_for(self, xp: Namespace, values: Array) -> Array:
+        """Return the outputs z of which `decide` makes values: what predictions are clamped by.
+
+        Raises
+        ------
+        ValueError
+            If the loss does not say, as one of classes.
+        """
+        raise ValueError(f"{self.name} does not say which outputs make a value: don't clamp it")
+
     def average(self, xp: Namespace, z: Array) -> Array:
         """Return the output that stands for the average of members' predictions.
 

@@ -194,6 +194,10 @@ class MeanSquaredError(Loss):
         """Return z."""
         return z
 
+    def outputs_for(self, xp: Namespace, values: Array) -> Array:
+        """Return the values."""
+        return values
+
     def error_sum(self, xp: Namespace, z: Array, y: Array) -> Array:
         """Return the sum of squared errors."""
         return xp.sum(xp.square(z - y, dtype=np.float64), axis=(-2, -1))
@@ -239,6 +243,11 @@ class PoissonDeviance(MeanSquaredError):
     def decide(self, xp: Namespace, z: Array) -> Array:
         """Return exp(z)."""
         return xp.exp(z)
+
+    def outputs_for(self, xp: Namespace, values: Array) -> Array:
+        """Return the logarithm of values, −∞ for 0."""
+        with np.errstate(divide="ignore"):
+            return xp.log(values)
 
     def average(self, xp: Namespace, z: Array) -> Array:
         """Return log of the mean of exp(z)."""

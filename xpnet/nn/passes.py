@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from .._typing import Array, ArrayLike, DType
+from .._typing import Array, ArrayLike, DType, Namespace
 from ..backends.activations import IDENTITY, ActivationSpec
 from ..backends.protocol import Backend
 from ..backends.reference_ensemble import by_member
@@ -43,6 +43,15 @@ class Bound(NamedTuple):
     backward: list[Call]
     loss: LossBuffers
     repetition: Repetition | None = None
+
+
+#: The least and the largest that outputs may be, each of shape (n_outputs,).
+Bounds = tuple[Array, Array]
+
+
+def clamp(xp: Namespace, z: Array, bounds: Bounds | None) -> Array:
+    """Return outputs held between bounds, if there are any."""
+    return z if bounds is None else xp.minimum(xp.maximum(z, bounds[0]), bounds[1])
 
 
 class Passes:
@@ -299,14 +308,16 @@ class Passes:
         z = self.forward(x)
         return z if self.members is None else by_member(z, self.members)
 
-    def evaluate(self, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, x: Array, y: Array, bounds: Bounds | None = None) -> tuple[Array, Array]:
         """Return a batch's mean loss, and what it adds to the error, as in prediction.
 
-        Where members share weights both are of the average of their predictions.
+        Where members share weights both are of the average of their predictions. With bounds they
+        are of outputs that are clamped to them.
         """
         z = self.predict(x)
         if self.members is not None:
             z = self.loss.average(self._backend.kernels.xp, z)
+        z = clamp(self._backend.xp, z, bounds)
         buffers = self.bind(x.shape[-2], training=False).loss
         self.loss.compute(self._backend.kernels, z, y, 1.0 / x.shape[-2], buffers)
         return buffers.loss, self.loss.error_sum(self._backend.xp, z, y)

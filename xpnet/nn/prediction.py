@@ -17,7 +17,7 @@ from ..locks import PATIENCE, ForkSafeLock
 from .buffers import Workspace
 from .loss import Loss
 from .members import alone
-from .passes import Passes
+from .passes import Bounds, Passes, clamp
 
 
 class Predictor:
@@ -163,17 +163,17 @@ class Predictor:
         found = self._in_chunks(X, lambda x: self._passes.one_by_one(x, wanted), -2)
         return [self._bring(output, X) for output in found]
 
-    def evaluate(self, x: Array, y: Array) -> dict[str, Any]:
+    def evaluate(self, x: Array, y: Array, bounds: Bounds | None = None) -> dict[str, Any]:
         """Return loss and error on a prepared data set: the host waits at the end alone.
 
-        Of members each is a list.
+        Of members each is a list. With bounds, from the host, they are of clamped outputs.
         """
         xp, chunk, n = self._backend.xp, self.chunk, x.shape[0]
-        sums = xp.zeros((2, *self._leading_shape), np.float64)
+        sums, bounds = xp.zeros((2, *self._leading_shape), np.float64), self._on_device(bounds)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
             with self._turn.lock:
-                loss, errors = self._passes.evaluate(rows, labels)
+                loss, errors = self._passes.evaluate(rows, labels, bounds)
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors
         total, errors = self._backend.to_host(sums)
@@ -183,14 +183,18 @@ class Predictor:
             "error": (errors / (counts if len(counts) > 1 else counts[0])).tolist(),
         }
 
-    def evaluate_mean(self, x: Array, y: Array) -> dict[str, float]:
-        """Return loss and error of what the members' mean says of a prepared data set."""
+    def evaluate_mean(self, x: Array, y: Array, bounds: Bounds | None = None) -> dict[str, float]:
+        """Return loss and error of what the members' mean says of a prepared data set.
+
+        With bounds, from the host, they are of the mean clamped to them.
+        """
         xp, chunk, n, loss = self._backend.xp, self.chunk, x.shape[0], self._alone[0]
-        sums = xp.zeros(2, np.float64)
+        sums, bounds = xp.zeros(2, np.float64), self._on_device(bounds)
         for start in range(0, n, chunk):
             z, labels = self._logits(x[start : start + chunk]), y[start : start + chunk]
             for _ in self._members:
                 z = loss.average(xp, z)
+            z = clamp(xp, z, bounds)
             rows = z.shape[0]
             new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
             buffers = loss.buffers(new, self._n_outputs)
@@ -199,6 +203,12 @@ class Predictor:
             sums[1] += loss.error_sum(xp, z, labels)
         total, errors = self._backend.to_host(sums).tolist()
         return {"loss": total / n, "error": errors / loss.error_count(xp, y)}
+
+    def _on_device(self, bounds: Bounds | None) -> Bounds | None:
+        if bounds is None:
+            return None
+        low, high = (self._backend.asarray(bound, self._dtype) for bound in bounds)
+        return low, high
 
     def _give_back(self, result: Array, X: ArrayLike, members: bool = False) -> Array:
         """Return a result, of each member if so, where X lives; a single output loses its axis."""

@@ -31,7 +31,8 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
         "unexplained_variance" (1 − R²) and "r2", which are None where all labels are the same,
         "root_mean_squared_error" and "mean_absolute_error", infinite where float64 does not hold
         them. Of a model with members these are of their mean, and "members" holds a dict with
-        "error" or "unexplained_variance" of each.
+        "error" or "unexplained_variance" of each. Where the target clamps predictions all are of
+        clamped ones.
 
     Raises
     ------
@@ -54,6 +55,7 @@ def measure(model: Model, rows: Any, labels: Any) -> dict[str, Any]:
 
 def _measure(model: Model, right: Any, predicted: Any) -> dict[str, Any]:
     if model.target.classes is None:
+        predicted = model.target.clamp_values(predicted)
         return _regression(right, predicted, model.target.scales.scale)
     return _classification(right, predicted, model.target.classes)
 

@@ -309,21 +309,23 @@ class Experiment:
         }
 
     def evaluate(self) -> dict[str, dict[str, Any]]:
-        """Return loss and error on each part, as in prediction.
+        """Return loss and error on each part, as the model predicts: clamped if its target says so.
 
-        Of members they are of what their mean says; "members" holds a dict with "loss" and "error"
-        of each.
+        In the history, and wherever else a network is measured alone, they are of what it says
+        before that. Of members they are of what their mean says; "members" holds a dict with "loss"
+        and "error" of each.
         """
         return {name: self._evaluate(*part.data) for name, part in self.parts.items()}
 
     def _evaluate(self, features: Any, labels: Any) -> dict[str, Any]:
-        network = self.model.network
-        found = network.evaluate(features, labels)
-        if network.members is None:
-            return found
+        network, predictor = self.model.network, self.model.network.predictor
+        bounds = self.model.target.output_bounds(network.loss)
         with network.backend.active():
-            mean = network.predictor.evaluate_mean(*network.prepare(features, labels))
-        return mean | {"members": found}
+            prepared = network.prepare(features, labels)
+            found = predictor.evaluate(*prepared, bounds)
+            if network.members is None:
+                return found
+            return predictor.evaluate_mean(*prepared, bounds) | {"members": found}
 
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""

@@ -20,6 +20,7 @@ from .dataset import Dataset, naming, united
 from .features import preprocessing
 from .features.array_features import require_numbers
 from .features.base import Features
+from .features.scaling import USUAL, Scaling
 from .target import Target
 
 PARTS = ("train", "dev", "test")
@@ -145,17 +146,27 @@ def _unite_dev(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 def prepare_parts(
-    dataset: Dataset, parts: dict[str, Part], target: Target, loss: Loss, settings: Settings
+    dataset: Dataset,
+    parts: dict[str, Part],
+    target: Target,
+    loss: Loss,
+    settings: Settings,
+    scaling: Scaling = USUAL,
+    clamp: bool = False,
 ) -> Features:
     """Learn the preprocessing from the training part, and prepare all parts by it.
 
-    Features that don't fit into memory lie in a temporary file, from which batches are read.
+    Numbers are brought to a common scale as ``scaling`` says, a regression's target always by mean
+    and deviation; ``clamp`` clamps its predictions to the range of the training labels. Features
+    that don't fit into memory lie in a temporary file, from which batches are read.
     """
-    features = _learn(dataset, parts["train"])
+    features = _learn(dataset, parts["train"], scaling)
     if target.classes is None:
         _require_variation(dataset, parts)
         if not isinstance(loss, PoissonDeviance):  # of counts, which stay 0 or more
             target.standardise(parts["train"].target)
+        if clamp:
+            target.clamp_to(parts["train"].target)
     for name, piece in parts.items():
         with naming(dataset.apart.get(name)):
             piece.labels = target.encode(piece.target)
@@ -182,10 +193,10 @@ def check_rows(dataset: Dataset) -> None:
                 require_numbers(rows)
 
 
-def _learn(dataset: Dataset, train: Part) -> Features:
+def _learn(dataset: Dataset, train: Part, scaling: Scaling) -> Features:
     schema = dataset.schema
     if not is_arrow(dataset.rows) or schema is None:
-        return preprocessing.learn(train.rows, schema)
+        return preprocessing.learn(train.rows, schema, scaling)
     from .features.table_features import TableFeatures
 
     chosen = np.zeros(len(train.source), np.bool_)
@@ -196,7 +207,7 @@ def _learn(dataset: Dataset, train: Part) -> Features:
             # What lay in a file has its categories as text.
             yield schema.read(chunk.filter(chosen[start : start + len(chunk)]))
 
-    return TableFeatures.learn_parts(training_rows, schema)
+    return TableFeatures.learn_parts(training_rows, schema, scaling)
 
 
 def _numbered(rows: Any) -> Iterator[tuple[int, Any]]:

@@ -25,6 +25,8 @@ from .columns.kinds import GAPS
 from .columns.schema import Column
 from .features.scaling import Scales, require_list, split
 
+Array = np.ndarray[Any, Any]
+
 
 class Target:
     """From labels to what a loss takes, and from predictions back to labels.
@@ -39,6 +41,16 @@ class Target:
         For regression: of the training labels' columns, which are standardised by them.
     column : Column or None
         How labels are read, if they are a table's.
+    clamp : pair of array of float64, shape (n_outputs,), or None
+        For regression: the least and the largest value of each output, to which predictions are
+        clamped; None: they are not. Labels never are.
+
+    Examples
+    --------
+    >>> y = np.array([2.0, 4.0, 9.0])
+    >>> target = Target.learn(y, "regression"); target.standardise(y); target.clamp_to(y)
+    >>> target.decode(np.array([-9.0, 0.0, 9.0]))
+    array([2., 5., 9.])
     """
 
     TASKS: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
@@ -55,10 +67,25 @@ class Target:
         scales: Scales | None = None,
         n_outputs: int = 1,
         column: Column | None = None,
+        clamp: tuple[Any, Any] | None = None,
     ) -> None:
         self.task, self.classes, self.column = task, classes, column
         self.scales = Scales(np.zeros(n_outputs), np.ones(n_outputs)) if scales is None else scales
         self.n_outputs = len(classes) if task == "multiclass" and classes else n_outputs
+        self.clamp = None if clamp is None else self._checked(clamp)
+
+    def _checked(self, clamp: tuple[Any, Any]) -> tuple[Array, Array]:
+        """Return the bounds of predictions, or raise an error."""
+        if self.classes is not None:
+            raise ValueError(f"the task is {self.task}: values alone are clamped, no classes")
+        if len(clamp) != 2:
+            raise ValueError(f"clamp is {clamp!r:.100}: give the least and the largest")
+        low, high = (np.array(bound, np.float64) for bound in clamp)
+        if low.shape != (self.n_outputs,) or high.shape != low.shape:
+            raise ValueError(f"clamp is {clamp!r:.100}: give two numbers for each output")
+        if not np.isfinite([low, high]).all() or (low > high).any():
+            raise ValueError(f"clamp is {clamp!r:.100}: give the least, and then the largest")
+        return low, high
 
     @classmethod
     def learn(
@@ -103,6 +130,40 @@ class Target:
         """
         y = as_labels(y, "the target")
         self.scales = Scales.learn(y.reshape(len(y), -1), "the target")
+
+    def clamp_to(self, y: np.ndarray[Any, Any]) -> None:
+        """Clamp predictions to the range of a regression's training labels from now on.
+
+        A network may be far off where rows are far from those of the training, and squares of that
+        outweigh all else.
+        """
+        rows = as_labels(y, "the target").reshape(len(y), -1)
+        self.clamp = self._checked((rows.min(axis=0), rows.max(axis=0)))
+
+    def clamp_values(self, standardised: Array) -> Array:
+        """Return a network's values, standardised as they are, clamped: shape (…,) or (…, q)."""
+        if self.clamp is None:
+            return standardised
+        return np.clip(standardised, *self._standardised_clamp())
+
+    def output_bounds(self, loss: Loss) -> tuple[Array, Array] | None:
+        """Return what a network's outputs z are clamped to, each (n_outputs,); None: nothing.
+
+        Loss and error that are measured on such outputs are those of the clamped predictions.
+
+        Raises
+        ------
+        ValueError
+            If the loss does not say what outputs make a value.
+        """
+        if self.clamp is None:
+            return None
+        low, high = self._standardised_clamp()
+        return loss.outputs_for(np, low), loss.outputs_for(np, high)  # type: ignore[return-value]
+
+    def _standardised_clamp(self) -> Array:
+        """Return the bounds as the loss has labels, (2, n_outputs)."""
+        return self.scales.standardise(split(np.stack(self.clamp)))  # type: ignore[arg-type]
 
     @property
     def loss(self) -> str:
@@ -155,9 +216,11 @@ class Target:
         return codes.astype(np.int32)
 
     def decode(self, predictions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return predictions of the network as labels."""
+        """Return predictions of the network as labels, clamped if they are to be."""
         if self.classes is None:
             rows = self.scales.restore(predictions.reshape(len(predictions), -1))
+            if self.clamp is not None:
+                rows = np.clip(rows, *self.clamp)
             return rows.reshape(predictions.shape)
         return np.asarray(class_array(self.classes)[predictions])
 
@@ -170,10 +233,11 @@ class Target:
         TypeError, ValueError
             If it does not fit together.
         """
-        apart = ("mean", "scale", "remainder", "column")
+        apart = ("mean", "scale", "remainder", "column", "clamp")
         others = {k: v for k, v in config.items() if k not in apart}
         column = Column.from_config(config["column"]) if "column" in config else None
-        found = cls(scales=Scales.from_config(config), column=column, **others)
+        clamp = _clamp_of(config["clamp"]) if "clamp" in config else None
+        found = cls(scales=Scales.from_config(config), column=column, clamp=clamp, **others)
         count = len(found.scales.mean)
         classes, task, n_outputs = found.classes, found.task, found.n_outputs
         if type(task) is not str or task not in cls.TASKS:
@@ -198,13 +262,24 @@ class Target:
     def config(self) -> dict[str, Any]:
         """Return the target for a model file, JSON-ready."""
         column = {} if self.column is None else {"column": self.column.config()}
+        clamp = {} if self.clamp is None else {"clamp": [bound.tolist() for bound in self.clamp]}
         return {
             "task": self.task,
             "classes": self.classes,
             **self.scales.config(),
             "n_outputs": self.n_outputs,
             **column,
+            **clamp,
         }
+
+
+def _clamp_of(told: Any) -> tuple[list[float], list[float]]:
+    """Return the bounds of predictions that a file tells of, or raise a TypeError."""
+    pair = type(told) is list and [*map(type, told)] == [list, list]
+    if not pair or any(type(value) is not float for bound in told for value in bound):
+        raise TypeError(f"predictions are clamped to {told!r:.100}")
+    low, high = told
+    return low, high
 
 
 def infer_task(y: np.ndarray[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from ...data.arrays import as_array, check_finite
 from ...data.labels import is_numeric
 from ...warning import warn
 from .base import Array, Features
-from .scaling import Scales, row_chunks, share_a_unit, split
+from .scaling import USUAL, Scales, Scaling, row_chunks, share_a_unit, split
 
 #: What is no number and no text, by the kinds of NumPy's types.
 OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
@@ -21,16 +21,16 @@ VARIED = 1e-3
 
 
 #: What a file tells of them.
-KNOWN = ("names", "mean", "scale", "remainder", "constant")
+KNOWN = ("names", "mean", "scale", "remainder", "constant", *Scaling.KEYS)
 
 
 class ArrayFeatures(Features):
     """An array's columns, standardised one by one.
 
     One that looks like pixels or counts (`share_a_unit`) is an exception: its columns share one
-    mean and one deviation, since a pixel that is seldom lit must not weigh the more for it. A
-    column that is the same in all training rows counts as that everywhere: what the network makes
-    of another value nobody has trained.
+    mean and one deviation, whatever the `Scaling`, since a pixel that is seldom lit must not weigh
+    the more for it. A column that is the same in all training rows counts as that everywhere: what
+    the network makes of another value nobody has trained.
 
     Attributes
     ----------
@@ -44,11 +44,12 @@ class ArrayFeatures(Features):
         self.scales, self.constant = scales, constant or {}
 
     @classmethod
-    def learn(cls, rows: Array) -> ArrayFeatures:
+    def learn(cls, rows: Array, scaling: Scaling = USUAL) -> ArrayFeatures:
         """Learn from training rows, shape (n, m)."""
         require_numbers(rows)
-        scales = Scales.learn(rows, "X")
-        if share_a_unit(rows):
+        if not share_a_unit(rows):
+            scales = Scales.learn(rows, "X", scaling)
+        else:
             one, whole = Scales.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
             scales = Scales(one.mean * whole, one.scale * whole)
         same = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))

@@ -10,9 +10,10 @@ from ..columns.schema import Schema
 from ..dataset import arrow_for
 from .array_features import ArrayFeatures
 from .base import Features
+from .scaling import USUAL, Scaling
 
 
-def learn(rows: Any, schema: Schema | None = None) -> Features:
+def learn(rows: Any, schema: Schema | None = None, scaling: Scaling = USUAL) -> Features:
     """Learn from training rows: an array, or a table.
 
     Parameters
@@ -21,6 +22,8 @@ def learn(rows: Any, schema: Schema | None = None) -> Features:
         The rows.
     schema : Schema or None
         How a table is read; None: it is learnt from it as well.
+    scaling : Scaling
+        How numbers are brought to a common scale.
 
     Raises
     ------
@@ -32,11 +35,11 @@ def learn(rows: Any, schema: Schema | None = None) -> Features:
         If pyarrow is needed and not installed.
     """
     if isinstance(rows, np.ndarray):
-        return ArrayFeatures.learn(rows)
+        return ArrayFeatures.learn(rows, scaling)
     arrow_for("the data")
     from .table_features import TableFeatures
 
-    return TableFeatures.learn_table(rows, schema)
+    return TableFeatures.learn_table(rows, schema, scaling)
 
 
 def from_config(config: dict[str, Any]) -> Features:

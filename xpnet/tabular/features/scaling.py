@@ -1,4 +1,4 @@
-"""Means and deviations that columns are standardised by, and what of them a file may say.
+"""Centres and scales that columns are standardised by, and what of them a file may say.
 
 Numbers of any type are held as `DoubleDouble`: a float64, and what it leaves over of whole numbers
 beyond 2⁵³ and of long doubles. So what is subtracted and what varies round it keep all their
@@ -9,12 +9,15 @@ they near 1e-200 or 1e300.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ...checks import check_name, check_positive
 from ...data.arrays import CHUNK, ELEMENTS
 from ...data.labels import is_whole
+from .quantiles import spread
 
 Array = np.ndarray[Any, Any]
 
@@ -97,19 +100,103 @@ def row_chunks(rows: Array) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(rows), step))
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """How numbers are brought to a common scale.
+
+    Parameters
+    ----------
+    centre : {"mean", "median"}
+        "mean": less the mean, over the standard deviation. "median": less the median, over the
+        quartile range q75 − q25, which far values have no part in; where that is 0, over half of
+        the range from the least to the largest.
+    clip : float or None
+        c > 0 of a smooth clip afterwards, x/√(1 + (x/c)²), which lies between −c and c; None: none.
+        Both together, with c = 3, are those of RealMLP (Holzmüller, Grinsztajn & Steinwart, "Better
+        by default", NeurIPS 2024).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not as it must be.
+
+    Examples
+    --------
+    >>> rows = np.array([[1.0], [2.0], [3.0], [4.0], [1000.0]])
+    >>> scales = Scales.learn(rows, "X", Scaling("median", clip=3.0))
+    >>> scales.mean, scales.scale
+    (array([3.]), array([2.]))
+    >>> scales.standardise(split(rows)).round(2).T
+    array([[-0.95, -0.49,  0.  ,  0.49,  3.  ]])
+    """
+
+    centre: str = "mean"
+    clip: float | None = None
+
+    #: What a file tells of it, where it is not the usual one.
+    KEYS: ClassVar[tuple[str, ...]] = ("centre", "clip")
+
+    #: In words, what becomes of a number.
+    WORDS: ClassVar[dict[str, str]] = {
+        "mean": "standardised",
+        "median": "less the median, over the quartile range",
+    }
+
+    def __post_init__(self) -> None:
+        check_name(self.centre, self.WORDS, "centre")
+        if self.clip is not None:
+            check_positive(self.clip, "clip")
+
+    @property
+    def words(self) -> str:
+        """What becomes of a number, in words."""
+        clipped = "" if self.clip is None else f", smoothly clipped at {self.clip:g}"
+        return self.WORDS[self.centre] + clipped
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Scaling:
+        """Return what `config` was called of, from a file that anybody may have written."""
+        centre, clip = config.get("centre", "mean"), config.get("clip")
+        found = cls(centre, clip) if type(clip) in (float, type(None)) else None
+        if found is None or found.config() != {k: config[k] for k in cls.KEYS if k in config}:
+            raise TypeError(f"numbers are scaled by {centre!r:.50} and {clip!r:.50}")
+        return found
+
+    def config(self) -> dict[str, Any]:
+        """Return what is not usual about it, JSON-ready."""
+        centre = {} if self.centre == "mean" else {"centre": self.centre}
+        return centre if self.clip is None else centre | {"clip": float(self.clip)}
+
+
+#: How numbers are scaled if nobody says.
+USUAL = Scaling()
+
+
+def smooth_clip(values: Array, limit: float) -> Array:
+    """Return x/√(1 + (x/c)²) of each x, with c for the limit; however large x is."""
+    shares = values / limit
+    return values / np.hypot(1.0, shares)
+
+
 class Scales:
-    """Each column's mean and standard deviation.
+    """Each column's mean and standard deviation, or what else `Scaling` says.
 
     Attributes
     ----------
     mean, scale : array of float64, shape (m,)
-        Means, and deviations. Of a column that is constant but for noise (`noise_of`): 1, or how
-        far its values lie apart if that is more, so that the noise is at most 1 too.
+        Means, and deviations; or medians and quartile ranges. Of a column that is constant but for
+        noise (`noise_of`): 1, or how far its values lie apart if that is more, so that the noise is
+        at most 1 too.
     remainder : array of float64, shape (m,), or None
         What the means lack of the true ones, where it shows.
+    scaling : Scaling
+        What they are, and whether numbers are clipped.
     """
 
-    def __init__(self, mean: Any, scale: Any, remainder: Any = None) -> None:
+    def __init__(
+        self, mean: Any, scale: Any, remainder: Any = None, scaling: Scaling = USUAL
+    ) -> None:
+        self.scaling = scaling
         self.mean, self.scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
         self.remainder = None if remainder is None else np.asarray(remainder, np.float64)
         # Where differences might be infinite on the way: all is made smaller, and then larger.
@@ -117,7 +204,7 @@ class Scales:
         self._less = np.where(huge, 2.0**-4, 1.0) if huge.any() else None
 
     @classmethod
-    def learn(cls, rows: Array, what: str) -> Scales:
+    def learn(cls, rows: Array, what: str, scaling: Scaling = USUAL) -> Scales:
         """Learn from an array (n, m) of numbers, which are finite.
 
         Raises
@@ -131,9 +218,8 @@ class Scales:
         >>> scales.mean, scales.scale
         (array([2.e-200]), array([1.e-200]))
         """
-        return cls.learn_parts(
-            lambda: (split(rows[chunk]) for chunk in row_chunks(rows)), noise_of(rows.dtype), what
-        )
+        chunks = lambda: (split(rows[chunk]) for chunk in row_chunks(rows))  # noqa: E731
+        return cls.learn_parts(chunks, noise_of(rows.dtype), what, scaling=scaling)
 
     @classmethod
     def learn_parts(
@@ -143,8 +229,9 @@ class Scales:
         what: str,
         names: Sequence[str] | None = None,
         bounds: tuple[Array, Array] | None = None,
+        scaling: Scaling = USUAL,
     ) -> Scales:
-        """Learn from rows, chunk by chunk; NaN stands for a gap, which is filled with the mean.
+        """Learn from rows, chunk by chunk; NaN stands for a gap, which is filled with the centre.
 
         Parameters
         ----------
@@ -156,6 +243,8 @@ class Scales:
             What the rows and their columns are called in messages.
         bounds : pair of arrays, shape (m,), or None
             The least and the largest of each column, if they are known already.
+        scaling : Scaling
+            What is learnt.
 
         Raises
         ------
@@ -170,16 +259,18 @@ class Scales:
         reach = np.nan_to_num(np.maximum(most - centre, centre - least)) + eps * largest
         # A power of two, so that no digit is lost; where it is cut off, squares are still fine.
         unit = np.ldexp(1.0, -np.clip(np.frexp(reach)[1], -1000, 1000))
-        mean, apart, scale = _moments(lambda: (c.minus(centre) * unit for c in chunks()))
-        constant = ~(apart > noise * largest * unit)
+        moments = _moments if scaling.centre == "mean" else _quartiles
+        share = noise * largest * unit
+        mean, apart, scale = moments(lambda: (c.minus(centre) * unit for c in chunks()), share)
+        constant = ~(apart > share)
         spread = np.fmax(1.0, np.where(constant, apart, 0.0) / unit)  # NaN: nothing but gaps
         scale = np.where(constant, spread, np.maximum(scale / unit, np.nextafter(0.0, 1.0)))
         mean, remainder = _two_sum(centre, mean / unit)
         remainder[np.abs(remainder) <= NEGLIGIBLE * scale] = 0.0
-        return cls(mean, scale, remainder if remainder.any() else None)
+        return cls(mean, scale, remainder if remainder.any() else None, scaling)
 
     def standardise(self, numbers: DoubleDouble) -> Array:
-        """Return numbers less the mean, over the deviation, in float64."""
+        """Return numbers less the mean, over the deviation, in float64; clipped if they are."""
         mean, scale = self.mean, self.scale
         if (less := self._less) is not None:
             mean, scale = mean * less, scale * less
@@ -187,10 +278,14 @@ class Scales:
             numbers = DoubleDouble(numbers.high * less, low)
         found = numbers.minus(mean, self.remainder)
         found /= scale
-        return found
+        clip = self.scaling.clip
+        return found if clip is None else smooth_clip(found, clip)
 
     def restore(self, standardised: Array) -> Array:
-        """Return the numbers that were standardised, in float64: the mean may dwarf the others."""
+        """Return numbers that were standardised, not clipped, in float64.
+
+        The mean may dwarf the others.
+        """
         mean, scale, less = self.mean, self.scale, self._less
         if less is not None:
             mean, scale = mean * less, scale * less
@@ -219,12 +314,13 @@ class Scales:
                 raise ValueError(f"{len(mean)} means have {len(values)} scales")
         if scale and min(scale) <= 0:
             raise ValueError("a scale is not positive")
-        return cls(mean, scale, remainder)
+        return cls(mean, scale, remainder, Scaling.from_config(config))
 
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
         found = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
-        return found if self.remainder is None else found | {"remainder": self.remainder.tolist()}
+        remainder = {} if self.remainder is None else {"remainder": self.remainder.tolist()}
+        return {**found, **remainder, **self.scaling.config()}
 
 
 def _bounds(chunks: Iterable[Array]) -> tuple[Array, Array]:
@@ -234,7 +330,7 @@ def _bounds(chunks: Iterable[Array]) -> tuple[Array, Array]:
     return np.fmin.reduce(lows), np.fmax.reduce(highs)
 
 
-def _moments(chunks: Callable[[], Iterable[Array]]) -> tuple[Array, Array, Array]:
+def _moments(chunks: Callable[[], Iterable[Array]], noise: Array) -> tuple[Array, Array, Array]:
     """Return each column's mean, the distance of its least from its largest, and its deviation.
 
     Gaps count as the mean.
@@ -255,6 +351,16 @@ def _moments(chunks: Callable[[], Iterable[Array]]) -> tuple[Array, Array, Array
         values[np.isnan(values)] = 0.0
         squares = squares + np.einsum("ij,ij->j", values, values)
     return mean, np.fmax.reduce(highs) - np.fmin.reduce(lows), np.sqrt(squares / n)
+
+
+def _quartiles(chunks: Callable[[], Iterable[Array]], noise: Array) -> tuple[Array, Array, Array]:
+    """Return each column's median, the distance of its least from its largest, and its scale.
+
+    That is the quartile range, or half of the whole range where the quartiles differ by no more
+    than the noise. Gaps have no part in it.
+    """
+    median, between, whole = spread(chunks())
+    return np.nan_to_num(median), whole, np.where(between > noise, between, whole / 2)
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:

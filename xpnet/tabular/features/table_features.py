@@ -20,7 +20,7 @@ from ..columns.tables import as_table, chunks, count, one
 from . import numeric
 from .base import Array, Features, Unknown
 from .categories import DIMENSIONS, Categories
-from .scaling import DoubleDouble, Scales, require_list
+from .scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 
 #: What tables have that give themselves as Arrow's.
 ARROW_STREAM = "__arrow_c_stream__"
@@ -31,11 +31,11 @@ Parts = Callable[[], Iterable[pa.Table]]
 class TableFeatures(Features):
     """From a table's columns to features.
 
-    Numbers are standardised, dates and times become several numbers (see `numeric`), and what is
-    missing is filled with the mean; where training rows had gaps a further feature says where. Of
-    categories there are codes, which the network's first layers turn into columns of 0 and 1, or,
-    of more than `categories.MOST_ONE_HOT`, into learnt numbers. What was the same in all training
-    rows is left out.
+    Numbers are standardised (see `Scaling`), dates and times become several numbers (see
+    `numeric`), and what is missing is filled with the mean, or median; where training rows had gaps
+    a further feature says where. Of categories there are codes, which the network's first layers
+    turn into columns of 0 and 1, or, of more than `categories.MOST_ONE_HOT`, into learnt numbers.
+    What was the same in all training rows is left out.
 
     Attributes
     ----------
@@ -70,16 +70,18 @@ class TableFeatures(Features):
         self._gaps = [every[name] for name in gaps]
 
     @classmethod
-    def learn_table(cls, frame: Any, schema: Schema | None = None) -> TableFeatures:
+    def learn_table(
+        cls, frame: Any, schema: Schema | None = None, scaling: Scaling = USUAL
+    ) -> TableFeatures:
         """Learn from a table of training rows, whosever it is; without a schema that as well."""
         table = as_table(frame)
         schema = learn_of(table) if schema is None else schema
         schema.require_some()
         read = schema.read
-        return cls.learn_parts(lambda: map(read, chunks(table)), schema)
+        return cls.learn_parts(lambda: map(read, chunks(table)), schema, scaling)
 
     @classmethod
-    def learn_parts(cls, parts: Parts, schema: Schema) -> TableFeatures:
+    def learn_parts(cls, parts: Parts, schema: Schema, scaling: Scaling = USUAL) -> TableFeatures:
         """Learn from training rows, some at a time.
 
         Parameters
@@ -88,6 +90,8 @@ class TableFeatures(Features):
             Returns the parts, as often as it is called, as `Schema.read` gives them.
         schema : Schema
             What they were read by.
+        scaling : Scaling
+            How numbers are brought to a common scale.
 
         Raises
         ------
@@ -108,7 +112,7 @@ class TableFeatures(Features):
         numbers = lambda: (_take(numeric.numbers(p, columns), kept) for p in parts())  # noqa: E731
         noise = np.where(seen.exact, 0.0, numeric.noise_in(columns))[kept]
         bounds = seen.least[kept], seen.most[kept]
-        scales = Scales.learn_parts(numbers, noise, "the data", names, bounds)
+        scales = Scales.learn_parts(numbers, noise, "the data", names, bounds, scaling)
         return cls(schema, names, scales, marked, categories)
 
     @property
@@ -197,7 +201,7 @@ class TableFeatures(Features):
         return {c.name: every[c.name] if c.used else c.fate for c in self.schema.columns}
 
     def _became(self, parts: dict[str, str], kept: set[str]) -> str:
-        made = [part or "standardised" for part, name in parts.items() if name in kept]
+        made = [part or self.scales.scaling.words for part, name in parts.items() if name in kept]
         marked = any(name in self.gaps for name in parts.values())
         made += ["gaps filled and marked"] if marked else []
         return ", ".join(made) or "left out: the same in every training row"
@@ -222,8 +226,8 @@ class TableFeatures(Features):
         """
         if "schema" not in config:
             config = _of_before(config)
-        known = {"names", "mean", "scale", "remainder", "gaps", "categories", "schema", "coded"}
-        if not known - {"remainder"} <= config.keys() <= known:
+        known = {"names", "mean", "scale", "gaps", "categories", "schema", "coded"}
+        if not known <= config.keys() <= known | {"remainder", *Scaling.KEYS}:
             raise TypeError(f"the features are {[*config]!r:.100}")
         schema, scales = Schema.from_config(config["schema"]), Scales.from_config(config)
         names, gaps, coded = config["names"], config["gaps"], config["coded"]
