@@ -129,6 +129,15 @@ STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
         xn.Adam(xn.Cosine(1e-2, total=3)),
         {},
     ),
+    "dropout and decay on schedules": (
+        [
+            *(xn.Dropout(xn.Cosine(0.3, total=3)), xn.Linear(16), xn.ReLU()),
+            *(xn.Dropout(xn.Exponential(0.5, 0.9, per="step")), xn.Linear(4)),
+        ],
+        CROSS_ENTROPY,
+        xn.AdamW(1e-2, weight_decay=xn.LogCosine(0.1, total=3)),
+        {},
+    ),
     "weighted examples": (_hidden(xn.ReLU()), CROSS_ENTROPY, xn.Adam(1e-2), {"sample_weight": 1}),
     "in two micro-batches": (
         _hidden(xn.ReLU()),

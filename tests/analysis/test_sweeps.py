@@ -512,6 +512,21 @@ class TestLearningCurve:
         assert rates[1] == [0.01, 0.01, 0.001, 0.001]
         assert rates[0] == [0.01] * (len(rates[0]) // 2) + [0.001] * (len(rates[0]) // 2)
 
+    def test_so_is_one_of_weight_decay(self, device):
+        asked = []
+
+        def decay(step, epoch):
+            asked.append(epoch)
+            return 0.1
+
+        self.curve(
+            device,
+            xn.partition(*blobs()),
+            sizes=(0.25, 1.0),
+            optimizer=xn.AdamW(0.01, weight_decay=decay),
+        )
+        assert 3 < max(asked) <= 4  # epochs of the whole set, of which there are 4
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

@@ -311,6 +311,27 @@ class TestGroups:
         none, one, two = map(groups.key, candidates)
         assert one == two != none
 
+    def test_members_all_have_numbers_or_schedules_of_one_kind(self):
+        def key(p, rate, decay):
+            made = Blobs().candidate({})
+            net = xn.Network(
+                [xn.Linear(4), xn.Dropout(p), xn.Linear(2)],
+                loss="softmax_cross_entropy",
+                n_features=2,
+                device="cpu",
+            )
+            trainer = xn.Trainer(net, xn.AdamW(rate, weight_decay=decay))
+            return groups.key(replace(made, trainer=trainer, data=()))
+
+        numbers = 0.1, 0.01, 0.1
+        falling = xn.Cosine(0.4), xn.Cosine(0.01), xn.Cosine(0.1)
+        assert key(*numbers) == key(0.2, 0.02, 0.2)
+        assert key(*falling) == key(xn.Cosine(0.1), xn.Cosine(0.1), xn.Cosine(0.3, total=4))
+        each = [(*numbers[:i], falling[i], *numbers[i + 1 :]) for i in range(3)]
+        found = [key(*settings) for settings in (numbers, falling, *each)]
+        found += [key(xn.LogCosine(0.4), *falling[1:])]
+        assert len({*found}) == len(found)
+
     def test_a_study_that_goes_on_has_no_beginning(self):
         study = study_of(40, units=(4, 8))
         study._trials = [None] * 50  # of other processes

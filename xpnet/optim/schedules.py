@@ -322,7 +322,7 @@ class LogCosine(OverRun):
     0.1
     """
 
-    formula: ClassVar[str] = "α₀ (1 − cos(2π log₂(1 + (2^cycles − 1) t))) / 2"
+    formula: ClassVar[str] = "α₀ sin²(π log₂(1 + (2^cycles − 1) t))"
 
     cycles: int = 4
     per: Literal["epoch", "step"] = "epoch"
@@ -369,7 +369,7 @@ class OneCycle(OverRun):
     [0.004, 0.052, 0.1, 0.05, 0.0, 0.0]
     """
 
-    formula: ClassVar[str] = "cosines from start · α₀ up to α₀, and down to final · start · α₀"
+    formula: ClassVar[str] = "half a cosine up to α₀, and one down"
 
     warm_up: float = 0.3
     start: float = 0.04
