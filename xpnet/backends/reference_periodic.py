@@ -35,36 +35,36 @@ class PeriodicKernels(SumKernels):
         work: ColumnWork,
         scaled: Array,
         values: Array,
-        sines: Array | None,
+        angle: Array,
         out: Array,
     ) -> None:
         """Out ← [cos a, sin a] with a = 2π w x, or with phases b: cos a with a = 2π w x + b.
 
         ``frequencies`` w and ``phases`` have shape (…, c, k), ``out`` (…, c n, 2 k) or (…, c n, k).
-        ``values`` (…, c n, 1) gets the columns that are embedded, and with phases ``sines``, as
-        out, sin a, if there is such an array. ``scaled`` is scratch as w.
+        ``values`` (…, c n, 1) gets the columns that are embedded. ``angle`` (…, c n, k) is scratch
+        for pairs; with phases it gets sin a, or is out, if nobody asks for that. ``scaled`` is
+        scratch as w.
         """
         xp, (c, k) = self.xp, frequencies.shape[-2:]
         self._take(x, work.order, -1, work.ordered)
-        each = by_member(values, c)
+        each, waves = by_member(values, c), by_member(angle, c)
         xp.copyto(each[..., 0], work.ordered[..., work.n_others :].swapaxes(-1, -2))
-        cosines = out[..., :k]
-        if phases is None:
-            sines = out[..., k:]
-        angle = by_member(cosines if sines is None else sines, c)
         xp.multiply(frequencies, 2 * math.pi, out=scaled)
-        xp.multiply(each, scaled[..., None, :], out=angle)
-        if phases is not None:
-            xp.add(angle, phases[..., None, :], out=angle)
-        xp.cos(angle, out=by_member(cosines, c))
-        if sines is not None:
+        xp.multiply(each, scaled[..., None, :], out=waves)
+        if phases is None:
+            xp.cos(angle, out=out[..., :k])
+            xp.sin(angle, out=out[..., k:])
+            return
+        xp.add(waves, phases[..., None, :], out=waves)
+        xp.cos(angle, out=out)
+        if angle is not out:
             xp.sin(angle, out=angle)
 
     def periodic_backward(
         self,
         dy: Array,
         y: Array,
-        sines: Array | None,
+        angle: Array,
         values: Array,
         frequencies: Array,
         scaled: Array,
@@ -75,11 +75,12 @@ class PeriodicKernels(SumKernels):
         """δ = −dy sin a, for pairs + dy cos a; ∂w = 2π Σ δ x, ∂b = Σ δ, ∂x = 2π Σ δ w.
 
         The sums for w and b go over the examples, that for ∂x over the frequencies; it is computed
-        only if ``d_values``, as ``values``, is given. y, ``sines`` and ``values`` are `periodic`'s;
-        dy and ``sines`` are used up. ``scaled`` is scratch as w.
+        only if ``d_values``, as ``values``, is given. y, ``angle`` and ``values`` are `periodic`'s;
+        dy and ``angle`` are used up. ``scaled`` is scratch as w.
         """
-        xp, (c, k) = self.xp, frequencies.shape[-2:]
-        delta = by_member(self._angle_gradient(dy, y, sines, k), c)
+        xp, c = self.xp, frequencies.shape[-2]
+        self._angle_gradient(dy, y, angle, pairs=d_phases is None)
+        delta = by_member(angle, c)
         of_w = d_frequencies[..., None, :]
         xp.matmul(by_member(values, c).swapaxes(-1, -2), delta, out=of_w)
         xp.multiply(d_frequencies, 2 * math.pi, out=d_frequencies)
@@ -89,18 +90,17 @@ class PeriodicKernels(SumKernels):
             xp.multiply(frequencies, 2 * math.pi, out=scaled)
             xp.matmul(delta, scaled[..., None], out=by_member(d_values, c))
 
-    def _angle_gradient(self, dy: Array, y: Array, sines: Array | None, k: int) -> Array:
-        """Return δ, in the memory of dy."""
-        xp = self.xp
-        if sines is not None:
-            xp.multiply(dy, sines, out=dy)
-            xp.negative(dy, out=dy)
-            return dy
-        of_cosines, delta = dy[..., :k], dy[..., k:]
-        xp.multiply(delta, y[..., :k], out=delta)
+    def _angle_gradient(self, dy: Array, y: Array, angle: Array, pairs: bool) -> None:
+        """Write δ to ``angle``; dy is used up."""
+        xp, k = self.xp, angle.shape[-1]
+        if not pairs:
+            xp.multiply(dy, angle, out=angle)
+            xp.negative(angle, out=angle)
+            return
+        xp.multiply(dy[..., k:], y[..., :k], out=angle)
+        of_cosines = dy[..., :k]
         xp.multiply(of_cosines, y[..., k:], out=of_cosines)
-        xp.subtract(delta, of_cosines, out=delta)
-        return delta
+        xp.subtract(angle, of_cosines, out=angle)
 
     def place_blocks(
         self, x: Array, values: Array, rows: Array, work: ColumnWork, out: Array

@@ -10,7 +10,14 @@ from typing import Final, cast
 import numpy as np
 
 from .._typing import NO_ARRAY, Array, HostArray
-from ..backends.activations import IDENTITY, specify
+from ..backends.activations import (
+    IDENTITY,
+    NO_WORK,
+    ActivationSpec,
+    ActivationWork,
+    activation_work,
+    specify,
+)
 from ..backends.reference import Kernels
 from ..backends.work import ColumnWork
 from ..checks import check_count, check_flag, check_positive
@@ -25,8 +32,9 @@ _RELU: Final = specify("relu")
 class PeriodicBuffers(LayerBuffers):
     """The buffers: x is the input, by reference; dx its gradient, if that is needed.
 
-    A row for each column of each example have ``values``, the numbers themselves; ``waves``, their
-    cosines and sines; ``sines``, of what has phases; ``rows``, the embeddings; and the gradients.
+    A row for each column of each example have ``values``, the numbers themselves; ``angle``, what
+    waves are made of; ``waves``, the cosines and sines; ``rows``, the embeddings; and the
+    gradients.
     """
 
     x: Array = NO_ARRAY
@@ -35,11 +43,12 @@ class PeriodicBuffers(LayerBuffers):
     scaled: Array = NO_ARRAY
     values: Array = NO_ARRAY
     waves: Array = NO_ARRAY
-    sines: Array | None = None
+    angle: Array = NO_ARRAY
     rows: Array = NO_ARRAY
     d_values: Array | None = None
     d_waves: Array = NO_ARRAY
     d_rows: Array = NO_ARRAY
+    relu_work: ActivationWork = NO_WORK
 
 
 @dataclass(eq=False)
@@ -166,15 +175,17 @@ class PeriodicEmbedding(NumericColumns[PeriodicBuffers]):
         self._bias, self._d_bias = p["bias"], g["bias"]
         if self.shared:
             self._bias, self._d_bias = self._bias[..., None, :], self._d_bias[..., None, :]
-        self._f = _RELU if self.relu else IDENTITY
+        f = _RELU if self.relu else IDENTITY
+        #: What is computed along with the linear layers, and what behind them.
+        self._fused: ActivationSpec = f if f.name in kernels.fusible else IDENTITY
+        self._apart: ActivationSpec = IDENTITY if self._fused is f else f
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool
     ) -> PeriodicBuffers:
         """Return y and what the way back needs; the input is kept by reference."""
         b, rows = self.inference_buffers(new, x, overwrite), new.times(len(self.columns)).rows
-        if self.phase:
-            b.sines = rows("sines", self.n_frequencies)
+        b.angle = rows("angle", self.n_frequencies)
         b.d_rows = rows("d_rows", self._n_computed)
         b.d_waves = rows("d_waves", self._n_waves)
         if needs_dx:
@@ -187,13 +198,17 @@ class PeriodicEmbedding(NumericColumns[PeriodicBuffers]):
         """Return y and what it is made of."""
         rows = new.times(len(self.columns)).rows
         scaled = new.row("scaled", len(self.columns) * self.n_frequencies)
+        waves = rows("waves", self._n_waves)
+        programs = self._apart.forward, self._apart.backward
         return PeriodicBuffers(
             y=new.rows("y", self.n_outputs),
             work=self.column_work(new),
             scaled=scaled.reshape(*self._frequencies.shape),
             values=rows("values", 1),
-            waves=rows("waves", self._n_waves),
+            angle=waves if self.phase else rows("angle", self.n_frequencies),
+            waves=waves,
             rows=rows("rows", self._n_computed),
+            relu_work=activation_work(lambda *a: rows(a[0], self._n_computed, a[1]), *programs),
         )
 
     def forward(self, x: Array, b: PeriodicBuffers) -> Array:
@@ -201,28 +216,26 @@ class PeriodicEmbedding(NumericColumns[PeriodicBuffers]):
         kernels = self.kernels
         b.x = x
         kernels.periodic(
-            x, self._frequencies, self._phases, b.work, b.scaled, b.values, b.sines, b.waves
+            x, self._frequencies, self._phases, b.work, b.scaled, b.values, b.angle, b.waves
         )
         if self.shared:
-            kernels.linear(b.waves, self._weight.swapaxes(-1, -2), self._bias, b.rows, self._f)
+            kernels.linear(b.waves, self._weight.swapaxes(-1, -2), self._bias, b.rows, self._fused)
         else:
-            kernels.member_linear(b.waves, self._weight, self._bias, b.rows, self._f)
+            kernels.member_linear(b.waves, self._weight, self._bias, b.rows, self._fused)
+        kernels.activation(self._apart, b.rows, b.rows, b.relu_work)
         kernels.place_blocks(x, b.values, b.rows, b.work, b.y)
         return b.y
 
     def backward(self, dy: Array, b: PeriodicBuffers) -> Array | None:
         """∂W and ∂b as in `Linear`, from each column's examples; then those of the waves."""
-        kernels, gradients = self.kernels, (self._d_weight, self._d_bias)
+        kernels = self.kernels
         kernels.take_blocks(dy, b.work, b.d_rows)
-        arrays = b.d_rows, b.rows, b.waves, self._weight, *gradients, b.d_waves
-        if self.shared:
-            kernels.linear_backward(*arrays, self._f)
-        else:
-            kernels.member_linear_backward(*arrays, b.d_waves, self._f)
+        kernels.activation_backward(self._apart, b.rows, b.d_rows, b.relu_work)
+        self._linear_backward(b)
         kernels.periodic_backward(
             b.d_waves,
             b.waves,
-            b.sines,
+            b.angle,
             b.values,
             self._frequencies,
             b.scaled,
@@ -233,6 +246,14 @@ class PeriodicEmbedding(NumericColumns[PeriodicBuffers]):
         if b.dx is not None and b.d_values is not None:
             kernels.embedded_columns_backward(dy, b.d_values, b.work, self.dense, b.dx)
         return b.dx
+
+    def _linear_backward(self, b: PeriodicBuffers) -> None:
+        """∂W, ∂b, and the gradients of the waves."""
+        arrays = b.d_rows, b.rows, b.waves, self._weight, self._d_weight, self._d_bias, b.d_waves
+        if self.shared:
+            self.kernels.linear_backward(*arrays, self._fused)
+        else:
+            self.kernels.member_linear_backward(*arrays, b.d_waves, self._fused)
 
 
 def _cut_off(generator: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
