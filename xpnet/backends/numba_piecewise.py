@@ -21,17 +21,16 @@ from .numba_members import Vector, compiled, network_loop
 @compiled
 def bin_of(x: Any, bins: Array, first: int, count: int) -> int:
     """Return the last of some bins, from ``first`` on, that begins at x or below, or the first."""
-    found: Any = first
-    while count > 1:
-        half = count // 2
-        found += half * (bins[0, found + half] <= x)  # nobody could predict a branch
-        count -= half
-    return found  # type: ignore[no-any-return] # Numba knows it is whole
+    begins: Any = bins[0, first + 1 : first + count]
+    found = first
+    for t in range(len(begins)):  # several at once: to halve them would be branches that none knows
+        found += begins[t] <= x
+    return found
 
 
 @compiled
 def value_at(x: Any, bins: Array, t: int) -> Any:
-    """Return how far x is in its bin: from 0 to 1, and beyond in an outer one that goes on."""
+    """Return how far x is in a bin: from 0 to 1, and beyond in an outer one that goes on."""
     value = (x - bins[0, t]) * bins[1, t]
     if value < bins[2, t]:
         return bins[2, t]
@@ -50,19 +49,21 @@ def slope_at(x: Any, bins: Array, t: int) -> Any:
 def piecewise_encoding(
     x: Array, order: Vector, counts: Vector, firsts: Vector, bins: Array, out: Array
 ) -> None:
-    """Write the other columns, then the blocks: ones, how far x is in its bin, and zeros."""
-    zero, one = out.dtype.type(0), out.dtype.type(1)
+    """Write the other columns, then the blocks: how far x is in each bin."""
     others = len(order) - len(counts)
     for i in range(len(x)):
         for j in range(others):
             out[i, j] = x[i, order[j]]
         for c in range(len(counts)):
             first: Any = firsts[c]
+            block: Any = out[i, others + first : others + first + counts[c]]
+            low, slope = bins[0, first:], bins[1, first:]
+            least, most = bins[2, first:], bins[3, first:]
             v = x[i, order[others + c]]
-            t = bin_of(v, bins, first, counts[c])
-            out[i, others + first : others + t] = one
-            out[i, others + t] = value_at(v, bins, t)
-            out[i, others + t + 1 : others + first + counts[c]] = zero
+            for t in range(len(block)):
+                value = (v - low[t]) * slope[t]
+                value = least[t] if value < least[t] else value  # no branch
+                block[t] = most[t] if value > most[t] else value
 
 
 @network_loop
@@ -101,20 +102,19 @@ def piecewise_embedding(
     for i in range(len(x)):
         for j in range(others):
             out[i, j] = x[i, order[j]]
-        place: Any = others
         for c in range(len(counts)):
-            v = x[i, order[others + c]]
+            v, place = x[i, order[others + c]], others + c * dims
             t = bin_of(v, bins, firsts[c], counts[c])
             value, y = value_at(v, bins, t), out[i, place : place + dims]
-            if len(linear):
-                for k in range(dims):
-                    y[k] = sums[t, k] + value * weight[t, k] + v * linear[c, k]
-            else:
-                for k in range(dims):
-                    y[k] = sums[t, k] + value * weight[t, k]
-            place += dims
+            full, part = sums[t], weight[t]
+            for k in range(dims):
+                y[k] = full[k] + value * part[k]
+        for c in range(len(linear)):  # a condition above would keep LLVM from making vectors
+            v, y, slope = x[i, order[others + c]], out[i, others + c * dims :], linear[c]
+            for k in range(dims):
+                y[k] += v * slope[k]
         if relu:
-            for j in range(others, place):
+            for j in range(others, out.shape[1]):
                 if out[i, j] < 0:  # NaN stays
                     out[i, j] = 0
 
@@ -186,18 +186,18 @@ def _add_rows(
     """Add some examples' δ to their bins: as it is, and by how far they are in it."""
     dims, others = sums.shape[1], len(order) - len(counts)
     for i in range(len(dy)):
-        place: Any = others
         for c in range(len(counts)):
-            v = x[i, order[others + c]]
+            v, place = x[i, order[others + c]], others + c * dims
             t = bin_of(v, bins, firsts[c], counts[c])
             value, d = value_at(v, bins, t), dy[i, place : place + dims]
+            full, part = sums[t], d_weight[t]
             for k in range(dims):
-                sums[t, k] += d[k]
-                d_weight[t, k] += value * d[k]
-            if len(d_linear):
-                for k in range(dims):
-                    d_linear[c, k] += v * d[k]
-            place += dims
+                full[k] += d[k]
+                part[k] += value * d[k]
+        for c in range(len(d_linear)):
+            v, d, slope = x[i, order[others + c]], dy[i, others + c * dims :], d_linear[c]
+            for k in range(dims):
+                slope[k] += v * d[k]
 
 
 @compiled
