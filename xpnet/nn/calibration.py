@@ -99,14 +99,25 @@ def calibrate(
         shape = (-1, *logits.shape[-2:])
         if not each:
             found = temperature_of(logits.reshape(shape), targets, weights, members=True)
-            for array in parameters:
-                array /= found
+            divide_logits(of, found)
             return found
         several = [temperature_of(z.reshape(shape), targets, weights, members=True) for z in logits]
         for array in parameters:
             for i, temperature in enumerate(several):
                 array[i] /= temperature
         return several
+
+
+def divide_logits(network: Network, temperature: float) -> None:
+    """Divide a network's logits by a temperature, as `calibrate` does by that which it finds.
+
+    Raises
+    ------
+    ValueError
+        If it knows no probabilities of classes, or its last layer can't be divided.
+    """
+    for array in _require_scalable(network):
+        array /= temperature
 
 
 def temperature_of(

@@ -1,4 +1,4 @@
-"""One member of a network as a network of its own, whether it shares its weights or not."""
+"""Copies of networks: one member as a network of its own, or all that is trained with another loss."""
 
 from __future__ import annotations
 
@@ -34,6 +34,21 @@ def _of_shared_weights(network: Network, i: int) -> Network:
             for name, held in (layer.parameters | layer.statistics).items():
                 held[...] = arrays[name]
     return alone
+
+
+def with_loss(network: Network, loss: Loss) -> Network:
+    """Return a copy of a network that has another loss, with as many outputs."""
+    copy = network.blank(
+        network.layers,
+        network.backend,
+        loss=loss,
+        n_features=network.n_features,
+        dtype=network.dtype,
+        random_state=network.random_state,
+        members=network.members,
+    )
+    copy.copy_arrays(network.parameters, network.statistics)
+    return copy
 
 
 def _blank(network: Network, layers: Sequence[Layer], loss: Loss, seed: int) -> Network:

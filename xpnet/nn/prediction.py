@@ -188,21 +188,35 @@ class Predictor:
 
         With bounds, from the host, they are of the mean clamped to them.
         """
-        xp, chunk, n, loss = self._backend.xp, self.chunk, x.shape[0], self._alone[0]
-        sums, bounds = xp.zeros(2, np.float64), self._on_device(bounds)
+        chunk, n = self.chunk, x.shape[0]
+        sums, bounds = self._backend.xp.zeros(2, np.float64), self._on_device(bounds)
         for start in range(0, n, chunk):
-            z, labels = self._logits(x[start : start + chunk]), y[start : start + chunk]
-            for _ in self._members:
-                z = loss.average(xp, z)
-            z = clamp(xp, z, bounds)
-            rows = z.shape[0]
-            new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
-            buffers = loss.buffers(new, self._n_outputs)
-            loss.compute(self._backend.kernels, z, labels, 1.0 / rows, buffers)
-            sums[0] += buffers.loss * float(rows)
-            sums[1] += loss.error_sum(xp, z, labels)
+            labels = y[start : start + chunk]
+            self._add_up(self._logits(x[start : start + chunk]), labels, bounds, sums)
+        return self._means(sums, y)
+
+    def evaluate_logits(self, z: Array, y: Array, bounds: Bounds | None = None) -> dict[str, float]:
+        """Return what `evaluate_mean` does, of the members' logits (…, n, n_outputs) themselves."""
+        sums = self._backend.xp.zeros(2, np.float64)
+        self._add_up(z, y, self._on_device(bounds), sums)
+        return self._means(sums, y)
+
+    def _add_up(self, z: Array, labels: Array, bounds: Bounds | None, sums: Array) -> None:
+        """Add the sums of losses and errors of the members' mean to ``sums``, (2,)."""
+        xp, loss = self._backend.xp, self._alone[0]
+        while z.ndim > 2:
+            z = loss.average(xp, z)
+        z, rows = clamp(xp, z, bounds), z.shape[0]
+        new = Workspace(self._backend, (), self._dtype, rows).allocator("loss", rows)
+        buffers = loss.buffers(new, self._n_outputs)
+        loss.compute(self._backend.kernels, z, labels, 1.0 / rows, buffers)
+        sums[0] += buffers.loss * float(rows)
+        sums[1] += loss.error_sum(xp, z, labels)
+
+    def _means(self, sums: Array, y: Array) -> dict[str, float]:
         total, errors = self._backend.to_host(sums).tolist()
-        return {"loss": total / n, "error": errors / loss.error_count(xp, y)}
+        count = self._alone[0].error_count(self._backend.xp, y)
+        return {"loss": total / len(y), "error": errors / count}
 
     def _on_device(self, bounds: Bounds | None) -> Bounds | None:
         if bounds is None:

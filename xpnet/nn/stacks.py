@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..checks import Numbers
@@ -22,6 +22,7 @@ def hidden_stack(
     batch_norm: bool = False,
     dropout: Sequence[Numbers] = (),
     input_dropout: Numbers = 0.0,
+    linear: Callable[[int, bool], Layer] = lambda n_outputs, last: Linear(n_outputs),
 ) -> list[Layer]:
     """Return Linear, batch norm, activation and dropout for each hidden layer, and a last Linear.
 
@@ -39,6 +40,8 @@ def hidden_stack(
         Probability of dropping a unit, one for each hidden layer; none: nothing is dropped.
     input_dropout : float, or a tuple with one for each member
         Probability of dropping a feature.
+    linear : function of (n_outputs, last)
+        Returns a linear layer; whether it is the last one is the second argument.
 
     Examples
     --------
@@ -50,11 +53,11 @@ bias=None, init='auto')]
     layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
     drops: Sequence[Numbers] = dropout or [0.0] * len(sizes)
     for size, activation, drop in zip(sizes, activations, drops, strict=True):
-        layers.append(Linear(size))
+        layers.append(linear(size, False))
         layers += [BatchNorm()] if batch_norm else []
         layers += [replace(activation)] if activation is not None else []
         layers += [Dropout(drop)] if drop else []
-    return [*layers, Linear(n_outputs)]
+    return [*layers, linear(n_outputs, True)]
 
 
 def losses_for(of_classes: bool) -> dict[str, type[Loss]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +10,17 @@ from ..checks import check_name
 from ..data import augmentation
 from ..data.augmentation import Augmentation, Transform
 from ..nn.activations import ACTIVATIONS
+from ..nn.ensemble_linear import EnsembleLinear
 from ..nn.layer import Layer
+from ..nn.linear import Linear
 from ..nn.loss import Loss
+from ..nn.scale import Scale
 from ..nn.schedule import Schedule
 from ..nn.stacks import hidden_stack
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Piecewise
 from . import specs
+from .embeddings import EMBEDDINGS, Inputs
 
 #: The batch size if nobody says, or all of a smaller training set; and for how many epochs.
 BATCH_SIZE, EPOCHS = 64, 30
@@ -93,6 +97,36 @@ class Settings:
         The error that would satisfy, for the verdict on bias and variance.
     members : int or None
         Train so many networks at once, with seeds from `seed` on, whose mean predicts; None: one.
+    recipe : str
+        Which of `recipes.RECIPES` the settings come from.
+    scaling : {"mean", "median"}
+        How numbers are brought to a common scale: by mean and deviation, or median and quartiles.
+    clip : float or None
+        Where numbers are clipped smoothly then, as `SmoothClip` has it; None: nowhere.
+    embedding : str
+        How numbers are embedded: NAME or NAME:KEY=VALUE,…, of `embeddings.EMBEDDINGS`; empty: not.
+    input_scale : bool
+        Whether a factor of each input is learnt.
+    parametrization : {"standard", "ntk"}
+        Of the linear layers; see `Linear`.
+    last_init : str
+        The initial weights of the last layer, by name.
+    bias_rate, input_scale_rate : float
+        What the learning rate is multiplied by for biases, and for the factors of inputs.
+    ensemble : int or None
+        So many members within each network, which share all weights but a vector on either side of
+        each layer: see `EnsembleLinear`; None: none.
+    folds : int or None
+        Cut all that is not the test set into so many folds, of which each member is trained on all
+        but one, in turn, and measured on that; None: there is a development set.
+    keep_best : bool
+        Whether the weights of the best epoch are kept, also without `patience`.
+    monitor : {"loss", "error"}
+        The development set's figure by which the best epoch is told.
+    calibrate : bool
+        Whether probabilities are calibrated on what a network was not trained on.
+    clamp : bool
+        Whether predicted values are clamped to the range of the training labels.
     """
 
     hidden: tuple[int, ...] = (256, 128)
@@ -116,6 +150,21 @@ class Settings:
     task: str | None = None
     goal: float = 0.01
     members: int | None = None
+    recipe: str = "plain"
+    scaling: str = "mean"
+    clip: float | None = None
+    embedding: str = ""
+    input_scale: bool = False
+    parametrization: str = "standard"
+    last_init: str = "auto"
+    bias_rate: float = 1.0
+    input_scale_rate: float = 1.0
+    ensemble: int | None = None
+    folds: int | None = None
+    keep_best: bool = False
+    monitor: str = "loss"
+    calibrate: bool = False
+    clamp: bool = False
 
     def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.
@@ -212,7 +261,38 @@ class Settings:
             batch_norm=self.batch_norm,
             dropout=drops,
             input_dropout=self.input_dropout,
+            linear=self._linear,
         )
+
+    def _linear(self, n_outputs: int, last: bool) -> Layer:
+        init = self.last_init if last else "auto"
+        if self.ensemble is not None:
+            return EnsembleLinear(n_outputs, self.ensemble, shared=not last, init=init)
+        return Linear(n_outputs, init=init, parametrization=self.parametrization)
+
+    def make_embedding(self, inputs: Inputs) -> list[Layer]:
+        """Return the layers that embed numbers, if any do.
+
+        Raises
+        ------
+        ValueError
+            If the embedding is not known or a number out of range.
+        """
+        if not self.embedding:
+            return []
+        return specs.make(self.embedding, EMBEDDINGS, "embedding").layers(inputs)
+
+    def rate_factors(self, layers: Sequence[Layer]) -> dict[str, float]:
+        """Return what the rates of a network's parameters are multiplied by, as `Trainer` takes it.
+
+        Examples
+        --------
+        >>> Settings(bias_rate=0.1, input_scale_rate=6.0).rate_factors([Scale(), Linear(3)])
+        {'*.bias': 0.1, '0.weight': 6.0}
+        """
+        scales = [f"{i}.weight" for i, layer in enumerate(layers) if isinstance(layer, Scale)]
+        found = {"*.bias": self.bias_rate} | dict.fromkeys(scales, self.input_scale_rate)
+        return {name: rate for name, rate in found.items() if rate != 1.0}
 
 
 def parse_schedule(text: str, rate: float, epochs: int, batches: int = 1) -> Schedule:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from .._typing import Array
 from ..analysis.diagnosis import Diagnosis, diagnose
 from ..analysis.sweeps import (
     SIZES,
@@ -23,10 +26,14 @@ from ..analysis.sweeps import (
     smallest_part,
 )
 from ..backends.protocol import Backend
-from ..checks import check_count
+from ..checks import check_count, check_name
 from ..data.augmentation import Augmentation
+from ..nn.calibration import divide_logits
+from ..nn.extraction import with_loss
 from ..nn.network import Network
+from ..nn.scale import Scale
 from ..nn.stacking import stack
+from ..recipes.embeddings import Inputs
 from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
@@ -35,9 +42,12 @@ from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .features.base import Features
+from .features.scaling import Scaling
+from .held_out import Folds, careful_temperature
 from .leaks import require_apart, require_different
 from .model import Model
 from .parts import (
+    PARTS,
     Part,
     check_rows,
     names_of_parts,
@@ -71,9 +81,13 @@ class Experiment:
         Its mini-batches, and how long it trains.
     batch_size_reason : str
         Why these, if "auto" was asked for.
+    folds : Folds or None
+        Which rows each member is not trained on, where there is no development set for that.
     best_epoch : int, list of int, or None
         With early stopping the epoch whose weights the model holds, once it is trained; of members
         that of each.
+    temperature : float or None
+        What the logits were divided by, if they were calibrated.
     """
 
     dataset: Dataset
@@ -86,7 +100,9 @@ class Experiment:
     batch_size_reason: str = ""
     augmentation: Augmentation | None = None
     stopping: EarlyStopping | None = None
+    folds: Folds | None = None
     best_epoch: int | list[int] | None = None
+    temperature: float | None = None
 
     @classmethod
     def prepare(
@@ -120,11 +136,14 @@ class Experiment:
         """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
         target = _learn_target(dataset, settings)
-        parting = part_dataset if dev else part_without_dev
+        parting = part_dataset if dev and settings.folds is None else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
-        features = prepare_parts(dataset, parts, target, loss, settings)
-        network = _make_network(features, features.n_features, target, settings, device)
+        scaling = Scaling(settings.scaling, settings.clip)
+        clamp = settings.clamp and target.classes is None
+        features = prepare_parts(dataset, parts, target, loss, settings, scaling, clamp)
+        inputs = _inputs(features, parts["train"], target)
+        network = _make_network(features, inputs, target, settings, device)
         about = _about(dataset, settings) | _about_parts(dataset, dev, test)
         model = Model(network, features, target, about)
         model.require_writable()
@@ -153,18 +172,18 @@ class Experiment:
         epochs = settings.epochs
         epochs = max(EPOCHS, math.ceil(ENOUGH / batches)) if epochs is None else epochs
         epochs = check_count(epochs, "epochs")
-        optimizer = settings.make_optimizer(epochs, batches)
         return cls(
             dataset,
             settings,
             parts,
             model,
-            Trainer(model.network, optimizer, settings.l2, settings.clip_norm),
+            _make_trainer(model.network, settings, epochs, batches),
             batch_size,
             epochs,
             reason,
             augmentation,
-            None if settings.patience is None else EarlyStopping(settings.patience),
+            _make_stopping(settings, epochs),
+            _draw_folds(model, parts["train"], settings),
         )
 
     def variant(self, settings: Settings) -> Experiment:
@@ -178,7 +197,8 @@ class Experiment:
             If there is no such training.
         """
         model, own = self.model, self.model.network
-        network = _make_network(model.features, own.n_features, model.target, settings, own.backend)
+        inputs = _inputs(model.features, self.parts["train"], model.target)
+        network = _make_network(model.features, inputs, model.target, settings, own.backend)
         other = Model(network, model.features, model.target, model.training)
         return self._of(self.dataset, settings, self.parts, other)
 
@@ -203,14 +223,48 @@ class Experiment:
 
         A member that has diverged is no part of the model then.
         """
-        train, dev = self._data("train"), self._data("dev") if "dev" in self.parts else None
-        where = {"checkpoint": checkpoint, "resume": resume}
+        options = self._fit_options(callbacks) | {"checkpoint": checkpoint, "resume": resume}
+        if self.folds is not None:
+            options |= {"validation_data": self._data("train")} | self.folds.fit_options()
+        elif "dev" in self.parts:
+            options |= {"validation_data": self._data("dev")}
         try:
-            self.trainer.fit(*train, validation_data=dev, **self._fit_options(callbacks) | where)
+            self.trainer.fit(*self._data("train"), **options)
         finally:
             self.best_epoch = self._epoch_kept()
         if self.trainer.history.diverged:
-            self.model.network = stack([self.trainer.network.member(i) for i in self._kept()])
+            kept = self._kept()
+            self.model.network = stack([self.trainer.network.member(i) for i in kept])
+            self.folds = None if self.folds is None else self.folds.of(kept)
+        self._complete()
+
+    def _complete(self) -> None:
+        """Make the model of what was trained: labels are smoothed in training alone; calibrate."""
+        network = self.model.network
+        if getattr(network.loss, "label_smoothing", 0.0):
+            network = with_loss(network, replace(network.loss, label_smoothing=0.0))
+            self.model.network = network
+        of_classes = network.loss.has_probabilities and self.model.target.classes is not None
+        if self.settings.calibrate and of_classes and "dev" in self.sizes():
+            with network.backend.active():
+                held_out = self._held_out_logits()
+                self.temperature = careful_temperature(*map(network.backend.to_host, held_out))
+                divide_logits(network, self.temperature)
+
+    def _held_out_logits(self) -> tuple[Array, Array]:
+        """Return what networks say of examples that they were not trained on, and the labels."""
+        network = self.model.network
+        if self.folds is not None:
+            return self.folds.out_of_fold(network, *network.prepare(*self._data("train")))
+        x, y = network.prepare(*self._data("dev"))
+        return network.predictor.logits(x), y
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many examples errors are measured on; with folds "dev" are those held out."""
+        found = {name: len(part.labels) for name, part in self.parts.items()}
+        if self.folds is not None:
+            found |= {"dev": int(np.isin(self.folds.of_each, self.folds.held).sum())}
+        return {name: found[name] for name in PARTS if name in found}
 
     def _kept(self) -> list[int]:
         """Return the members that have not diverged."""
@@ -222,9 +276,10 @@ class Experiment:
         if self.stopping is None:
             return None
         history = self.trainer.history
+        names = [self.stopping.monitor, "dev_loss"]
         if self.trainer.network.members is None:
-            return _best_epoch(history)
-        return [_best_epoch(history.member(i)) for i in self._kept()]
+            return _best_epoch(history, names)
+        return [_best_epoch(history.member(i), names) for i in self._kept()]
 
     def choose_l2(
         self,
@@ -254,6 +309,7 @@ class Experiment:
         )
         self.trainer = trainers[choice.l2]
         self.best_epoch = self._epoch_kept()
+        self._complete()
         self.settings = replace(self.settings, l2=choice.l2)
         self.model.training["settings"] = asdict(self.settings)
         return choice
@@ -315,7 +371,17 @@ class Experiment:
         before that. Of members they are of what their mean says; "members" holds a dict with "loss"
         and "error" of each.
         """
-        return {name: self._evaluate(*part.data) for name, part in self.parts.items()}
+        found = {name: self._evaluate(*part.data) for name, part in self.parts.items()}
+        if self.folds is not None:
+            found["dev"] = self._evaluate_held_out()
+        return {name: found[name] for name in PARTS if name in found}
+
+    def _evaluate_held_out(self) -> dict[str, Any]:
+        network = self.model.network
+        bounds = self.model.target.output_bounds(network.loss)
+        with network.backend.active():
+            logits, labels = self._held_out_logits()
+            return network.predictor.evaluate_logits(logits, labels, bounds)
 
     def _evaluate(self, features: Any, labels: Any) -> dict[str, Any]:
         network, predictor = self.model.network, self.model.network.predictor
@@ -336,10 +402,10 @@ def _batches(n: int, batch_size: int) -> int:
     return math.ceil(n / batch_size)
 
 
-def _best_epoch(history: History) -> int:
-    """Return the epoch with the least development loss, the first of equal ones; 0 for none."""
-    found = [(row["dev_loss"], row["epoch"]) for row in history.rows]
-    return int(min((pair for pair in found if pair[0] < math.inf), default=(0.0, 0))[1])
+def _best_epoch(history: History, names: Sequence[str]) -> int:
+    """Return the epoch with the least of the first figure, and of the next; 0 for none."""
+    found = [(*(row[name] for name in names), row["epoch"]) for row in history.rows]
+    return int(min((key for key in found if key[0] < math.inf), default=(0,))[-1])
 
 
 def _learn_target(dataset: Dataset, settings: Settings) -> Target:
@@ -354,25 +420,53 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     return target
 
 
+def _inputs(features: Features, train: Part, target: Target) -> Inputs:
+    return Inputs(train.features, features.numbers, train.labels, target.classes is not None)
+
+
 def _make_network(
-    features: Features | None,
-    n_features: int,
+    features: Features,
+    inputs: Inputs,
     target: Target,
     settings: Settings,
     device: str | Backend,
 ) -> Network:
     """Return the untrained network that settings describe, for features of the data."""
     loss = settings.make_loss(target.loss, target.losses)
-    before = [] if features is None else features.layers()
+    scale = [Scale()] if settings.input_scale else []
+    before = [*settings.make_embedding(inputs), *features.layers(), *scale]
     return Network(
         [*before, *settings.make_layers(target.units(loss))],
         loss=loss,
-        n_features=n_features,
+        n_features=features.n_features,
         device=device,
         dtype=settings.dtype,
         random_state=settings.seed,
-        members=settings.members,
+        members=settings.members or settings.folds,
     )
+
+
+def _make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
+    optimizer = settings.make_optimizer(epochs, batches)
+    factors = settings.rate_factors(network.layers)
+    numbers = settings.l2, settings.clip_norm
+    return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
+
+
+def _make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
+    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
+    if settings.patience is None and not settings.keep_best:
+        return None
+    monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
+    ties = "loss" if settings.monitor == "error" else "first"
+    return EarlyStopping(settings.patience or epochs, monitor, ties=ties)
+
+
+def _draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:
+    if settings.folds is None:
+        return None
+    members = len(model.network.seeds)
+    return Folds.draw(settings.folds, members, train.labels, model.target, settings.seed)
 
 
 def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,13 @@ class ArrayFeatures(Features):
     def n_features(self) -> int:
         """Number of features that the network gets."""
         return len(self.scales.mean)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The columns that differ; none of pixels and counts, which share a unit."""
+        n = self.n_features
+        share = n > 1 and len({*self.scales.scale}) == len({*self.scales.mean}) == 1
+        return [] if share else [j for j in range(n) if j not in self.constant]
 
     def transform(self, rows: Any, dtype: Any) -> Array:
         """Return features, shape (n, n_features), of raw rows; see `Features.transform`.

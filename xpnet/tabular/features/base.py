@@ -6,7 +6,7 @@ How is learnt from the training part alone, and travels in the model file. See `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,11 @@ class Features(ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return all of it for a model file, JSON-ready."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> Sequence[int]:
+        """Which features are numbers with scales of their own, that embeddings may take."""
 
     def layers(self) -> list[Layer]:
         """Return what a network begins with that gets these features."""

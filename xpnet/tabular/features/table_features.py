@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -120,6 +120,11 @@ class TableFeatures(Features):
         """Number of features that the network gets."""
         sizes = (1 if self.coded else found.size for found in self.categories.values())
         return len(self.names) + len(self.gaps) + sum(sizes)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The first features; gaps' marks and codes of categories come behind them."""
+        return range(len(self.names))
 
     def layers(self) -> list[Layer]:
         """Return the layers that codes of categories go through."""

@@ -1,0 +1,118 @@
+"""Folds of which each member holds one out: what it says of that, and what is learnt of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, HostArray
+from ..data.folds import check_folds, fold_of_each
+from ..nn.calibration import temperature_of
+from ..nn.network import Network
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A training set in folds, each of which some members of a network are not trained on.
+
+    Attributes
+    ----------
+    of_each : array of int, shape (n,)
+        Which fold each row is in.
+    held : list of int
+        The fold that each member holds out.
+    """
+
+    of_each: HostArray
+    held: Sequence[int]
+
+    @classmethod
+    def draw(cls, folds: int, members: int, labels: HostArray, target: Target, seed: int) -> Folds:
+        """Cut rows into folds, by label where labels are classes; member i holds out fold i mod k.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows for them.
+        """
+        classes = None if target.classes is None else labels
+        check_folds(folds, len(labels), classes, target.classes)
+        of_each = fold_of_each(len(labels), folds, classes, seed)
+        return cls(of_each, [i % folds for i in range(members)])
+
+    def fit_options(self) -> dict[str, Any]:
+        """Return which rows each member is trained on, and on which it is measured."""
+        return {
+            "subsets": [np.flatnonzero(self.of_each != fold) for fold in self.held],
+            "validation_subsets": [np.flatnonzero(self.of_each == fold) for fold in self.held],
+        }
+
+    def of(self, members: Sequence[int]) -> Folds:
+        """Return the same of some of the members."""
+        return Folds(self.of_each, [self.held[i] for i in members])
+
+    def out_of_fold(self, network: Network, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return logits of rows by a member that was not trained on them, and the rows' labels.
+
+        Parameters
+        ----------
+        network : Network
+            With these members.
+        x, y : array
+            The training set, prepared. The backend must be active.
+
+        Returns
+        -------
+        logits, labels : array
+            Of the rows of which there is such a member.
+        """
+        xp, every = network.backend.xp, network.predictor.logits(x)
+        pieces, labels = [], []
+        for i, fold in enumerate(self.held):
+            if fold in self.held[:i]:
+                continue
+            rows = network.backend.asarray(np.flatnonzero(self.of_each == fold), np.int64)
+            pieces.append(every[i][..., rows, :])
+            labels.append(y[rows])
+        return xp.concatenate(pieces, axis=-2), xp.concatenate(labels)
+
+
+def careful_temperature(logits: HostArray, labels: HostArray) -> float:
+    """Return a temperature that examples and one more, which is wrong, fit best.
+
+    Of n examples that are all right the best temperature would be 0. As by Laplace's rule of
+    succession, one more is counted with them, of average certainty, whose label is the class that
+    comes second: each example a second time, with the weight 1/n. (Platt, "Probabilistic outputs
+    for support vector machines", 1999, does so for each class.)
+
+    Parameters
+    ----------
+    logits : array, shape (…, n, m)
+        What a network, or its members, say: `temperature_of` has the shapes.
+    labels : array, shape (n,)
+        The classes.
+
+    Examples
+    --------
+    >>> logits = np.array([[4.0, 0.0], [0.0, 4.0]] * 10)
+    >>> labels = np.array([0, 1] * 10)
+    >>> round(temperature_of(logits, labels), 2), round(careful_temperature(logits, labels), 2)
+    (0.05, 1.34)
+    """
+    z, y = np.asarray(logits, np.float64), np.asarray(labels).reshape(-1).astype(np.int64)
+    several = z.ndim > 2
+    mean = z.mean(axis=tuple(range(z.ndim - 2)))
+    if mean.shape[1] == 1:
+        second = 1 - (mean[:, 0] >= 0).astype(np.int64)
+    else:
+        second = np.argsort(mean, axis=1)[:, -2]
+    weights = np.concatenate([np.ones(len(y)), np.full(len(y), 1.0 / len(y))])
+    doubled = np.concatenate([z, z], axis=-2).reshape(-1, 2 * len(y), mean.shape[1])
+    found: float = temperature_of(
+        doubled if several else doubled[0], np.concatenate([y, second]), weights, members=several
+    )
+    return found
