@@ -1,4 +1,4 @@
-"""Copies of networks: one member as a network of its own, or all that is trained with another loss."""
+"""Copies of networks: a member as a network of its own, or all of one with another loss."""
 
 from __future__ import annotations
 
