@@ -18,7 +18,7 @@ from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import CategoryWork, SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, ColumnWork, SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
@@ -199,6 +199,38 @@ class Cases:
 
     def embedding_backward(self) -> Arguments:  # noqa: D102
         return self.x(16 + 3 * 8), *self._codes(3, 5000, 8), self.table()
+
+    # -- columns of numbers: 8 of 16, 24 waves of each, and as many outputs ----
+
+    def _columns(self) -> ColumnWork:
+        def rows(name: str, width: int, dtype: Any = None) -> Any:
+            return self.zeros(width, dtype)
+
+        return ColumnWork(
+            tuple(range(8)), 16, rows, lambda name, value: self.backend.asarray(value)
+        )
+
+    def _rows(self, width: int) -> Any:
+        """Return a row for each of these columns of each example."""
+        return self.normal(*self.leading_shape, 8 * self.n, width)
+
+    def _waves(self) -> Any:
+        return self.normal(*self.leading_shape, 8, 24)
+
+    def periodic(self) -> Arguments:  # noqa: D102
+        scratch = self._waves(), self._rows(1), self._rows(24), self._rows(48)
+        return self.x(16), self._waves(), None, self._columns(), *scratch
+
+    def periodic_backward(self) -> Arguments:  # noqa: D102
+        rows = self._rows(48), self._rows(48), self._rows(24), self._rows(1)
+        return *rows, self._waves(), self._waves(), self._waves(), None, None
+
+    def place_blocks(self) -> Arguments:  # noqa: D102
+        arrays = self._rows(1), self._rows(24), self._columns()
+        return self.x(16), *arrays, self.zeros(8 + 8 * 24)
+
+    def take_blocks(self) -> Arguments:  # noqa: D102
+        return self.x(8 + 8 * 24), self._columns(), self._rows(24)
 
     # -- members that share weights ----
 

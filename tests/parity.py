@@ -9,7 +9,7 @@ from xpnet.backends.activations import IDENTITY, ROWS, ActivationSpec, Mask, spe
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import CategoryWork, DropoutWork, SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, ColumnWork, DropoutWork, SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -256,6 +256,72 @@ def embedding_backward(d, n_dims, *leading_shape):
     }
 
 
+def column_work(d, *leading_shape):
+    """Return the work of the last column and the first one, where there are two."""
+
+    def rows(name, width, dtype=None):
+        return np.zeros((*leading_shape, d.n, width), dtype or d.dtype)
+
+    columns = (d.m - 1, 0) if d.m > 1 else (0,)
+    return ColumnWork(columns, d.m, rows, lambda name, value: value)
+
+
+def periodic(d, phases=False, trains=True, *leading_shape):
+    work = column_work(d, *leading_shape)
+    c = len(work.columns)
+    each, rows = (*leading_shape, c, d.k), (*leading_shape, c * d.n)
+    out = d.empty(*rows, d.k if phases else 2 * d.k)
+    return {
+        "x": d(*leading_shape, d.n, d.m),
+        "frequencies": d(*each),
+        "phases": d(*each) if phases else None,
+        "work": work,
+        "scaled": d.empty(*each),
+        "values": d.empty(*rows, 1),
+        "angle": d.empty(*rows, d.k) if trains else out,
+        "out": out,
+    }
+
+
+def periodic_backward(d, phases=False, d_values=False, *leading_shape):
+    c = len(column_work(d).columns)
+    each, rows = (*leading_shape, c, d.k), (*leading_shape, c * d.n)
+    width = d.k if phases else 2 * d.k
+    return {
+        "dy": d(*rows, width),
+        "y": d(*rows, width),
+        "angle": d(*rows, d.k),
+        "values": d(*rows, 1),
+        "frequencies": d(*each),
+        "scaled": d.empty(*each),
+        "d_frequencies": d.empty(*each),
+        "d_phases": d.empty(*each) if phases else None,
+        "d_values": d.empty(*rows, 1) if d_values else None,
+    }
+
+
+def place_blocks(d, beside=0, *leading_shape):
+    work = column_work(d, *leading_shape)
+    c = len(work.columns)
+    return {
+        "x": d(*leading_shape, d.n, d.m),
+        "values": d(*leading_shape, c * d.n, 1),
+        "rows": d(*leading_shape, c * d.n, d.k),
+        "work": work,
+        "out": d.empty(*leading_shape, d.n, work.n_others + c * (d.k + beside)),
+    }
+
+
+def take_blocks(d, beside=0, *leading_shape):
+    work = column_work(d, *leading_shape)
+    c = len(work.columns)
+    return {
+        "dy": d(*leading_shape, d.n, work.n_others + c * (d.k + beside)),
+        "work": work,
+        "d_rows": d.empty(*leading_shape, c * d.n, d.k),
+    }
+
+
 def member_affine(d, activation=IDENTITY, bias=True, shared=False, members=3):
     rows = members * d.n
     return {
@@ -452,6 +518,19 @@ CASES = {
         lambda d: member_affine_backward(d, RELU, bias=False, dx="shared", members=1),
         lambda d: member_affine_backward(d, RELU, dx="shared", members=40),
     ],
+    "periodic": [
+        periodic,
+        lambda d: periodic(d, True),
+        lambda d: periodic(d, True, False),
+        lambda d: periodic(d, False, True, 2),
+    ],
+    "periodic_backward": [
+        lambda d, phases=phases, d_values=d_values: periodic_backward(d, phases, d_values)
+        for phases in (False, True)
+        for d_values in (False, True)
+    ],
+    "place_blocks": [place_blocks, lambda d: place_blocks(d, 1), lambda d: place_blocks(d, 1, 2)],
+    "take_blocks": [take_blocks, lambda d: take_blocks(d, 1), lambda d: take_blocks(d, 1, 2)],
     "softmax_cross_entropy": [
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
@@ -508,6 +587,7 @@ CASES = {
 #: What lies in a flat buffer of each member's, with more between one and the next than itself.
 IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
 IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta", "scale", "d_scale"}
+IN_FLAT_BUFFERS |= {"frequencies", "phases", "d_frequencies", "d_phases"}
 
 
 def alone(case, d, k, shared=()):
@@ -551,7 +631,7 @@ def join(name, values):
         keys, salts, thresholds = zip(*(value.mask for value in values), strict=True)
         own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
         return replace(first, mask=Mask(*(np.reshape(part, (-1, 1, 1)) for part in own)))
-    if isinstance(first, CategoryWork):
+    if isinstance(first, (CategoryWork, ColumnWork)):
         return replace(first, rows=lambda *a: np.stack([value.rows(*a) for value in values]))
     if isinstance(first, WORK):
         fields = {key: [vars(value)[key] for value in values] for key in vars(first)}
@@ -667,6 +747,18 @@ TOGETHER = {
     "one_hot": [(one_hot, ())],
     "embedding": [(lambda d: embedding(d, 5), ())],
     "embedding_backward": [(lambda d: embedding_backward(d, 5), ())],
+    "periodic": [
+        (periodic, ()),
+        (lambda d: periodic(d, True), ()),
+        (lambda d: periodic(d, True, False), ()),
+    ],
+    "periodic_backward": [
+        (lambda d, phases=phases, d_values=d_values: periodic_backward(d, phases, d_values), ())
+        for phases in (False, True)
+        for d_values in (False, True)
+    ],
+    "place_blocks": [(place_blocks, ()), (lambda d: place_blocks(d, 1), ())],
+    "take_blocks": [(take_blocks, ()), (lambda d: take_blocks(d, 1), ())],
     "softmax_cross_entropy": [
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ()),
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ("y",)),
@@ -701,6 +793,7 @@ OF_MEMBERS = {
     "batch_norm": [broadcast(lambda d: batch_norm(d, RELU))],
     "batch_norm_inference": [broadcast(lambda d: batch_norm_inference(d, RELU))],
     "one_hot": [broadcast(one_hot)],
+    "periodic": [broadcast(periodic)],
     "embedding": [broadcast(lambda d: embedding(d, 5))],
     "dropout": [
         broadcast(lambda d: dropout(d, 20_000)),
@@ -762,6 +855,8 @@ def results(kernels, name, arguments):
         "running_average": {"row"},
         "softmax": {"row"},
         "clip_norm": {"norm"},
+        "periodic": {"scaled", *(() if arguments.get("phases") is not None else ("angle",))},
+        "periodic_backward": {"dy", "angle", "scaled"},
         "member_affine_backward": {
             "dx" if arguments.get("dx") is arguments.get("dy") else "dy",
             "x" if arguments.get("dx") is arguments.get("dy") else "scratch",
@@ -778,7 +873,7 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
-    if isinstance(value, CategoryWork):
+    if isinstance(value, (CategoryWork, ColumnWork)):
         return replace(
             value,
             rows=lambda *arguments: backend.asarray(value.rows(*arguments)),

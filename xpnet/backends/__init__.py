@@ -10,7 +10,7 @@
   `reference_data`, `reference_ensemble`, `reference_losses`, `reference_periodic`,
   `reference_updates` and `reference_sums`
 - `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
-  `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
+  `numba_periodic`, `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
 - `work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed

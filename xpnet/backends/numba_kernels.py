@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
-from . import numba_categories, numba_ensemble, numba_rows
+from . import numba_categories, numba_ensemble, numba_periodic, numba_rows
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
 from .blas import SMALL_PRODUCT, host, matmul
@@ -25,7 +25,7 @@ from .numpy_backend import LARGE_MATRIX, MANY_PRODUCTS, NumpyKernels, Turning
 from .output_losses import OutputLoss
 from .reference_sums import host_erf
 from .updates import Update
-from .work import CategoryWork, DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
+from .work import CategoryWork, ColumnWork, DropoutWork, LossBuffers, RunningLoss, SoftmaxBuffers
 
 #: The activations that loops compute, each way.
 FORWARD = frozenset(name for name, row in ROWS.items() if not row.forward.functions)
@@ -227,6 +227,57 @@ class NumbaKernels(NumpyKernels):
         """One pass over the batch, behind one that writes zeros."""
         tables = work.columns, work.sizes, work.starts
         numba_categories.embedding_backward(dy, x, *tables, d_weight)
+
+    def periodic(
+        self,
+        x: Array,
+        frequencies: Array,
+        phases: Array | None,
+        work: ColumnWork,
+        scaled: Array,
+        values: Array,
+        angle: Array,
+        out: Array,
+    ) -> None:
+        """One pass in float32; NumPy's cosines are as fast in float64."""
+        columns = work.order[work.n_others :]
+        if out.dtype.char != "f":
+            super().periodic(x, frequencies, phases, work, scaled, values, angle, out)
+        elif phases is None:
+            numba_periodic.pairs(x, columns, frequencies, values, out)
+        else:
+            arrays = frequencies, phases, values, angle, out
+            numba_periodic.with_phases(x, columns, *arrays, angle is not out)
+
+    def periodic_backward(
+        self,
+        dy: Array,
+        y: Array,
+        angle: Array,
+        values: Array,
+        frequencies: Array,
+        scaled: Array,
+        d_frequencies: Array,
+        d_phases: Array | None,
+        d_values: Array | None,
+    ) -> None:
+        """One pass."""
+        of_values = values if d_values is None else d_values, d_values is not None
+        if d_phases is None:
+            numba_periodic.pairs_backward(dy, y, values, frequencies, d_frequencies, *of_values)
+        else:
+            gradients = d_frequencies, d_phases, *of_values
+            numba_periodic.with_phases_backward(dy, angle, values, frequencies, *gradients)
+
+    def place_blocks(
+        self, x: Array, values: Array, rows: Array, work: ColumnWork, out: Array
+    ) -> None:
+        """One pass."""
+        numba_periodic.place_blocks(x, values, rows, work.order, work.n_others, out)
+
+    def take_blocks(self, dy: Array, work: ColumnWork, d_rows: Array) -> None:
+        """One pass."""
+        numba_periodic.take_blocks(dy, work.n_others, len(work.columns), d_rows)
 
     def member_affine(
         self,
