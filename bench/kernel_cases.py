@@ -222,15 +222,22 @@ class Cases:
         return self.x(16), self._waves(), None, self._columns(), *scratch
 
     def periodic_backward(self) -> Arguments:  # noqa: D102
-        rows = self._rows(48), self._rows(48), self._rows(24), self._rows(1)
-        return *rows, self._waves(), self._waves(), self._waves(), None, None
+        dy, ones = self._rows(48), self.fill(1, *self.leading_shape, 8 * self.n, 48)
+        return (
+            dy,
+            ones,
+            self._rows(24),
+            self._rows(1),
+            self._waves(),
+            self._waves(),
+            self._waves(),
+            None,
+            None,
+        )
 
     def place_blocks(self) -> Arguments:  # noqa: D102
         arrays = self._rows(1), self._rows(24), self._columns()
         return self.x(16), *arrays, self.zeros(8 + 8 * 24)
-
-    def take_blocks(self) -> Arguments:  # noqa: D102
-        return self.x(8 + 8 * 24), self._columns(), self._rows(24)
 
     # -- members that share weights ----
 

@@ -312,16 +312,6 @@ def place_blocks(d, beside=0, *leading_shape):
     }
 
 
-def take_blocks(d, beside=0, *leading_shape):
-    work = column_work(d, *leading_shape)
-    c = len(work.columns)
-    return {
-        "dy": d(*leading_shape, d.n, work.n_others + c * (d.k + beside)),
-        "work": work,
-        "d_rows": d.empty(*leading_shape, c * d.n, d.k),
-    }
-
-
 def member_affine(d, activation=IDENTITY, bias=True, shared=False, members=3):
     rows = members * d.n
     return {
@@ -530,7 +520,6 @@ CASES = {
         for d_values in (False, True)
     ],
     "place_blocks": [place_blocks, lambda d: place_blocks(d, 1), lambda d: place_blocks(d, 1, 2)],
-    "take_blocks": [take_blocks, lambda d: take_blocks(d, 1), lambda d: take_blocks(d, 1, 2)],
     "softmax_cross_entropy": [
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
@@ -758,7 +747,6 @@ TOGETHER = {
         for d_values in (False, True)
     ],
     "place_blocks": [(place_blocks, ()), (lambda d: place_blocks(d, 1), ())],
-    "take_blocks": [(take_blocks, ()), (lambda d: take_blocks(d, 1), ())],
     "softmax_cross_entropy": [
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ()),
         (lambda d: softmax_cross_entropy(d, 1 / d.n), ("y",)),

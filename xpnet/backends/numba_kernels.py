@@ -269,16 +269,6 @@ class NumbaKernels(NumpyKernels):
             gradients = d_frequencies, d_phases, *of_values
             numba_periodic.with_phases_backward(dy, angle, values, frequencies, *gradients)
 
-    def place_blocks(
-        self, x: Array, values: Array, rows: Array, work: ColumnWork, out: Array
-    ) -> None:
-        """One pass."""
-        numba_periodic.place_blocks(x, values, rows, work.order, work.n_others, out)
-
-    def take_blocks(self, dy: Array, work: ColumnWork, d_rows: Array) -> None:
-        """One pass."""
-        numba_periodic.take_blocks(dy, work.n_others, len(work.columns), d_rows)
-
     def member_affine(
         self,
         x: Array,

@@ -1,4 +1,4 @@
-"""Loops over waves of columns of numbers, which Numba compiles, and over blocks of such columns."""
+"""Loops over waves of columns of numbers, which Numba compiles."""
 
 from __future__ import annotations
 
@@ -153,35 +153,3 @@ def with_phases_backward(
             for j in range(k):
                 d_frequencies[block, j] += turn * part[j]
                 d_phases[block, j] += part_of_phases[j]
-
-
-@network_loop
-def place_blocks(
-    x: Array, values: Array, rows: Array, order: Vector, others: int, out: Array
-) -> None:
-    """Write the first columns of an order, then each other column's rows."""
-    n, d = len(x), rows.shape[1]
-    c = len(order) - others
-    width = (out.shape[1] - others) // c
-    for i in range(n):
-        for j in range(others):
-            out[i, j] = x[i, order[j]]
-        for block in range(c):
-            row, place = block * n + i, others + block * width
-            if width > d:
-                out[i, place] = values[row, 0]
-                place += 1
-            for j in range(d):
-                out[i, place + j] = rows[row, j]
-
-
-@network_loop
-def take_blocks(dy: Array, others: int, c: int, d_rows: Array) -> None:
-    """Write what of dy belongs to the rows of each column."""
-    n, d = len(dy), d_rows.shape[1]
-    width = (dy.shape[1] - others) // c
-    for block in range(c):
-        place = others + (block + 1) * width - d
-        for i in range(n):
-            for j in range(d):
-                d_rows[block * n + i, j] = dy[i, place + j]
