@@ -19,7 +19,7 @@ from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.protocol import Backend
 from xpnet.backends.reference import dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import CategoryWork, SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, ColumnWork, SoftmaxBuffers
 from xpnet.data.batches import GatherWorkspace
 from xpnet.randomness import MULTIPLIER_1
 
@@ -249,6 +249,45 @@ class Cases:
         parameters, gradients = self._parameters(), self._parameters()
         dy, kept = self.x(6 + 120), self.zeros(6 + 120)
         return dy, kept, x, *parameters, work, *gradients, None
+
+    # -- columns of numbers: 8 of 16, 24 waves of each, and as many outputs ----
+
+    def _columns(self) -> ColumnWork:
+        def rows(name: str, width: int, dtype: Any = None) -> Any:
+            return self.zeros(width, dtype)
+
+        return ColumnWork(
+            tuple(range(8)), 16, rows, lambda name, value: self.backend.asarray(value)
+        )
+
+    def _rows(self, width: int) -> Any:
+        """Return a row for each of these columns of each example."""
+        return self.normal(*self.leading_shape, 8 * self.n, width)
+
+    def _waves(self) -> Any:
+        return self.normal(*self.leading_shape, 8, 24)
+
+    def periodic(self) -> Arguments:  # noqa: D102
+        scratch = self._waves(), self._rows(1), self._rows(24), self._rows(48)
+        return self.x(16), self._waves(), None, self._columns(), *scratch
+
+    def periodic_backward(self) -> Arguments:  # noqa: D102
+        dy, ones = self._rows(48), self.fill(1, *self.leading_shape, 8 * self.n, 48)
+        return (
+            dy,
+            ones,
+            self._rows(24),
+            self._rows(1),
+            self._waves(),
+            self._waves(),
+            self._waves(),
+            None,
+            None,
+        )
+
+    def place_blocks(self) -> Arguments:  # noqa: D102
+        arrays = self._rows(1), self._rows(24), self._columns()
+        return self.x(16), *arrays, self.zeros(8 + 8 * 24)
 
     # -- members that share weights ----
 

@@ -13,6 +13,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -21,6 +22,15 @@ inline unsigned __float_as_uint(float x) {
     unsigned bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
+}
+
+// Of half turns: what is taken off first changes nothing.
+template <class T> inline T sinpi(T x) {
+    return std::sin(T(M_PI) * (x - 2 * std::round(x / 2)));
+}
+
+template <class T> inline T cospi(T x) {
+    return std::cos(T(M_PI) * (x - 2 * std::round(x / 2)));
 }
 
 struct Index3 {

@@ -18,7 +18,7 @@ from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.reference import Kernels, dropout_work
 from xpnet.backends.updates import UPDATES
-from xpnet.backends.work import CategoryWork, DropoutWork, SoftmaxBuffers
+from xpnet.backends.work import CategoryWork, ColumnWork, DropoutWork, SoftmaxBuffers
 
 #: Relative to the largest number in an array, in units of the type's precision.
 ULPS = 200
@@ -349,6 +349,62 @@ def piecewise_embedding_backward(d, n_dims, *leading_shape, needs_dx=True, **opt
     }
 
 
+def column_work(d, *leading_shape):
+    """Return the work of the last column and the first one, where there are two."""
+
+    def rows(name, width, dtype=None):
+        return np.zeros((*leading_shape, d.n, width), dtype or d.dtype)
+
+    columns = (d.m - 1, 0) if d.m > 1 else (0,)
+    return ColumnWork(columns, d.m, rows, lambda name, value: value)
+
+
+def periodic(d, phases=False, trains=True, *leading_shape):
+    work = column_work(d, *leading_shape)
+    c = len(work.columns)
+    each, rows = (*leading_shape, c, d.k), (*leading_shape, c * d.n)
+    out = d.empty(*rows, d.k if phases else 2 * d.k)
+    return {
+        "x": d(*leading_shape, d.n, d.m),
+        "frequencies": d(*each),
+        "phases": d(*each) if phases else None,
+        "work": work,
+        "scaled": d.empty(*each),
+        "values": d.empty(*rows, 1),
+        "angle": d.empty(*rows, d.k) if trains else out,
+        "out": out,
+    }
+
+
+def periodic_backward(d, phases=False, d_values=False, *leading_shape):
+    c = len(column_work(d).columns)
+    each, rows = (*leading_shape, c, d.k), (*leading_shape, c * d.n)
+    width = d.k if phases else 2 * d.k
+    return {
+        "dy": d(*rows, width),
+        "y": d(*rows, width),
+        "angle": d(*rows, d.k),
+        "values": d(*rows, 1),
+        "frequencies": d(*each),
+        "scaled": d.empty(*each),
+        "d_frequencies": d.empty(*each),
+        "d_phases": d.empty(*each) if phases else None,
+        "d_values": d.empty(*rows, 1) if d_values else None,
+    }
+
+
+def place_blocks(d, beside=0, *leading_shape):
+    work = column_work(d, *leading_shape)
+    c = len(work.columns)
+    return {
+        "x": d(*leading_shape, d.n, d.m),
+        "values": d(*leading_shape, c * d.n, 1),
+        "rows": d(*leading_shape, c * d.n, d.k),
+        "work": work,
+        "out": d.empty(*leading_shape, d.n, work.n_others + c * (d.k + beside)),
+    }
+
+
 def member_affine(d, activation=IDENTITY, bias=True, shared=False, members=3):
     rows = members * d.n
     return {
@@ -572,6 +628,18 @@ CASES = {
         lambda d: member_affine_backward(d, RELU, bias=False, dx="shared", members=1),
         lambda d: member_affine_backward(d, RELU, dx="shared", members=40),
     ],
+    "periodic": [
+        periodic,
+        lambda d: periodic(d, True),
+        lambda d: periodic(d, True, False),
+        lambda d: periodic(d, False, True, 2),
+    ],
+    "periodic_backward": [
+        lambda d, phases=phases, d_values=d_values: periodic_backward(d, phases, d_values)
+        for phases in (False, True)
+        for d_values in (False, True)
+    ],
+    "place_blocks": [place_blocks, lambda d: place_blocks(d, 1), lambda d: place_blocks(d, 1, 2)],
     "softmax_cross_entropy": [
         lambda d: softmax_cross_entropy(d, 1 / d.n),
         lambda d: softmax_cross_entropy(d, d.positive(d.n, 1)),
@@ -630,7 +698,7 @@ CASES = {
 #: What lies in a flat buffer of each member's, with more between one and the next than itself.
 IN_FLAT_BUFFERS = {"weight_t", "weight", "bias", "gamma", "beta", "average", "counters"}
 IN_FLAT_BUFFERS |= {"d_weight", "d_bias", "d_gamma", "d_beta", "scale", "d_scale"}
-IN_FLAT_BUFFERS |= {"linear", "d_linear"}
+IN_FLAT_BUFFERS |= {"linear", "d_linear", "frequencies", "phases", "d_frequencies", "d_phases"}
 
 
 def alone(case, d, k, shared=()):
@@ -677,7 +745,7 @@ def join(name, values):
         own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
         kind = type(first.mask)
         return replace(first, mask=kind(*(np.reshape(part, (-1, 1, 1)) for part in own)))
-    if isinstance(first, CategoryWork | PiecewiseWork):
+    if isinstance(first, CategoryWork | ColumnWork):
         names = ("rows", "row") if isinstance(first, PiecewiseWork) else ("rows",)
         rooms = {n: lambda *a, n=n: np.stack([getattr(v, n)(*a) for v in values]) for n in names}
         return replace(first, **rooms)
@@ -795,6 +863,17 @@ TOGETHER = {
     "one_hot": [(one_hot, ())],
     "embedding": [(lambda d: embedding(d, 5), ())],
     "embedding_backward": [(lambda d: embedding_backward(d, 5), ())],
+    "periodic": [
+        (periodic, ()),
+        (lambda d: periodic(d, True), ()),
+        (lambda d: periodic(d, True, False), ()),
+    ],
+    "periodic_backward": [
+        (lambda d, phases=phases, d_values=d_values: periodic_backward(d, phases, d_values), ())
+        for phases in (False, True)
+        for d_values in (False, True)
+    ],
+    "place_blocks": [(place_blocks, ()), (lambda d: place_blocks(d, 1), ())],
     "piecewise_encoding": [(piecewise_encoding, ())],
     "piecewise_encoding_backward": [(piecewise_encoding_backward, ())],
     "piecewise_embedding": [
@@ -845,6 +924,7 @@ OF_MEMBERS = {
     "batch_norm": [broadcast(lambda d: batch_norm(d, RELU))],
     "batch_norm_inference": [broadcast(lambda d: batch_norm_inference(d, RELU))],
     "one_hot": [broadcast(one_hot)],
+    "periodic": [broadcast(periodic)],
     "embedding": [broadcast(lambda d: embedding(d, 5))],
     "piecewise_encoding": [broadcast(piecewise_encoding)],
     "piecewise_embedding": [broadcast(lambda d: piecewise_embedding(d, 5))],
@@ -910,6 +990,8 @@ def results(kernels, name, arguments):
         "running_average": {"row"},
         "softmax": {"row"},
         "clip_norm": {"norm"},
+        "periodic": {"scaled", *(() if arguments.get("phases") is not None else ("angle",))},
+        "periodic_backward": {"dy", "angle", "scaled"},
         "piecewise_encoding_backward": {"dy"},
         "piecewise_embedding_backward": {"dy"},
         "member_affine_backward": {
@@ -928,7 +1010,7 @@ def all_on_device(backend, arguments):
 
 def on_device(backend, value):
     """Return an argument where the backend can take it."""
-    if isinstance(value, CategoryWork | PiecewiseWork):
+    if isinstance(value, CategoryWork | ColumnWork):
         names = ("rows", "row") if isinstance(value, PiecewiseWork) else ("rows",)
         rooms = {n: lambda *a, n=n: backend.asarray(getattr(value, n)(*a)) for n in names}
         return replace(value, constant=lambda name, array: backend.asarray(array), **rooms)

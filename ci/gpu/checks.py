@@ -169,6 +169,16 @@ STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
         xn.Adam(1e-2),
         {"augmentation": xn.Augmentation([xn.GaussianNoise(0.1), xn.Mixup(0.2)])},
     ),
+    "waves of numbers": (
+        [
+            *(xn.SmoothClip(), xn.Scale(), xn.PeriodicEmbedding((1, 3, 0), 6, 16, 0.3)),
+            *(xn.Linear(12), xn.PeriodicEmbedding((5, 2), 4, 8, 0.1, phase=True, dense=True)),
+            *_hidden(xn.Mish()),
+        ],
+        CROSS_ENTROPY,
+        xn.Adam(1e-2),
+        {},
+    ),
     "ELU, NAdam": (_hidden(xn.ELU()), CROSS_ENTROPY, xn.NAdam(1e-2), {}),
     "softplus, Adagrad": (_hidden(xn.Softplus()), CROSS_ENTROPY, xn.Adagrad(1e-1), {}),
     "sigmoid cross-entropy": (_hidden(xn.ReLU()), "sigmoid_cross_entropy", xn.Adam(1e-2), {}),

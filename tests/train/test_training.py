@@ -359,10 +359,11 @@ def test_a_warm_step_on_numpy_takes_no_memory_that_grows_with_the_batch(scenario
     if embeds and (why := why_not_compiled()):
         pytest.skip(f"the gradient of an embedding takes memory where it is not compiled: {why}")
     # Even one column of these batches has more elements than the buffers through which NumPy
-    # converts types (8192 elements, up to 64 KiB), so those are the same for both.
+    # converts types (8192 elements, up to 64 KiB), so those are the same for both. One over three
+    # arrays with gaps takes 96 KiB.
     few, many = (peak_of_a_warm_step(scenario, size) for size in (10_000, 20_000))
     assert many - few < 4_000
-    assert many < 100_000
+    assert many < 101_000
 
 
 # -- what is random ----

@@ -11,7 +11,8 @@
   `reference_piecewise`,
   `reference_updates` and `reference_sums`
 - `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
-  `numba_piecewise`, `numba_rows`, `numba_members`, `numba_transpose`, `numba_cache`: the CPU's
+  `numba_periodic`, `numba_piecewise`, `numba_rows`, `numba_members`, `numba_transpose`,
+  `numba_cache`: the CPU's
 - `work`, `piecewise_work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed

@@ -1,4 +1,6 @@
 """How a network for a table is made and trained: by a recipe, or setting by setting.
 
 - `settings`: all that a training is set to; `specs`: things of a name, with options
+- `embeddings`: how a network begins that gets numbers
+- `facts`: what is known of data; `recipes`: which settings fit them, and why
 """

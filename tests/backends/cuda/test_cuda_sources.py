@@ -392,6 +392,8 @@ def test_no_examples_are_no_trouble(dtype):
         "piecewise_encoding",
         "piecewise_encoding_backward",
         "piecewise_embedding",
+        "periodic",
+        "place_blocks",
     ):
         draw = Draw(3, 2, 1, dtype)
         arguments = CASES[name][-1](d) if name != "gather" else gather(draw, 0)
@@ -509,6 +511,10 @@ def test_what_the_kernels_do_not_take_goes_to_the_reference():
         ("piecewise_encoding_backward", 0, "dx"),
         ("piecewise_embedding", 1, "bias"),
         ("piecewise_embedding_backward", 1, "d_weight"),
+        ("periodic", 0, "frequencies"),
+        ("periodic", 1, "x"),
+        ("periodic_backward", 3, "y"),
+        ("place_blocks", 1, "rows"),
         ("softmax", 0, "z"),
         ("normalize_weights", 0, "weights"),
     ],
@@ -684,6 +690,30 @@ def test_a_warm_step_on_places_among_bins_makes_nothing_else(members):
     names = [name for name, _, _ in launches if name.startswith("piecewise")]
     forward = ["piecewise_encoding", "piecewise_sums", "piecewise_embedding"]
     assert names == [*forward, "piecewise_embedding_backward", "piecewise_sums_backward"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_warm_step_on_waves_makes_nothing_else(members):
+    device = stand_in()
+    options = {"phase": True, "dense": True, "shared": True}
+    layers = [xn.PeriodicEmbedding((2, 0), 3, 4), xn.Linear(5)]
+    layers += [xn.PeriodicEmbedding((1, 3), 3, 4, **options), xn.Linear(1)]
+    kind = {"n_features": 4, "device": device, "members": members}
+    trainer = xn.Trainer(xn.Network(layers, loss="mean_squared_error", **kind))
+    x, y = device.asarray(np.ones((6, 4)), np.float32), device.asarray(np.ones((6, 1)), np.float32)
+    for _ in range(2):
+        trainer.step(x, y)
+    launches = device.kernels._launcher.launches
+    launches.clear()
+    allocations, uploads = device.allocations, device.uploads
+    trainer.step(x, y)
+    assert device.allocations == allocations + 1
+    assert device.uploads == uploads
+    names = [name for name, _, _ in launches]
+    for name in ("periodic", "periodic_backward", "place_blocks"):
+        assert names.count(name) == 2
+    assert names.count("periodic_values_backward") == 1
 
 
 @needs_compiler

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..._typing import Array
 from ..activations import IDENTITY, KINDS, ActivationSpec, ActivationWork
-from ..work import CategoryWork, DropoutWork
+from ..work import CategoryWork, ColumnWork, DropoutWork
 from .launch import flat, members_to_add_up, table_rows, tiles, tiles_to_add_up
 from .piecewise_kernels import CudaPiecewiseKernels
 from .run_kernels import (
@@ -336,6 +336,80 @@ class CudaKernels(CudaPiecewiseKernels):
         arrays = dy, x, work.columns, work.sizes, work.starts, d_weight
         numbers = n, width, x.shape[-1], work.n_others, work.n_dims, count, *steps
         self._launch_each("embedding_backward", t, members, dy, *arrays, *numbers)
+
+    # -- columns of numbers ----
+
+    def periodic(
+        self,
+        x: Array,
+        frequencies: Array,
+        phases: Array | None,
+        work: ColumnWork,
+        scaled: Array,
+        values: Array,
+        angle: Array,
+        out: Array,
+    ) -> None:
+        """One pass."""
+        steps = member_step(out, x), member_step(out, frequencies)
+        phase_step = 0 if phases is None else member_step(out, phases)
+        if None in (*steps, phase_step) or not is_stack(out, values, angle):
+            rest = work, scaled, values, angle, out
+            super().periodic(x, frequencies, phases, *rest)
+            return
+        (members, rows, _), k = stack_shape(out), frequencies.shape[-1]
+        sines = None if phases is None or angle is out else angle
+        t = tiles(rows, k, 16, members)  # a thread takes one frequency
+        numbers = rows, k, x.shape[-2], x.shape[-1], work.n_others, *steps, phase_step
+        arrays = x, work.order, frequencies, phases, values, sines, out
+        self._launch_each("periodic", t, members, out, *arrays, *numbers)
+
+    def periodic_backward(
+        self,
+        dy: Array,
+        y: Array,
+        angle: Array,
+        values: Array,
+        frequencies: Array,
+        scaled: Array,
+        d_frequencies: Array,
+        d_phases: Array | None,
+        d_values: Array | None,
+    ) -> None:
+        """One pass; one more for the gradient of the numbers."""
+        steps = member_step(dy, d_frequencies), member_step(dy, frequencies)
+        phase_step = 0 if d_phases is None else member_step(dy, d_phases)
+        if None in (*steps, phase_step) or not is_stack(dy, y, angle, values):
+            rest = scaled, d_frequencies, d_phases, d_values
+            super().periodic_backward(dy, y, angle, values, frequencies, *rest)
+            return
+        (members, rows, _), (c, k) = stack_shape(dy), frequencies.shape[-2:]
+        waves, n = (dy, y, None if d_phases is None else angle), rows // c
+        t = members_to_add_up(n, k, c, 16)
+        arrays, numbers = (values, d_frequencies, d_phases), (rows, k, n)
+        steps_of_sums = steps[0], phase_step
+        self._launch_each(
+            "periodic_backward", t, members, dy, *waves, *arrays, *numbers, *steps_of_sums
+        )
+        if d_values is not None:
+            t = flat(rows, 16, members)
+            arguments = *waves, frequencies, d_values, *numbers, steps[1]
+            self._launch_each("periodic_values_backward", t, members, dy, *arguments)
+
+    def place_blocks(
+        self, x: Array, values: Array, rows: Array, work: ColumnWork, out: Array
+    ) -> None:
+        """One pass."""
+        step = member_step(out, x)
+        if step is None or not is_stack(out, values, rows):
+            super().place_blocks(x, values, rows, work, out)
+            return
+        members, n, width = stack_shape(out)
+        t = tiles(n, width, 16, members)  # a thread takes one column
+        wide = (width - work.n_others) // len(work.columns)
+        sizes = n, width, x.shape[-1], work.n_others, wide, rows.shape[-1]
+        arrays = x, values, rows, work.order, out
+        self._launch_each("place_blocks", t, members, x, *arrays, *sizes, step)
 
     # -- members that share weights ----
 

@@ -38,7 +38,7 @@ WORKSPACE = MOST_BLOCKS * (4 + 32 * 40)
 
 _FILES = (
     *("common.cu", "activations.cu", "layers.cu", "categories.cu", "piecewise.cu", "ensemble.cu"),
-    *("losses.cu", "update.cu"),
+    *("periodic.cu", "losses.cu", "update.cu"),
 )
 
 

@@ -1,0 +1,177 @@
+"""The recipes: which settings a training has that nobody sets, and why.
+
+Each is a table of steps, a setting with its value and the reason. What is set by hand takes the
+place of a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..checks import check_name
+from .facts import Facts
+from .settings import Settings
+
+#: Members of the "auto" recipe, up to so many rows; of more rows there is one.
+MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
+
+#: Their epochs, and the fewest updates: with fewer a network has hardly begun to learn.
+EPOCHS, UPDATES = 20, 320
+
+#: With fewer rows in a fold it says nothing.
+LEAST_IN_FOLD = 8
+
+
+@dataclass(frozen=True)
+class Step:
+    """A setting of a recipe.
+
+    Attributes
+    ----------
+    name : str
+        Of the setting, as `Settings` has it.
+    value : object
+        What it is set to.
+    why : str
+        The reason, in words.
+    """
+
+    name: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will do: its settings, and which of them come from where.
+
+    Attributes
+    ----------
+    settings : Settings
+        All of them.
+    steps : tuple of Step
+        Those that the recipe has set.
+    given : tuple of str
+        Those that were set by hand.
+    """
+
+    settings: Settings
+    steps: tuple[Step, ...]
+    given: tuple[str, ...]
+
+
+def plain(facts: Facts) -> Iterable[Step]:
+    """Nothing but what `Settings` has: ReLU, Adam, and a development set that only measures."""
+    return ()
+
+
+def realmlp(facts: Facts) -> Iterable[Step]:
+    """RealMLP-TD-S, of Holzmüller, Grinsztajn & Steinwart, "Better by default", NeurIPS 2024."""
+    of_classes = facts.of_classes
+    yield Step("scaling", "median", "far values have no part in the scale")
+    yield Step("clip", 3.0, "nor in the rest: x/√(1 + (x/3)²)")
+    yield Step("input_scale", True, "a learnt factor finds out which inputs count")
+    yield Step("input_scale_rate", 6.0, "soon")
+    yield Step("hidden", (256, 256, 256), "as in the paper")
+    yield Step("parametrization", "ntk", "steps of layers of any width are alike")
+    yield Step("bias_rate", 0.1, "biases move slowly")
+    yield Step("activation", "selu" if of_classes else "mish", "SELU for classes, Mish for values")
+    yield Step("last_init", "zeros", "it begins by predicting the mean")
+    yield Step("optimizer", "adam:beta_2=0.95", "squares of the last 20 steps")
+    yield Step("learning_rate", 0.04 if of_classes else 0.07, "0.04 for classes, 0.07 for values")
+    yield Step("schedule", "log-cosine", "four ever longer cosines, to find good epochs among")
+    yield Step("batch_size", 256, "as in the paper")
+    yield Step("epochs", 256, "as in the paper")
+    yield Step("keep_best", True, "the best epoch's weights are kept")
+    if of_classes:
+        loss = "softmax_cross_entropy:label_smoothing=0.1"
+        yield Step("loss", loss, "labels are smoothed, against too much certainty")
+        yield Step("monitor", "error", "the best epoch is that of the least error")
+    else:
+        yield Step("clamp", True, "no value outside the range seen is predicted")
+
+
+def tabm(facts: Facts) -> Iterable[Step]:
+    """TabM, of Gorishniy, Kotelnikov & Babenko, ICLR 2025, with piecewise-linear embeddings."""
+    yield Step("scaling", "median", "far values have no part in the scale")
+    yield Step("clip", 3.0, "nor in the rest: x/√(1 + (x/3)²)")
+    if not facts.pixels:
+        text = "piecewise:n_bins=48,by_target=false,n_dims=16"
+        yield Step("embedding", text, "numbers as their places among bins")
+    yield Step("ensemble", 32, "32 members that share their weights but for two vectors each")
+    yield Step("hidden", (512, 512, 512), "as in the paper")
+    yield Step("dropout", (0.1,), "as in the paper")
+    yield Step("optimizer", "adamw:weight_decay=0.0003", "as in the paper")
+    yield Step("learning_rate", 0.002, "as in the paper")
+    yield Step("batch_size", 256, "as in the paper")
+    yield Step("epochs", 500, "at most")
+    yield Step("patience", 16, "it ends when the development set says so")
+    yield Step("monitor", "error" if facts.of_classes else "loss", "by its error")
+
+
+def auto(facts: Facts) -> Iterable[Step]:
+    """Ours: RealMLP's network on numbers and their bins, trained on folds; the mean predicts."""
+    own = {"batch_size", "epochs"}
+    yield from (step for step in realmlp(facts) if step.name not in own)
+    if not facts.pixels:
+        yield Step("embedding", "piecewise", "thresholds that one number hides become visible")
+    if facts.of_classes:
+        yield Step("calibrate", True, "probabilities are set right on what was held out")
+    members = next((k for n, k in MEMBERS if facts.n <= n), 1)
+    if not (facts.own_dev or facts.one_training):
+        folds = min(max(members, 5), max(facts.n // LEAST_IN_FOLD, 2))
+        yield Step("folds", folds, "every row is held out once, and trains the other networks")
+        members = min(members, folds)
+    if not facts.one_training:
+        yield Step("members", members, "the mean of networks errs less; fewer of more rows")
+    batch_size = min(256, 2 ** max(4, round(math.log2(facts.n / 16))))
+    yield Step("batch_size", batch_size, "some 16 updates in an epoch, and 256 rows at most")
+    batches = math.ceil(facts.n / batch_size)
+    epochs = max(EPOCHS, math.ceil(UPDATES / batches))
+    yield Step("epochs", epochs, f"{EPOCHS}, and {UPDATES} updates at least")
+
+
+#: The recipes by name: each returns its steps for data.
+RECIPES: dict[str, Callable[[Facts], Iterable[Step]]] = {
+    "plain": plain,
+    "realmlp": realmlp,
+    "tabm": tabm,
+    "auto": auto,
+}
+
+
+def plan(recipe: str, facts: Facts, settings: Settings, given: Collection[str] = ()) -> Plan:
+    """Return what a training will do by a recipe.
+
+    Parameters
+    ----------
+    recipe : str
+        Its name.
+    facts : Facts
+        What is known of the data.
+    settings : Settings
+        What holds for all that the recipe does not set.
+    given : collection of str
+        The settings that were set by hand: the recipe leaves them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe.
+
+    Examples
+    --------
+    >>> facts = Facts("binary", n=1000, n_columns=8)
+    >>> found = plan("auto", facts, Settings(hidden=(64,)), given=["hidden"])
+    >>> found.settings.hidden, found.settings.members, found.settings.batch_size
+    ((64,), 8, 64)
+    >>> found.steps[0]
+    Step(name='scaling', value='median', why='far values have no part in the scale')
+    """
+    made = check_name(recipe, RECIPES, "recipe")(facts)
+    steps = tuple(step for step in made if step.name not in given)
+    values = {step.name: step.value for step in steps}
+    return Plan(replace(settings, recipe=recipe, **values), steps, tuple(given))
