@@ -11,6 +11,7 @@ All cases are in float64. Arrays are (examples, features), weights (outputs, inp
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -327,6 +328,58 @@ class Categories:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Piecewise-linear encodings or embeddings: output, and all gradients."""
+
+    layer: xn.PiecewiseLinearEmbedding
+
+    def inputs(self, seed: int) -> Arrays:
+        """Draw x, within the bins and beside them, the parameters and the output's gradient."""
+        rng = np.random.default_rng(seed)
+        built = replace(self.layer)
+        width = built.build(0, 5, [])
+        shapes = {"x": (20, 5), "dy": (20, width), **built.other_shapes()}
+        return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+
+    @_numbers_in_float64()  # as is what the package computes from the edges
+    def by_torch(self, a: Arrays) -> Arrays:
+        """Ask rtdl_num_embeddings, whose weights are padded: the last bin stands last."""
+        torch, rtdl = _torch(), importlib.import_module("rtdl_num_embeddings")
+        columns, edges = zip(*self.layer.columns, strict=True)
+        others = [j for j in range(a["x"].shape[1]) if j not in columns]
+        bins, t = [torch.tensor(e) for e in edges], _tensors(a, a.keys() - {"dy"})
+        numbers = t["x"][:, columns]
+        if self.layer.n_dims is None:
+            blocks = rtdl.PiecewiseLinearEncoding(bins)(numbers)
+        else:
+            kind = {"activation": self.layer.relu, "version": "B" if self.layer.linear else "A"}
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".* has just two bin edges")
+                module = rtdl.PiecewiseLinearEmbeddings(bins, self.layer.n_dims, **kind)
+            padded, rows = torch.zeros_like(module.linear.weight), iter(t["weight"])
+            for j, several in enumerate(bins):
+                for k in [*range(len(several) - 2), -1]:
+                    padded[j, k] = next(rows)
+            named = {"linear.weight": padded, "linear.bias": t["bias"]}
+            if self.layer.linear:
+                named = {"linear.weight": padded, "linear0.bias": t["bias"]}
+                named |= {"linear0.weight": t["linear"]}
+            blocks = torch.func.functional_call(module, named, numbers).flatten(1)
+        y = torch.cat([t["x"][:, others], blocks], dim=1)
+        y.backward(torch.tensor(a["dy"]))
+        return {"y": y.detach().numpy()} | {f"d{name}": t[name].grad.numpy() for name in t}
+
+    def by_xpnet(self, a: Arrays, backend: Backend) -> Arrays:
+        """Ask xpnet."""
+        alone = Alone(backend, [self.layer], *a["x"].shape)
+        names = [name for name in ("weight", "bias", "linear") if name in a]
+        alone.load({f"1.{name}": a[name] for name in names})
+        found = {"y": alone.forward(a["x"]), "dx": alone.backward(a["dy"])}
+        d = gradients(alone.net)
+        return found | {f"d{name}": d[f"1.{name}"] for name in names}
+
+
+@dataclass(frozen=True)
 class LossCase:
     """A loss's value and its gradient with respect to the logits."""
 
@@ -526,13 +579,19 @@ class Training:
         return net.state() | {"losses": np.array(losses)}
 
 
-Case = Activation | Categories | LossCase | Normalisation | Training
+Case = Activation | Categories | Places | LossCase | Normalisation | Training
 
 
 def _scheduled(rate: Any, name: str, **options: Any) -> Training:
     """Return a case for a schedule, with SGD: PyTorch's rate is the schedule's first."""
     return Training(xn.SGD(rate), ("SGD", {"lr": 0.1}), (name, options))
 
+
+#: Of one bin, of two, and of more; not in the columns' order.
+EDGES = {3: (-0.5, 0.7), 0: (-1.0, 0.3, 1.5), 4: (-1.5, -0.9, 0.0, 0.1, 2.0)}
+
+#: What a family needs beside PyTorch.
+NEEDS = {"piecewise": "rtdl_num_embeddings"}
 
 #: All cases: family, then name. Cases of a family that draw the same inputs share them in its file.
 CASES: dict[str, dict[str, Case]] = {
@@ -546,6 +605,13 @@ CASES: dict[str, dict[str, Case]] = {
         "one_hot_of_several": Categories(xn.OneHot({3: 2, 0: 6})),
         "embedding": Categories(xn.Embedding({1: 4}, 3)),
         "embedding_of_several": Categories(xn.Embedding({4: 50, 0: 6, 2: 1}, 2)),
+    },
+    "piecewise": {
+        "encoding": Places(xn.PiecewiseLinearEmbedding({1: (-1.0, -0.2, 0.1, 0.8)})),
+        "encoding_of_several": Places(xn.PiecewiseLinearEmbedding(EDGES)),
+        "version_a": Places(xn.PiecewiseLinearEmbedding(EDGES, 3, linear=False)),
+        "version_a_relu": Places(xn.PiecewiseLinearEmbedding(EDGES, 4, linear=False, relu=True)),
+        "version_b": Places(xn.PiecewiseLinearEmbedding(EDGES, 3)),
     },
     "losses": {
         "softmax_2": LossCase("softmax_cross_entropy", 2),
