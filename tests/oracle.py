@@ -11,6 +11,7 @@ All cases are in float64. Arrays are (examples, features), weights (outputs, inp
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -266,6 +267,18 @@ def _lion() -> Any:
 # -- the cases ----
 
 
+@contextmanager
+def _numbers_in_float64() -> Iterator[None]:
+    """Let PyTorch make tensors in float64 where none says in which type."""
+    torch = _torch()
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
 @dataclass(frozen=True)
 class Activation:
     """A linear layer and an activation: output, and gradients of input, weights and bias."""
@@ -338,6 +351,58 @@ class Categories:
         found = {"y": alone.forward(a["x"]), "dx": alone.backward(a["dy"])}
         table = gradients(alone.net).get("1.weight")
         return found if table is None else found | {"dweight": table}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Piecewise-linear encodings or embeddings: output, and all gradients."""
+
+    layer: xn.PiecewiseLinearEmbedding
+
+    def inputs(self, seed: int) -> Arrays:
+        """Draw x, within the bins and beside them, the parameters and the output's gradient."""
+        rng = np.random.default_rng(seed)
+        built = replace(self.layer)
+        width = built.build(0, 5, [])
+        shapes = {"x": (20, 5), "dy": (20, width), **built.other_shapes()}
+        return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+
+    @_numbers_in_float64()  # as is what the package computes from the edges
+    def by_torch(self, a: Arrays) -> Arrays:
+        """Ask rtdl_num_embeddings, whose weights are padded: the last bin stands last."""
+        torch, rtdl = _torch(), importlib.import_module("rtdl_num_embeddings")
+        columns, edges = zip(*self.layer.columns, strict=True)
+        others = [j for j in range(a["x"].shape[1]) if j not in columns]
+        bins, t = [torch.tensor(e) for e in edges], _tensors(a, a.keys() - {"dy"})
+        numbers = t["x"][:, columns]
+        if self.layer.n_dims is None:
+            blocks = rtdl.PiecewiseLinearEncoding(bins)(numbers)
+        else:
+            kind = {"activation": self.layer.relu, "version": "B" if self.layer.linear else "A"}
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".* has just two bin edges")
+                module = rtdl.PiecewiseLinearEmbeddings(bins, self.layer.n_dims, **kind)
+            padded, rows = torch.zeros_like(module.linear.weight), iter(t["weight"])
+            for j, several in enumerate(bins):
+                for k in [*range(len(several) - 2), -1]:
+                    padded[j, k] = next(rows)
+            named = {"linear.weight": padded, "linear.bias": t["bias"]}
+            if self.layer.linear:
+                named = {"linear.weight": padded, "linear0.bias": t["bias"]}
+                named |= {"linear0.weight": t["linear"]}
+            blocks = torch.func.functional_call(module, named, numbers).flatten(1)
+        y = torch.cat([t["x"][:, others], blocks], dim=1)
+        y.backward(torch.tensor(a["dy"]))
+        return {"y": y.detach().numpy()} | {f"d{name}": t[name].grad.numpy() for name in t}
+
+    def by_xpnet(self, a: Arrays, backend: Backend) -> Arrays:
+        """Ask xpnet."""
+        alone = Alone(backend, [self.layer], *a["x"].shape)
+        names = [name for name in ("weight", "bias", "linear") if name in a]
+        alone.load({f"1.{name}": a[name] for name in names})
+        found = {"y": alone.forward(a["x"]), "dx": alone.backward(a["dy"])}
+        d = gradients(alone.net)
+        return found | {f"d{name}": d[f"1.{name}"] for name in names}
 
 
 @dataclass(frozen=True)
@@ -621,7 +686,7 @@ class Training:
         return net.state() | {"losses": np.array(losses)}
 
 
-Case = Activation | Categories | Periodic | LossCase | Normalisation | Training
+Case = Activation | Categories | Periodic | Places | LossCase | Normalisation | Training
 
 
 def _scheduled(rate: Any, name: str, **options: Any) -> Training:
@@ -630,6 +695,9 @@ def _scheduled(rate: Any, name: str, **options: Any) -> Training:
 
 
 #: All cases: family, then name. Cases of a family that draw the same inputs share them in its file.
+#: Of one bin, of two, and of more; not in the columns' order.
+EDGES = {3: (-0.5, 0.7), 0: (-1.0, 0.3, 1.5), 4: (-1.5, -0.9, 0.0, 0.1, 2.0)}
+
 CASES: dict[str, dict[str, Case]] = {
     "activations": {
         **{name: Activation(make()) for name, make in ACTIVATIONS.items()},
@@ -642,6 +710,13 @@ CASES: dict[str, dict[str, Case]] = {
         "one_hot_of_several": Categories(xn.OneHot({3: 2, 0: 6})),
         "embedding": Categories(xn.Embedding({1: 4}, 3)),
         "embedding_of_several": Categories(xn.Embedding({4: 50, 0: 6, 2: 1}, 2)),
+    },
+    "piecewise": {
+        "encoding": Places(xn.PiecewiseLinearEmbedding({1: (-1.0, -0.2, 0.1, 0.8)})),
+        "encoding_of_several": Places(xn.PiecewiseLinearEmbedding(EDGES)),
+        "version_a": Places(xn.PiecewiseLinearEmbedding(EDGES, 3, linear=False)),
+        "version_a_relu": Places(xn.PiecewiseLinearEmbedding(EDGES, 4, linear=False, relu=True)),
+        "version_b": Places(xn.PiecewiseLinearEmbedding(EDGES, 3)),
     },
     "periodic": {
         "plr": Periodic(xn.PeriodicEmbedding((1,), 4, 6)),

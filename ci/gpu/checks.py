@@ -179,6 +179,16 @@ STEPS: dict[str, tuple[list[Any], str | xn.Loss, Any, dict[str, Any]]] = {
         xn.Adam(1e-2),
         {},
     ),
+    "places among bins": (
+        [
+            xn.PiecewiseLinearEmbedding({2: (-1.0, 0.0, 1.0)}),
+            xn.PiecewiseLinearEmbedding({0: (-0.5, 0.5), 1: (-1.0, 0.2, 1.0)}, 8, relu=True),
+            *_hidden(xn.ReLU()),
+        ],
+        CROSS_ENTROPY,
+        xn.Adam(1e-2),
+        {},
+    ),
     "ELU, NAdam": (_hidden(xn.ELU()), CROSS_ENTROPY, xn.NAdam(1e-2), {}),
     "softplus, Adagrad": (_hidden(xn.Softplus()), CROSS_ENTROPY, xn.Adagrad(1e-1), {}),
     "sigmoid cross-entropy": (_hidden(xn.ReLU()), "sigmoid_cross_entropy", xn.Adam(1e-2), {}),

@@ -226,6 +226,22 @@ def test_features_that_are_codes(fast, slow):
 
 
 @each_pair
+def test_places_among_bins(fast, slow):
+    layers = [
+        xn.PiecewiseLinearEmbedding({1: (-1.0, 0.0, 1.0)}),
+        xn.PiecewiseLinearEmbedding({0: (-0.5, 0.5), 1: (-1.0, 0.2, 1.0)}, 3, relu=True),
+        *LAYERS,
+    ]
+
+    def train(trainer):
+        trainer.fit(X[:100], Y[:100], batch_size=20, epochs=2)
+
+    trainers = both(fast, slow, train, layers=layers)
+    assert_same(*trainers)
+    assert getattr(trainers[0].backend, "captures", 1)
+
+
+@each_pair
 def test_members_that_share_weights(fast, slow):
     def train(trainer):
         trainer.fit(X, Y, batch_size=20, epochs=2)

@@ -322,6 +322,63 @@ def test_columns_of_codes_that_can_t_be(path, columns, reason, kind):
     assert refuse(path, reason) < 3e6
 
 
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ([[1, [0.0]]], "the edges of column 1 are (0.0,): give at least two"),
+        ([[1, []]], "the edges of column 1 are (): give at least two"),
+        ([[1, [0.0, 0.0]]], "the edges of column 1 go from 0.0 to 0.0"),
+        ([[1, [2.0, 1.0]]], "the edges of column 1 go from 2.0 to 1.0"),
+        ([[1, [0.0, 1e-300]]], "different in float32"),
+        ([[1, [0.0, 1e300]]], "different in float32"),
+        ([[1, [0, 2**60]]], "which no"),
+        ([[1, [0, 10**400]]], "columns is"),
+        ([[1, [0.0, None]]], "which no"),
+        ([[1, [0.0, "1"]]], "which no"),
+        ([[1, [False, True]]], "which no"),
+        ([[1, [0.0, [1.0]]]], "which no"),
+        ([[1, 2.0]], "which no"),
+        ([[1.0, [0.0, 1.0]]], "which no"),
+        ([[-1, [0.0, 1.0]]], "a column is -1"),
+        ([[4, [0.0, 1.0]]], "takes column 4 and its input has 4"),
+        ([[1, [0.0, 1.0]], [1, [0.0, 1.0]]], "columns has 1 twice"),
+        ([[1, [0.0, 1.0], 3]], "which no"),
+        ([], "columns is empty"),
+        ({"1": [0.0, 1.0]}, "which no"),
+        (None, "which no"),
+        ([[1, list(range(10**5))]], "float32 of shape"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@pytest.mark.parametrize("n_dims", [None, 2])
+def test_edges_that_can_t_be(path, columns, reason, n_dims):
+    layer = xn.PiecewiseLinearEmbedding({1: (0.0, 1.0, 3.0)}, n_dims)
+    write_codes(path, layer)
+    assert xn.load(path, device="cpu").n_features == 4
+    write_codes(path, layer, lambda network: network["layers"][0].update(columns=columns))
+    assert refuse(path, reason) < 3e7
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"n_dims": 0}, "n_dims is 0"),
+        ({"n_dims": 2**53}, "outputs of 4 inputs, more than"),
+        ({"n_dims": 2.0}, "n_dims is 2.0, which no PiecewiseLinearEmbedding takes"),
+        ({"n_dims": None}, "not expected"),
+        ({"n_dims": None, "relu": True}, "relu is True without n_dims"),
+        ({"linear": False}, "not expected: ['0.linear']"),
+        ({"linear": 1}, "linear is 1, which no"),
+        ({"clamp": None}, "clamp is None, which no"),
+    ],
+    ids=str,
+)
+def test_piecewise_embeddings_that_can_t_be(path, changes, reason):
+    layer = xn.PiecewiseLinearEmbedding({1: (0.0, 1.0, 3.0)}, 2)
+    write_codes(path, layer, lambda network: network["layers"][0].update(changes))
+    assert refuse(path, reason) < 3e6
+
+
 def test_inputs_that_nobody_has_are_not_counted_one_by_one(path):
     """Of 2⁵³ features, of which one becomes two."""
     write_codes(path, xn.OneHot({1: 3}), lambda network: network.update(n_features=2**53))

@@ -19,6 +19,8 @@ EVERY_LAYER = {
     "dropout": xn.Dropout(0.5),
     "one_hot": xn.OneHot({1: 3}),
     "embedding": xn.Embedding({2: 5}, 2),
+    "piecewise_encoding": xn.PiecewiseLinearEmbedding({2: (-1.0, 0.0, 1.0)}),
+    "piecewise_embedding": xn.PiecewiseLinearEmbedding({2: (-1.0, 0.0, 1.0)}, 2, relu=True),
     "ensemble": xn.EnsembleLinear(4, 3),
     "scale": xn.Scale(),
     "periodic": xn.PeriodicEmbedding((1, 3), 3, 4),

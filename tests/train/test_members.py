@@ -64,6 +64,8 @@ def codes(own, *layers):
 #: Three schedules of dropout.
 FALLING = [xn.Cosine(0.6, total=total) for total in (1, 2, 5)]
 
+AMONG_BINS = xn.PiecewiseLinearEmbedding({1: (-1.0, 0.2, 1.0), 0: (-0.5, 0.5)}, 3, relu=True)
+
 #: Layers in the places where they may stand.
 LAYERS = {
     "Linear": lambda own: case(own, [xn.Linear(5), xn.Linear(3, bias=False)]),
@@ -111,6 +113,14 @@ LAYERS = {
     # What ReLU has set to zero is the category 0.
     "Embedding behind Linear": lambda own: plain(own, xn.ReLU(), xn.Embedding({0: 3, 4: 2}, 2)),
     "OneHot behind Linear": lambda own: plain(own, xn.ReLU(), xn.OneHot({2: 3})),
+    "PiecewiseLinearEmbedding": lambda own: case(own, [AMONG_BINS, xn.Dropout(0.2), xn.Linear(3)]),
+    "an encoding and PiecewiseLinearEmbedding": lambda own: case(
+        own,
+        [xn.PiecewiseLinearEmbedding({2: (-1.0, 0.0, 1.0)}), xn.Tanh(), AMONG_BINS, xn.Linear(3)],
+    ),
+    "PiecewiseLinearEmbedding behind Linear": lambda own: plain(
+        own, xn.Tanh(), AMONG_BINS, xn.PiecewiseLinearEmbedding({3: (-0.1, 0.0, 0.3)})
+    ),
     "EnsembleLinear": lambda own: case(
         own,
         [

@@ -113,6 +113,16 @@ SCENARIOS = {
         ),
         codes=(0, 1, 3),
     ),
+    "places among bins": Scenario(
+        (
+            xn.PiecewiseLinearEmbedding({1: (-1.0, 0.0, 1.0)}),
+            xn.PiecewiseLinearEmbedding({0: (-0.5, 0.5), 2: (-1.0, 0.2, 1.0)}, 3, relu=True),
+            xn.Tanh(),
+            xn.PiecewiseLinearEmbedding({1: (-0.5, 0.1, 0.5)}, 2, linear=False, clamp=True),
+            xn.Linear(3),
+        ),
+        l2=0.1,
+    ),
     "ensemble": Scenario(
         (
             xn.EnsembleLinear(6, members=3),

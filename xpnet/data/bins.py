@@ -99,11 +99,8 @@ def piecewise_bins(
         rows = np.sort(draw.choice(len(X), max_rows, replace=False))
         X, labels = take_rows(X, rows), None if labels is None else labels[rows]
     values = np.asarray(check_features(np.asarray(to_host(X)), NUMPY, X.shape[1], np.float32))
-    if labels is None:
-        found = [_by_quantiles(column, n_bins) for column in values.T]
-    else:
-        least = _least_in_leaf(min_samples_leaf, len(values), n_bins)
-        found = [_by_tree(column, labels, n_bins, least) for column in values.T]
+    least = _least_in_leaf(min_samples_leaf, len(values), n_bins)
+    found = [_edges(column, n_bins, labels, least) for column in values.T]
     return {j: tuple(_apart(edges).tolist()) for j, edges in enumerate(found)}
 
 
@@ -167,25 +164,27 @@ def _least_in_leaf(given: int | None, n: int, n_bins: int) -> int:
 # -- edges ----
 
 
-def _by_quantiles(column: Array, n_bins: int) -> Array:
-    return np.quantile(column.astype(np.float64), np.linspace(0, 1, n_bins + 1))
+def _edges(column: Array, n_bins: int, labels: Array | None, least: int) -> Array:
+    """Return a column's edges, some of which may be equal; of two values these."""
+    values, ranks = np.unique(column.astype(np.float64), return_inverse=True)
+    if len(values) < 3:
+        return values
+    if labels is None:
+        return np.quantile(values[ranks], np.linspace(0, 1, n_bins + 1))
+    parts = _parts(ranks, labels, n_bins, least)
+    return np.sort(np.concatenate([values[[0, -1]], values[parts] / 2 + values[parts + 1] / 2]))
 
 
-def _by_tree(column: Array, labels: Array, n_bins: int, least: int) -> Array:
-    """Return the ends of a column and where a tree parts it, midway between two values."""
+def _parts(ranks: Array, labels: Array, n_bins: int, least: int) -> Array:
+    """Return the ranks behind which a tree parts a column."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-    values, ranks = np.unique(column, return_inverse=True)
-    values = values.astype(np.float64)
-    ends = values[[0, -1]]
-    if len(values) < 3:
-        return ends
     kind = DecisionTreeRegressor if labels.dtype.kind == "f" else DecisionTreeClassifier
     # Of ranks, for values that lie nearer than a tree cares to look.
     tree = kind(max_leaf_nodes=n_bins, min_samples_leaf=least, random_state=0)
     fitted = tree.fit(ranks.reshape(-1, 1).astype(np.float32), labels).tree_
-    below = fitted.threshold[fitted.children_left != fitted.children_right].astype(int)
-    return np.sort(np.concatenate([ends, values[below] / 2 + values[below + 1] / 2]))
+    splits = fitted.children_left != fitted.children_right
+    return np.asarray(fitted.threshold[splits], int)
 
 
 def _apart(edges: Array) -> Array:
