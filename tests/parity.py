@@ -676,7 +676,6 @@ CASES = {
         lambda d: update(d, UPDATES["adam"], False, (3,)),
         lambda d: update(d, UPDATES["lion"], True, (3,)),
         *(lambda d, row=row: update(d, row) for row in FACTORED),
-        lambda d: update(d, UPDATES["adam"].with_factors(True), False, (3,)),
     ],
     "put_back": [
         lambda d, frozen=frozen: {
@@ -912,7 +911,7 @@ TOGETHER = {
     + [
         (lambda d, row=row: update(d, row), ("factors", *shared))
         for row in FACTORED
-        if row.name.startswith(("sgd_by", "adam", "decayed"))
+        if row.name == "decayed_adam_by_factors"
         for shared in ((), ("scalars",))
     ],
     "observe": [(observe, ())],

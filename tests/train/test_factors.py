@@ -256,8 +256,11 @@ def test_files_and_copies(tmp_path):
         np.testing.assert_array_equal(again.predict(X), net.predict(X))
     together = xn.stack([network(random_state=3), network(random_state=8)])
     assert together.member(1).layers[3].parametrization == "ntk"
-    layers = [xn.Linear(1, init="lecun", parametrization=kind) for kind in ("ntk", "standard")]
-    nets = [xn.Network([layer], loss="huber", n_features=2, device="cpu") for layer in layers]
+    nets = [
+        xn.Network([layer], loss="huber", n_features=2, device="cpu")
+        for kind in ("ntk", "standard")
+        for layer in [xn.Linear(1, init="lecun", parametrization=kind)]
+    ]
     with pytest.raises(ValueError, match="parametrization of layer 0 is 'ntk' in network 0"):
         xn.stack(nets)
 

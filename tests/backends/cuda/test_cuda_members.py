@@ -278,6 +278,15 @@ def test_numbers_of_members(changed, launches):
     assert len(kernels._launcher.launches) == launches
 
 
+@pytest.mark.parametrize(("shared", "launches"), [(("factors",), 1), ((), 0)])
+def test_factors_that_members_share(shared, launches):
+    row = UPDATES["adam"].with_factors(decays=True)
+    case = members(lambda d: update(d, row), shared)
+    kernels = emulated().kernels
+    compare(kernels, "update", case, (1, 5, 3), "float64")
+    assert len(kernels._launcher.launches) == launches
+
+
 def test_numbers_of_a_mask_of_another_type_are_refused():
     case = members(lambda d: linear(d, TOGETHER["linear"][3][0](d)["activation"]))
     arguments = case(Draw(4, 3, 2, "float64"))
