@@ -33,14 +33,15 @@ OPTIONS = {
 #: Every row of the table, in its order.
 ACTIVATION_SPECS = [IDENTITY, *(specify(name, **OPTIONS.get(name, {})) for name in [*ROWS][1:])]
 RELU = specify("relu")
-#: ReLU and the dropout behind it, whose salt takes 64 bits; the last one's threshold may change.
+#: ReLU and the dropout behind it, whose salt takes 64 bits.
 MASKED = [
-    ActivationSpec("relu", mask=kind(np.array([7], np.uint64), 2**64 - 5, p))
-    for kind, p in (
-        *((Mask, p) for p in (0, 20_000, 65535)),
-        (ChangingMask, np.array([20_000], np.int32)),
-    )
+    ActivationSpec("relu", mask=mask)
+    for mask in (Mask(np.array([7], np.uint64), 2**64 - 5, p) for p in (0, 20_000, 65535))
 ]
+#: The same whose threshold lies in an array, as one that changes from step to step: of one network.
+CHANGING = ActivationSpec(
+    "relu", mask=ChangingMask(np.array([7], np.uint64), 2**64 - 5, np.array([20_000], np.int32))
+)
 
 
 def replaced(backend):
@@ -533,18 +534,19 @@ CASES = {
         for changing in (1, 300)
     ],
     "linear": [
-        *(lambda d, c=c: linear(d, c) for c in ACTIVATION_SPECS + MASKED),
+        *(lambda d, c=c: linear(d, c) for c in [*ACTIVATION_SPECS, *MASKED, CHANGING]),
         lambda d: linear(d, specify("gelu")) | {"z": None},
         lambda d: linear(d, IDENTITY) | {"bias": None},
     ],
     "linear_backward": [
-        *(lambda d, c=c: linear_backward(d, c) for c in ACTIVATION_SPECS + MASKED),
+        *(lambda d, c=c: linear_backward(d, c) for c in [*ACTIVATION_SPECS, *MASKED, CHANGING]),
         lambda d: linear_backward(d, RELU) | {"dx": None},
         lambda d: linear_backward(d, RELU) | {"d_bias": None},
     ],
     "activation": [
         *(lambda d, c=c: in_place(activation(d, c), "z", "out") for c in ACTIVATION_SPECS + MASKED),
         *(lambda d, c=c: activation(d, c, 2) for c in ACTIVATION_SPECS + MASKED),
+        lambda d: activation(d, CHANGING),
     ],
     "activation_backward": [
         lambda d, c=c, shape=shape: {
@@ -554,14 +556,17 @@ CASES = {
         }
         for c in ACTIVATION_SPECS + MASKED
         for shape in ((), (2,))
+    ]
+    + [
+        lambda d: {"activation": CHANGING, "kept": d.output(d.n, d.m), "dy": d(d.n, d.m)},
     ],
     "softmax": [softmax, lambda d: in_place(softmax(d), "z", "out")],
     "batch_norm": [
-        *(lambda d, c=c: batch_norm(d, c) for c in ACTIVATION_SPECS + MASKED),
+        *(lambda d, c=c: batch_norm(d, c) for c in [*ACTIVATION_SPECS, *MASKED, CHANGING]),
         lambda d: in_place(batch_norm(d, RELU), "x", "x_hat"),
     ],
     "batch_norm_backward": [
-        lambda d, c=c: batch_norm_backward(d, c) for c in ACTIVATION_SPECS + MASKED
+        lambda d, c=c: batch_norm_backward(d, c) for c in [*ACTIVATION_SPECS, *MASKED, CHANGING]
     ],
     "batch_norm_inference": [
         *(lambda d, c=c: batch_norm_inference(d, c) for c in ACTIVATION_SPECS),
@@ -578,6 +583,7 @@ CASES = {
     ],
     "dropout": [
         *(lambda d, p=p: dropout(d, p) for p in (0, 20_000, 65535)),
+        lambda d: dropout(d, np.array([20_000], np.int32)),
         lambda d: in_place(dropout(d, 20_000), "x", "out"),
     ],
     "one_hot": [one_hot, lambda d: one_hot(d, 2)],
@@ -611,7 +617,7 @@ CASES = {
         lambda d: piecewise_embedding_backward(d, 3, needs_dx=False),
     ],
     "member_affine": [
-        *(lambda d, a=activation: member_affine(d, a) for activation in ACTIVATION_SPECS + MASKED),
+        *(lambda d, a=a: member_affine(d, a) for a in [*ACTIVATION_SPECS, *MASKED, CHANGING]),
         lambda d: member_affine(d, shared=True),
         lambda d: member_affine(d, bias=False),
         lambda d: member_affine(d, RELU, bias=False, shared=True, members=1),
@@ -619,8 +625,8 @@ CASES = {
     ],
     "member_affine_backward": [
         *(
-            lambda d, a=activation: member_affine_backward(d, a)
-            for activation in ACTIVATION_SPECS + MASKED
+            lambda d, a=a: member_affine_backward(d, a)
+            for a in [*ACTIVATION_SPECS, *MASKED, CHANGING]
         ),
         lambda d: member_affine_backward(d, bias=False),
         lambda d: member_affine_backward(d, bias=False, dx="shared"),
@@ -813,7 +819,7 @@ def own_options(d, row, decays=False):
 
 
 #: Activations that are tried with members.
-FEW = [IDENTITY, RELU, specify("gelu"), *MASKED[1:]]
+FEW = [IDENTITY, RELU, specify("gelu"), *MASKED[1:], CHANGING]
 
 #: For each kernel: cases, and which arguments members share.
 TOGETHER = {

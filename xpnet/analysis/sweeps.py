@@ -262,7 +262,8 @@ def learning_curve(
     sizes : sequence of float
         Shares of the training set in (0, 1], rising.
     optimizer, l2, clip_norm
-        As for `Trainer`.
+        As for `Trainer`. A smaller part has more epochs, by which the optimiser's schedules are
+        stretched; one of dropout is not.
     batch_size, epochs : int
         As for `Trainer.fit`, on the whole training set.
     watch : function or None

@@ -276,7 +276,7 @@ class Mask(NamedTuple):
 
 
 class ChangingMask(Mask):
-    """A mask whose threshold changes from step to step: an array, also of one network, (1,)."""
+    """A mask whose threshold changes from step to step: an array, (1,) of one network."""
 
     @property
     def changes(self) -> bool:
