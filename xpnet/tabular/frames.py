@@ -95,11 +95,11 @@ def rows_for(schema: Schema | None, X: Any) -> Any:
     (2, 2)
     """
     rows = _rows(X, "X")
-    if isinstance(rows, np.ndarray) != (
-        schema is None or schema.names == _names(len(schema.names))
-    ):
-        told = "an array, without" if schema is None else "a table with"
-        raise TypeError(f"the model was trained on {told} named columns: give such a one")
+    of_array = schema is None or schema.names == _names(len(schema.names))
+    if isinstance(rows, np.ndarray) and not of_array:
+        raise TypeError("the model was trained on a table with named columns: give such a table")
+    if schema is None and not isinstance(rows, np.ndarray):
+        raise TypeError("the model was trained on an array, without named columns: give an array")
     if schema is None or not isinstance(rows, np.ndarray):
         return rows
     if rows.shape[1] != len(schema.names):

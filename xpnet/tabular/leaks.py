@@ -63,14 +63,15 @@ def require_apart(dataset: Dataset) -> None:
                 f"{name}: holds the same as {dataset.name}, row by row: give other rows, or leave "
                 "it out, and a part of the data is held out"
             )
-    own = row_hashes(dataset.rows)
-    repeated = 1.0 - len(np.unique(own)) / n
+    own = np.unique(row_hashes(dataset.rows))
+    repeated = 1.0 - len(own) / n
     before = {dataset.name: own}
     for part, name in dataset.apart.items():
-        found = row_hashes(kept[part])
+        found = np.sort(row_hashes(kept[part]))
         for other, known in before.items():
-            _tell_of_rows(name, other, np.isin(found, known), repeated)
-        before[name] = found
+            places = np.minimum(np.searchsorted(known, found), len(known) - 1)
+            _tell_of_rows(name, other, known[places] == found, repeated)
+        before[f"the {part} set, {name},"] = found
 
 
 def _tell_of_rows(name: str, other: str, known: Any, repeated: float) -> None:

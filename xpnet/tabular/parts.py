@@ -228,10 +228,10 @@ def _fill(features: Any, parts: dict[str, Part]) -> None:
         groups.setdefault((id(part.source), part.indices is None), []).append(part)
     for own in groups.values():
         source = own[0].source
-        owner, place = np.zeros(len(source), np.int8), np.arange(len(source))
+        # A row that no part of this source has is nobody's.
+        owner, place = np.full(len(source), -1, np.int8), np.arange(len(source))
         for i, part in enumerate(own):
-            if part.indices is not None:
-                owner[part.indices], place[part.indices] = i, np.arange(len(part.indices))
+            owner[part.places], place[part.places] = i, np.arange(len(part.places))
         with features.telling_unknown() as unknown:
             for start, chunk in _numbered(source):
                 here = slice(start, start + len(chunk))
