@@ -126,9 +126,10 @@ class Ours:
         self.task, self.dev = task, dev
 
     def fit(self, X: Any, y: Any) -> None:  # noqa: D102
+        from xpnet.tabular.settings import Settings
+
         from xpnet.tabular.dataset import Dataset
         from xpnet.tabular.experiment import Experiment
-        from xpnet.tabular.settings import Settings
 
         kind = None if self.task.of_classes else "regression"
         # A test set that is kept apart keeps the rest together. What it holds is used for nothing:

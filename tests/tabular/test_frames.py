@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from xpnet.tabular.settings import Settings
 
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.frames import dataset_of, rows_for
-from xpnet.tabular.settings import Settings
 
 X = np.random.default_rng(0).normal(size=(60, 3)).round(3)
 Y = X.sum(axis=1)

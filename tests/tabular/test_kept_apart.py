@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from xpnet.tabular.settings import Settings
 
 from xpnet.tabular import memory
 from xpnet.tabular.dataset import DataError, Dataset
@@ -13,7 +14,6 @@ from xpnet.tabular.kept_apart import with_set
 from xpnet.tabular.model import load_model
 from xpnet.tabular.parts import part_dataset, part_without_dev
 from xpnet.tabular.readers import read
-from xpnet.tabular.settings import Settings
 from xpnet.tabular.tuning import TableSubject
 
 X = np.random.default_rng(0).normal(size=(120, 3))

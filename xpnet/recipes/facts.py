@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from .._typing import HostArray
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -21,8 +17,6 @@ class Facts:
         Rows to train on, those that are held out in turn among them.
     n_columns : int
         Columns of the table, or of the array.
-    least : int
-        Rows of the rarest class; 0 of a regression.
     pixels : bool
         Whether the columns share a unit, as pixels and counts do.
     own_dev : bool
@@ -30,28 +24,19 @@ class Facts:
     one_training : bool
         Whether a network is asked for that is trained once, on one training set: for a choice of λ
         or a learning curve.
+    members : int or None
+        How many networks are asked for, if that is said.
     """
 
     task: str
     n: int
     n_columns: int
-    least: int = 0
     pixels: bool = False
     own_dev: bool = False
     one_training: bool = False
+    members: int | None = None
 
     @property
     def of_classes(self) -> bool:
         """Whether classes are predicted."""
         return self.task != "regression"
-
-
-def rarest(labels: HostArray) -> int:
-    """Return how many rows the rarest class has.
-
-    Examples
-    --------
-    >>> rarest(np.array(["a", "b", "a"]))
-    1
-    """
-    return int(np.unique(labels, return_counts=True)[1].min())

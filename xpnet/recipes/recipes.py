@@ -143,35 +143,55 @@ RECIPES: dict[str, Callable[[Facts], Iterable[Step]]] = {
 }
 
 
-def plan(recipe: str, facts: Facts, settings: Settings, given: Collection[str] = ()) -> Plan:
-    """Return what a training will do by a recipe.
+@dataclass(frozen=True)
+class Asked:
+    """A recipe that is asked for, beside what is set by hand.
 
-    Parameters
+    Attributes
     ----------
     recipe : str
         Its name.
-    facts : Facts
-        What is known of the data.
-    settings : Settings
-        What holds for all that the recipe does not set.
     given : collection of str
-        The settings that were set by hand: the recipe leaves them.
+        The settings that are set by hand, which the recipe leaves as they are.
+    one_training : bool
+        Whether the network is to be trained once, on one training set: for a choice of λ or a
+        learning curve.
 
     Raises
     ------
     ValueError
         If there is no such recipe.
-
-    Examples
-    --------
-    >>> facts = Facts("binary", n=1000, n_columns=8)
-    >>> found = plan("auto", facts, Settings(hidden=(64,)), given=["hidden"])
-    >>> found.settings.hidden, found.settings.members, found.settings.batch_size
-    ((64,), 8, 64)
-    >>> found.steps[0]
-    Step(name='scaling', value='median', why='far values have no part in the scale')
     """
-    made = check_name(recipe, RECIPES, "recipe")(facts)
-    steps = tuple(step for step in made if step.name not in given)
-    values = {step.name: step.value for step in steps}
-    return Plan(replace(settings, recipe=recipe, **values), steps, tuple(given))
+
+    recipe: str
+    given: Collection[str] = ()
+    one_training: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.recipe, RECIPES, "recipe")
+
+    def plan(self, facts: Facts, settings: Settings) -> Plan:
+        """Return what a training on data will do.
+
+        Parameters
+        ----------
+        facts : Facts
+            What is known of the data.
+        settings : Settings
+            What holds for all that the recipe does not set.
+
+        Examples
+        --------
+        >>> found = Asked("auto", ["hidden"]).plan(
+        ...     Facts("binary", n=1000, n_columns=8), Settings(hidden=(64,)))
+        >>> found.settings.hidden, found.settings.members, found.settings.batch_size
+        ((64,), 8, 64)
+        >>> found.steps[0]
+        Step(name='scaling', value='median', why='far values have no part in the scale')
+        """
+        members = settings.members if "members" in self.given else None
+        facts = replace(facts, one_training=self.one_training, members=members)
+        steps = [s for s in RECIPES[self.recipe](facts) if s.name not in self.given]
+        values = {step.name: step.value for step in steps}
+        settings = replace(settings, recipe=self.recipe, **values)
+        return Plan(settings, tuple(steps), tuple(self.given))

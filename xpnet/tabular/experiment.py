@@ -34,6 +34,8 @@ from ..nn.network import Network
 from ..nn.scale import Scale
 from ..nn.stacking import stack
 from ..recipes.embeddings import Inputs
+from ..recipes.facts import Facts
+from ..recipes.recipes import Asked, Plan
 from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
@@ -42,7 +44,7 @@ from ..train.history import History
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .features.base import Features
-from .features.scaling import Scaling
+from .features.scaling import Scaling, share_a_unit
 from .held_out import Folds, careful_temperature
 from .leaks import require_apart, require_different
 from .model import Model
@@ -54,6 +56,7 @@ from .parts import (
     part_dataset,
     part_without_dev,
     prepare_parts,
+    train_and_dev,
 )
 from .target import Target
 
@@ -88,6 +91,8 @@ class Experiment:
         that of each.
     temperature : float or None
         What the logits were divided by, if they were calibrated.
+    plan : Plan or None
+        What a recipe has set, and why, if it was asked.
     """
 
     dataset: Dataset
@@ -103,6 +108,7 @@ class Experiment:
     folds: Folds | None = None
     best_epoch: int | list[int] | None = None
     temperature: float | None = None
+    plan: Plan | None = None
 
     @classmethod
     def prepare(
@@ -112,6 +118,7 @@ class Experiment:
         device: str | Backend,
         dev: bool = True,
         test: bool = True,
+        recipe: Asked | None = None,
     ) -> Experiment:
         """Part the data, learn the preprocessing, and build the network and what trains it.
 
@@ -128,6 +135,8 @@ class Experiment:
             set.
         test : bool
             Whether there is a test set where the data keep none apart.
+        recipe : Asked or None
+            What sets all that is not set by hand; None: `settings` say all.
 
         Raises
         ------
@@ -136,6 +145,8 @@ class Experiment:
         """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
         target = _learn_target(dataset, settings)
+        plan = None if recipe is None else recipe.plan(_facts(dataset, target, test), settings)
+        settings = settings if plan is None else plan.settings
         parting = part_dataset if dev and settings.folds is None else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
@@ -148,7 +159,9 @@ class Experiment:
         model = Model(network, features, target, about)
         model.require_writable()
         settings, reason = _choose_batch_size(network, parts["train"], settings)
-        return cls._of(dataset, settings, parts, model, reason)
+        found = cls._of(dataset, settings, parts, model, reason)
+        found.plan = plan
+        return found
 
     @classmethod
     def _of(
@@ -418,6 +431,14 @@ def _learn_target(dataset: Dataset, settings: Settings) -> Target:
     require_different(dataset)
     require_apart(dataset)
     return target
+
+
+def _facts(dataset: Dataset, target: Target, test: bool) -> Facts:
+    """Return what a recipe goes by."""
+    rows, kept = dataset.rows, dataset.kept()
+    n = len(rows) if "test" in kept or not test else train_and_dev(len(rows))
+    pixels = isinstance(rows, np.ndarray) and share_a_unit(rows)
+    return Facts(target.task, n, rows.shape[1], pixels, own_dev="dev" in kept)
 
 
 def _inputs(features: Features, train: Part, target: Target) -> Inputs:

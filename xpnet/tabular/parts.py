@@ -115,6 +115,11 @@ def names_of_parts(dataset: Dataset, test: bool = True) -> list[str]:
     return [name for name in PARTS if name not in kept and (test or name != "test")]
 
 
+def train_and_dev(n: int) -> int:
+    """Return how many of n rows are left for training and development set by a test set."""
+    return round(n * (0.8 if n <= SMALL else 0.99))
+
+
 def cut(
     dataset: Dataset, target: Target, seed: int, names: Sequence[str] = PARTS
 ) -> dict[str, Part]:
