@@ -9,7 +9,7 @@
 - `fingerprints`, `table_digest`: to know data again
 - `leaks`, `row_hashes`: what stands twice in them
 - `target`: from labels to what a loss takes, and back
-- `parts`, `experiment`: a training run by its settings
+- `parts`, `building`, `experiment`: a training run by its settings
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
 - `evaluation`: how good it is

@@ -26,15 +26,12 @@ from ..analysis.sweeps import (
     smallest_part,
 )
 from ..backends.protocol import Backend
-from ..checks import check_count, check_name
+from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..nn.calibration import divide_logits
 from ..nn.extraction import with_loss
-from ..nn.network import Network
-from ..nn.scale import Scale
 from ..nn.stacking import stack
-from ..recipes.embeddings import Inputs
-from ..recipes.facts import Facts
+from ..recipes.held_out import Folds, careful_temperature
 from ..recipes.recipes import Asked, Plan
 from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
 from ..train.callback import Callback
@@ -42,23 +39,28 @@ from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.history import History
 from ..train.trainer import Trainer
+from .building import (
+    about,
+    about_parts,
+    choose_batch_size,
+    draw_folds,
+    facts_of,
+    inputs_of,
+    learn_target,
+    make_network,
+    make_stopping,
+    make_trainer,
+)
 from .dataset import Dataset
-from .features.base import Features
-from .features.scaling import Scaling, share_a_unit
-from .held_out import Folds, careful_temperature
-from .leaks import require_apart, require_different
+from .features.scaling import Scaling
 from .model import Model
 from .parts import (
     PARTS,
     Part,
-    check_rows,
-    names_of_parts,
     part_dataset,
     part_without_dev,
     prepare_parts,
-    train_and_dev,
 )
-from .target import Target
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
@@ -144,8 +146,8 @@ class Experiment:
             If data or settings are not as they must be; found before anything is trained.
         """
         diagnose(0.0, 0.0, settings.goal)  # refuses a goal before the training, not after
-        target = _learn_target(dataset, settings)
-        plan = None if recipe is None else recipe.plan(_facts(dataset, target, test), settings)
+        target = learn_target(dataset, settings)
+        plan = None if recipe is None else recipe.plan(facts_of(dataset, target, test), settings)
         settings = settings if plan is None else plan.settings
         parting = part_dataset if dev and settings.folds is None else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
@@ -153,12 +155,12 @@ class Experiment:
         scaling = Scaling(settings.scaling, settings.clip)
         clamp = settings.clamp and target.classes is None
         features = prepare_parts(dataset, parts, target, loss, settings, scaling, clamp)
-        inputs = _inputs(features, parts["train"], target)
-        network = _make_network(features, inputs, target, settings, device)
-        about = _about(dataset, settings) | _about_parts(dataset, dev, test)
-        model = Model(network, features, target, about)
+        inputs = inputs_of(features, parts["train"], target)
+        network = make_network(features, inputs, target, settings, device)
+        told = about(dataset, settings) | about_parts(dataset, dev, test)
+        model = Model(network, features, target, told)
         model.require_writable()
-        settings, reason = _choose_batch_size(network, parts["train"], settings)
+        settings, reason = choose_batch_size(network, parts["train"], settings)
         found = cls._of(dataset, settings, parts, model, reason)
         found.plan = plan
         return found
@@ -177,7 +179,7 @@ class Experiment:
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        n = len(parts["train"].labels)
+        n = _rows_of_each(parts["train"], settings)
         batch_size = settings.batch_size
         batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
         batch_size = check_count(batch_size, "batch_size")
@@ -190,13 +192,13 @@ class Experiment:
             settings,
             parts,
             model,
-            _make_trainer(model.network, settings, epochs, batches),
+            make_trainer(model.network, settings, epochs, batches),
             batch_size,
             epochs,
             reason,
             augmentation,
-            _make_stopping(settings, epochs),
-            _draw_folds(model, parts["train"], settings),
+            make_stopping(settings, epochs),
+            draw_folds(model, parts["train"], settings),
         )
 
     def variant(self, settings: Settings) -> Experiment:
@@ -210,15 +212,15 @@ class Experiment:
             If there is no such training.
         """
         model, own = self.model, self.model.network
-        inputs = _inputs(model.features, self.parts["train"], model.target)
-        network = _make_network(model.features, inputs, model.target, settings, own.backend)
+        inputs = inputs_of(model.features, self.parts["train"], model.target)
+        network = make_network(model.features, inputs, model.target, settings, own.backend)
         other = Model(network, model.features, model.target, model.training)
         return self._of(self.dataset, settings, self.parts, other)
 
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return _batches(len(self.parts["train"].labels), self.batch_size)
+        return _batches(_rows_of_each(self.parts["train"], self.settings), self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -411,6 +413,12 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
+def _rows_of_each(train: Part, settings: Settings) -> int:
+    """Return how many rows a network is trained on; one fold may have a row more."""
+    n = len(train.labels)
+    return n if settings.folds is None else n - n // settings.folds
+
+
 def _batches(n: int, batch_size: int) -> int:
     return math.ceil(n / batch_size)
 
@@ -419,101 +427,3 @@ def _best_epoch(history: History, names: Sequence[str]) -> int:
     """Return the epoch with the least of the first figure, and of the next; 0 for none."""
     found = [(*(row[name] for name in names), row["epoch"]) for row in history.rows]
     return int(min((key for key in found if key[0] < math.inf), default=(0,))[-1])
-
-
-def _learn_target(dataset: Dataset, settings: Settings) -> Target:
-    """Learn the task and the classes, of data that have labels and rows as they must be."""
-    if dataset.target is None:
-        raise ValueError(f"{dataset.name}: there are no labels to train on")
-    dataset.require_alike(dataset.name)
-    check_rows(dataset)
-    target = Target.learn(dataset.labels(), settings.task, dataset.target_column)
-    require_different(dataset)
-    require_apart(dataset)
-    return target
-
-
-def _facts(dataset: Dataset, target: Target, test: bool) -> Facts:
-    """Return what a recipe goes by."""
-    rows, kept = dataset.rows, dataset.kept()
-    n = len(rows) if "test" in kept or not test else train_and_dev(len(rows))
-    pixels = isinstance(rows, np.ndarray) and share_a_unit(rows)
-    return Facts(target.task, n, rows.shape[1], pixels, own_dev="dev" in kept)
-
-
-def _inputs(features: Features, train: Part, target: Target) -> Inputs:
-    return Inputs(train.features, features.numbers, train.labels, target.classes is not None)
-
-
-def _make_network(
-    features: Features,
-    inputs: Inputs,
-    target: Target,
-    settings: Settings,
-    device: str | Backend,
-) -> Network:
-    """Return the untrained network that settings describe, for features of the data."""
-    loss = settings.make_loss(target.loss, target.losses)
-    scale = [Scale()] if settings.input_scale else []
-    before = [*settings.make_embedding(inputs), *features.layers(), *scale]
-    return Network(
-        [*before, *settings.make_layers(target.units(loss))],
-        loss=loss,
-        n_features=features.n_features,
-        device=device,
-        dtype=settings.dtype,
-        random_state=settings.seed,
-        members=settings.members or settings.folds,
-    )
-
-
-def _make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
-    optimizer = settings.make_optimizer(epochs, batches)
-    factors = settings.rate_factors(network.layers)
-    numbers = settings.l2, settings.clip_norm
-    return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
-
-
-def _make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
-        return None
-    monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
-    ties = "loss" if settings.monitor == "error" else "first"
-    return EarlyStopping(settings.patience or epochs, monitor, ties=ties)
-
-
-def _draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:
-    if settings.folds is None:
-        return None
-    members = len(model.network.seeds)
-    return Folds.draw(settings.folds, members, train.labels, model.target, settings.seed)
-
-
-def _about(dataset: Dataset, settings: Settings) -> dict[str, Any]:
-    """Return what a model is to remember of its training."""
-    return {
-        "data": dataset.name,
-        "target": dataset.target_name,
-        "fingerprint": dataset.fingerprint(),
-        "settings": asdict(settings),
-    }
-
-
-def _about_parts(dataset: Dataset, dev: bool, test: bool) -> dict[str, Any]:
-    """Return what a model is to remember of its parts, where they are not the usual three."""
-    told: dict[str, Any] = {} if dev else {"trained_on": ["train", "dev"]}
-    if dataset.apart or not test:
-        told |= {"parts": names_of_parts(dataset, test), "sets": dataset.sets()}
-    return told
-
-
-def _choose_batch_size(network: Network, train: Part, settings: Settings) -> tuple[Settings, str]:
-    """Return the settings with a batch size that was measured, and why it, if that is asked for."""
-    if settings.batch_size != "auto":
-        return settings, ""
-    # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
-    optimizer = settings.make_constant_optimizer()
-    trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
-    chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
-    return replace(settings, batch_size=chosen.batch_size), chosen.reason

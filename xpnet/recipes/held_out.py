@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, HostArray
-from ..data.folds import check_folds, fold_of_each
+from ..data.folds import fold_of_each
 from ..nn.calibration import temperature_of
 from ..nn.network import Network
-from .target import Target
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,21 @@ class Folds:
     held: Sequence[int]
 
     @classmethod
-    def draw(cls, folds: int, members: int, labels: HostArray, target: Target, seed: int) -> Folds:
+    def draw(
+        cls, folds: int, members: int, labels: HostArray, of_classes: bool, seed: int
+    ) -> Folds:
         """Cut rows into folds, by label where labels are classes; member i holds out fold i mod k.
+
+        A class may be so rare that some folds have none of it.
 
         Raises
         ------
         ValueError
-            If there are too few rows for them.
+            If there are fewer rows than folds.
         """
-        classes = None if target.classes is None else labels
-        check_folds(folds, len(labels), classes, target.classes)
+        if folds > len(labels):
+            raise ValueError(f"folds is {folds} and there are {len(labels)} rows: give fewer folds")
+        classes = labels if of_classes and labels.ndim == 1 else None
         of_each = fold_of_each(len(labels), folds, classes, seed)
         return cls(of_each, [i % folds for i in range(members)])
 
