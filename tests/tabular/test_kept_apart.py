@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from xpnet.tabular.settings import Settings
 
+from xpnet.files import safetensors_files
+from xpnet.files.safetensors_files import ModelFileError
 from xpnet.tabular import memory
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment
@@ -101,6 +103,29 @@ def test_what_is_found_again(tmp_path):
     experiment.model.save(tmp_path / "m")
     told = load_model(tmp_path / "m", device="cpu").training
     assert (told["fingerprint"], told["sets"], told["parts"]) == (*known, ["train"])
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"parts": ["dev", "train"]}, "its parts are"),
+        ({"parts": "train"}, "its parts are 'train'"),
+        ({"parts": [["train"]]}, "its parts are"),
+        ({"sets": [1]}, "its sets are"),
+        ({"sets": {"train": {}}}, "its sets are"),
+        ({"sets": {"test": 1}}, "its sets are"),
+        ({"sets": {"test": {"data": "t"}}}, "a set of it is"),
+        ({"sets": {"test": {"data": "t", "fingerprint": 3}}}, "a set of it is"),
+    ],
+)
+def test_a_model_file_that_tells_of_no_such_sets_is_refused(tmp_path, told, message):
+    experiment = prepare(made())
+    experiment.model.training |= told
+    safetensors_files.write(
+        tmp_path / "m", experiment.model.network.state(), experiment.model._description()
+    )
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tmp_path / "m", device="cpu")
 
 
 def test_a_set_in_memory_without_a_name_belongs_to_the_data():
