@@ -118,6 +118,7 @@ from .train.history import DivergedError as DivergedError
 from .train.history import History as History
 from .train.history import MemberEnd as MemberEnd
 from .train.metrics import Metric as Metric
+from .train.time_limit import TimeLimit as TimeLimit
 from .train.trainer import Trainer as Trainer
 
 

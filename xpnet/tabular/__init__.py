@@ -10,6 +10,7 @@
 - `leaks`, `row_hashes`: what stands twice in them
 - `target`: from labels to what a loss takes, and back
 - `parts`, `building`, `experiment`: a training run by its settings
+- `time_budget`: the training that fits into a given time
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
 - `evaluation`: how good it is

@@ -38,6 +38,7 @@ from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.history import History
+from ..train.time_limit import TimeLimit
 from ..train.trainer import Trainer
 from .building import (
     about,
@@ -95,6 +96,10 @@ class Experiment:
         What the logits were divided by, if they were calibrated.
     plan : Plan or None
         What a recipe has set, and why, if it was asked.
+    time_limit : float or None
+        After so many seconds the training ends.
+    time_reason : str
+        What that has left out.
     """
 
     dataset: Dataset
@@ -111,6 +116,8 @@ class Experiment:
     best_epoch: int | list[int] | None = None
     temperature: float | None = None
     plan: Plan | None = None
+    time_limit: float | None = None
+    time_reason: str = ""
 
     @classmethod
     def prepare(
@@ -371,7 +378,8 @@ class Experiment:
 
     def _fit_options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
         # The one that stops comes last: the others may still look at the weights of the epoch.
-        own = [] if self.stopping is None else [self.stopping]
+        own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
+        own += [] if self.stopping is None else [self.stopping]
         return {
             "batch_size": self.batch_size,
             "epochs": self.epochs,
