@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..checks import check_name
 from ..data import augmentation
@@ -155,7 +155,7 @@ class Settings:
     clip: float | None = None
     embedding: str = ""
     input_scale: bool = False
-    parametrization: str = "standard"
+    parametrization: Literal["standard", "ntk"] = "standard"
     last_init: str = "auto"
     bias_rate: float = 1.0
     input_scale_rate: float = 1.0

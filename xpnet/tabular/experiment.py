@@ -30,6 +30,7 @@ from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..nn.calibration import divide_logits
 from ..nn.extraction import with_loss
+from ..nn.losses import SoftmaxCrossEntropy
 from ..nn.stacking import stack
 from ..recipes.held_out import Folds, careful_temperature
 from ..recipes.recipes import Asked, Plan
@@ -263,7 +264,7 @@ class Experiment:
     def _complete(self) -> None:
         """Make the model of what was trained: labels are smoothed in training alone; calibrate."""
         network = self.model.network
-        if getattr(network.loss, "label_smoothing", 0.0):
+        if isinstance(network.loss, SoftmaxCrossEntropy) and network.loss.label_smoothing:
             network = with_loss(network, replace(network.loss, label_smoothing=0.0))
             self.model.network = network
         of_classes = network.loss.has_probabilities and self.model.target.classes is not None
