@@ -73,7 +73,7 @@ class Packages:
         return pd.read_csv(content, compression=packed, **options)
 
     def r(self, package: str, name: str) -> Any:
-        """Return an R package's data frame, factors as text."""
+        """Return an R package's object; a data frame for most, with factors as categories."""
         import rdata
 
         about = PACKAGES[package]

@@ -29,7 +29,7 @@ def income(frame: Any) -> Any:
 
 def insurance(frame: Any) -> Any:
     """Say "no degree" for no education, for the same reason."""
-    return frame.assign(education=frame["education"].replace("none", "no degree"))
+    return frame.assign(education=frame["education"].astype("str").replace("none", "no degree"))
 
 
 def storms(frame: Any) -> Any:
