@@ -427,39 +427,8 @@ def fetch(sets: tuple[DataSet, ...], folder: Path) -> int:
 
 
 def _compared(name: str, path: Path) -> str:
-    known = CHECKSUMS = {
-    "iris": "7e4e13e60d330d83",
-    "wine": "7ec843c2ddfe5a42",
-    "breast_cancer": "62dce411778129f3",
-    "digits": "59834b81e5525fe3",
-    "diabetes": "f16718c1e6602b41",
-    "vowel": "9fd0acb7a6db386d",
-    "vehicle": "59a1210827b42073",
-    "dna": "44f669458489c02c",
-    "segment": "d8845cf5ab6738e1",
-    "cells": "5de975348f0c389b",
-    "attrition": "9f387b89f4817358",
-    "lending": "3dbe4d83e6efc20a",
-    "remote": "de884cdcfdab1475",
-    "caravan": "e89d49b6fb8fe02d",
-    "insurance": "a18d6e3b24b77a7a",
-    "income": "a3d347b41c84cdbe",
-    "storms": "2e3767050bb4b9c3",
-    "stops": "37087bd1b0fdf37b",
-    "adult": "9479f8b76861e48c",
-    "mnist5k": "f6956470d6479613",
-    "college": "a6eb032988592d82",
-    "sacramento": "929561214693e259",
-    "wage": "e4c6cf5f407fe0ab",
-    "visits": "47c4b1caba43dea8",
-    "chicago": "91f8d7b912e45380",
-    "txhousing": "0a81d7ca084239aa",
-    "bikeshare": "58fd1dc63dae9799",
-    "haemoglobin": "d7616518fa1f0b1e",
-    "check_times": "3ef91c7efa325256",
-    "lucas": "804c6660db35ef50",
-    "flights": "e78d0bcd21620842",
-})"
+    known = CHECKSUMS.get(name)
+    return "" if known in (None, checksum(path)) else f" (measured with another: {known})"
 
 
 def main(arguments: list[str] | None = None) -> int:
