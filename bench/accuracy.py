@@ -3,9 +3,9 @@ r"""How well everyone predicts: real tables, everyone's defaults, the same rows,
 ::
 
     python bench/accuracy_sets.py fetch SETS      # once; needs the network
-    python bench/accuracy.py run --folder SETS --out found.jsonl --rival-python ../torch/bin/python
-    python bench/accuracy.py run --folder SETS --out found.jsonl --sets adult --rivals plain,boosting
-    python bench/accuracy.py report found.jsonl --into bench/results
+    python bench/accuracy.py run --folder SETS --out runs.jsonl --rival-python ../torch/bin/python
+    python bench/accuracy.py run --folder SETS --out runs.jsonl --sets adult --rivals plain,mlp
+    python bench/accuracy.py report runs.jsonl --into bench/results
 
 A run is a set, a seed and a rival. The seed splits the rows 80/20, by class where there are
 classes, and is the rival's own; everyone gets the same two files, and one thread. Each runs in a
@@ -93,8 +93,8 @@ def run_one(rival: str, name: str, seed: int, options: argparse.Namespace) -> Ru
     run = Run(name, seed, rival, task, {"train": len(X), "test": len(X_test)}, about.heavy)
     with tempfile.TemporaryDirectory() as temporary:
         train, test, out = (Path(temporary) / n for n in ("train.csv", "test.csv", "found.npz"))
-        X.assign(**{about.target: y}).to_csv(train, index=False)
-        X_test.assign(**{about.target: y_test}).to_csv(test, index=False)
+        X.join(y).to_csv(train, index=False)
+        X_test.join(y_test).to_csv(test, index=False)
         command = [_python(rival, options), str(HERE / "accuracy_rivals.py"), rival, task]
         command += [about.target, str(seed), str(train), str(test), str(out)]
         try:

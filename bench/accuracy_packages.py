@@ -74,10 +74,12 @@ class Packages:
 
     def r(self, package: str, name: str) -> Any:
         """Return an R package's object; a data frame for most, with factors as categories."""
-        import rdata
-
         about = PACKAGES[package]
         folder = self.unpacked(package) / f"usr/lib/R/site-library/{about.library}/data"
+        try:
+            import rdata
+        except ImportError as error:
+            raise FetchError("R's data are read by a package: pip install rdata") from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of classes that it knows nothing of
             if (folder / "Rdata.rdx").exists():
@@ -128,7 +130,12 @@ def lazy(folder: Path, name: str) -> bytes:
     index = rdata.conversion.convert(rdata.parser.parse_data((folder / "Rdata.rdx").read_bytes()))
     offset, length = (int(number) for number in index["variables"][name])
     packed = (folder / "Rdata.rdb").read_bytes()[offset : offset + length]
-    kind, body = int(index["compressed"][0]), packed[4:]  # four bytes: the length of the object
+    return decompressed(int(index["compressed"][0]), packed)
+
+
+def decompressed(kind: int, packed: bytes) -> bytes:
+    """Return an object of such a database: kind 1 is zlib, else a letter says how it is packed."""
+    body = packed[4:]  # four bytes: the length of the object
     if kind == 1:
         return zlib.decompress(body)
     if body[:1] == b"2":

@@ -224,12 +224,7 @@ def report(table: Table, runs: Sequence[Run]) -> str:
     failed = [f"{run.rival} on {run.set}: {run.failed}" for run in runs if run.failed is not None]
     parts = [
         "# Accuracy\n\n",
-        f"Everyone's defaults, one thread, the same rows; ratios are to `{table.reference}`, "
-        f"geometric means over sets of {ENOUGH_ROWS} rows and more. An error is the share of wrong "
-        "classes (with half a mistake more, so that none has a logarithm) or the root mean squared "
-        "error; a mean rank is of the sets that all have run "
-        f"({len(table.ranked())}). The processor's seconds to fit are summed over the sets; those for 1,000 rows "
-        "are a geometric mean.\n\n",
+        _about(table),
         summary(table),
         "\n## Error\n\n" + of_sets(table),
     ]
@@ -239,6 +234,19 @@ def report(table: Table, runs: Sequence[Run]) -> str:
     parts += ["\n## What failed\n\n" + "".join(f"- {line}\n" for line in failed)] * bool(failed)
     parts += ["\n## Measured with\n\n" + _place(runs)]
     return "".join(parts)
+
+
+def _about(table: Table) -> str:
+    """Return what a reader must know of the first table."""
+    return (
+        f"Everyone's defaults, one thread, the same rows; ratios are to `{table.reference}`, "
+        f"geometric means over the sets of {ENOUGH_ROWS} rows and more. An error is the share of "
+        "wrong classes (with half a mistake more, for none has no logarithm) or the root mean "
+        "squared error; trimmed, without the hundredth of the rows whose errors are largest. The "
+        f"mean rank is of the {len(table.ranked())} sets that all have run. Seconds are the "
+        "processor's: to fit, summed over all sets; for 1,000 rows, a geometric mean. Made by "
+        "`bench/accuracy.py run` and `report`, which say how the rows are split.\n\n"
+    )
 
 
 def _place(runs: Sequence[Run]) -> str:

@@ -73,12 +73,13 @@ class Columns:
         """Return numbers as float64, categories as such; gaps stay."""
         import pandas as pd
 
-        found = {}
+        found: dict[str, Any] = {}
         for name in X:
             if name in self.dates:
                 found |= _calendar(name, pd.to_datetime(X[name], errors="coerce"))
             elif name in self.levels:
-                found[name] = pd.Categorical(X[name], categories=self.levels[name])
+                known = X[name].where(X[name].isin(self.levels[name]))
+                found[name] = pd.Categorical(known, categories=self.levels[name])
             else:
                 found[name] = pd.to_numeric(X[name]).to_numpy(float)
         return pd.DataFrame(found, index=X.index)
@@ -100,7 +101,7 @@ def _calendar(name: str, times: Any) -> dict[str, Any]:
 
     days = (times - pd.Timestamp("1970-01-01")) / pd.Timedelta("1D")
     parts = {"day": days, "year": times.dt.year, "month": times.dt.month}
-    parts |= {"weekday": times.dt.dayofweek, "hour": times.dt.hour}
+    parts |= {"weekday": times.dt.day_of_week, "hour": times.dt.hour}
     return {f"{name} {part}": values.to_numpy(float) for part, values in parts.items()}
 
 
@@ -307,7 +308,7 @@ class Pytabkit(ScikitLearn):
 
 
 #: AdamW's decay as TabM's authors have it; pytabkit's default is none.
-TABM = {"weight_decay": 3e-4}
+TABM: dict[str, Any] = {"weight_decay": 3e-4}
 
 RIVALS: dict[str, Callable[[Task], Any]] = {
     "plain": Ours,
@@ -427,9 +428,9 @@ def main(arguments: list[str] | None = None) -> int:
     y = y.astype("str").to_numpy(object) if kind == "classes" else y.to_numpy(float)
     found = race(make, Task(kind, int(seed)), X, y, others.drop(columns=target))
     about = {"fit": found.fit, "predict": found.predict}
-    about["versions"] = versions(kind_of(make).packages)
+    told = about | {"versions": versions(kind_of(make).packages)}
     kept = {"predicted": found.predicted, "probabilities": found.probabilities}
-    np.savez(Path(out), about=json.dumps(about), classes=found.classes, **kept)
+    np.savez(Path(out), about=json.dumps(told), classes=found.classes, **kept)
     return 0
 
 

