@@ -8,8 +8,8 @@ r"""How well everyone predicts: real tables, everyone's defaults, the same rows,
     python bench/accuracy.py report runs.jsonl --into bench/results
 
 A run is a set, a seed and a rival. The seed splits the rows 80/20, by class where there are
-classes, and is the rival's own; everyone gets the same two files, and one thread. Each runs in a
-process of its own; those on PyTorch in the interpreter that ``--rival-python`` names. Runs are
+classes, and is the rival's own; everyone gets the same two files, and one thread. Each rival has a
+process of its own; those on PyTorch run in the interpreter that ``--rival-python`` names. Runs are
 added to the file one by one: what is there already is not run again, so that the command goes on
 where it was broken off; what failed is tried again.
 
@@ -19,6 +19,7 @@ The sets that are left aside for the last measure come with ``--final`` alone.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -81,79 +82,105 @@ def _of_classes(y: Any, found: Any) -> dict[str, float]:
     }
 
 
-class Failure(Exception):
-    """A rival that did not come to an end, and why."""
+class Worker:
+    """A rival in a process of its own, which does one job after the other; a folder for its files.
+
+    It may take so many seconds for a job.
+    """
+
+    def __init__(self, rival: str, python: str, place: Path, limit: float | None = None) -> None:
+        self.place, self.words = place, place / "stderr"
+        self.command = [python, str(HERE / "accuracy_rivals.py"), rival, str(limit or 0.0)]
+        self.process: subprocess.Popen[str] | None = None
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Return what the rival says of a job; "failed" says why it could not do it.
+
+        A process that has died is told with its last words; the next job starts it anew.
+        """
+        if self.process is None:
+            try:
+                self.process = self._start()
+            except OSError as error:
+                return {"failed": f"{self.command[0]} can't be started: {error.strerror}"}
+        try:
+            print(json.dumps(job), file=self.process.stdin, flush=True)
+            return dict(json.loads(self.process.stdout.readline()))
+        except (BrokenPipeError, ValueError):
+            return {"failed": self._died()}
+
+    def _start(self) -> subprocess.Popen[str]:
+        path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+        with self.words.open("w", encoding="utf-8") as words:
+            return subprocess.Popen(
+                self.command,
+                env=os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+            )
+
+    def _died(self) -> str:
+        status = self.close()
+        said = self.words.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return said[-1] if said else f"exit status {status}"
+
+    def close(self) -> int:
+        """End the process; return its exit status."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()
+        return process.returncode
 
 
-def run_one(rival: str, name: str, seed: int, options: argparse.Namespace) -> Run:
-    """Run a rival in a process of its own, on the files of a split; return what came of it."""
+def run_one(worker: Worker, rival: str, name: str, seed: int, folder: Path | None) -> Run:
+    """Give a rival the files of a split; return what came of it."""
     about = sets.named(name)
-    X, y, task = sets.load(name, options.folder)
+    X, y, task = sets.load(name, folder)
     X, X_test, y, y_test = split(X, y, task, seed)
     run = Run(name, seed, rival, task, {"train": len(X), "test": len(X_test)}, about.heavy)
-    with tempfile.TemporaryDirectory() as temporary:
-        train, test, out = (Path(temporary) / n for n in ("train.csv", "test.csv", "found.npz"))
-        X.join(y).to_csv(train, index=False)
-        X_test.join(y_test).to_csv(test, index=False)
-        command = [_python(rival, options), str(HERE / "accuracy_rivals.py"), rival, task]
-        command += [about.target, str(seed), str(train), str(test), str(out)]
-        try:
-            _call(command, options.limit)
-        except Failure as failure:
-            run.failed = str(failure)
-            return run
-        with np.load(out) as found:
-            said = json.loads(str(found["about"]))
+    X.join(y).to_csv(worker.place / "train.csv", index=False)
+    X_test.join(y_test).to_csv(worker.place / "test.csv", index=False)
+    files = {"train": "train.csv", "test": "test.csv", "out": "found.npz"}
+    job = {key: str(worker.place / file) for key, file in files.items()}
+    said = worker.do(job | {"task": task, "target": about.target, "seed": seed})
+    run.failed = said.get("failed")
+    if run.failed is None:
+        with np.load(job["out"]) as found:
             run.figures = measures(task, y_test.to_numpy(), found)
-    run.seconds = {key: said[key] for key in ("fit", "predict")}
-    run.versions = said["versions"]
+        run.seconds, run.versions = said["seconds"], said["versions"]
     return run
 
 
-def _python(rival: str, options: argparse.Namespace) -> str:
-    return str(options.rival_python) if rival in rivals.ELSEWHERE else sys.executable
-
-
-def _call(command: list[str], limit: float | None) -> None:
-    """Run a command on one thread; raise a Failure with its last words if it fails."""
-    one = dict.fromkeys(THREADS, "1") | {"PYTHONPATH": _path()}
-    try:
-        done = subprocess.run(
-            command, env=os.environ | one, capture_output=True, text=True, timeout=limit
-        )
-    except subprocess.TimeoutExpired:
-        raise Failure(f"not done after {limit:g} s") from None
-    except OSError as error:
-        raise Failure(f"{command[0]} can't be started: {error.strerror}") from error
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise Failure(said[-1] if said else f"exit status {done.returncode}")
-
-
-def _path() -> str:
-    return os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
-
-
 def run_all(options: argparse.Namespace) -> int:
-    """Run what is not in the file yet: rival after rival, that the slow ones come last."""
+    """Run what is not in the file yet, rival after rival."""
     done = {run.key for run in read_runs(options.out) if run.failed is None}
-    wanted = [
-        (rival, seed, name)
-        for rival in options.rivals
-        for seed in options.seeds
-        for name in options.sets
-        if (name, seed, rival) not in done
-    ]
+    splits = [(name, seed) for seed in options.seeds for name in options.sets]
     failed = 0
-    for i, (rival, seed, name) in enumerate(wanted, 1):
-        start = time.perf_counter()
-        run = run_one(rival, name, seed, options)
-        with options.out.open("a", encoding="utf-8") as file:
-            file.write(run.as_line())
-        failed += run.failed is not None
-        seconds = time.perf_counter() - start
-        _tell(f"{i}/{len(wanted)} {rival}, {name}, seed {seed}: {run.told()} ({seconds:.0f} s)")
+    for rival in options.rivals:
+        left = [(name, seed) for name, seed in splits if (name, seed, rival) not in done]
+        python = str(options.rival_python if rival in rivals.ELSEWHERE else sys.executable)
+        with tempfile.TemporaryDirectory() as place:
+            worker = Worker(rival, python, Path(place), options.limit)
+            for name, seed in left:
+                failed += _run_and_keep(worker, rival, name, seed, options).failed is not None
+            worker.close()
     return 1 if failed else 0
+
+
+def _run_and_keep(
+    worker: Worker, rival: str, name: str, seed: int, options: argparse.Namespace
+) -> Run:
+    start = time.perf_counter()
+    run = run_one(worker, rival, name, seed, options.folder)
+    with options.out.open("a", encoding="utf-8") as file:
+        file.write(run.as_line())
+    seconds = time.perf_counter() - start
+    _tell(f"{rival}, {name}, seed {seed}: {run.told()} ({seconds:.0f} s)")
+    return run
 
 
 def _tell(text: str) -> None:

@@ -3,27 +3,27 @@
 A rival is a class with ``packages``, whose versions are told; ``why_not()``, which says in a few
 words why it can't run here, or nothing; and, made of a `Task`, ``fit(X, y)``, ``predict(X)`` and,
 for classes, ``predict_proba(X)`` with ``classes``. X is a pandas frame as the file has it: text,
-gaps, dates as text. As a script this fits one of them on a file and predicts another one; it runs
-in an interpreter of its own, which needs none of the others' packages, nor xpnet for theirs.
-
-::
-
-    python bench/accuracy_rivals.py boosting classes income 0 train.csv test.csv found.npz
+gaps, dates as text. As a script this is one of them in a process of its own, for bench/accuracy.py:
+``accuracy_rivals.py NAME LIMIT`` takes jobs as lines. Its interpreter needs none of the others'
+packages.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 
@@ -384,7 +384,6 @@ def race(make: Callable[[Task], Any], task: Task, X: Any, y: Any, others: Any) -
     The seconds are the processor's: on one thread they are those of the clock where nothing else
     runs, and nearly the same where something does.
     """
-    warm_up(make, task)
     rival, start = make(task), time.process_time()
     rival.fit(X, y)
     fit = time.process_time() - start
@@ -413,26 +412,73 @@ def warm_up(make: Callable[[Task], Any], task: Task) -> None:
     rival.predict(X)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one rival on files; write its answers, or say why it can't run (status 3)."""
+def do(job: dict[str, Any], make: Callable[[Task], Any]) -> dict[str, Any]:
+    """Do a job: fit on a file, predict another one, write the answers; return what to tell.
+
+    A job has the files "train", "test" and "out", and "task", "target" and "seed".
+    """
     import pandas as pd
 
-    name, kind, target, seed, train, test, out = arguments or sys.argv[1:]
-    make = named(name)
-    reason = kind_of(make).why_not()
-    if reason is not None:
-        print(reason, file=sys.stderr)
-        return 3
-    X, others = (pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in (train, test))
-    y = X.pop(target)
-    y = y.astype("str").to_numpy(object) if kind == "classes" else y.to_numpy(float)
-    found = race(make, Task(kind, int(seed)), X, y, others.drop(columns=target))
-    about = {"fit": found.fit, "predict": found.predict}
-    told = about | {"versions": versions(kind_of(make).packages)}
+    X, others = (
+        pd.read_csv(job[name], keep_default_na=False, na_values=[""]) for name in ("train", "test")
+    )
+    y = X.pop(job["target"])
+    y = y.astype("str").to_numpy(object) if job["task"] == "classes" else y.to_numpy(float)
+    task, others = Task(job["task"], job["seed"]), others.drop(columns=job["target"])
+    found = race(make, task, X, y, others)
     kept = {"predicted": found.predicted, "probabilities": found.probabilities}
-    np.savez(Path(out), about=json.dumps(told), classes=found.classes, **kept)
-    return 0
+    np.savez(Path(job["out"]), classes=found.classes, **kept)
+    seconds = {"fit": found.fit, "predict": found.predict}
+    return {"seconds": seconds, "versions": versions(kind_of(make).packages)}
+
+
+def serve(name: str, jobs: Iterable[str], answers: TextIO, limit: float = 0.0) -> None:
+    """Do jobs that come as lines of JSON, and answer each by one; a failed one says why.
+
+    A job that takes longer than a limit is given up, as soon as Python comes to a next line.
+    """
+    make = named(name)
+    reason, warm = kind_of(make).why_not(), set()
+    for line in jobs:
+        job = json.loads(line)
+        try:
+            if reason is not None:
+                raise RuntimeError(reason)
+            if job["task"] not in warm:
+                warm_up(make, Task(job["task"], 0))
+                warm.add(job["task"])
+            with _limited(limit):
+                said = do(job, make)
+        except Exception as error:
+            said = {"failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def main() -> None:
+    """Serve on standard input and output; what libraries print goes where errors go."""
+    name, limit = sys.argv[1:]
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)
+        serve(name, sys.stdin, answers, float(limit))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

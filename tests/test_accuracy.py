@@ -1,10 +1,12 @@
 """bench/accuracy.py: everyone gets the same rows, and the tables say what was measured."""
 
 import bz2
+import io
 import json
 import math
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -187,10 +189,19 @@ def test_a_rival_that_cannot_run_says_why(monkeypatch):
 # -- runs ----
 
 
-def run_here(command: list[str], limit: float | None) -> None:
-    """Run a rival in this process."""
-    if rivals.main(command[2:]):
-        raise accuracy.Failure("it can't")
+class InThisProcess:
+    """A worker without a process."""
+
+    def __init__(self, rival: str, python: str, place: Path, limit: float | None = None) -> None:
+        self.rival, self.place = rival, place
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        answers = io.StringIO()
+        rivals.serve(self.rival, [json.dumps(job)], answers)
+        return dict(json.loads(answers.getvalue()))
+
+    def close(self) -> None:
+        pass
 
 
 def run_command(folder: Path, out: Path, *more: str) -> int:
@@ -198,7 +209,7 @@ def run_command(folder: Path, out: Path, *more: str) -> int:
 
 
 def test_runs_are_added_and_not_made_twice(two_sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(accuracy, "_call", run_here)
+    monkeypatch.setattr(accuracy, "Worker", InThisProcess)
     out = tmp_path / "runs.jsonl"
     assert run_command(two_sets, out, "--rivals", "linear", "--seeds", "0,1") == 0
     runs = [*read_runs(out)]
@@ -217,14 +228,15 @@ def test_what_failed_or_was_broken_off_is_run_again(two_sets, tmp_path, monkeypa
     out = tmp_path / "runs.jsonl"
     options = ("--rivals", "linear", "--seeds", "0", "--sets", "kinds")
 
-    def fail(command: list[str], limit: float | None) -> None:
-        raise accuracy.Failure("out of patience")
+    class Fails(InThisProcess):
+        def do(self, job: Any) -> Any:
+            return {"failed": "out of patience"}
 
-    monkeypatch.setattr(accuracy, "_call", fail)
+    monkeypatch.setattr(accuracy, "Worker", Fails)
     assert run_command(two_sets, out, *options) == 1
     assert [run.failed for run in read_runs(out)] == ["out of patience"]
     out.write_text(out.read_text() + '{"set": "kin\n')  # a line that was broken off
-    monkeypatch.setattr(accuracy, "_call", run_here)
+    monkeypatch.setattr(accuracy, "Worker", InThisProcess)
     assert run_command(two_sets, out, *options) == 0
     assert [run.failed for run in read_runs(out)] == ["out of patience", None]
     (latest,) = accuracy._latest(read_runs(out))
@@ -244,9 +256,42 @@ def test_each_runs_in_a_process_of_its_own(two_sets, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_takes_too_long_is_given_up():
-    with pytest.raises(accuracy.Failure, match=r"not done after 0\.1 s"):
-        accuracy._call([sys.executable, "-c", "import time; time.sleep(60)"], 0.1)
+def test_a_process_that_dies_says_its_last_words(tmp_path):
+    worker = accuracy.Worker("no such rival", sys.executable, tmp_path)
+    assert worker.do({})["failed"] == "KeyError: 'no such rival'"
+    worker.close()
+    missing = accuracy.Worker("plain", "no such python", tmp_path).do({})["failed"]
+    assert missing == "no such python can't be started: No such file or directory"
+
+
+def test_a_run_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(rivals, "do", lambda job, make: time.sleep(60))
+    monkeypatch.setattr(rivals, "warm_up", lambda make, task: None)
+    answers = io.StringIO()
+    rivals.serve("linear", ['{"task": "classes"}'] * 2, answers, limit=0.05)
+    told = [json.loads(line) for line in answers.getvalue().splitlines()]
+    assert told == [{"failed": "TimeoutError: not done after 0.05 s"}] * 2
+
+
+def test_a_recipe_is_an_estimator_of_ours(monkeypatch):
+    import xpnet
+
+    class Estimator:
+        classes_ = np.array(["a", "b"])
+
+        def __init__(self, recipe: str, random_state: int) -> None:
+            self.given = recipe, random_state
+
+        def fit(self, X: Any, y: Any) -> None:
+            self.fitted = len(X), len(y)
+
+    kind = rivals.kind_of(rivals.named("recipe:wide"))
+    monkeypatch.setattr(xpnet, "TabularClassifier", Estimator, raising=False)
+    assert kind.why_not() is None
+    rival = rivals.named("recipe:wide")(Task("classes", 7))
+    rival.fit([0], [1])
+    assert (rival.model.given, rival.model.fitted) == (("wide", 7), (1, 1))
+    assert [*rival.classes] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
