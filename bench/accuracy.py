@@ -26,14 +26,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import accuracy_rivals as rivals
 import accuracy_sets as sets
 import numpy as np
-from accuracy_report import CLASSES, Run, read_runs, write_report
+from accuracy_report import CLASSES, Run, Table, read_runs, write_report
 from run import THREADS
 
 SEEDS, TEST = (0, 1, 2), 0.2
@@ -220,6 +220,8 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     report = commands.add_parser("report", help="make tables of such files")
     report.add_argument("files", type=Path, nargs="+", metavar="FILE")
     report.add_argument("--reference", default="plain", help="whose error is 1 (default: plain)")
+    report.add_argument("--rivals", type=_rivals, metavar="NAMES", help="only these")
+    report.add_argument("--common", action="store_true", help="only the sets that all have run")
     report.add_argument("--into", type=Path, metavar="DIR", help="also write JSON and Markdown")
     options = parser.parse_args(arguments)
     if options.command == "run":
@@ -274,16 +276,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = options_of(arguments)
     if options.command == "run":
         return run_all(options)
-    runs: Iterable[Run] = (run for file in options.files for run in read_runs(file))
-    text = write_report(_latest(runs), options.reference, options.into)
-    if text is None:
+    runs = _latest(run for file in options.files for run in read_runs(file))
+    runs = [run for run in runs if options.rivals is None or run.rival in options.rivals]
+    if not runs:
         print("accuracy.py: there are no runs in these files", file=sys.stderr)
         return 2
-    print(text)
+    print(write_report(Table(runs, options.reference, options.common), runs, options.into))
     return 0
 
 
-def _latest(runs: Iterable[Run]) -> Sequence[Run]:
+def _latest(runs: Iterable[Run]) -> list[Run]:
     """Return one run of each set, seed and rival: the last that came to an end, if one did."""
     found: dict[Any, Run] = {}
     for run in runs:

@@ -64,7 +64,7 @@ class Packages:
         self.folder = folder
 
     def csv(self, package: str, path: str, **options: Any) -> Any:
-        """Return a CSV file of a PyPI package, compressed or not; ``NA`` and blanks are gaps."""
+        """Return a CSV file of a Python package, compressed or not; ``NA`` and blanks are gaps."""
         import pandas as pd
 
         packed = {".zip": "zip", ".gz": "gzip"}.get(Path(path).suffix)

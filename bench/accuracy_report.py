@@ -7,12 +7,14 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import accuracy_sets
 from results import figures, markdown, write
 
 CLASSES = "classes"
@@ -69,9 +71,12 @@ def read_runs(path: Path) -> Iterator[Run]:
 
 
 class Table:
-    """What the runs say of each set and rival, over the seeds that all rivals of the set have."""
+    """What the runs say of each set and rival.
 
-    def __init__(self, runs: Sequence[Run], reference: str) -> None:
+    Whatever is compared is of the same seeds. ``common``: only the sets that every rival has run.
+    """
+
+    def __init__(self, runs: Sequence[Run], reference: str, common: bool = False) -> None:
         self.reference = reference
         self.runs = {run.key: run for run in runs if run.failed is None}
         self.rivals = list(dict.fromkeys(run.rival for run in runs))
@@ -79,6 +84,8 @@ class Table:
         self.task = {run.set: run.task for run in runs}
         self.heavy = {run.set: run.heavy for run in runs}
         self.rows = {run.set: sum(run.rows.values()) for run in runs}
+        if common:
+            self.sets = [name for name in self.sets if self.seeds(name, self.rivals)]
 
     def of(self, name: str, rival: str) -> list[Run]:
         """Return a rival's runs on a set."""
@@ -92,15 +99,19 @@ class Table:
             if self.rows[name] >= ENOUGH_ROWS and task in (None, self.task[name])
         ]
 
-    def mean(self, name: str, rival: str, figure: str, seeds: set[int] | None = None) -> float:
+    def seeds(self, name: str, rivals: Sequence[str]) -> set[int]:
+        """Return the seeds with which all of some rivals have run a set."""
+        each = [{run.seed for run in self.of(name, rival)} for rival in rivals]
+        return set.intersection(*each) if each else set()
+
+    def mean(self, name: str, rival: str, figure: str, seeds: set[int]) -> float:
         """Return a figure's mean over seeds; NaN where there is none."""
-        runs = [run for run in self.of(name, rival) if seeds is None or run.seed in seeds]
+        runs = [run for run in self.of(name, rival) if run.seed in seeds]
         return fmean(_figure(run, figure) for run in runs) if runs else math.nan
 
     def ratio(self, name: str, rival: str, figure: str) -> float:
         """Return a figure's mean over the reference's, over the seeds that both have."""
-        both = [{run.seed for run in self.of(name, who)} for who in (rival, self.reference)]
-        seeds = both[0] & both[1]
+        seeds = self.seeds(name, [rival, self.reference])
         other = self.mean(name, self.reference, figure, seeds)
         return self.mean(name, rival, figure, seeds) / other if seeds else math.nan
 
@@ -111,14 +122,15 @@ class Table:
         return [ratio for ratio in found if not math.isnan(ratio)]
 
     def ranked(self) -> list[str]:
-        """Return the sets that every rival has run."""
-        return [n for n in self.counted() if all(self.of(n, rival) for rival in self.rivals)]
+        """Return the sets that every rival has run with some seed."""
+        return [name for name in self.counted() if self.seeds(name, self.rivals)]
 
     def rank(self, rival: str) -> float:
-        """Return the mean rank by error on the sets that every rival has run; equal ones share."""
+        """Return the mean rank by error, over sets and seeds that all have; equal ones share."""
         places = []
         for name in self.ranked():
-            of = {who: self.mean(name, who, ERROR[self.task[name]]) for who in self.rivals}
+            seeds, figure = self.seeds(name, self.rivals), ERROR[self.task[name]]
+            of = {who: self.mean(name, who, figure, seeds) for who in self.rivals}
             less = sum(value < of[rival] for value in of.values())
             places.append(less + (1 + sum(value == of[rival] for value in of.values())) / 2)
         return fmean(places) if places else math.nan
@@ -182,30 +194,25 @@ def _milliseconds(table: Table, rival: str) -> str:
 
 
 def of_sets(table: Table, figure: str | None = None, names: Sequence[str] | None = None) -> str:
-    """Return a row for each set: a figure of each rival, the mean over seeds."""
+    """Return a row for each set: a figure's mean over the seeds of all that have run it."""
     rows = [["", "rows", *table.rivals]]
     for name in table.sets if names is None else names:
         key = figure or ERROR[table.task[name]]
+        seeds = table.seeds(name, [rival for rival in table.rivals if table.of(name, rival)])
         row = [name, f"{table.rows[name]:,}"]
         for rival in table.rivals:
-            runs = table.of(name, rival)
-            value = fmean(run.figures[key] for run in runs) if runs else math.nan
-            row.append(_shown(key, value))
+            found = [run.figures[key] for run in table.of(name, rival) if run.seed in seeds]
+            row.append(_shown(key, fmean(found)) if found else NOTHING)
         rows.append(row)
     return markdown(rows, left=1)
 
 
 def _shown(figure: str, value: float) -> str:
-    if math.isnan(value):
-        return NOTHING
     return f"{value:.2%}" if figure == "error" else f"{value:,.4g}"
 
 
-def write_report(runs: Sequence[Run], reference: str, into: Path | None) -> str | None:
-    """Return the tables as Markdown, and write them beside all runs as JSON; None without runs."""
-    if not runs:
-        return None
-    table = Table(runs, reference)
+def write_report(table: Table, runs: Sequence[Run], into: Path | None) -> str:
+    """Return the tables as Markdown; write them to a folder, beside all runs as JSON."""
     text = report(table, runs)
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
@@ -232,6 +239,7 @@ def report(table: Table, runs: Sequence[Run]) -> str:
     parts += ["\n## 1 − R²\n\n" + of_sets(table, "unexplained", values)] * bool(values)
     parts += ["\n## Mean absolute error\n\n" + of_sets(table, "mae", values)] * bool(values)
     parts += ["\n## What failed\n\n" + "".join(f"- {line}\n" for line in failed)] * bool(failed)
+    parts += ["\n## The sets\n\n" + sources(table)]
     parts += ["\n## Measured with\n\n" + _place(runs)]
     return "".join(parts)
 
@@ -247,6 +255,17 @@ def _about(table: Table) -> str:
         "processor's: to fit, summed over all sets; for 1,000 rows, a geometric mean. Made by "
         "`bench/accuracy.py run` and `report`, which say how the rows are split.\n\n"
     )
+
+
+def sources(table: Table) -> str:
+    """Return a row for each set: what it is, and from which package, under which licence."""
+    rows = [["", "what it is there for", "package", "licence", "target"]]
+    for name in table.sets:
+        with suppress(accuracy_sets.SetError):  # it was another one's
+            about = accuracy_sets.named(name)
+            package = f"{about.source.name} {about.source.version}".strip()
+            rows.append([name, about.about, package, about.source.licence, about.target])
+    return markdown(rows, left=5)
 
 
 def _place(runs: Sequence[Run]) -> str:

