@@ -76,7 +76,8 @@ class Columns:
         found: dict[str, Any] = {}
         for name in X:
             if name in self.dates:
-                found |= _calendar(name, pd.to_datetime(X[name], errors="coerce"))
+                times = pd.to_datetime(X[name], errors="coerce", utc=True)
+                found |= _calendar(name, times.dt.tz_localize(None))
             elif name in self.levels:
                 known = X[name].where(X[name].isin(self.levels[name]))
                 found[name] = pd.Categorical(known, categories=self.levels[name])

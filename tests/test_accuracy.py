@@ -142,6 +142,13 @@ def test_figures_of_values():
 # -- the rivals ----
 
 
+def test_a_date_may_have_a_time_zone():
+    given = pd.DataFrame({"when": ["2020-03-01T23:30:00Z", "2020-03-02T10:00:00Z"]})
+    found = Columns().fit(given).transform(given)
+    assert [*found["when hour"]] == [23, 10]
+    assert found["when day"][0] == pytest.approx(18322 + 23.5 / 24)
+
+
 def test_columns_become_numbers_and_categories():
     train = pd.DataFrame(
         {"when": ["2020-03-01 10:30:00", None], "word": ["x", "y"], "n": [1.0, np.nan]}
