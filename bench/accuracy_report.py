@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -216,12 +217,25 @@ def write_report(table: Table, runs: Sequence[Run], into: Path | None) -> str:
     text = report(table, runs)
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
-        head = {"datetime": datetime.now(UTC).isoformat(), "machine": machine()}
-        lines = ",\n  ".join(run.as_line().rstrip("\n") for run in runs)
-        body = f'{json.dumps(head, indent=1)[:-2]},\n "runs": [\n  {lines}\n ]\n}}\n'
-        write(into / "accuracy.json", body)
-        write(into / "accuracy.md", text)
+        stem = re.sub(r"[^a-z0-9]+", "-", f"{machine()['cpu']} 1 thread accuracy".lower())
+        write(into / f"{stem}.json", as_json(runs))
+        write(into / f"{stem}.md", text)
     return text
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    """Return runs as JSON, one in a line; versions once for each rival, numbers to five figures."""
+    versions = {run.rival: run.versions for run in runs if run.versions}
+    head = {"datetime": datetime.now(UTC).isoformat(), "machine": machine(), "versions": versions}
+    kept = []
+    for run in runs:
+        saved = asdict(run)
+        del saved["versions"]
+        for name in ("figures", "seconds"):
+            saved[name] = {key: float(f"{value:.5g}") for key, value in saved[name].items()}
+        kept.append(json.dumps(saved, ensure_ascii=False))
+    lines = ",\n  ".join(kept)
+    return f'{json.dumps(head, indent=1)[:-2]},\n "runs": [\n  {lines}\n ]\n}}\n'
 
 
 def report(table: Table, runs: Sequence[Run]) -> str:

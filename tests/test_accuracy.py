@@ -402,13 +402,14 @@ def test_a_report_is_written(tmp_path, capsys):
     lines = tmp_path / "runs.jsonl"
     lines.write_text("".join(each.as_line() for each in runs))
     assert accuracy.main(["report", str(lines), "--into", str(tmp_path)]) == 0
-    text = (tmp_path / "accuracy.md").read_text()
+    (markdown,) = tmp_path.glob("*-1-thread-accuracy.md")
+    text = markdown.read_text()
     assert text in capsys.readouterr().out
     error = ((0.095 * 200 + 0.5) / (0.195 * 200 + 0.5) * 0.5) ** 0.5
     row = f"| x | {error:.3f} | {2 * error**2:.3f} | 0.500 | 0.500 | 0.500 | – | 1.00 | 5.00 |"
     assert row in text
     assert "- x on b: no memory" in text
-    saved = json.loads((tmp_path / "accuracy.json").read_text())
+    saved = json.loads(markdown.with_suffix(".json").read_text())
     assert [Run(**each) for each in saved["runs"]] == runs
 
 
