@@ -115,7 +115,7 @@ def tabm(facts: Facts) -> Iterable[Step]:
 
 def auto(facts: Facts) -> Iterable[Step]:
     """Ours: RealMLP's network on numbers and their bins, trained on folds; the mean predicts."""
-    own = {"batch_size", "epochs"}
+    own = {"bias_std", "monitor", "batch_size", "epochs"}
     yield from (step for step in realmlp(facts) if step.name not in own)
     if not facts.pixels:
         text = "piecewise:n_dims=4"
