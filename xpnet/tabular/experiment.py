@@ -126,7 +126,7 @@ class Experiment:
         dataset: Dataset,
         settings: Settings,
         device: str | Backend,
-        dev: bool = True,
+        dev: bool | None = True,
         test: bool = True,
         recipe: Asked | None = None,
     ) -> Experiment:
@@ -140,9 +140,9 @@ class Experiment:
             What to do with it.
         device : str or Backend
             Where to train.
-        dev : bool
+        dev : bool or None
             Whether there is a development set; else its examples are among those of the training
-            set.
+            set. None: where the settings have a use for it, or the data keep one apart.
         test : bool
             Whether there is a test set where the data keep none apart.
         recipe : Asked or None
@@ -157,6 +157,8 @@ class Experiment:
         target = learn_target(dataset, settings)
         plan = None if recipe is None else recipe.plan(facts_of(dataset, target, test), settings)
         settings = settings if plan is None else plan.settings
+        if dev is None:
+            dev = settings.uses_dev or "dev" in dataset.kept()
         parting = part_dataset if dev and settings.folds is None else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
@@ -171,6 +173,8 @@ class Experiment:
         settings, reason = choose_batch_size(network, parts["train"], settings)
         found = cls._of(dataset, settings, parts, model, reason)
         found.plan = plan
+        if plan is not None and "batch_size" not in plan.given:
+            found.batch_size = min(found.batch_size, found.fewest_rows)
         return found
 
     @classmethod
@@ -229,6 +233,14 @@ class Experiment:
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
         return _batches(_rows_of_each(self.parts["train"], self.settings), self.batch_size)
+
+    @property
+    def fewest_rows(self) -> int:
+        """How many rows each network is trained on, at least."""
+        n = len(self.parts["train"].labels)
+        if self.folds is None:
+            return n
+        return n - int(np.bincount(self.folds.of_each + 1)[1:].max())
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
