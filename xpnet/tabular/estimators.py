@@ -35,6 +35,9 @@ from .model import Model
 
 Array = np.ndarray[Any, Any]
 
+#: With fewer rows none can be held out.
+FEWEST = 3
+
 
 class Tabular(BaseEstimator):
     """What both estimators share."""
@@ -125,6 +128,8 @@ class Tabular(BaseEstimator):
             values or columns that are all the same. The estimator stays as it was then.
         DivergedError
             If the loss turns infinite, of members that of each.
+        KeyboardInterrupt
+            At Ctrl-C: the estimator stays as it was.
         ImportError
             If rows are no array of finite numbers, and pyarrow is not installed.
         """
@@ -141,8 +146,8 @@ class Tabular(BaseEstimator):
         learn_columns(self, rows)
         labels, task = self._learn_labels(y)
         check_consistent_length(rows, labels)
-        if len(labels) == 1:
-            raise ValueError("X has one row (n_samples = 1): there is nothing to learn")
+        if (n := len(labels)) < FEWEST:
+            raise ValueError(f"X has too few rows (n_samples = {n}): give {FEWEST} or more")
         fixed = {"seed": seeds_of(self, None)[0], "dtype": self.dtype, "task": task}
         settings, given = settings_of({n: getattr(self, n) for n in OWN}, self.settings, **fixed)
         if X_val is not None and settings.folds is not None:

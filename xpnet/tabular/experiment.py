@@ -94,7 +94,8 @@ class Experiment:
         With early stopping the epoch whose weights the model holds, once it is trained; of members
         that of each.
     temperature : float or None
-        What the logits were divided by, if they were calibrated.
+        What the logits were divided by, if they were calibrated; they are not where all that is
+        held out is of one class.
     plan : Plan or None
         What a recipe has set, and why, if it was asked.
     time_limit : float or None
@@ -282,8 +283,10 @@ class Experiment:
         of_classes = network.loss.has_probabilities and self.model.target.classes is not None
         if self.settings.calibrate and of_classes and "dev" in self.sizes():
             with network.backend.active():
-                held_out = self._held_out_logits()
-                self.temperature = careful_temperature(*map(network.backend.to_host, held_out))
+                logits, labels = map(network.backend.to_host, self._held_out_logits())
+                if (labels == labels[0]).all():  # nothing tells classes apart there
+                    return
+                self.temperature = careful_temperature(logits, labels)
                 divide_logits(network, self.temperature)
 
     def _held_out_logits(self) -> tuple[Array, Array]:
