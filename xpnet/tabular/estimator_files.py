@@ -48,7 +48,7 @@ def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
     told = model.training.get(ENTRY, {})
     try:
         params = json_tree.decode(told.get("params", {}), {})
-        found = cls(**params)
+        found: T = cls(**params)
         found._validate_params()
         found._adopt(model.target)
         _take_columns(found, model, told)

@@ -1,4 +1,4 @@
-"""`TabularClassifier`, `TabularRegressor`: scikit-learn's interface to what ``xpnet train`` does."""
+"""`TabularClassifier` and `TabularRegressor`: a raw table, by scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ class Tabular(BaseEstimator):
         experiment.release_rows()
         if self.verbose:
             print(experiment.plan)
-        experiment.run([*(self.callbacks or ()), *([_tell] if self.verbose else [])])
+        callbacks: list[Any] = [*(self.callbacks or ()), *([_tell] if self.verbose else [])]
+        experiment.run(callbacks)
         self._take(experiment)
 
     def _take(self, experiment: Experiment) -> None:
@@ -480,6 +481,8 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _learn_labels(self, y: Any) -> tuple[Array, str]:
         labels = _one_column(np.asarray(to_host(plain_labels(y, of_classes=False))))
+        if labels.dtype.kind in "UT":
+            raise ValueError(f"y holds text, as {labels.flat[0]!r:.50}: give numbers")
         kept = None if labels.dtype.kind in "biuf" else np.float64
         labels = check_array(labels, dtype=kept, ensure_2d=False, input_name="y")
         self.n_outputs_ = 1 if labels.ndim == 1 else labels.shape[1]

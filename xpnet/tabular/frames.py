@@ -192,7 +192,7 @@ def _stays(rows: Any) -> bool:
 
 
 def table_of_rows(rows: Any, called: str) -> Any:
-    """Return rows as a frame or table, an array's columns by their places: x0, x1, …"""
+    """Return rows as a frame or table, an array's columns by their places."""
     if not isinstance(rows, np.ndarray):
         return rows
     pa = arrow_for(called)
