@@ -2,15 +2,27 @@
 
 import pickle
 import re
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
 import pytest
+from raw_tables import (
+    BOTH,
+    IRIS,
+    LABELS,
+    LENGTHS,
+    NAMES,
+    PLAIN,
+    RED,
+    SPECIES,
+    N,
+    fitted,
+    of_arrow,
+    quick,
+)
 from scipy import sparse
-from sklearn import datasets
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -22,64 +34,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet as xn
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.cli.app import main
-from xpnet.files import safetensors_files
 from xpnet.recipes.recipes import Asked
 from xpnet.recipes.settings import Settings
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.frames import dataset_of
-
-BOTH = pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
-
-#: What makes a fit quick; the recipe's folds, calibration and the rest stay.
-QUICK = {"hidden": 8, "epochs": 4, "members": 2, "folds": 2, "random_state": 0, "device": "cpu"}
-PLAIN = {"recipe": "plain", "hidden": 8, "epochs": 4, "random_state": 0, "device": "cpu"}
-
-IRIS, SPECIES = datasets.load_iris(return_X_y=True)
-NAMES = datasets.load_iris().target_names
-LENGTHS = IRIS[:, 0] * 2 + IRIS[:, 2]
-LABELS = {TabularClassifier: SPECIES, TabularRegressor: LENGTHS}
-
-N = 80
-RAW = {
-    "size": [None if i % 9 == 4 else i % 7 + 0.5 for i in range(N)],
-    "colour": [["red", "green", "blue", None][i % 4] for i in range(N)],
-    "day": [f"2024-{i % 12 + 1:02d}-{i % 28 + 1:02d}" for i in range(N)],
-    "zip": [1000 + i % 3 for i in range(N)],
-}
-RED = ["yes" if colour == "red" else "no" for colour in RAW["colour"]]
-
-
-def of_dicts(raw):
-    return [dict(zip(raw, row, strict=True)) for row in zip(*raw.values(), strict=True)]
-
-
-def of_objects(raw):
-    return np.array([*raw.values()], object).T
-
-
-def of_arrow(raw):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
-    return pa.table(raw)
-
-
-def of_pandas(raw):
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
-    return pd.DataFrame(raw)
-
-
-def of_polars(raw):
-    pl = pytest.importorskip("polars", reason="polars is not installed")
-    return pl.DataFrame(raw)
-
-
-def quick(kind=TabularClassifier, **options):
-    return kind(**(QUICK | options))
-
-
-def fitted(kind=TabularClassifier, **options):
-    return quick(kind, **options).fit(IRIS, LABELS[kind])
-
 
 # -- scikit-learn's rules ----
 
@@ -240,102 +198,18 @@ def test_the_plan_is_shown(capsys):
     assert "epoch 4: train_loss" in told
 
 
+def test_time_may_be_limited(capsys):
+    model = fitted(epochs=100_000, time_limit=0.3, verbose=1)
+    assert re.search(r"time has decided: 2 networks of 100000 epochs", model.time_reason_)
+    assert model.time_reason_ in capsys.readouterr().out
+    assert len(model.history_) < 50_000
+    assert fitted(time_limit=1000).time_reason_ == ""
+
+
 def test_callbacks_are_called():
     rows = []
     fitted(callbacks=[lambda trainer, row: rows.append(row["epoch"])])
     assert rows == [1, 2, 3, 4]
-
-
-# -- tables ----
-
-
-@pytest.mark.parametrize("of", [of_pandas, of_polars, of_arrow, of_dicts, of_objects])
-def test_raw_tables_of_all_kinds(pa, of):
-    model = quick(epochs=30, settings={"learning_rate": 0.03}).fit(of(RAW), RED)
-    assert model.score(of(RAW), RED) > 0.9
-    assert model.n_features_in_ == 4
-    assert hasattr(model, "feature_names_in_") == (of is not of_objects)
-    same = quick(epochs=30, settings={"learning_rate": 0.03}).fit(of_arrow(RAW), RED)
-    np.testing.assert_array_equal(model.predict(of(RAW)), same.predict(of_arrow(RAW)))
-
-
-def test_columns_are_known_by_name(pa):
-    model = quick().fit(of_arrow(RAW), RED)
-    assert [*model.feature_names_in_] == [*RAW]
-    expected = model.predict_proba(of_arrow(RAW))
-    more = {"other": [[1]] * N} | dict(reversed(RAW.items()))
-    np.testing.assert_array_equal(model.predict_proba(of_arrow(more)), expected)
-    with pytest.raises(ValueError, match="no column 'colour'"):
-        model.predict(of_arrow({k: v for k, v in RAW.items() if k != "colour"}))
-
-
-def test_columns_without_names_are_known_by_place(pa):
-    named = quick().fit(of_arrow(RAW), RED)
-    with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        found = named.predict_proba(of_objects(RAW))
-    np.testing.assert_array_equal(found, named.predict_proba(of_arrow(RAW)))
-    unnamed = quick().fit(of_objects(RAW), RED)
-    with pytest.warns(UserWarning, match="X has feature names"):
-        found = unnamed.predict_proba(of_arrow(RAW))
-    np.testing.assert_array_equal(found, unnamed.predict_proba(of_objects(RAW)))
-    numbers = of_arrow({name: IRIS[:, i] for i, name in enumerate("abcd")})
-    with pytest.warns(UserWarning, match="X has feature names"):
-        np.testing.assert_array_equal(fitted().predict(numbers), fitted().predict(IRIS))
-    with pytest.raises(ValueError, match="X has 3 features, but TabularClassifier is expecting 4"):
-        unnamed.predict(of_objects(RAW)[:, :3])
-
-
-@pytest.mark.parametrize("of", [of_pandas, of_arrow, of_objects])
-def test_kinds_of_columns_and_columns_that_are_left_out(pa, of):
-    name = {of_objects: "x3"}.get(of, "zip")
-    features = {}
-    for columns, drop in ((None, ()), ({name: "category"}, ()), (None, [name])):
-        model = quick(epochs=1, columns=columns, drop=drop).fit(of(RAW), RED)
-        features[str(columns), *drop] = model.model_.features
-        assert model.n_features_in_ == 4
-        model.predict(of(RAW))
-    kinds = [{c.name: c.kind for c in f.schema.columns}.get(name) for f in features.values()]
-    assert kinds == ["integer", "category", None]
-    for options in ({"columns": {"lost": "number"}}, {"drop": ["lost"]}):
-        with pytest.raises(ValueError, match="'lost', and X has no such column; it has"):
-            quick(**options).fit(of(RAW), RED)
-
-
-def test_what_is_left_out_need_not_be_usable(pa):
-    lists = of_arrow(RAW | {"list": [[1, 2]] * N})
-    with pytest.raises(TypeError, match="'list' holds lists"):
-        quick().fit(lists, RED)
-    model = quick(drop=["list"]).fit(lists, RED)
-    np.testing.assert_array_equal(model.predict(lists), model.predict(of_arrow(RAW)))
-
-
-def test_an_array_of_numbers_may_have_kinds_as_well(pa):
-    X = np.c_[np.arange(N) % 3, np.arange(N) / N]
-    model = quick(columns={"x0": "category"}).fit(X, RED)
-    assert model.model_.features.schema["x0"].kind == "category"
-    assert not hasattr(model, "feature_names_in_")
-    assert model.predict(X).shape == (N,)
-
-
-def test_an_index_of_pandas_is_left_out():
-    frame = of_pandas(RAW)
-    model = quick().fit(frame, RED)
-    frame.index = frame.index.astype(str)
-    frame.index.name = "id"
-    other = quick().fit(frame, RED)
-    assert other.n_features_in_ == 4
-    np.testing.assert_array_equal(model.predict_proba(frame), other.predict_proba(frame))
-
-
-@BOTH
-@pytest.mark.parametrize("X", [IRIS, np.ceil(IRIS / 2), np.arange(600).reshape(150, 4) % 5])
-def test_a_frame_of_numbers_is_what_their_array_is(kind, X):
-    """Also of whole numbers, whose columns may have the same median and quartiles."""
-    pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
-    model = quick(kind).fit(pd.DataFrame(X), LABELS[kind])
-    assert not hasattr(model, "feature_names_in_")
-    np.testing.assert_array_equal(model.predict(pd.DataFrame(X)), model.predict(X))
-    np.testing.assert_array_equal(model.predict(X), quick(kind).fit(X, LABELS[kind]).predict(X))
 
 
 # -- labels ----
@@ -399,11 +273,12 @@ def test_columns_of_labels_are_for_several_classifiers():
 def test_the_spread_is_that_of_the_members():
     model = fitted(TabularRegressor)
     network, features = model.model_.network, model.model_.prepare(IRIS)
-    each = [model.model_.target.decode(network.member(i).predict(features)) for i in range(2)]
+    scales = model.model_.target.scales  # before the mean is clamped to the range of the labels
+    each = [scales.restore(network.member(i).predict(features)[:, None])[:, 0] for i in range(2)]
     np.testing.assert_allclose(model.predict_std(IRIS), np.std(each, axis=0), rtol=1e-4, atol=1e-6)
-    one = TabularRegressor(**PLAIN).fit(IRIS, LENGTHS)
-    with pytest.raises(ValueError, match="is one network, not several"):
-        one.predict_std(IRIS)
+    for one in (TabularRegressor(**PLAIN), quick(TabularRegressor, members=1)):
+        with pytest.raises(ValueError, match="is one network, not several"):
+            one.fit(IRIS, LENGTHS).predict_std(IRIS)
 
 
 # -- little data ----
@@ -502,6 +377,7 @@ def test_other_data_that_are_refused(pa):
         ({"learning_rate": 0}, ValueError, "'learning_rate' parameter"),
         ({"batch_size": "all"}, ValueError, "'batch_size' parameter"),
         ({"loss": "huber"}, ValueError, "loss is 'huber': give one of"),
+        ({"time_limit": 0}, ValueError, "'time_limit' parameter"),
         ({"dtype": "float16"}, ValueError, "'dtype' parameter"),
         ({"device": "gpu"}, ValueError, "device"),
         ({"settings": [1]}, ValueError, "'settings' parameter"),
@@ -539,85 +415,3 @@ def test_settings_reach_the_network():
     assert "PiecewiseLinearEmbedding" not in names
     assert model.plan_.settings.folds is None
     assert {"activation", "embedding", "folds"} <= {*model.plan_.given}
-
-
-# -- files ----
-
-
-@pytest.mark.parametrize("of", [of_arrow, of_objects, None])
-def test_a_file_is_read_again(pa, of, tmp_path):
-    rows, y = (IRIS, SPECIES) if of is None else (of(RAW), RED)
-    drop = {of_arrow: ["zip"]}.get(of, ())
-    model = quick(drop=drop).fit(rows, y)
-    model.save(tmp_path / "m.safetensors")
-    other = TabularClassifier.load(tmp_path / "m.safetensors", "cpu")
-    np.testing.assert_array_equal(other.predict_proba(rows), model.predict_proba(rows))
-    np.testing.assert_array_equal(other.classes_, model.classes_)
-    assert other.n_features_in_ == model.n_features_in_
-    assert hasattr(other, "feature_names_in_") == (of is of_arrow)
-    assert {k: v for k, v in other.get_params().items() if k != "drop"} == {
-        k: v for k, v in model.get_params().items() if k != "drop"
-    }
-    clone(other).fit(rows, y)
-    found = xn.load_model(tmp_path / "m.safetensors", "cpu")
-    if of is not of_objects:
-        np.testing.assert_array_equal(found.predict(rows), model.predict(rows))
-    with pytest.raises(xn.ModelFileError, match="it predicts classes: TabularClassifier loads it"):
-        TabularRegressor.load(tmp_path / "m.safetensors", "cpu")
-
-
-def test_the_command_line_reads_the_file(pa, tmp_path, capsys, monkeypatch):
-    import pyarrow.csv
-
-    pyarrow.csv.write_csv(of_arrow(RAW), tmp_path / "t.csv")
-    model = quick().fit(of_arrow(RAW), RED)
-    model.save(tmp_path / "m.safetensors")
-    paths = [str(tmp_path / name) for name in ("m.safetensors", "t.csv")]
-    monkeypatch.setattr(sys, "argv", ["xpnet", "predict", *paths, "--device", "cpu"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code in (None, 0)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in lines[1:]] == [*model.predict(of_arrow(RAW))]
-
-
-def test_a_regressor_s_file(tmp_path):
-    model = fitted(TabularRegressor, callbacks=[lambda trainer, row: None])
-    with pytest.warns(UserWarning, match="callbacks is .*can't be written"):
-        model.save(tmp_path / "m")
-    other = TabularRegressor.load(tmp_path / "m", "cpu")
-    assert (other.n_outputs_, other.callbacks, other.plan_) == (1, None, None)
-    np.testing.assert_array_equal(other.predict(IRIS), model.predict(IRIS))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"params": {"members": -1}},
-        {"params": {"lost": 1}},
-        {"params": [1]},
-        {"columns": ["a"]},
-        {"columns": 3},
-        {"named": "yes"},
-        {"n_features": 0},
-        {"n_features": 7},
-    ],
-    ids=str,
-)
-def test_a_file_that_was_tampered_with_is_refused(changes, tmp_path):
-    fitted().save(tmp_path / "m")
-    arrays, description = safetensors_files.read(tmp_path / "m")
-    description["training"]["estimator"] |= changes
-    safetensors_files.write(tmp_path / "m", arrays, description)
-    with pytest.raises(xn.ModelFileError, match="no TabularClassifier can be made of it"):
-        TabularClassifier.load(tmp_path / "m", "cpu")
-
-
-def test_a_file_of_the_command_line(tmp_path):
-    data = dataset_of(IRIS, SPECIES)
-    experiment = Experiment.prepare(data, Settings(hidden=(4,), epochs=2), "cpu")
-    experiment.run()
-    experiment.model.save(tmp_path / "m")
-    model = TabularClassifier.load(tmp_path / "m", "cpu")
-    np.testing.assert_array_equal(model.predict(IRIS), experiment.model.predict(IRIS))
-    assert model.get_params() == TabularClassifier().get_params()

@@ -14,6 +14,7 @@
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
 - `estimators`: scikit-learn's interface to it: `TabularClassifier` and `TabularRegressor`
-- `estimator_settings`, `estimator_rows`, `estimator_files`: their parameters, rows and files
+- `estimator_base`: what both have; `estimator_settings`, `estimator_rows`, `estimator_files`: their
+  parameters, rows and files
 - `evaluation`: how good it is
 """

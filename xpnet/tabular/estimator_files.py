@@ -56,7 +56,7 @@ def load(cls: type[T], path: str | os.PathLike[str], device: str) -> T:
         why = safetensors_files.short(error)
         raise ModelFileError(f"{path}: no {cls.__name__} can be made of it ({why})") from error
     found.model_, found.plan_, found.history_ = model, None, None
-    found.best_epoch_ = found.temperature_ = None
+    found.best_epoch_, found.temperature_, found.time_reason_ = None, None, ""
     return found
 
 

@@ -174,8 +174,6 @@ class Experiment:
         settings, reason = choose_batch_size(network, parts["train"], settings)
         found = cls._of(dataset, settings, parts, model, reason)
         found.plan = plan
-        if plan is not None and "batch_size" not in plan.given:
-            found.batch_size = min(found.batch_size, found.fewest_rows)
         return found
 
     @classmethod
@@ -396,8 +394,9 @@ class Experiment:
         # The one that stops comes last: the others may still look at the weights of the epoch.
         own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
         own += [] if self.stopping is None else [self.stopping]
+        by_recipe = self.plan is not None and "batch_size" not in self.plan.given
         return {
-            "batch_size": self.batch_size,
+            "batch_size": min(self.batch_size, self.fewest_rows) if by_recipe else self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
             "augmentation": self.augmentation,
