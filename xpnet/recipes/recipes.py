@@ -14,6 +14,7 @@ from typing import Any
 from ..checks import check_name
 from .facts import Facts
 from .settings import Settings
+from .showing import text_of
 
 #: Members of the "auto" recipe, up to so many rows; of more rows there is one.
 MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
@@ -61,6 +62,10 @@ class Plan:
     settings: Settings
     steps: tuple[Step, ...]
     given: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return it as a table."""
+        return text_of(self)
 
 
 def plain(facts: Facts) -> Iterable[Step]:
