@@ -506,8 +506,8 @@ def test_batch_sizes_are_measured_with_them(monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(xn.Trainer, "step", factors)
+    trainer = xn.Trainer(network(), xn.Lion(), **BOTH)
     with pytest.raises(RuntimeError):
-        trainer = xn.Trainer(network(), xn.Lion(), **BOTH)
         trainer.choose_batch_size(np.tile(X, (100, 1)), np.tile(Y, (100, 1)))
     assert seen == [(FACTORS, DECAYS)]
 
