@@ -113,31 +113,31 @@ class Trainings:
         What to train: one network.
     optimizer : Optimizer
         How to update.
-    clip_norm : float or None
-        As for `Trainer`.
     train : (x, y)
         The training set, prepared.
     dev : (x, y) or None
         The development set, prepared; None where each training holds its own examples out.
     fit : dict
         Options of `Trainer.fit`.
+    **of_trainer
+        Other options of `Trainer`, the same of all: ``clip_norm``, ``rate_factors``, …
 
     Raises
     ------
     TypeError, ValueError
-        If an option is none, or is for members.
+        If an option is none, or is for members; if a factor is not as it must be.
     """
 
     def __init__(
         self,
         network: Network,
         optimizer: Optimizer,
-        clip_norm: float | None,
         train: Prepared,
         dev: Prepared | None,
         fit: Mapping[str, Any],
+        **of_trainer: Any,
     ) -> None:
-        self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
+        self.network, self.optimizer, self._of_trainer = network, optimizer, of_trainer
         self.train, self.dev, self.fit = train, dev, dict(fit)
         self._callbacks = self._check_options()
 
@@ -159,8 +159,12 @@ class Trainings:
                 prepare_weights(weights, len(self.train[1]), net.backend, net.dtype)
         for name in OF_MEMBERS:
             check_subsets(self.fit.get(name), None, len(self.train[1]), name)
-        Trainer(net, self.optimizer, 0.0, self.clip_norm)
+        self._trainer(net, self.optimizer, 0.0)
         return [as_callback(callback) for callback in options.callbacks]
+
+    def _trainer(self, network: Network, optimizer: Optimizer, l2: Any) -> Trainer:
+        """Return what trains a network, or several as members."""
+        return Trainer(network, optimizer, l2, **self._of_trainer)
 
     def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
         """Train all, and go through them by those that were trained at once.
@@ -191,7 +195,7 @@ class Trainings:
             net = _described(net, variant.seed)
         net.initialize()
         optimizer = variant.optimizer or self.optimizer
-        trainer, error = Trainer(net, optimizer, variant.l2, self.clip_norm), None
+        trainer, error = self._trainer(net, optimizer, variant.l2), None
         options = self._options([variant]) | {"validation_data": self.held_out(variant)}
         if self.fit.get("sample_weight") is not None and variant.examples is not None:
             weights = as_array(self.fit["sample_weight"], "sample_weight")
@@ -207,14 +211,14 @@ class Trainings:
         together = _described(self.network, [v.seed for v in group], len(group))
         l2 = [v.l2 for v in group]
         optimizer = joined([v.optimizer or self.optimizer for v in group], "the optimiser")
-        trainer = Trainer(together, optimizer, _one_for_all(l2), self.clip_norm)
+        trainer = self._trainer(together, optimizer, _one_for_all(l2))
         options = self._options(group) | {"validation_data": self.dev or self.train}
         if group[0].examples is not None:
             options["subsets"] = [v.examples for v in group]
         if group[0].held_out is not None:
             options["validation_subsets"] = [v.held_out for v in group]
         if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
-            alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
+            alone = self._trainer(self.network, self.optimizer, l2[0])
             epochs = options.get("epochs", FitOptions.epochs)
             chosen = measure_batch_sizes(alone, *self.train, epochs)
             options["batch_size"] = chosen.batch_size

@@ -11,6 +11,7 @@ from ..backends.protocol import Backend
 from ..checks import check_name
 from ..nn.network import Network
 from ..nn.scale import Scale
+from ..optim.optimizers import Optimizer
 from ..recipes.embeddings import Inputs
 from ..recipes.facts import Facts
 from ..recipes.held_out import Folds
@@ -77,7 +78,10 @@ def make_network(
 
 def make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
     """Return what trains a network for so many epochs of so many batches."""
-    optimizer = settings.make_optimizer(epochs, batches)
+    return _trainer(network, settings.make_optimizer(epochs, batches), settings)
+
+
+def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trainer:
     factors = settings.rate_factors(network.layers)
     numbers = settings.l2, settings.clip_norm
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
@@ -125,6 +129,6 @@ def choose_batch_size(network: Network, train: Part, settings: Settings) -> tupl
         return settings, ""
     # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
     optimizer = settings.make_constant_optimizer()
-    trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
+    trainer = _trainer(network, optimizer, settings)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason

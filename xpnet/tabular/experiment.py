@@ -341,6 +341,7 @@ class Experiment:
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
             watch=remember,
+            **self.trainer.update_step.factors.options,
             **self._fit_options(callbacks),
         )
         self.trainer = trainers[choice.l2]
@@ -358,7 +359,8 @@ class Experiment:
         Each makes about as many updates as the model made; nothing stops early. It trains the
         model's network anew: save what you want to keep before.
         """
-        options = self._fit_options(callbacks) | {"callbacks": callbacks}
+        options = self._fit_options(callbacks) | self.trainer.update_step.factors.options
+        options["callbacks"] = callbacks
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
             self.model.network,
