@@ -415,3 +415,16 @@ def test_settings_reach_the_network():
     assert "PiecewiseLinearEmbedding" not in names
     assert model.plan_.settings.folds is None
     assert {"activation", "embedding", "folds"} <= {*model.plan_.given}
+
+
+def test_what_is_held_out_of_one_class_calibrates_nothing():
+    y = np.arange(20) == 3
+    model = quick().fit(IRIS[:20], y)
+    assert model.temperature_ is None
+
+
+def test_a_batch_size_of_the_recipe_s_own_fits_few_rows_without_a_word():
+    fitted = quick().fit(IRIS[60:69], SPECIES[60:69] + np.arange(9) % 2)
+    assert fitted.plan_.settings.batch_size > 9
+    with pytest.warns(UserWarning, match="batch_size is 99 and"):
+        quick(batch_size=99).fit(IRIS[60:69], SPECIES[60:69] + np.arange(9) % 2)
