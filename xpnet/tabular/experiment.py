@@ -157,7 +157,8 @@ class Experiment:
         target = learn_target(dataset, settings)
         plan = None if recipe is None else recipe.plan(facts_of(dataset, target, test), settings)
         settings = settings if plan is None else plan.settings
-        parting = part_dataset if dev and settings.folds is None else part_without_dev
+        dev = dev and settings.folds is None
+        parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
         scaling = Scaling(settings.scaling, settings.clip)
