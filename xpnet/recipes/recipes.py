@@ -77,6 +77,7 @@ def realmlp(facts: Facts) -> Iterable[Step]:
     yield Step("input_scale_rate", 6.0, "soon")
     yield Step("hidden", (256, 256, 256), "as in the paper")
     yield Step("parametrization", "ntk", "steps of layers of any width are alike")
+    yield Step("bias_std", 1.0, "units begin in different places")
     yield Step("bias_rate", 0.1, "biases move slowly")
     yield Step("activation", "selu" if of_classes else "mish", "SELU for classes, Mish for values")
     yield Step("last_init", "zeros", "it begins by predicting the mean")
@@ -114,10 +115,11 @@ def tabm(facts: Facts) -> Iterable[Step]:
 
 def auto(facts: Facts) -> Iterable[Step]:
     """Ours: RealMLP's network on numbers and their bins, trained on folds; the mean predicts."""
-    own = {"batch_size", "epochs"}
+    own = {"bias_std", "monitor", "batch_size", "epochs"}
     yield from (step for step in realmlp(facts) if step.name not in own)
     if not facts.pixels:
-        yield Step("embedding", "piecewise", "thresholds that one number hides become visible")
+        text = "piecewise:n_dims=4"
+        yield Step("embedding", text, "thresholds that one number hides become visible")
     if facts.of_classes:
         yield Step("calibrate", True, "probabilities are set right on what was held out")
     members = next((k for n, k in MEMBERS if facts.n <= n), 1)

@@ -111,6 +111,8 @@ class Settings:
         Of the linear layers; see `Linear`.
     last_init : str
         The initial weights of the last layer, by name.
+    bias_std : float
+        Initial biases of the hidden layers are from N(0, bias_std²).
     bias_rate, input_scale_rate : float
         What the learning rate is multiplied by for biases, and for the factors of inputs.
     ensemble : int or None
@@ -157,6 +159,7 @@ class Settings:
     input_scale: bool = False
     parametrization: Literal["standard", "ntk"] = "standard"
     last_init: str = "auto"
+    bias_std: float = 0.0
     bias_rate: float = 1.0
     input_scale_rate: float = 1.0
     ensemble: int | None = None
@@ -268,7 +271,8 @@ class Settings:
         init = self.last_init if last else "auto"
         if self.ensemble is not None:
             return EnsembleLinear(n_outputs, self.ensemble, shared=not last, init=init)
-        return Linear(n_outputs, init=init, parametrization=self.parametrization)
+        bias_std = 0.0 if last else self.bias_std
+        return Linear(n_outputs, init=init, parametrization=self.parametrization, bias_std=bias_std)
 
     def make_embedding(self, inputs: Inputs) -> list[Layer]:
         """Return the layers that embed numbers, if any do.
