@@ -206,7 +206,7 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, epochs),
+            make_stopping(settings),
             draw_folds(model, parts["train"], settings),
         )
 
@@ -297,9 +297,9 @@ class Experiment:
 
     def _epoch_kept(self) -> int | list[int] | None:
         """Return the epoch whose weights early stopping brought back, of members that of each."""
-        if self.stopping is None:
-            return None
         history = self.trainer.history
+        if self.stopping is None or not history.rows:  # a fit that was refused has none
+            return None
         names = [self.stopping.monitor, "dev_loss"]
         if self.trainer.network.members is None:
             return _best_epoch(history, names)
@@ -328,6 +328,7 @@ class Experiment:
             l2=values,
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
+            rate_factors=self.trainer.rate_factors,
             watch=remember,
             **self._fit_options(callbacks),
         )
@@ -344,18 +345,19 @@ class Experiment:
         """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
 
         Each makes about as many updates as the model made; nothing stops early. It trains the
-        model's network anew: save what you want to keep before.
+        network anew: save what you want to keep before.
         """
         options = self._fit_options(callbacks) | {"callbacks": callbacks}
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
-            self.model.network,
+            self.trainer.network,
             self._data("train"),
             self._data("dev"),
             sizes=self.curve_sizes(),
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             clip_norm=self.settings.clip_norm,
+            rate_factors=self.trainer.rate_factors,
             watch=watch,
             **options,
         )
