@@ -26,6 +26,9 @@ from .model import Model
 from .parts import Part, check_rows, names_of_parts, train_and_dev
 from .target import Target
 
+#: More epochs than a training has: whose best epoch is kept without patience never stops early.
+ENDLESS = 2**31 - 1
+
 
 def learn_target(dataset: Dataset, settings: Settings) -> Target:
     """Learn the task and the classes, of data that have labels and rows as they must be."""
@@ -72,8 +75,14 @@ def make_network(
         device=device,
         dtype=settings.dtype,
         random_state=settings.seed,
-        members=settings.members or settings.folds,
+        members=_members(settings),
     )
+
+
+def _members(settings: Settings) -> int | None:
+    """Return how many networks are trained at once; None: one, on a training set of its own."""
+    members = settings.folds if settings.members is None else settings.members
+    return None if members == 1 and settings.folds is None else members
 
 
 def make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
@@ -87,13 +96,15 @@ def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trai
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
 
 
-def make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
+def make_stopping(settings: Settings) -> EarlyStopping | None:
     """Return what keeps the weights of the best epoch, and ends a training that has patience."""
     if settings.patience is None and not settings.keep_best:
         return None
     monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
     ties = "loss" if settings.monitor == "error" else "first"
-    return EarlyStopping(settings.patience or epochs, monitor, ties=ties)
+    # The same however many epochs there are: a run that goes on may have more.
+    patience = ENDLESS if settings.patience is None else settings.patience
+    return EarlyStopping(patience, monitor, ties=ties)
 
 
 def draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:
