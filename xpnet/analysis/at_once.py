@@ -20,6 +20,7 @@ from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.batch_size import measure_batch_sizes
 from ..train.callback import Callback, as_callback
+from ..train.factors import ByPattern
 from ..train.fit import FitOptions
 from ..train.history import DivergedError, History, MemberEnd
 from ..train.member_ends import check_epochs
@@ -121,6 +122,8 @@ class Trainings:
         The development set, prepared; None where each training holds its own examples out.
     fit : dict
         Options of `Trainer.fit`.
+    factors : dict
+        ``rate_factors`` and ``decay_factors``, as for `Trainer`.
 
     Raises
     ------
@@ -136,9 +139,11 @@ class Trainings:
         train: Prepared,
         dev: Prepared | None,
         fit: Mapping[str, Any],
+        factors: Mapping[str, ByPattern | None] | None = None,
     ) -> None:
         self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
         self.train, self.dev, self.fit = train, dev, dict(fit)
+        self.factors = dict(factors or {})
         self._callbacks = self._check_options()
 
     def _check_options(self) -> list[Callback]:
@@ -159,7 +164,7 @@ class Trainings:
                 prepare_weights(weights, len(self.train[1]), net.backend, net.dtype)
         for name in OF_MEMBERS:
             check_subsets(self.fit.get(name), None, len(self.train[1]), name)
-        Trainer(net, self.optimizer, 0.0, self.clip_norm)
+        self._trainer(net, self.optimizer, 0.0)
         return [as_callback(callback) for callback in options.callbacks]
 
     def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
@@ -191,7 +196,7 @@ class Trainings:
             net = _described(net, variant.seed)
         net.initialize()
         optimizer = variant.optimizer or self.optimizer
-        trainer, error = Trainer(net, optimizer, variant.l2, self.clip_norm), None
+        trainer, error = self._trainer(net, optimizer, variant.l2), None
         options = self._options([variant]) | {"validation_data": self.held_out(variant)}
         if self.fit.get("sample_weight") is not None and variant.examples is not None:
             weights = as_array(self.fit["sample_weight"], "sample_weight")
@@ -207,14 +212,14 @@ class Trainings:
         together = _described(self.network, [v.seed for v in group], len(group))
         l2 = [v.l2 for v in group]
         optimizer = joined([v.optimizer or self.optimizer for v in group], "the optimiser")
-        trainer = Trainer(together, optimizer, _one_for_all(l2), self.clip_norm)
+        trainer = self._trainer(together, optimizer, _one_for_all(l2))
         options = self._options(group) | {"validation_data": self.dev or self.train}
         if group[0].examples is not None:
             options["subsets"] = [v.examples for v in group]
         if group[0].held_out is not None:
             options["validation_subsets"] = [v.held_out for v in group]
         if options.get("batch_size") == "auto":  # one for all, as each alone would choose it
-            alone = Trainer(self.network, self.optimizer, l2[0], self.clip_norm)
+            alone = self._trainer(self.network, self.optimizer, l2[0])
             epochs = options.get("epochs", FitOptions.epochs)
             chosen = measure_batch_sizes(alone, *self.train, epochs)
             options["batch_size"] = chosen.batch_size
@@ -225,6 +230,9 @@ class Trainings:
                 warnings.filterwarnings("ignore", "batch_size is .* training on one batch")
             trainer.fit(*self.train, **options)
         return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
+
+    def _trainer(self, network: Network, optimizer: Optimizer, l2: Any) -> Trainer:
+        return Trainer(network, optimizer, l2, self.clip_norm, **self.factors)
 
     def _options(self, group: Sequence[Variant]) -> dict[str, Any]:
         """Return the options of `Trainer.fit` for some of them."""

@@ -19,6 +19,7 @@ from ..nn.schedule import RateFunction
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..randomness import Purpose, generator
+from ..train.factors import ByPattern
 from ..train.trainer import Trainer
 from . import plots
 from .at_once import Trainings, Variant, check_watch, measure
@@ -63,6 +64,8 @@ def choose_l2(
     l2: Sequence[float],
     optimizer: Optimizer | None = None,
     clip_norm: float | None = None,
+    rate_factors: ByPattern | None = None,
+    decay_factors: ByPattern | None = None,
     watch: Watch | None = None,
     **fit: Any,
 ) -> L2Choice:
@@ -84,7 +87,7 @@ def choose_l2(
         The parts, as from `partition`.
     l2 : sequence of float
         The values of λ.
-    optimizer, clip_norm
+    optimizer, clip_norm, rate_factors, decay_factors
         As for `Trainer`.
     watch : function or None
         Called with (trainer, row) when a λ has been tried, with a trainer and a network as if it
@@ -125,7 +128,9 @@ def choose_l2(
     test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
     best, failure = _Best(), None
-    trainings = Trainings(network, check_optimizer(optimizer), clip_norm, train, dev, fit)
+    factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
+    optimizer = check_optimizer(optimizer)
+    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, factors)
     for group in trainings.run([Variant(network.seeds[0], value) for value in values]):
         before, tried, cut = best, [], False
         for trained in group:
@@ -236,6 +241,8 @@ def learning_curve(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     clip_norm: float | None = None,
+    rate_factors: ByPattern | None = None,
+    decay_factors: ByPattern | None = None,
     batch_size: int = USUAL,
     epochs: int = 20,
     watch: Watch | None = None,
@@ -261,7 +268,7 @@ def learning_curve(
         The parts, as from `partition`.
     sizes : sequence of float
         Shares of the training set in (0, 1], rising.
-    optimizer, l2, clip_norm
+    optimizer, l2, clip_norm, rate_factors, decay_factors
         As for `Trainer`. A smaller part has more epochs, by which the optimiser's schedules are
         stretched; one of dropout is not.
     batch_size, epochs : int
@@ -315,7 +322,8 @@ def learning_curve(
         chosen = np.sort(order[:count])
         slowed = _slowed(optimizer, epochs / times)
         variants.append(Variant(network.seeds[0], l2, chosen, None, slowed, times, batch))
-    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit)
+    factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
+    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, factors)
     rows: list[dict[str, float]] = []
     for group in trainings.run(variants):
         cut = False
