@@ -83,9 +83,12 @@ def make_trainer(network: Network, settings: Settings, epochs: int, batches: int
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
 
 
-def make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
+def make_stopping(settings: Settings, epochs: int, measured: bool) -> EarlyStopping | None:
+    """Return what keeps the weights of the best epoch, and ends a training that has patience.
+
+    Where nothing is held out to be measured on, none is the best.
+    """
+    if settings.patience is None and not (settings.keep_best and measured):
         return None
     monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
     ties = "loss" if settings.monitor == "error" else "first"

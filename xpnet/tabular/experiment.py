@@ -205,7 +205,7 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, epochs),
+            make_stopping(settings, epochs, "dev" in parts or settings.folds is not None),
             draw_folds(model, parts["train"], settings),
         )
 
@@ -254,7 +254,7 @@ class Experiment:
         try:
             self.trainer.fit(*self._data("train"), **options)
         finally:
-            self.best_epoch = self._epoch_kept()
+            self.best_epoch = self._epoch_kept() if self.trainer.history.rows else None
         if self.trainer.history.diverged:
             kept = self._kept()
             self.model.network = stack([self.trainer.network.member(i) for i in kept])
@@ -327,6 +327,7 @@ class Experiment:
             l2=values,
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
+            rate_factors=self.trainer.rate_factors,
             watch=remember,
             **self._fit_options(callbacks),
         )
@@ -348,13 +349,14 @@ class Experiment:
         options = self._fit_options(callbacks) | {"callbacks": callbacks}
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
-            self.model.network,
+            self.trainer.network,  # with the loss that is trained on: the model's may be another
             self._data("train"),
             self._data("dev"),
             sizes=self.curve_sizes(),
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             clip_norm=self.settings.clip_norm,
+            rate_factors=self.trainer.rate_factors,
             watch=watch,
             **options,
         )
