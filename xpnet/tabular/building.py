@@ -96,9 +96,12 @@ def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trai
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
 
 
-def make_stopping(settings: Settings) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
+def make_stopping(settings: Settings, measured: bool) -> EarlyStopping | None:
+    """Return what keeps the weights of the best epoch, and ends a training that has patience.
+
+    Where nothing is held out to be measured on, none is the best.
+    """
+    if settings.patience is None and not (settings.keep_best and measured):
         return None
     monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
     ties = "loss" if settings.monitor == "error" else "first"

@@ -209,7 +209,7 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings),
+            make_stopping(settings, "dev" in parts or settings.folds is not None),
             draw_folds(model, parts["train"], settings),
         )
 
@@ -266,7 +266,7 @@ class Experiment:
         try:
             self.trainer.fit(*self._data("train"), **options)
         finally:
-            self.best_epoch = self._epoch_kept()
+            self.best_epoch = self._epoch_kept() if self.trainer.history.rows else None
         if self.trainer.history.diverged:
             kept = self._kept()
             self.model.network = stack([self.trainer.network.member(i) for i in kept])
@@ -365,7 +365,7 @@ class Experiment:
         options["callbacks"] = callbacks
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
-            self.trainer.network,
+            self.trainer.network,  # with the loss that is trained on: the model's may be another
             self._data("train"),
             self._data("dev"),
             sizes=self.curve_sizes(),
