@@ -343,7 +343,6 @@ class Experiment:
             optimizer=self.trainer.optimizer,
             rate_factors=self.trainer.rate_factors,
             watch=remember,
-            **self.trainer.update_step.factors.options,
             **self._fit_options(callbacks),
         )
         self.trainer = trainers[choice.l2]
