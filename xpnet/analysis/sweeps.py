@@ -65,6 +65,7 @@ def choose_l2(
     optimizer: Optimizer | None = None,
     clip_norm: float | None = None,
     rate_factors: ByPattern | None = None,
+    decay_factors: ByPattern | None = None,
     watch: Watch | None = None,
     **fit: Any,
 ) -> L2Choice:
@@ -86,7 +87,7 @@ def choose_l2(
         The parts, as from `partition`.
     l2 : sequence of float
         The values of λ.
-    optimizer, clip_norm, rate_factors
+    optimizer, clip_norm, rate_factors, decay_factors
         As for `Trainer`.
     watch : function or None
         Called with (trainer, row) when a λ has been tried, with a trainer and a network as if it
@@ -127,8 +128,10 @@ def choose_l2(
     test = None if test is None else _prepare(network, test, "test")
     rows: list[dict[str, float]] = []
     best, failure = _Best(), None
-    optimizer = check_optimizer(optimizer)
-    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, rate_factors)
+    factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
+    trainings = Trainings(
+        network, check_optimizer(optimizer), train, dev, fit, clip_norm=clip_norm, **factors
+    )
     for group in trainings.run([Variant(network.seeds[0], value) for value in values]):
         before, tried, cut = best, [], False
         for trained in group:
@@ -240,6 +243,7 @@ def learning_curve(
     l2: float = 0.0,
     clip_norm: float | None = None,
     rate_factors: ByPattern | None = None,
+    decay_factors: ByPattern | None = None,
     batch_size: int = USUAL,
     epochs: int = 20,
     watch: Watch | None = None,
@@ -265,7 +269,7 @@ def learning_curve(
         The parts, as from `partition`.
     sizes : sequence of float
         Shares of the training set in (0, 1], rising.
-    optimizer, l2, clip_norm, rate_factors
+    optimizer, l2, clip_norm, rate_factors, decay_factors
         As for `Trainer`. A smaller part has more epochs, by which the optimiser's schedules are
         stretched; one of dropout is not.
     batch_size, epochs : int
@@ -319,7 +323,8 @@ def learning_curve(
         chosen = np.sort(order[:count])
         slowed = _slowed(optimizer, epochs / times)
         variants.append(Variant(network.seeds[0], l2, chosen, None, slowed, times, batch))
-    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, rate_factors)
+    factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
+    trainings = Trainings(network, optimizer, train, dev, fit, clip_norm=clip_norm, **factors)
     rows: list[dict[str, float]] = []
     for group in trainings.run(variants):
         cut = False

@@ -11,6 +11,7 @@ from ..backends.protocol import Backend
 from ..checks import check_name
 from ..nn.network import Network
 from ..nn.scale import Scale
+from ..optim.optimizers import Optimizer
 from ..recipes.embeddings import Inputs
 from ..recipes.facts import Facts
 from ..recipes.held_out import Folds
@@ -86,15 +87,21 @@ def _members(settings: Settings) -> int | None:
 
 def make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
     """Return what trains a network for so many epochs of so many batches."""
-    optimizer = settings.make_optimizer(epochs, batches)
+    return _trainer(network, settings.make_optimizer(epochs, batches), settings)
+
+
+def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trainer:
     factors = settings.rate_factors(network.layers)
     numbers = settings.l2, settings.clip_norm
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
 
 
-def make_stopping(settings: Settings) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
+def make_stopping(settings: Settings, measured: bool) -> EarlyStopping | None:
+    """Return what keeps the weights of the best epoch, and ends a training that has patience.
+
+    Where nothing is held out to be measured on, none is the best.
+    """
+    if settings.patience is None and not (settings.keep_best and measured):
         return None
     monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
     ties = "loss" if settings.monitor == "error" else "first"
@@ -136,6 +143,6 @@ def choose_batch_size(network: Network, train: Part, settings: Settings) -> tupl
         return settings, ""
     # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
     optimizer = settings.make_constant_optimizer()
-    trainer = Trainer(network, optimizer, settings.l2, settings.clip_norm)
+    trainer = _trainer(network, optimizer, settings)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason
