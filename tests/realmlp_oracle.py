@@ -54,8 +54,14 @@ def by_pytabkit(task: str) -> list[State]:
 
     kinds = pytabkit.RealMLP_TD_S_Classifier, pytabkit.RealMLP_TD_S_Regressor
     made = kinds[task == "regression"](
-        **{"n_epochs": EPOCHS, "batch_size": N - N_DEV, "hidden_sizes": [*HIDDEN]},
-        **{"device": "cpu", "n_cv": 1, "n_refit": 0, "random_state": 0, "n_threads": 1},
+        n_epochs=EPOCHS,
+        batch_size=N - N_DEV,
+        hidden_sizes=[*HIDDEN],
+        device="cpu",
+        n_cv=1,
+        n_refit=0,
+        random_state=0,
+        n_threads=1,
     )
     TabNNModule.on_fit_start, TabNNModule.on_validation_start = on_fit_start, on_validation_start
     logging.disable(logging.CRITICAL)

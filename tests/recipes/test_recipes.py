@@ -184,7 +184,8 @@ def test_settings_come_back_from_a_file(recipe, task):
     again = Experiment.prepare(data(task), Settings(**tuples), "cpu")
     again.run()
     experiment.run()
-    np.testing.assert_array_equal(again.model.network.parameters, experiment.model.network.parameters)
+    both = again.model.network, experiment.model.network
+    np.testing.assert_array_equal(both[0].parameters, both[1].parameters)
     assert again.evaluate() == experiment.evaluate()
 
 

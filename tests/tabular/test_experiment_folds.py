@@ -49,7 +49,7 @@ def cross_entropy(logits, labels):
 
 
 def logits_of(network, x):
-    """Return what a network of one member, or of several that share weights, says before softmax."""
+    """Return what a network, or several that share weights, says before softmax."""
     return network.activations(x, layers=[-1])[0].reshape(-1, len(x), network.n_outputs)
 
 
@@ -93,7 +93,8 @@ def test_a_development_set_of_one_s_own_is_among_them():
 
 
 @pytest.mark.parametrize(
-    ("n", "folds", "batch_size", "batches"), [(75, 3, 25, 2), (76, 3, 25, 3), (75, 4, 57, 1), (75, 4, 56, 2)]
+    ("n", "folds", "batch_size", "batches"),
+    [(75, 3, 25, 2), (76, 3, 25, 3), (75, 4, 57, 1), (75, 4, 56, 2)],
 )
 def test_an_epoch_is_as_long_as_that_of_the_member_with_the_most_rows(
     n, folds, batch_size, batches
@@ -112,7 +113,7 @@ def test_a_member_that_would_see_one_class_is_told_of():
     few = Dataset("d", np.arange(6.0).reshape(6, 1) ** 2, np.array([0, 0, 0, 0, 0, 1]))
     settings = Settings(folds=2, epochs=1, keep_best=True)
     experiment = Experiment.prepare(few, settings, "cpu", test=False)
-    with pytest.raises(ValueError, match="y of member . has one .* only"):
+    with pytest.raises(ValueError, match=r"y of member . has one .* only"):
         experiment.run()
 
 
