@@ -136,4 +136,12 @@ def __getattr__(name: str) -> object:
         from .estimators.regressor import MLPRegressor
 
         return MLPRegressor
+    if name == "TabularClassifier":
+        from .tabular.estimators import TabularClassifier
+
+        return TabularClassifier
+    if name == "TabularRegressor":
+        from .tabular.estimators import TabularRegressor
+
+        return TabularRegressor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

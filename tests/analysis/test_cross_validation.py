@@ -153,6 +153,24 @@ class TestEachTraining:
         for row, other in zip(told[0].rows, told[1].rows, strict=True):
             assert row == pytest.approx(other, rel=1e-9)
 
+    @pytest.mark.usefixtures("way")
+    def test_factors_are_those_of_each_alone(self, reference):
+        X, y = blobs()
+        factors = {"rate_factors": {"*.bias": 0.1, "0.*": 6}, "decay_factors": {"1.*": 0.5}}
+        optimizer = xn.AdamW(0.01, weight_decay=0.1)
+
+        def watch(trainer, row):
+            rows = drawn[0] != row["fold"]
+            alone = xn.Trainer(make(reference, random_state=row["seed"]), optimizer, **factors)
+            alone.fit(X[rows], y[rows], batch_size=16, epochs=3)
+            for name, values in trainer.network.state().items():
+                np.testing.assert_allclose(values, alone.network.state()[name], rtol=1e-10)
+
+        drawn = np.array([fold_of_each(len(y), 3, y, seed=7)])
+        options = {"batch_size": 16, "epochs": 3, "optimizer": optimizer, "watch": watch}
+        found = xn.cross_validate(make(reference), X, y, folds=3, **options, **factors)
+        np.testing.assert_array_equal(found.folds, drawn)
+
     def test_callbacks_and_augmentation(self, reference, monkeypatch):
         X, y = blobs()
         told = []

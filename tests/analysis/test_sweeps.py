@@ -30,6 +30,10 @@ def make(device, hidden=16, **options):
 
 FIT = {"batch_size": 16, "epochs": 4}
 
+#: Factors of parameters, the first of which stays as it is, and what decays.
+FACTORS = {"rate_factors": {"*.bias": 0.1, "0.weight": 0.0}, "decay_factors": {"*.bias": 2.0}}
+DECAYING = xn.AdamW(0.01, weight_decay=0.1)
+
 
 @pytest.fixture(params=["at once", "one by one"])
 def way(request, monkeypatch):
@@ -203,6 +207,20 @@ class TestChoosingL2:
         self.choose(device, parts, watch=watch)
         assert seen == [*self.values]
 
+    def test_factors_are_those_of_each_alone(self, device):
+        parts, seen = xn.partition(*blobs()), []
+
+        def watch(trainer, row):
+            alone = xn.Trainer(make(device), DECAYING, l2=row["l2"], **FACTORS)
+            alone.fit(*parts[0], **FIT)
+            for name, values in trainer.network.state().items():
+                np.testing.assert_allclose(values, alone.network.state()[name], rtol=1e-11)
+            seen.append((trainer.rate_factors, trainer.decay_factors))
+
+        net, _ = self.choose(device, parts, optimizer=DECAYING, watch=watch, **FACTORS)
+        assert seen == [tuple(FACTORS.values())] * 3
+        np.testing.assert_array_equal(net.state()["0.weight"], make(device).state()["0.weight"])
+
     def test_options_go_to_the_fit(self, device):
         stopping = xn.EarlyStopping(1)
         epochs = []
@@ -335,6 +353,11 @@ class TestAllAtOnce:
             ({"checkpoint": "run"}, TypeError, "checkpoint can't be given here: .* are of one fit"),
             ({"resume": True}, TypeError, "resume can't be given here"),
             ({"watch": 3}, TypeError, r"watch is 3: give a function of \(trainer, row\)"),
+            (
+                {"rate_factors": {"7.*": 1.0}},
+                ValueError,
+                r"rate_factors has '7\.\*', which fits no",
+            ),
         ],
     )
     def test_what_members_may_have_is_not_for_what_stands_for_one_network(
@@ -393,6 +416,15 @@ class TestLearningCurve:
         assert curve.rows[-1]["examples"] == len(train[1])
         assert curve.rows[-1]["train_error"] == plain.evaluate(*train)["error"]
         assert curve.rows[-1]["dev_loss"] == pytest.approx(plain.evaluate(*dev)["loss"])
+
+    def test_factors_are_those_of_the_trainer(self, device):
+        train, dev, _ = xn.partition(*blobs())
+        options = {"optimizer": DECAYING, **FACTORS}
+        net, _ = self.curve(device, [train, dev], sizes=(0.2, 1.0), **options)
+        plain = make(device)
+        xn.Trainer(plain, DECAYING, **FACTORS).fit(*train, **FIT)
+        for name, array in plain.state().items():
+            np.testing.assert_array_equal(net.state()[name], array)
 
     def test_smaller_sets_are_parts_of_larger_ones_with_their_share_of_each_class(
         self, device, monkeypatch

@@ -118,3 +118,17 @@ def test_raw_rows_may_be_given_up(dataset):
     assert (dataset.rows, train.source, dataset.fingerprint()) == (None, None, known)
     experiment.run()
     np.testing.assert_array_equal(train.features, raw)
+
+
+def test_a_choice_of_l2_and_a_learning_curve_train_as_a_run_does(dataset):
+    """With the rates of its parameters; the largest training set of a curve is the whole."""
+    settings = {"input_scale": True, "input_scale_rate": 6.0, "bias_rate": 0.1, "epochs": 3}
+    run, choice, curve = (make(dataset, l2=0.5, **settings) for _ in range(3))
+    run.run()
+    choice.choose_l2([0.5])
+    curve.trainer.history = run.trainer.history  # of as many epochs
+    curve.learning_curve()
+    for other in (choice, curve):
+        assert other.trainer.rate_factors == {"*.bias": 0.1, "0.weight": 6.0}
+        for name, array in run.model.network.state().items():
+            np.testing.assert_allclose(other.model.network.state()[name], array, rtol=1e-6)

@@ -498,6 +498,36 @@ def test_copies_of_a_trainer_keep_them():
     assert trainer.choose_batch_size(X, Y).batch_size
 
 
+def test_batch_sizes_are_measured_with_them(monkeypatch):
+    seen = []
+
+    def factors(self, *_):
+        seen.append((self.rate_factors, self.decay_factors))
+        raise RuntimeError
+
+    monkeypatch.setattr(xn.Trainer, "step", factors)
+    trainer = xn.Trainer(network(), xn.Lion(), **BOTH)
+    with pytest.raises(RuntimeError):
+        trainer.choose_batch_size(np.tile(X, (100, 1)), np.tile(Y, (100, 1)))
+    assert seen == [(FACTORS, DECAYS)]
+
+
+def test_where_a_member_diverges_is_found_with_them():
+    """Its steps are made again, alone: without the factor nothing would go wrong in them."""
+    factors = {"rate_factors": {"*.weight": 1e4}}
+    options = {"n_features": 5, "loss": "mean_squared_error", "device": "cpu", "dtype": "float64"}
+    layers = [xn.Linear(6), xn.ReLU(), xn.Linear(2)]
+    alone = xn.Trainer(xn.Network(layers, random_state=1, **options), xn.SGD(0.01), **factors)
+    with pytest.raises(xn.DivergedError) as told:
+        alone.fit(X, Y, batch_size=8, epochs=5)
+    where = str(told.value).partition(";")[0]
+    assert "(first in " in where
+    several = xn.Network(layers, random_state=0, members=2, **options)
+    with pytest.warns(UserWarning, match="member 1 has diverged") as warned:
+        xn.Trainer(several, xn.SGD((1e-9, 0.01)), **factors).fit(X, Y, batch_size=8, epochs=5)
+    assert where in str(warned[0].message)
+
+
 def test_members_of_a_search_have_the_same():
     data = Data((X, Y), (X, Y))
 

@@ -20,7 +20,6 @@ from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.batch_size import measure_batch_sizes
 from ..train.callback import Callback, as_callback
-from ..train.factors import ByPattern
 from ..train.fit import FitOptions
 from ..train.history import DivergedError, History, MemberEnd
 from ..train.member_ends import check_epochs
@@ -114,36 +113,32 @@ class Trainings:
         What to train: one network.
     optimizer : Optimizer
         How to update.
-    clip_norm : float or None
-        As for `Trainer`.
     train : (x, y)
         The training set, prepared.
     dev : (x, y) or None
         The development set, prepared; None where each training holds its own examples out.
     fit : dict
         Options of `Trainer.fit`.
-    factors : dict
-        ``rate_factors`` and ``decay_factors``, as for `Trainer`.
+    **of_trainer
+        Other options of `Trainer`, the same of all: ``clip_norm``, ``rate_factors``, …
 
     Raises
     ------
     TypeError, ValueError
-        If an option is none, or is for members.
+        If an option is none, or is for members; if a factor is not as it must be.
     """
 
     def __init__(
         self,
         network: Network,
         optimizer: Optimizer,
-        clip_norm: float | None,
         train: Prepared,
         dev: Prepared | None,
         fit: Mapping[str, Any],
-        factors: Mapping[str, ByPattern | None] | None = None,
+        **of_trainer: Any,
     ) -> None:
-        self.network, self.optimizer, self.clip_norm = network, optimizer, clip_norm
+        self.network, self.optimizer, self._of_trainer = network, optimizer, of_trainer
         self.train, self.dev, self.fit = train, dev, dict(fit)
-        self.factors = dict(factors or {})
         self._callbacks = self._check_options()
 
     def _check_options(self) -> list[Callback]:
@@ -166,6 +161,10 @@ class Trainings:
             check_subsets(self.fit.get(name), None, len(self.train[1]), name)
         self._trainer(net, self.optimizer, 0.0)
         return [as_callback(callback) for callback in options.callbacks]
+
+    def _trainer(self, network: Network, optimizer: Optimizer, l2: Any) -> Trainer:
+        """Return what trains a network, or several as members."""
+        return Trainer(network, optimizer, l2, **self._of_trainer)
 
     def run(self, variants: Sequence[Variant]) -> Iterator[Iterator[Trained]]:
         """Train all, and go through them by those that were trained at once.
@@ -230,9 +229,6 @@ class Trainings:
                 warnings.filterwarnings("ignore", "batch_size is .* training on one batch")
             trainer.fit(*self.train, **options)
         return (self._taken_out(trainer, i, variant) for i, variant in enumerate(group))
-
-    def _trainer(self, network: Network, optimizer: Optimizer, l2: Any) -> Trainer:
-        return Trainer(network, optimizer, l2, self.clip_norm, **self.factors)
 
     def _options(self, group: Sequence[Variant]) -> dict[str, Any]:
         """Return the options of `Trainer.fit` for some of them."""

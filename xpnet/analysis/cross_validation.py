@@ -18,6 +18,7 @@ from ..nn.members import check_own_numbers
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..train.callbacks import EarlyStopping
+from ..train.factors import ByPattern
 from ..train.fit import FitOptions
 from ..train.history import History
 from ..train.trainer import Trainer
@@ -143,6 +144,8 @@ def cross_validate(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     clip_norm: float | None = None,
+    rate_factors: ByPattern | None = None,
+    decay_factors: ByPattern | None = None,
     watch: Watch | None = None,
     **fit: Any,
 ) -> CrossValidation:
@@ -166,7 +169,7 @@ def cross_validate(
         Into how many parts to cut the data, 2 or more.
     repeats : int
         How often to do so.
-    optimizer, l2, clip_norm
+    optimizer, l2, clip_norm, rate_factors, decay_factors
         As for `Trainer`.
     watch : function or None
         Called with (trainer, row) for each training, in the order of the rows.
@@ -221,7 +224,10 @@ def cross_validate(
         )
         for i, (repeat, fold) in enumerate(places)
     ]
-    trainings = Trainings(network.clone(), optimizer, clip_norm, data, None, fit)
+    factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
+    trainings = Trainings(
+        network.clone(), optimizer, data, None, fit, clip_norm=clip_norm, **factors
+    )
     found = CrossValidation([], [], drawn, _room(network, repeats, n))
     failure = None
     for group in trainings.run(variants):

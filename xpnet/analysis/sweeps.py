@@ -129,8 +129,9 @@ def choose_l2(
     rows: list[dict[str, float]] = []
     best, failure = _Best(), None
     factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
-    optimizer = check_optimizer(optimizer)
-    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, factors)
+    trainings = Trainings(
+        network, check_optimizer(optimizer), train, dev, fit, clip_norm=clip_norm, **factors
+    )
     for group in trainings.run([Variant(network.seeds[0], value) for value in values]):
         before, tried, cut = best, [], False
         for trained in group:
@@ -323,7 +324,7 @@ def learning_curve(
         slowed = _slowed(optimizer, epochs / times)
         variants.append(Variant(network.seeds[0], l2, chosen, None, slowed, times, batch))
     factors = {"rate_factors": rate_factors, "decay_factors": decay_factors}
-    trainings = Trainings(network, optimizer, clip_norm, train, dev, fit, factors)
+    trainings = Trainings(network, optimizer, train, dev, fit, clip_norm=clip_norm, **factors)
     rows: list[dict[str, float]] = []
     for group in trainings.run(variants):
         cut = False

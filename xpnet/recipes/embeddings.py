@@ -106,7 +106,7 @@ class Periodic:
         check_count(self.n_dims, "n_dims", 2)
 
     def layers(self, inputs: Inputs) -> list[Layer]:
-        """Return the layers: of copies, for codes of categories to stay where they are."""
+        """Return the layers: of copies, so that columns stay where layers behind expect them."""
         if not len(inputs.numbers):
             return []
         n, copied = inputs.features.shape[1], RepeatedColumns(tuple(inputs.numbers))

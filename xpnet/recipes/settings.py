@@ -169,6 +169,11 @@ class Settings:
     calibrate: bool = False
     clamp: bool = False
 
+    @property
+    def uses_dev(self) -> bool:
+        """Whether something is decided by what networks are not trained on, not just measured."""
+        return self.patience is not None or self.keep_best or self.calibrate
+
     def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.
 

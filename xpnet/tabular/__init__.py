@@ -13,5 +13,8 @@
 - `time_budget`: the training that fits into a given time
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
+- `estimators`: scikit-learn's interface to it: `TabularClassifier` and `TabularRegressor`
+- `estimator_base`: what both have; `estimator_settings`, `estimator_rows`, `estimator_files`: their
+  parameters, rows and files
 - `evaluation`: how good it is
 """

@@ -94,7 +94,8 @@ class Experiment:
         With early stopping the epoch whose weights the model holds, once it is trained; of members
         that of each.
     temperature : float or None
-        What the logits were divided by, if they were calibrated.
+        What the logits were divided by, if they were calibrated; they are not where all that is
+        held out is of one class.
     plan : Plan or None
         What a recipe has set, and why, if it was asked.
     time_limit : float or None
@@ -126,7 +127,7 @@ class Experiment:
         dataset: Dataset,
         settings: Settings,
         device: str | Backend,
-        dev: bool = True,
+        dev: bool | None = True,
         test: bool = True,
         recipe: Asked | None = None,
     ) -> Experiment:
@@ -140,9 +141,9 @@ class Experiment:
             What to do with it.
         device : str or Backend
             Where to train.
-        dev : bool
+        dev : bool or None
             Whether there is a development set; else its examples are among those of the training
-            set.
+            set. None: where the settings have a use for it, or the data keep one apart.
         test : bool
             Whether there is a test set where the data keep none apart.
         recipe : Asked or None
@@ -157,7 +158,10 @@ class Experiment:
         target = learn_target(dataset, settings)
         plan = None if recipe is None else recipe.plan(facts_of(dataset, target, test), settings)
         settings = settings if plan is None else plan.settings
-        parting = part_dataset if dev and settings.folds is None else part_without_dev
+        if dev is None:
+            dev = settings.uses_dev or "dev" in dataset.kept()
+        dev = dev and settings.folds is None
+        parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         if plan is not None and "batch_size" not in plan.given:
             settings = _with_batches_of(parts["train"], settings)
@@ -207,7 +211,7 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, epochs, "dev" in parts or settings.folds is not None),
+            make_stopping(settings, "dev" in parts or settings.folds is not None),
             draw_folds(model, parts["train"], settings),
         )
 
@@ -231,6 +235,14 @@ class Experiment:
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
         return _batches(_most_rows(self.parts["train"], self.settings), self.batch_size)
+
+    @property
+    def fewest_rows(self) -> int:
+        """How many rows each network is trained on, at least."""
+        n = len(self.parts["train"].labels)
+        if self.folds is None:
+            return n
+        return n - int(np.bincount(self.folds.of_each + 1)[1:].max())
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -272,8 +284,10 @@ class Experiment:
         of_classes = network.loss.has_probabilities and self.model.target.classes is not None
         if self.settings.calibrate and of_classes and "dev" in self.sizes():
             with network.backend.active():
-                held_out = self._held_out_logits()
-                self.temperature = careful_temperature(*map(network.backend.to_host, held_out))
+                logits, labels = map(network.backend.to_host, self._held_out_logits())
+                if (labels == labels[0]).all():  # nothing tells classes apart there
+                    return
+                self.temperature = careful_temperature(logits, labels)
                 divide_logits(network, self.temperature)
 
     def _held_out_logits(self) -> tuple[Array, Array]:
@@ -298,9 +312,9 @@ class Experiment:
 
     def _epoch_kept(self) -> int | list[int] | None:
         """Return the epoch whose weights early stopping brought back, of members that of each."""
-        if self.stopping is None:
-            return None
         history = self.trainer.history
+        if self.stopping is None or not history.rows:  # a fit that was refused has none
+            return None
         names = [self.stopping.monitor, "dev_loss"]
         if self.trainer.network.members is None:
             return _best_epoch(history, names)
@@ -346,9 +360,10 @@ class Experiment:
         """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
 
         Each makes about as many updates as the model made; nothing stops early. It trains the
-        model's network anew: save what you want to keep before.
+        network anew: save what you want to keep before.
         """
-        options = self._fit_options(callbacks) | {"callbacks": callbacks}
+        options = self._fit_options(callbacks)
+        options["callbacks"] = callbacks
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
             self.trainer.network,  # with the loss that is trained on: the model's may be another
@@ -385,8 +400,9 @@ class Experiment:
         # The one that stops comes last: the others may still look at the weights of the epoch.
         own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
         own += [] if self.stopping is None else [self.stopping]
+        by_recipe = self.plan is not None and "batch_size" not in self.plan.given
         return {
-            "batch_size": self.batch_size,
+            "batch_size": min(self.batch_size, self.fewest_rows) if by_recipe else self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
             "augmentation": self.augmentation,

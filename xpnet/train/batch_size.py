@@ -23,7 +23,9 @@ def measure_batch_sizes(trainer: Trainer, x: Array, labels: Array, epochs: int) 
 
     def copy() -> tuple[Callable[[Array, Array], Array], Trainer]:
         gentle = replace(trainer.optimizer, learning_rate=TINY)
-        other = type(trainer)(trainer.network.clone(), gentle, trainer.l2, trainer.clip_norm)
+        options = trainer.update_step.factors.options
+        given = trainer.network.clone(), gentle, trainer.l2, trainer.clip_norm
+        other = type(trainer)(*given, **options)
         return other.step, other
 
     bench, requests = Feeding(copy, x, labels, trainer.backend), trainer.requests

@@ -19,6 +19,7 @@ from ..nn.members import member_of
 from ..warning import warn
 from . import member_ends
 from .divergence import locate
+from .factors import Factors
 from .history import DivergedError, MemberEnd
 from .step import Step
 
@@ -185,7 +186,9 @@ def _search_alone(fit: Fit, batches: Batches, i: int, fall: Fall) -> str:
 
 def _alone(step: Step, i: int, fall: Fall) -> Step:
     """Return the steps of a member alone, from its last good state on."""
-    alone = Step(step.network.member(i), member_of(step.optimizer, i), *step.cost.of_member(i))
+    network, optimizer = step.network.member(i), member_of(step.optimizer, i)
+    factors = Factors(network, optimizer, step.factors.rate, step.factors.decay)
+    alone = Step(network, optimizer, *step.cost.of_member(i), factors)
     for moment, moments in zip(alone.moments, step.moments, strict=False):  # one may have fewer
         moment[...] = moments[i]
     alone.accumulation.count = step.accumulation.count
