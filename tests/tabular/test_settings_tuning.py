@@ -66,26 +66,6 @@ class TestSettings:
         values = (64,), (), False, None, 0.5, "relu", [1, 2]
         assert [told(v) for v in values] == ["64", "none", "false", "None", "0.5", "relu", "1,2"]
 
-    @pytest.mark.parametrize(
-        ("schedule", "expected"),
-        [
-            ("constant", "constant"),
-            ("cosine", "cosine:total=30"),
-            ("cosine:per=step", "cosine:per=step,total=120"),
-            ("cosine:total=9", "cosine:total=9"),
-            ("log-cosine", "log-cosine:total=30"),
-            ("one-cycle:warm_up=0.2,per=step", "one-cycle:warm_up=0.2,per=step,total=120"),
-            ("flat-cosine:flat=0.7,total=9", "flat-cosine:flat=0.7,total=9"),
-        ],
-    )
-    def test_rates_that_no_longer_depend_on_the_epochs(self, schedule, expected):
-        settings = Settings(schedule=schedule)
-        fixed = settings.at_rates_of(30, 4)
-        assert fixed.schedule == expected
-        before, after = settings.make_optimizer(30, 4), fixed.make_optimizer(7, 9)
-        for step in range(0, 120, 7):
-            assert before.rate(step, step / 4) == after.rate(step, step / 4)
-
 
 class TestCandidates:
     @pytest.mark.parametrize(

@@ -484,8 +484,8 @@ def _cut(n: int, batch_size: int, min_batch: int) -> list[int]:
 
 
 def _check_batch_size(batch_size: int, counts: Sequence[int], min_batch: int) -> None:
-    """Raise a ValueError if batches are too small, and warn if one is larger than the data set."""
-    fewest = min(counts)
+    """Raise a ValueError if batches are too small; warn if one is more than any network has."""
+    fewest, most = min(counts), max(counts)
     whose = f"member {counts.index(fewest)} has" if len({*counts}) > 1 else "there is"
     if min(batch_size, fewest) < min_batch:
         what = (
@@ -494,6 +494,6 @@ def _check_batch_size(batch_size: int, counts: Sequence[int], min_batch: int) ->
             else f"{whose} {fewest} example, 1 sample alone"
         )
         raise ValueError(f"{what}: batch norm needs at least {min_batch} examples in a batch")
-    if batch_size > fewest and batch_size != USUAL:
-        whose = whose.replace("is", "are")
-        warn(f"batch_size is {batch_size} and {whose} {fewest} examples: training on one batch")
+    if batch_size > most and batch_size != USUAL:
+        there = "there are" if fewest == most else "no member has more than"
+        warn(f"batch_size is {batch_size} and {there} {most} examples: training on one batch")

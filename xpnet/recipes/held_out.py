@@ -11,7 +11,7 @@ import numpy as np
 
 from .._typing import Array, HostArray
 from ..data.folds import fold_of_each
-from ..nn.calibration import temperature_of
+from ..nn.calibration import LARGEST, temperature_of
 from ..nn.network import Network
 
 
@@ -119,7 +119,8 @@ def careful_temperature(logits: HostArray, labels: HostArray) -> float:
     Of n examples that are all right the best temperature would be 0. As by Laplace's rule of
     succession, one more is counted with them, of average certainty, whose label is the class that
     comes second: each example a second time, with the weight 1/n. (Platt, "Probabilistic outputs
-    for support vector machines", 1999, does so for each class.)
+    for support vector machines", 1999, does so for each class.) Where none is right it is the
+    highest.
 
     Parameters
     ----------
@@ -142,6 +143,8 @@ def careful_temperature(logits: HostArray, labels: HostArray) -> float:
         second = 1 - (mean[:, 0] >= 0).astype(np.int64)
     else:
         second = np.argsort(mean, axis=1)[:, -2]
+    if (y == y[0]).all() and (second == y[0]).all():  # not one is right
+        return LARGEST
     weights = np.concatenate([np.ones(len(y)), np.full(len(y), 1.0 / len(y))])
     doubled = np.concatenate([z, z], axis=-2).reshape(-1, 2 * len(y), mean.shape[1])
     found: float = temperature_of(

@@ -163,6 +163,8 @@ class Experiment:
         dev = dev and settings.folds is None
         parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
+        if plan is not None and "batch_size" not in plan.given:
+            settings = _with_batches_of(parts["train"], settings)
         loss = settings.make_loss(target.loss, target.losses)
         scaling = Scaling(settings.scaling, settings.clip)
         clamp = settings.clamp and target.classes is None
@@ -191,7 +193,7 @@ class Experiment:
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        n = _rows_of_each(parts["train"], settings)
+        n = _most_rows(parts["train"], settings)
         batch_size = settings.batch_size
         batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
         batch_size = check_count(batch_size, "batch_size")
@@ -232,7 +234,7 @@ class Experiment:
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return _batches(_rows_of_each(self.parts["train"], self.settings), self.batch_size)
+        return _batches(_most_rows(self.parts["train"], self.settings), self.batch_size)
 
     @property
     def fewest_rows(self) -> int:
@@ -438,10 +440,20 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
-def _rows_of_each(train: Part, settings: Settings) -> int:
-    """Return how many rows a network is trained on; one fold may have a row more."""
-    n = len(train.labels)
-    return n if settings.folds is None else n - n // settings.folds
+def _most_rows(train: Part, settings: Settings) -> int:
+    """Return how many rows the network has that is trained on the most."""
+    n, folds = len(train.target), settings.folds
+    if folds is None:
+        return n
+    held = min(settings.members or folds, folds)  # the last of them is one of the smallest
+    return n - n // folds - (held <= n % folds)
+
+
+def _with_batches_of(train: Part, settings: Settings) -> Settings:
+    """Return settings whose batches are of as many rows as there are, if a recipe has more."""
+    if not isinstance(settings.batch_size, int):
+        return settings
+    return replace(settings, batch_size=min(settings.batch_size, _most_rows(train, settings)))
 
 
 def _batches(n: int, batch_size: int) -> int:
