@@ -8,10 +8,10 @@ import pytest
 from xpnet.tabular.settings import Settings
 
 import xpnet as xn
+from xpnet.data.scaling import Scales
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.evaluation import measure
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.model import Model, load_model
 from xpnet.tabular.parts import part_dataset, prepare_parts
 from xpnet.tabular.target import Target

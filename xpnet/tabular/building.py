@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.protocol import Backend
 from ..checks import check_name
+from ..data.scaling import share_a_unit
 from ..nn.network import Network
 from ..nn.scale import Scale
 from ..optim.optimizers import Optimizer
@@ -20,7 +21,6 @@ from ..train.callbacks import EarlyStopping
 from ..train.trainer import Trainer
 from .dataset import Dataset
 from .features.base import Features
-from .features.scaling import share_a_unit
 from .leaks import require_apart, require_different
 from .model import Model
 from .parts import Part, check_rows, names_of_parts, train_and_dev

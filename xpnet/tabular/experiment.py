@@ -28,6 +28,7 @@ from ..analysis.sweeps import (
 from ..backends.protocol import Backend
 from ..checks import check_count
 from ..data.augmentation import Augmentation
+from ..data.scaling import Scaling
 from ..nn.calibration import divide_logits
 from ..nn.extraction import with_loss
 from ..nn.stacking import stack
@@ -52,7 +53,6 @@ from .building import (
     make_trainer,
 )
 from .dataset import Dataset
-from .features.scaling import Scaling
 from .model import Model
 from .parts import (
     PARTS,
