@@ -134,6 +134,7 @@ SCENARIOS = {
         ),
         l2=0.1,
     ),
+    "standardize": Scenario((xn.Standardize([0.2] * 4, [1.5] * 4), xn.SmoothClip(), xn.Linear(3))),
     "scale": Scenario((xn.SmoothClip(), xn.Scale(), xn.Linear(6), xn.Mish(), xn.Linear(3))),
     # Shared: CuPy's own product of stacks of matrices, which the reference calls, copies them.
     "periodic": Scenario(

@@ -4,7 +4,7 @@
 - `schedule`, `scheduled_numbers`: what changes from step to step, by a function of it; where
   kernels read it
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
-- `scale`: a factor for each input
+- `scale`: a factor for each input; `standardize`: constants that bring inputs to a common scale
 - `numeric_columns`: what embeddings of numeric features have in common; `repeated_columns`: these
   beside them
 - `periodic`: numbers as waves of learnt frequencies; `piecewise`: as their places among bins
