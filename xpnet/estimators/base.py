@@ -14,10 +14,11 @@ from ..checks import check_flag
 from ..nn.loss import Loss
 from ..nn.network import Network
 from ..train.trainer import Trainer
-from . import files, fitting, members, weights
+from . import files, fitting, members, recipe_fit, weights
 from .inputs import check_data, check_features
 from .labels import Classes, Values
 from .parameters import CONSTRAINTS
+from .recipe_settings import check_recipe
 
 
 class Output(NamedTuple):
@@ -46,6 +47,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     validation_loss_curve_: list[Any] | None
     best_validation_score_: float | list[float] | None
     warm_start: bool
+    recipe: str | None
     _optimizer: Trainer | None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
@@ -61,8 +63,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Learn what the labels are, from them or as it is given."""
         raise NotImplementedError
 
-    def _output(self) -> Output:
-        """Return what the network ends with."""
+    def _output(self, loss: Loss | None = None) -> Output:
+        """Return what the network ends with; ``loss`` takes the place of the parameter."""
         raise NotImplementedError
 
     def _weigh_classes(self, codes: Any, sample_weight: Any, incremental: bool) -> Any:
@@ -115,13 +117,23 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither")
+        if self.recipe is not None:
+            check_recipe(self)
         first = not (self.warm_start and hasattr(self, "network_"))
         with fitting.all_or_nothing(self, first):
             X, y = check_data(self, X, y, reset=first)
-            fitting.fit(self, X, y, sample_weight, (X_val, y_val), first=first)
+            if self.recipe is not None:
+                recipe_fit.fit(self, X, y, sample_weight, (X_val, y_val))
+            else:
+                fitting.fit(self, X, y, sample_weight, (X_val, y_val), first=first)
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
+        if self.recipe is not None:
+            raise ValueError(
+                f"recipe is {self.recipe!r}, which is of a whole training, and partial_fit goes "
+                "through the data once: set recipe=None, or use fit"
+            )
         first = not hasattr(self, "network_")
         with fitting.all_or_nothing(self, first):
             X, y = check_data(self, X, y, reset=first)
@@ -330,5 +342,5 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.recipe is None
         return tags

@@ -185,6 +185,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         dtype: str | None = None,
         loss: Any = None,
         members: int | None = None,
+        recipe: str | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -195,14 +196,15 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _learn_labels(self, y: Any, classes: Any = None) -> None:
         self.classes_, self._multilabel = Classes.learn(y, classes)
 
-    def _output(self) -> Output:
+    def _output(self, loss: Loss | None = None) -> Output:
         two = self._multilabel or len(self.classes_) <= 2
         name = "sigmoid_cross_entropy" if two else "softmax_cross_entropy"
-        loss = find_loss(name if self.loss is None else self.loss, of_classes=True)
+        given = self.loss if loss is None else loss
+        loss = find_loss(name if given is None else given, of_classes=True)
         sigmoid = isinstance(loss, SigmoidCrossEntropy)
         if self._multilabel and not sigmoid:
             raise ValueError(
-                f"loss is {self.loss!r} and y has columns of 0 and 1: give "
+                f"loss is {given!r} and y has columns of 0 and 1: give "
                 "'sigmoid_cross_entropy', or leave it out"
             )
         n = len(self.classes_)

@@ -96,18 +96,20 @@ class MLPRegressor(RegressorMixin, MLP):
         device: Any = "auto",
         dtype: str | None = None,
         members: int | None = None,
+        recipe: str | None = None,
     ) -> None:
         keep(self, locals())
 
     @property
     def _labels(self) -> Values:
-        return Values(self._width)
+        return Values(self._width, self.__dict__.get("_bounds"))
 
     def _learn_labels(self, y: Any, classes: Any = None) -> None:
         self._width = Values.learn(y).width
 
-    def _output(self) -> Output:
-        loss = find_loss(self.loss, of_classes=False, named=LOSS_NAMES)
+    def _output(self, loss: Loss | None = None) -> Output:
+        given = self.loss if loss is None else loss
+        loss = find_loss(given, of_classes=False, named=LOSS_NAMES)
         activation = "exp" if isinstance(loss, PoissonDeviance) else "identity"
         return Output(loss, self._width, activation)
 

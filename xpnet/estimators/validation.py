@@ -45,9 +45,16 @@ class Sets(NamedTuple):
 
 
 def part_data(
-    e: Estimator, data: Part, given: tuple[Any, Any], seeds: Sequence[int], members: int | None
+    e: Estimator,
+    data: Part,
+    given: tuple[Any, Any],
+    seeds: Sequence[int],
+    members: int | None,
+    stops_early: bool,
 ) -> Sets:
     """Return what is trained on, and the validation sets: as given, or out of the data, or none.
+
+    They are out of the data where the training ``stops_early``.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def part_data(
     if given[0] is not None:
         X, y = check_data(e, *given, reset=False)
         sets = Sets(data, None, [Part(X, y, e._labels.encode(y), None)])
-    elif e.early_stopping and e.solver != "lbfgs":
+    elif stops_early and e.solver != "lbfgs":
         rows = [_hold_out(data, e._labels, e.validation_fraction, seed) for seed in seeds]
         subsets, held = ([*part] for part in zip(*rows, strict=True))
         dev = [_take(data, own) for own in held]
@@ -66,7 +73,7 @@ def part_data(
         )
     else:
         sets = Sets(data, None, [])
-    if e.early_stopping:
+    if stops_early:
         for part in sets.dev:
             _require_score(part, e._labels)
     return sets

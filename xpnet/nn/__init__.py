@@ -17,7 +17,8 @@
 - `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network
-- `calibration`: probabilities that are as sure as they are right
+- `calibration`: probabilities that are as sure as they are right; `rescaling`: outputs brought to
+  another scale
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share

@@ -118,9 +118,9 @@ class Standardize(Layer[StandardizeBuffers]):
             factor = 1.0 / np.array(self.scale)
         # What is subtracted differs from x by at least its last digit: no factor is larger.
         factor = np.where(np.array(self.scale) > 0, np.minimum(factor, np.finfo(y.dtype).max), 0.0)
-        constants = {"centre": np.array(self.centre), "factor": factor}
+        centre = new.constant("centre", np.array(self.centre, y.dtype))
         return StandardizeBuffers(
-            y=y, **{k: new.constant(k, v.astype(y.dtype)) for k, v in constants.items()}
+            y=y, centre=centre, factor=new.constant("factor", factor.astype(y.dtype))
         )
 
     def forward(self, x: Array, b: StandardizeBuffers) -> Array:

@@ -4,4 +4,5 @@
 - `embeddings`: how a network begins that gets numbers
 - `facts`: what is known of data; `recipes`: which settings fit them, and why
 - `held_out`: folds that each network holds one of, and what is learnt of it
+- `training`: how long, by what and until when it is trained, and what is made of it then
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,15 +74,30 @@ class Folds:
         logits, labels : array
             Of the rows of which there is such a member.
         """
-        xp, every = network.backend.xp, network.predictor.logits(x)
-        pieces, labels = [], []
-        for i, fold in enumerate(self.held):
-            if fold in self.held[:i]:
-                continue
-            rows = network.backend.asarray(np.flatnonzero(self.of_each == fold), np.int64)
-            pieces.append(every[i][..., rows, :])
-            labels.append(y[rows])
-        return xp.concatenate(pieces, axis=-2), xp.concatenate(labels)
+        first = {fold: i for i, fold in reversed([*enumerate(self.held)])}
+        rows = {i: np.flatnonzero(self.of_each == fold) for fold, i in first.items()}
+        return held_out_logits(network, x, y, rows)
+
+
+def held_out_logits(
+    network: Network, x: Array, y: Array, rows: Mapping[int, HostArray]
+) -> tuple[Array, Array]:
+    """Return logits of rows by members that were not trained on them, and the rows' labels.
+
+    Parameters
+    ----------
+    network : Network
+        With members.
+    x, y : array
+        The training set, prepared. The backend must be active.
+    rows : mapping of int to array of int
+        The rows that a member says something of.
+    """
+    backend, every = network.backend, network.predictor.logits(x)
+    on_device = {i: backend.asarray(own, np.int64) for i, own in sorted(rows.items())}
+    pieces = [every[i][..., own, :] for i, own in on_device.items()]
+    labels = [y[own] for own in on_device.values()]
+    return backend.xp.concatenate(pieces, axis=-2), backend.xp.concatenate(labels)
 
 
 def careful_temperature(logits: HostArray, labels: HostArray) -> float:

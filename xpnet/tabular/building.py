@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Backend
-from ..checks import check_name
 from ..data.scaling import share_a_unit
 from ..nn.network import Network
-from ..nn.scale import Scale
-from ..optim.optimizers import Optimizer
 from ..recipes.embeddings import Inputs
 from ..recipes.facts import Facts
 from ..recipes.held_out import Folds
 from ..recipes.settings import EPOCHS, Settings
-from ..train.callbacks import EarlyStopping
-from ..train.trainer import Trainer
+from ..recipes.training import make_trainer
 from .dataset import Dataset
 from .features.base import Features
 from .leaks import require_apart, require_different
@@ -61,10 +57,12 @@ def make_network(
 ) -> Network:
     """Return the untrained network that settings describe, for features of the data."""
     loss = settings.make_loss(target.loss, target.losses)
-    scale = [Scale()] if settings.input_scale else []
-    before = [*settings.make_embedding(inputs), *features.layers(), *scale]
     return Network(
-        [*before, *settings.make_layers(target.units(loss))],
+        [
+            *settings.make_embedding(inputs),
+            *features.layers(),
+            *settings.make_layers(target.units(loss)),
+        ],
         loss=loss,
         n_features=features.n_features,
         device=device,
@@ -72,26 +70,6 @@ def make_network(
         random_state=settings.seed,
         members=settings.members or settings.folds,
     )
-
-
-def make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
-    """Return what trains a network for so many epochs of so many batches."""
-    return _trainer(network, settings.make_optimizer(epochs, batches), settings)
-
-
-def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trainer:
-    factors = settings.rate_factors(network.layers)
-    numbers = settings.l2, settings.clip_norm
-    return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
-
-
-def make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
-        return None
-    monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
-    ties = "loss" if settings.monitor == "error" else "first"
-    return EarlyStopping(settings.patience or epochs, monitor, ties=ties)
 
 
 def draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:
@@ -127,6 +105,6 @@ def choose_batch_size(network: Network, train: Part, settings: Settings) -> tupl
         return settings, ""
     # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
     optimizer = settings.make_constant_optimizer()
-    trainer = _trainer(network, optimizer, settings)
+    trainer = make_trainer(network, settings, optimizer)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason

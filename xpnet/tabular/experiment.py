@@ -26,15 +26,20 @@ from ..analysis.sweeps import (
     smallest_part,
 )
 from ..backends.protocol import Backend
-from ..checks import check_count
 from ..data.augmentation import Augmentation
 from ..data.scaling import Scaling
-from ..nn.calibration import divide_logits
-from ..nn.extraction import with_loss
 from ..nn.stacking import stack
-from ..recipes.held_out import Folds, careful_temperature
+from ..recipes.held_out import Folds
 from ..recipes.recipes import Asked, Plan
-from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
+from ..recipes.settings import Settings, parse_augmentation
+from ..recipes.training import (
+    calibrate_on,
+    for_labels_as_they_are,
+    length_of,
+    make_stopping,
+    make_trainer,
+    rows_of_each,
+)
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
@@ -49,8 +54,6 @@ from .building import (
     inputs_of,
     learn_target,
     make_network,
-    make_stopping,
-    make_trainer,
 )
 from .dataset import Dataset
 from .model import Model
@@ -61,9 +64,6 @@ from .parts import (
     part_without_dev,
     prepare_parts,
 )
-
-#: With fewer updates than this a network with the usual rates has hardly begun to learn.
-ENOUGH = 500
 
 
 @dataclass
@@ -179,20 +179,15 @@ class Experiment:
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        n = _rows_of_each(parts["train"], settings)
-        batch_size = settings.batch_size
-        batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
-        batch_size = check_count(batch_size, "batch_size")
-        batches = _batches(n, batch_size)
-        epochs = settings.epochs
-        epochs = max(EPOCHS, math.ceil(ENOUGH / batches)) if epochs is None else epochs
-        epochs = check_count(epochs, "epochs")
+        rows = rows_of_each(settings, len(parts["train"].labels))
+        batch_size, batches, epochs = length_of(settings, rows)
+        optimizer = settings.make_optimizer(epochs, batches)
         return cls(
             dataset,
             settings,
             parts,
             model,
-            make_trainer(model.network, settings, epochs, batches),
+            make_trainer(model.network, settings, optimizer),
             batch_size,
             epochs,
             reason,
@@ -220,7 +215,8 @@ class Experiment:
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return _batches(_rows_of_each(self.parts["train"], self.settings), self.batch_size)
+        rows = rows_of_each(self.settings, len(self.parts["train"].labels))
+        return math.ceil(rows / self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -255,16 +251,11 @@ class Experiment:
 
     def _complete(self) -> None:
         """Make the model of what was trained: labels are smoothed in training alone; calibrate."""
-        network = self.model.network
-        if getattr(network.loss, "label_smoothing", 0.0):
-            network = with_loss(network, replace(network.loss, label_smoothing=0.0))
-            self.model.network = network
+        network = self.model.network = for_labels_as_they_are(self.model.network)
         of_classes = network.loss.has_probabilities and self.model.target.classes is not None
         if self.settings.calibrate and of_classes and "dev" in self.sizes():
             with network.backend.active():
-                held_out = self._held_out_logits()
-                self.temperature = careful_temperature(*map(network.backend.to_host, held_out))
-                divide_logits(network, self.temperature)
+                self.temperature = calibrate_on(network, *self._held_out_logits())
 
     def _held_out_logits(self) -> tuple[Array, Array]:
         """Return what networks say of examples that they were not trained on, and the labels."""
@@ -413,16 +404,6 @@ class Experiment:
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
-
-
-def _rows_of_each(train: Part, settings: Settings) -> int:
-    """Return how many rows a network is trained on; one fold may have a row more."""
-    n = len(train.labels)
-    return n if settings.folds is None else n - n // settings.folds
-
-
-def _batches(n: int, batch_size: int) -> int:
-    return math.ceil(n / batch_size)
 
 
 def _best_epoch(history: History, names: Sequence[str]) -> int:
