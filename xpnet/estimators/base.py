@@ -129,11 +129,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
-        if self.recipe is not None:
-            raise ValueError(
-                f"recipe is {self.recipe!r}, which is of a whole training, and partial_fit goes "
-                "through the data once: set recipe=None, or use fit"
-            )
         first = not hasattr(self, "network_")
         with fitting.all_or_nothing(self, first):
             X, y = check_data(self, X, y, reset=first)
@@ -141,7 +136,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self._learn_labels(y, classes)
             fitting.fit(self, X, y, sample_weight, first=first, incremental=True)
 
-    def _check_solver(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Return that `partial_fit` is there, or raise an AttributeError that says why not."""
+        if getattr(self, "recipe", None) is not None:
+            raise AttributeError(
+                f"partial_fit goes through the data once, and recipe={self.recipe!r} is of a whole "
+                "training: use fit, or set recipe=None"
+            )
         if getattr(self, "solver", None) == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."

@@ -33,7 +33,7 @@ from .inputs import Part, check_weights
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
 from .members import FIGURES, alone, gather
 from .parameters import Estimator
-from .validation import Sets, make_score, part_data
+from .validation import Sets, make_score, part_data, require_scores
 
 #: What is written epoch by epoch.
 CURVES = (
@@ -106,7 +106,10 @@ def fit(
         e._labels.require_all(y)
     seeds = parameters.seeds_of(e, members)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
-    sets = part_data(e, data, validation, seeds, members, e.early_stopping)
+    fraction = e.validation_fraction if e.early_stopping else None
+    sets = part_data(e, data, validation, seeds, members, fraction)
+    if e.early_stopping:
+        require_scores(e, sets)
     # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
     with ExitStack() as until_all_is_there:
         until_all_is_there.enter_context(defer_sigint())

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from ..backends.arrays import NUMPY, backend_of
 from ..data.labels import as_float64, class_codes, is_numeric, kinds_of, named
+from ..nn.passes import clamp
 
 Labels = np.ndarray[Any, Any]
 
@@ -165,7 +166,7 @@ class Values(NamedTuple):
         backend = backend_of(predictions, NUMPY)
         with backend.active():
             bounds = backend.asarray(self.bounds, predictions.dtype).reshape(2, self.width)
-            return backend.xp.clip(predictions, bounds[0], bounds[1])
+            return clamp(backend.xp, predictions, (bounds[0], bounds[1]))
 
     def spread(self, deviation: Any) -> Any:
         """Return standard deviations as they are."""

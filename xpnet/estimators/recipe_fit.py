@@ -49,7 +49,10 @@ from .labels import Classes
 from .members import alone, gather
 from .parameters import Estimator
 from .recipe_settings import changed, check_recipe, optimizer_for, plan_for
-from .validation import Sets, part_data
+from .validation import Sets, part_data, take
+
+#: The share of examples that is held out for the best epoch, if nobody says.
+HELD_OUT = 0.2
 
 
 def fit(
@@ -57,6 +60,8 @@ def fit(
 ) -> None:
     """Fit a new network to checked data, as ``recipe`` and the parameters say."""
     check_recipe(e, X)
+    if len(y) < 2:
+        raise ValueError(f"n_samples = {len(y)}: a recipe needs two rows at least")
     e._learn_labels(y)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
     given = changed(e) | ({"loss"} if _needs_sigmoid(e) else set())
@@ -68,7 +73,8 @@ def fit(
     seeds = [first_seed + i for i in range(members or 1)]
     if parameters.is_several(e.random_state):
         seeds = parameters.seeds_of(e, members)
-    sets, folds = _sets(e, data, validation, settings, seeds, members)
+    sets, folds = _sets(e, data, validation, settings, seeds, members, given)
+    sets = _that_count(sets)
     values = _columns(sets.data.codes)
     sets, target = _standardise_values(e, sets)
     with defer_sigint():
@@ -114,15 +120,38 @@ def _sets(
     settings: Settings,
     seeds: Sequence[int],
     members: int | None,
+    given: set[str],
 ) -> tuple[Sets, Folds | None]:
     """Return what is trained on and what each network is measured on, and folds if it is these."""
     if settings.folds is None:
-        holds_out = settings.keep_best or settings.patience is not None or e.early_stopping
-        return part_data(e, data, validation, seeds, members, holds_out), None
+        by_hand = e.early_stopping or "validation_fraction" in given
+        fraction = e.validation_fraction if by_hand else HELD_OUT
+        holds_out = settings.keep_best or settings.patience is not None
+        return part_data(e, data, validation, seeds, members, fraction if holds_out else None), None
     of_classes = isinstance(e._labels, Classes)
     folds = Folds.draw(settings.folds, len(seeds), data.codes, of_classes, seeds[0])
     rows = folds.fit_options()
     return Sets(data, rows["subsets"], [], rows["validation_subsets"]), folds
+
+
+def _that_count(sets: Sets) -> Sets:
+    """Return the sets without examples to measure on whose weight is 0.
+
+    Raises
+    ------
+    ValueError
+        If a network has none left.
+    """
+    weights = sets.data.weights
+    dev = [p if p.weights is None else take(p, np.flatnonzero(p.weights > 0)) for p in sets.dev]
+    held = sets.dev_subsets
+    if held is not None and weights is not None:
+        held = [rows[weights[rows] > 0] for rows in held]
+    if not all(map(len, [part.codes for part in dev] if held is None else held)):
+        raise ValueError(
+            "sample_weight is zero for all examples of a validation set: give X_val and y_val"
+        )
+    return sets._replace(dev=dev, dev_subsets=held)
 
 
 def _standardise_values(e: Estimator, sets: Sets) -> tuple[Sets, Scales | None]:
@@ -250,10 +279,10 @@ class _Run:
 
     def held_out(self, network: Network, folds: Folds | None) -> tuple[Array, Array] | None:
         """Return logits of examples that networks were not trained on, and the classes of these."""
-        if folds is not None:
-            return folds.out_of_fold(network, self.x, self.labels)
         if self.sets.dev_subsets is not None:
             rows = dict(enumerate(self.sets.dev_subsets))
+            if folds is not None:  # each row once
+                rows = {i: rows[i] for i in folds.first_of_each}
             return held_out_logits(network, self.x, self.labels, rows)
         return None if self.dev is None else (network.predictor.logits(self.dev[0]), self.dev[1])
 

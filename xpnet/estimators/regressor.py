@@ -34,7 +34,10 @@ class MLPRegressor(RegressorMixin, MLP):
         ŷ = exp(network); a name that the library knows, as "mean_squared_error", or an instance.
     hidden_layer_sizes, activation, …
         As for `MLPClassifier`, without `class_weight`. With ``members=k`` `predict` is the mean of
-        the k networks' values, and `predict_std` their standard deviation.
+        the k networks' values, and `predict_std` their standard deviation. With a ``recipe`` y is
+        standardised for the training, so losses are of that, but for "poisson"; the last layer then
+        takes mean and deviation up, and the network's outputs are values. "realmlp" and "auto"
+        predict none outside the range of the training values.
 
     Examples
     --------
@@ -131,7 +134,7 @@ class MLPRegressor(RegressorMixin, MLP):
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
         return self._measure(plain_labels(y, of_classes=False), predicted, weights)
 
-    @available_if(lambda self: self._check_solver())
+    @available_if(lambda self: self._goes_on())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go through the data once, and on from where the last call ended.
 

@@ -59,6 +59,11 @@ class Folds:
         """Return the same of some of the members."""
         return Folds(self.of_each, [self.held[i] for i in members])
 
+    @property
+    def first_of_each(self) -> list[int]:
+        """The first member that holds a fold out, of each fold."""
+        return [i for i, fold in enumerate(self.held) if fold not in self.held[:i]]
+
     def out_of_fold(self, network: Network, x: Array, y: Array) -> tuple[Array, Array]:
         """Return logits of rows by a member that was not trained on them, and the rows' labels.
 
@@ -74,8 +79,7 @@ class Folds:
         logits, labels : array
             Of the rows of which there is such a member.
         """
-        first = {fold: i for i, fold in reversed([*enumerate(self.held)])}
-        rows = {i: np.flatnonzero(self.of_each == fold) for fold, i in first.items()}
+        rows = {i: np.flatnonzero(self.of_each == self.held[i]) for i in self.first_of_each}
         return held_out_logits(network, x, y, rows)
 
 
