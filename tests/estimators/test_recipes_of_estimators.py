@@ -280,9 +280,13 @@ def test_a_member_is_an_estimator():
 
 def test_members_that_share_weights_have_no_coefs():
     model = classifier("tabm", max_iter=2).fit(IRIS, SPECIES)
-    for ask in (lambda: model.coefs_, lambda: model.transform(IRIS)):
-        with pytest.raises(AttributeError, match="members share weights here"):
-            ask()
+    with pytest.raises(AttributeError, match="members share weights here"):
+        _ = model.coefs_
+    features = model.transform(IRIS)
+    assert features.shape == (150, 32 * 16) == (150, len(model.get_feature_names_out()))
+    alone = model.network_.member(5)
+    last = alone.activations(IRIS, [len(alone.layers) - 2])[0]
+    np.testing.assert_allclose(features[:, 5 * 16 : 6 * 16], last, rtol=1e-6)
 
 
 def test_a_fit_without_it_forgets_it():

@@ -256,16 +256,22 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             by side, (n, k · hidden_layer_sizes[-1]).
         """
         X, network = self._checked(X), self.network_
-        if len(weights.linear_layers(network)) == 1:
+        if self.n_layers_ == 2:
             return X
         found = network.activations(X, [len(network.layers) - 2])[0]
-        return found if network.members is None else _side_by_side(found)
+        if (
+            network.passes.members is not None
+        ):  # which share weights: their rows stand below another
+            found = found.reshape(network.passes.members, -1, found.shape[-1])
+        return found if found.ndim == 2 else _side_by_side(found)
 
     @property
     def _n_features_out(self) -> int:
-        linear = weights.linear_layers(self.network_)
-        several = 1 if len(linear) == 1 else len(self.network_.seeds)
-        return several * linear[-1].n_inputs
+        network = self.network_
+        if self.n_layers_ == 2:
+            return self.n_features_in_
+        several = network.passes.members or len(network.seeds)
+        return several * network.layers[-1].n_inputs
 
     # -- the weights ----
 

@@ -115,9 +115,11 @@ class MLPClassifier(ClassifierMixin, MLP):
           examples, or a `validation_fraction` given by hand, is held out for the best epoch.
         - "plain" is ReLU and Adam, with nothing held out.
 
-        A `solver` given by hand makes the optimiser by the parameters alone, without the recipe's
-        rate and schedule. "lbfgs", `warm_start`, `partial_fit`, sparse X, an activation that is no
-        name and values for each member are refused.
+        Examples that are held out count alike in scores and for the best epoch, whatever their
+        weights, but for those of weight 0. A `solver` given by hand makes the optimiser by the
+        parameters alone, without the recipe's rate and schedule. "lbfgs", `warm_start`,
+        `partial_fit`, sparse X, an activation that is no name and values for each member are
+        refused. "tabm" has no ``coefs_``.
 
     Attributes
     ----------

@@ -27,8 +27,8 @@ def linear_layers(network: Network) -> list[Linear]:
     """
     if network.passes.members is not None:
         raise AttributeError(
-            "members share weights here, as in the recipe 'tabm': there are no coefs_, intercepts_ "
-            "and no transform. network_.state() has the arrays; network_.member(i) is one network"
+            "members share weights here, as in the recipe 'tabm': there are no coefs_ and "
+            "intercepts_. network_.state() has the arrays; network_.member(i) is one network"
         )
     return [layer for layer in network.layers if isinstance(layer, Linear)]
 
