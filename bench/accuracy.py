@@ -221,7 +221,9 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     report.add_argument("files", type=Path, nargs="+", metavar="FILE")
     report.add_argument("--reference", default="plain", help="whose error is 1 (default: plain)")
     report.add_argument("--rivals", type=_rivals, metavar="NAMES", help="only these")
-    report.add_argument("--common", action="store_true", help="only the sets that all have run")
+    report.add_argument(
+        "--common", action="store_true", help="only sets and seeds that all have run"
+    )
     report.add_argument("--into", type=Path, metavar="DIR", help="also write JSON and Markdown")
     options = parser.parse_args(arguments)
     if options.command == "run":

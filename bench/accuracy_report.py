@@ -74,7 +74,8 @@ def read_runs(path: Path) -> Iterator[Run]:
 class Table:
     """What the runs say of each set and rival.
 
-    Whatever is compared is of the same seeds. ``common``: only the sets that every rival has run.
+    Two are compared by the seeds that both have. ``common``: all are by what every rival has run,
+    seeds as well as sets.
     """
 
     def __init__(self, runs: Sequence[Run], reference: str, common: bool = False) -> None:
@@ -86,7 +87,9 @@ class Table:
         self.heavy = {run.set: run.heavy for run in runs}
         self.rows = {run.set: sum(run.rows.values()) for run in runs}
         if common:
-            self.sets = [name for name in self.sets if self.seeds(name, self.rivals)]
+            shared = {name: self.seeds(name, self.rivals) for name in self.sets}
+            self.sets = [name for name in self.sets if shared[name]]
+            self.runs = {k: run for k, run in self.runs.items() if run.seed in shared[run.set]}
 
     def of(self, name: str, rival: str) -> list[Run]:
         """Return a rival's runs on a set."""

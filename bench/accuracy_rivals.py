@@ -126,8 +126,7 @@ class Ours:
         self.task, self.dev = task, dev
 
     def fit(self, X: Any, y: Any) -> None:  # noqa: D102
-        from xpnet.tabular.settings import Settings
-
+        from xpnet.recipes.settings import Settings
         from xpnet.tabular.dataset import Dataset
         from xpnet.tabular.experiment import Experiment
 

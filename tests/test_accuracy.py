@@ -380,7 +380,9 @@ def test_what_is_compared_is_of_the_same_seeds():
     assert [table.rank(who) for who in ("plain", "x")] == [1.0, 2.0]
     assert "| a | 1,000 | 1 | 2 |" in accuracy_report.of_sets(table)
     assert Table(runs, "plain").sets == ["a", "b"]
-    assert Table(runs, "plain", common=True).sets == ["a"]
+    common = Table(runs, "plain", common=True)
+    assert common.sets == ["a"]
+    assert [run.seed for run in common.of("a", "plain")] == [0]
 
 
 def test_the_report_names_each_sets_package_and_licence():

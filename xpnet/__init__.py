@@ -119,6 +119,7 @@ from .train.history import DivergedError as DivergedError
 from .train.history import History as History
 from .train.history import MemberEnd as MemberEnd
 from .train.metrics import Metric as Metric
+from .train.time_limit import TimeLimit as TimeLimit
 from .train.trainer import Trainer as Trainer
 
 
@@ -136,4 +137,12 @@ def __getattr__(name: str) -> object:
         from .estimators.regressor import MLPRegressor
 
         return MLPRegressor
+    if name == "TabularClassifier":
+        from .tabular.estimators import TabularClassifier
+
+        return TabularClassifier
+    if name == "TabularRegressor":
+        from .tabular.estimators import TabularRegressor
+
+        return TabularRegressor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

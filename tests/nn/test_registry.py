@@ -50,7 +50,7 @@ class Bent(xn.Layer):
 
 
 @dataclass(eq=False)
-class Scale(xn.Layer):
+class Factor(xn.Layer):
     """y = x · diag(w): a layer with parameters."""
 
     start: float = 1.0
@@ -157,7 +157,7 @@ LAYERS = [
     xn.Linear(6, init=Spread(0.5)),
     Bent((0.2, 0.3), "last", "n"),
     xn.BatchNorm(),
-    Scale(0.9),
+    Factor(0.9),
     xn.Dropout(0.1),
     xn.Linear(2, init="spread"),
 ]

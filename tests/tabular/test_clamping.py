@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from xpnet.tabular.settings import Settings
 
 import xpnet as xn
 from xpnet.data.scaling import Scales
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.evaluation import measure
 from xpnet.tabular.experiment import Experiment

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy import sparse
-from xpnet.tabular.settings import Settings
 
+from xpnet.recipes.settings import Settings
 from xpnet.tabular.experiment import Experiment
 from xpnet.tabular.frames import dataset_of, rows_for
 

@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from xpnet.tabular.settings import Settings
 
 from xpnet.files import safetensors_files
 from xpnet.files.safetensors_files import ModelFileError
+from xpnet.recipes.settings import Settings
 from xpnet.tabular import memory
 from xpnet.tabular.dataset import DataError, Dataset
 from xpnet.tabular.experiment import Experiment

@@ -7,7 +7,7 @@
 - `schema`: what a table's columns hold
 - `resume`, `outputs`: training that goes on, and what it leaves
 - `training_options`, `ranges`: how a training is set, and what is searched
-- `introduction`: what is said before a training
+- `introduction`, `results`: what is said before a training, and after it
 - `options`: what the commands have in common
 - `console`: what is printed, and Ctrl-C
 - `streams`: standard output that fails

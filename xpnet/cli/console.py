@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -313,9 +314,12 @@ def mean_and_spread(values: Sequence[float], percent: bool = False) -> str:
 
 
 def results_table(
-    errors: dict[str, dict[str, Any]], error_name: str, sizes: dict[str, int]
+    errors: dict[str, dict[str, Any]],
+    error_name: str,
+    sizes: dict[str, int],
+    called: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
-    """Return a table of loss and error on each part; of members also of each."""
+    """Return a table of loss and error on each part, as it is called; of members also of each."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
     members = any("members" in measured for measured in errors.values())
@@ -325,7 +329,7 @@ def results_table(
     for name, measured in errors.items():
         own = measured.get("members", {})
         table.add_row(
-            name,
+            called.get(name, name),
             f"{sizes[name]:,}",
             f"{measured['loss']:.4f}",
             f"{measured['error']:.2%}",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+from typing import Any
+
 from rich.console import Console
+from rich.table import Table
 
 from ..backends.select import explain
 from ..tabular.experiment import Experiment
+from ..tabular.tuning import told
+from . import console, options
 from .resume import Run
 
 
@@ -16,6 +22,8 @@ def introduce_data(out: Console, experiment: Experiment, device: str) -> None:
     classes = f" with {network.n_outputs} classes" if target.task == "multiclass" else ""
     inferred = "" if experiment.settings.task else " (inferred; --task sets it)"
     files = {name: f" ({source})" for name, source in experiment.dataset.apart.items()}
+    folds = experiment.settings.folds
+    files |= {} if folds is None else {"train": f" (in {folds} folds)"}
     sizes = " + ".join(
         f"{len(p.labels):,} {name}{files.get(name, '')}" for name, p in experiment.parts.items()
     )
@@ -25,21 +33,7 @@ def introduce_data(out: Console, experiment: Experiment, device: str) -> None:
 def introduce(out: Console, experiment: Experiment, run: Run) -> None:
     """Say which device and why, and what is trained on what."""
     introduce_data(out, experiment, run.device)
-    network = experiment.model.network
-    widths = "-".join(
-        map(str, [network.n_features, *experiment.settings.hidden, network.n_outputs])
-    )
-    name, each = f"network {widths}", ""
-    if network.members is not None:
-        first, last = network.seeds[0], network.seeds[-1]
-        name, each = f"{network.members} networks {widths}", f" each, seeds {first} to {last}"
-    out.print(
-        f"{name}, {network.n_parameters:,} parameters{each}, "
-        f"{experiment.settings.optimizer}, batches of {experiment.batch_size}, "
-        f"{experiment.epochs} epochs"
-    )
-    if experiment.batch_size_reason:
-        out.print(experiment.batch_size_reason)
+    introduce_training(out, experiment)
     if run.begun is not None:
         out.print(f"going on from {run.begun.file}, {run.begun.epoch} epochs made")
         if run.begun.epoch == experiment.epochs:
@@ -47,3 +41,52 @@ def introduce(out: Console, experiment: Experiment, run: Run) -> None:
             more = "" if fixed else "; --epochs may be larger"
             out.print(f"all {experiment.epochs} epochs are made{more}")
     out.print()
+
+
+def introduce_training(out: Console, experiment: Experiment) -> None:
+    """Say what is trained, by which recipe, and what time has decided."""
+    network, settings = experiment.model.network, experiment.settings
+    widths = "-".join(map(str, [network.n_features, *settings.hidden, network.n_outputs]))
+    name, each = f"network {widths}", ""
+    if network.members is not None:
+        first, last = network.seeds[0], network.seeds[-1]
+        name, each = f"{network.members} networks {widths}", f" each, seeds {first} to {last}"
+    out.print(
+        f"{name}, {network.n_parameters:,} parameters{each}, "
+        f"{settings.optimizer}, batches of {experiment.batch_size}, {experiment.epochs} epochs"
+    )
+    if settings.recipe != "plain":
+        out.print(f"recipe {settings.recipe} (--show tells what it does, and why)")
+    for reason in (experiment.batch_size_reason, experiment.time_reason):
+        if reason:
+            out.print(reason)
+
+
+def show_training(out: Console, experiment: Experiment, run: Run, as_json: bool) -> None:
+    """Show what would be trained, and why, without training."""
+    rows = plan_rows(experiment)
+    if as_json:
+        settings = asdict(experiment.settings)
+        options.write_json({"data": run.data, "settings": settings, "plan": rows})
+        return
+    introduce_data(out, experiment, run.device)
+    introduce_training(out, experiment)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("setting", "value", "why"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(row["name"], told(row["value"]), row["why"])
+    out.print()
+    console.print_whole(out, table)
+
+
+def plan_rows(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return each setting that a recipe or the user has set, with its value and the reason."""
+    plan, settings = experiment.plan, experiment.settings
+    if plan is None:
+        return []
+    names = {field.name for field in fields(settings)} - {"recipe"}
+    rows = [{"name": s.name, "value": getattr(settings, s.name), "why": s.why} for s in plan.steps]
+    given = [name for name in plan.given if name in names]
+    by_hand = "set by hand"
+    return rows + [{"name": n, "value": getattr(settings, n), "why": by_hand} for n in given]

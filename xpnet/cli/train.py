@@ -10,14 +10,18 @@ import typer
 from rich.console import Console
 
 from ..analysis.sweeps import L2Choice, Watch, check_l2_values
+from ..recipes.recipes import Asked
+from ..tabular.dataset import Dataset
 from ..tabular.experiment import Experiment
 from ..tabular.formats.source import TextOptions
+from ..tabular.time_budget import within
 from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
-from .introduction import introduce
+from .introduction import introduce, show_training
 from .options import DATA_HELP, Columns, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
 from .outputs import Files, draw, draw_history, files_of, save_model
+from .results import show_results
 from .resume import Run, going_on
 from .schema import columns_of, show
 from .training_options import (
@@ -30,6 +34,7 @@ from .training_options import (
     Dropout,
     Dtype,
     Epochs,
+    Folds,
     Hidden,
     ImageShape,
     InputDropout,
@@ -39,9 +44,12 @@ from .training_options import (
     OptimizerText,
     Output,
     Quiet,
+    Recipe,
     ScheduleText,
     Seed,
+    Show,
     Task,
+    Time,
     allow_memory,
     defaults,
     settings_of,
@@ -97,6 +105,10 @@ def train(
             "mean.",
         ),
     ] = None,
+    recipe: Recipe = "auto",
+    folds: Folds = None,
+    time: Time = None,
+    show_plan: Show = False,
     goal: Annotated[
         float, typer.Option(help="The error that would satisfy you, for the verdict.")
     ] = defaults.goal,
@@ -149,8 +161,7 @@ def train(
     """
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
-    if members is not None and members < 1:
-        raise ValueError(f"--members is {members}: give 1 or more, or leave it out")
+    asked = None
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
@@ -183,7 +194,9 @@ def train(
             task=task,
             goal=goal,
             members=None if members == 1 else members,
+            folds=folds,
         )
+        asked = Asked(recipe, options.given(ctx), len(lambdas) > 1 or learning_curve)
         names, kinds = options.split_names(drop), options.kinds(column)
         text = TextOptions(separator, decimal)
         where = folder, every, keep
@@ -197,7 +210,10 @@ def train(
         return
     dataset = run.read()
     files = files_of(run, dataset, learning_curve)
-    experiment = Experiment.prepare(dataset, run.settings, run.device)
+    experiment = _prepare(dataset, run, asked, time)
+    if show_plan:
+        show_training(out, experiment, run, as_json)
+        return
     if learning_curve:
         experiment.curve_sizes()  # refuses too few examples before the training, not after
     experiment.release_rows()
@@ -220,6 +236,12 @@ def train(
         sys.exit(ctrl_c.exit_code)
 
 
+def _prepare(dataset: Dataset, run: Run, asked: Asked | None, seconds: float | None) -> Experiment:
+    """Return the training of a run, by a recipe and within a time where these are asked for."""
+    experiment = Experiment.prepare(dataset, run.settings, run.device, recipe=asked)
+    return experiment if seconds is None else within(experiment, seconds)
+
+
 def _carry_out(
     out: Console,
     experiment: Experiment,
@@ -230,7 +252,7 @@ def _carry_out(
 ) -> tuple[dict[str, Any], OSError | None]:
     """Train, show the results, save; return what came of it, and why no model could be saved."""
     choice = _train(out, experiment, lambdas, run, files.model, ctrl_c)
-    result = _finish(out, experiment, choice)
+    result = show_results(out, experiment, choice)
     try:
         save_model(experiment, run, files.model)
     except OSError as error:
@@ -281,53 +303,6 @@ def _adding(table: console.SweepTable, ctrl_c: console.CtrlC) -> Watch:
         return cut
 
     return watch
-
-
-def _finish(out: Console, experiment: Experiment, choice: L2Choice | None) -> dict[str, Any]:
-    """Evaluate, show the results and return them."""
-    model, history = experiment.model, experiment.trainer.history
-    errors = experiment.evaluate()
-    verdict = experiment.diagnose(errors)
-    name = options.error_name(model)
-    if history.stopped:
-        out.print(f"stopped in epoch {experiment.trainer.epochs}: {history.reason}")
-    if history.diverged:
-        out.print(f"members that diverged, left out: {', '.join(map(str, history.diverged))}")
-    if isinstance(experiment.best_epoch, list):
-        epochs = ", ".join(map(str, experiment.best_epoch))
-        out.print(f"the members' weights are those of epochs {epochs}")
-    elif experiment.best_epoch is not None:
-        out.print(f"the weights are those of epoch {experiment.best_epoch}")
-    if choice is not None:
-        out.print()
-        out.print(f"chosen on the development set: λ = {choice.l2:g}")
-    sizes = {k: len(p.labels) for k, p in experiment.parts.items()}
-    out.print()
-    out.print(console.results_table(errors, name, sizes))
-    found = verdict.verdict.replace("neither", "neither high bias nor high variance")
-    out.print()
-    out.print(f"verdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
-    if verdict.advice:
-        out.print(f"to try: {', or '.join(verdict.advice)}")
-    return {
-        "data": experiment.dataset.name,
-        "device": model.network.backend.device,
-        "task": model.target.task,
-        "settings": model.training["settings"],
-        "examples": sizes,
-        "sets": model.training.get("sets", {}),
-        "columns": columns_of(experiment),
-        "results": errors,
-        "verdict": verdict.verdict,
-        "reasons": verdict.reasons,
-        "advice": verdict.advice,
-        "history": history.rows,
-        "stopped": history.stopped,
-        "reason": history.reason,
-        "best_epoch": experiment.best_epoch,
-        "diverged": list(history.diverged),
-        "l2_choice": None if choice is None else choice.rows,
-    }
 
 
 def _learn_on_parts(

@@ -11,6 +11,7 @@ import typer
 
 from ..nn.loss import Loss
 from ..optim.optimizers import Optimizer
+from ..recipes.recipes import RECIPES
 from ..recipes.settings import BATCH_SIZE, EPOCHS, SCHEDULES, Settings
 from ..tabular.memory import allow
 from . import options
@@ -84,6 +85,33 @@ Epochs = Annotated[
     int | None,
     typer.Option(help=f"Times through the data; if not given {EPOCHS}, and more on small sets."),
 ]
+Recipe = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(RECIPES)}: what sets all that is not given here. --show tells what and "
+        "why.",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="Hold no development set out, but a fold of K for each network, so that every row "
+        "trains; if not given the recipe's.",
+    ),
+]
+Time = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="The best training that fits into so many seconds: fewer networks, then fewer epochs.",
+    ),
+]
+Show = Annotated[
+    bool,
+    typer.Option("--show", help="Show what would be trained, and why, and train nothing."),
+]
 Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Output = Annotated[
@@ -116,6 +144,10 @@ def settings_of(**given: Any) -> Settings:
     read = {name: READERS[name](v) if name in READERS else v for name, v in given.items()}
     settings = Settings(**read)
     norm, goal = settings.clip_norm, settings.goal
+    for name, least in (("members", 1), ("folds", 2)):
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name} is {value}: give {least} or more, or leave it out")
     if norm is not None and not (math.isfinite(norm) and norm > 0):
         raise ValueError(f"--clip-norm is {norm:g}: give a number above 0, or leave it out")
     if settings.seed < 0:

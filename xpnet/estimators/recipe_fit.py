@@ -65,7 +65,7 @@ def fit(
     e._learn_labels(y)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
     given = changed(e) | ({"loss"} if _needs_sigmoid(e) else set())
-    apart = validation[0] is not None or e.early_stopping or e.members == 1
+    apart = validation[0] is not None or e.early_stopping
     first_seed = parameters.seeds_of(e, parameters.check_members(e))[0]
     plan = plan_for(e, _facts(e, data, apart), given, first_seed)
     settings = plan.settings
@@ -126,8 +126,8 @@ def _sets(
     if settings.folds is None:
         by_hand = e.early_stopping or "validation_fraction" in given
         fraction = e.validation_fraction if by_hand else HELD_OUT
-        holds_out = settings.keep_best or settings.patience is not None
-        return part_data(e, data, validation, seeds, members, fraction if holds_out else None), None
+        fraction = fraction if settings.uses_dev else None
+        return part_data(e, data, validation, seeds, members, fraction), None
     of_classes = isinstance(e._labels, Classes)
     folds = Folds.draw(settings.folds, len(seeds), data.codes, of_classes, seeds[0])
     rows = folds.fit_options()
@@ -230,9 +230,10 @@ class _Run:
         self.x, self.labels = network.prepare(self.sets.data.X, self.sets.data.codes)
         self.weights = weights_for(self.e, self.sets, False)
         self.dev = prepared_dev(network, (self.x, self.labels, self.weights), self.sets)
-        size = self.settings.batch_size
+        size, subsets = self.settings.batch_size, self.sets.subsets
+        fewest = n if subsets is None else min(map(len, subsets))
         if isinstance(size, int):
-            self.settings = replace(self.settings, batch_size=min(size, n))
+            self.settings = replace(self.settings, batch_size=min(size, fewest))
         self.length = length_of(self.settings, n)
 
     @property
@@ -326,5 +327,5 @@ def _complete(e: Estimator, run: _Run, folds: Folds | None) -> None:
         return
     with e.network_.backend.active():
         found = run.held_out(e.network_, folds)
-        if found is not None and len(np.unique(to_host(found[1]))) > 1:
+        if found is not None:
             e.temperature_ = calibrate_on(e.network_, *found)

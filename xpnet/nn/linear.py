@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 
 from .._typing import NO_ARRAY, Array, HostArray, Tree
 from ..backends.reference import Kernels
-from ..checks import check_count
+from ..checks import check_count, check_not_negative
 from . import initializers
 from .initializers import Initializer
 from .layer import Allocator, Layer, LayerBuffers
+
+#: Options that files of before don't have, and what they are then.
+USUAL: Final = {"parametrization": "standard", "bias_std": 0.0}
 
 
 @dataclass
@@ -37,17 +40,19 @@ class Linear(Layer[LinearBuffers]):
     init : str or Initializer
         "he", "xavier", "lecun", "normal", "zeros", or an initialiser such as ``Normal(0.1)``.
         "auto": what suits the activation that follows, He for a ReLU, else Xavier; LeCun with
-        "ntk". Biases start at zero.
+        "ntk".
     parametrization : {"standard", "ntk"}
         What an optimiser updates: W, or θ = √m_in W, the neural tangent kernel's parametrisation
         (Jacot, Gabriel & Hongler, NeurIPS 2018). Initial θ are from N(0, 1), and Z = X θᵀ/√m_in + b
         changes by as much at a rate whatever the layer's width.
+    bias_std : float
+        σ, 0 or more: initial biases are from N(0, σ²). RealMLP's have σ = 1.
 
     Raises
     ------
     TypeError, ValueError
-        If n_outputs is no whole number or less than 1, or bias, init or parametrization is not
-        known.
+        If n_outputs is no whole number or less than 1, bias_std negative or no number, or bias,
+        init or parametrization is not known.
 
     Notes
     -----
@@ -74,6 +79,7 @@ class Linear(Layer[LinearBuffers]):
     bias: bool | None = None
     init: str | Initializer = "auto"
     parametrization: Literal["standard", "ntk"] = "standard"
+    bias_std: float = 0.0
 
     def __post_init__(self) -> None:
         self.n_outputs = check_count(self.n_outputs, "n_outputs")
@@ -85,22 +91,23 @@ class Linear(Layer[LinearBuffers]):
             raise ValueError(
                 f"parametrization is {self.parametrization!r}: give 'standard' or 'ntk'"
             )
+        self.bias_std = check_not_negative(self.bias_std, "bias_std")
 
     def __repr__(self) -> str:
-        usual = self.parametrization == "standard"
-        last = "" if usual else f", parametrization={self.parametrization!r}"
-        return f"Linear(n_outputs={self.n_outputs}, bias={self.bias}, init={self.init!r}{last})"
+        own = {name: getattr(self, name) for name in USUAL}
+        more = "".join(f", {k}={value!r}" for k, value in own.items() if value != USUAL[k])
+        return f"Linear(n_outputs={self.n_outputs}, bias={self.bias}, init={self.init!r}{more})"
 
     def config(self) -> Tree:
-        """Return type and options; the usual parametrisation goes without saying, as in old files.
+        """Return type and options; what is usual goes without saying, as in old files.
 
         Raises
         ------
         TypeError
             If a file can't hold an option.
         """
-        usual = "parametrization", "standard"
-        return {name: value for name, value in super().config().items() if (name, value) != usual}
+        told = super().config().items()
+        return {k: value for k, value in told if k not in USUAL or value != USUAL[k]}
 
     @property
     def suits(self) -> str | Initializer | None:
@@ -135,9 +142,12 @@ class Linear(Layer[LinearBuffers]):
         return {} if self.parametrization == "standard" else {"weight": self.n_inputs**-0.5}
 
     def initial(self, name: str, generator: np.random.Generator) -> HostArray | float:
-        """Return initial weights; biases start at zero."""
+        """Return initial weights, or biases, which have a stream of their own."""
         if name == "bias":
-            return 0.0
+            if not self.bias_std:
+                return 0.0
+            (own,) = generator.spawn(1)
+            return self.bias_std * own.standard_normal(self.n_outputs)
         return initializers.resolve(self.init).draw(generator, self.n_inputs, self.n_outputs)
 
     def check_initial(self) -> None:

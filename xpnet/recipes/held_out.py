@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class Folds:
     Attributes
     ----------
     of_each : array of int, shape (n,)
-        Which fold each row is in.
+        Which fold each row is in; −1: in none, every member is trained on it.
     held : list of int
         The fold that each member holds out.
     """
@@ -35,17 +36,34 @@ class Folds:
     ) -> Folds:
         """Cut rows into folds, by label where labels are classes; member i holds out fold i mod k.
 
-        A class may be so rare that some folds have none of it.
+        A class may be so rare that some folds have none of it. The row of a class that has no other
+        is never held out: every member knows every class. So are values treated, the commonest and
+        all others as two classes, where some members might else have values that are all the same.
 
         Raises
         ------
         ValueError
-            If there are fewer rows than folds.
+            If fewer rows can be held out than there are folds.
+
+        Examples
+        --------
+        >>> Folds.draw(2, 2, np.array([0, 0, 1, 0, 0]), of_classes=True, seed=0).of_each
+        array([ 1,  1, -1,  0,  0])
         """
-        if folds > len(labels):
-            raise ValueError(f"folds is {folds} and there are {len(labels)} rows: give fewer folds")
-        classes = labels if of_classes and labels.ndim == 1 else None
-        of_each = fold_of_each(len(labels), folds, classes, seed)
+        n = len(labels)
+        classes = labels if of_classes and labels.ndim == 1 else _one_and_others(labels, folds)
+        free = np.ones(n, np.bool_)
+        if classes is not None:
+            _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
+            free = counts[codes] > 1
+        if folds > (count := int(free.sum())):
+            others = "" if count == n else f", {n - count} of which are the only ones of their kind"
+            raise ValueError(
+                f"folds is {folds} and there are {n} rows{others}: give fewer folds, or more rows"
+            )
+        of_each = np.full(n, -1, np.int64)
+        strata = None if classes is None else classes[free]
+        of_each[free] = fold_of_each(count, folds, strata, seed)
         return cls(of_each, [i % folds for i in range(members)])
 
     def fit_options(self) -> dict[str, Any]:
@@ -102,6 +120,16 @@ def held_out_logits(
     pieces = [every[i][..., own, :] for i, own in on_device.items()]
     labels = [y[own] for own in on_device.values()]
     return backend.xp.concatenate(pieces, axis=-2), backend.xp.concatenate(labels)
+
+
+def _one_and_others(labels: HostArray, folds: int) -> HostArray | None:
+    """Return which rows have the commonest value, if all but one fold may have no other."""
+    rows = labels.reshape(len(labels), -1)
+    _, codes, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    if counts.max() < len(rows) - math.ceil(len(rows) / folds):
+        return None
+    found: HostArray = codes.reshape(-1) == counts.argmax()
+    return found
 
 
 def careful_temperature(logits: HostArray, labels: HostArray) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from ..checks import check_name
 from .facts import Facts
 from .settings import Settings
+from .showing import text_of
 
 #: Members of the "auto" recipe, up to so many rows; of more rows there is one.
 MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
@@ -62,6 +63,10 @@ class Plan:
     steps: tuple[Step, ...]
     given: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """Return it as a table."""
+        return text_of(self)
+
 
 def plain(facts: Facts) -> Iterable[Step]:
     """Nothing but what `Settings` has: ReLU, Adam, and a development set that only measures."""
@@ -77,6 +82,7 @@ def realmlp(facts: Facts) -> Iterable[Step]:
     yield Step("input_scale_rate", 6.0, "soon")
     yield Step("hidden", (256, 256, 256), "as in the paper")
     yield Step("parametrization", "ntk", "steps of layers of any width are alike")
+    yield Step("bias_std", 1.0, "units begin in different places")
     yield Step("bias_rate", 0.1, "biases move slowly")
     yield Step("activation", "selu" if of_classes else "mish", "SELU for classes, Mish for values")
     yield Step("last_init", "zeros", "it begins by predicting the mean")
@@ -114,19 +120,19 @@ def tabm(facts: Facts) -> Iterable[Step]:
 
 def auto(facts: Facts) -> Iterable[Step]:
     """Ours: RealMLP's network on numbers and their bins, trained on folds; the mean predicts."""
-    own = {"batch_size", "epochs"}
+    own = {"bias_std", "monitor", "batch_size", "epochs"}
     yield from (step for step in realmlp(facts) if step.name not in own)
     if not facts.pixels:
-        yield Step("embedding", "piecewise", "thresholds that one number hides become visible")
+        text = "piecewise:n_dims=4"
+        yield Step("embedding", text, "thresholds that one number hides become visible")
     if facts.of_classes:
         yield Step("calibrate", True, "probabilities are set right on what was held out")
-    members = next((k for n, k in MEMBERS if facts.n <= n), 1)
-    if not (facts.own_dev or facts.one_training):
-        folds = min(max(members, 5), max(facts.n // LEAST_IN_FOLD, 2))
-        yield Step("folds", folds, "every row is held out once, and trains the other networks")
-        members = min(members, folds)
-    if not facts.one_training:
-        yield Step("members", members, "the mean of networks errs less; fewer of more rows")
+    members = facts.members or next((k for n, k in MEMBERS if facts.n <= n), 1)
+    if not (facts.own_dev or facts.one_training or members == 1):
+        folds = min(max(members, 5), 10, max(facts.n // LEAST_IN_FOLD, 2))
+        yield Step("folds", folds, "every row is held out in turn, and trains the other networks")
+    if not facts.one_training and members > 1:
+        yield Step("members", members, "the mean of several networks errs less than each")
     batch_size = min(256, 2 ** max(4, round(math.log2(facts.n / 16))))
     yield Step("batch_size", batch_size, "some 16 updates in an epoch, and 256 rows at most")
     batches = math.ceil(facts.n / batch_size)
@@ -189,7 +195,7 @@ class Asked:
         >>> found.steps[0]
         Step(name='scaling', value='median', why='far values have no part in the scale')
         """
-        members = settings.members if "members" in self.given else None
+        members = settings.members or 1 if "members" in self.given else None
         facts = replace(facts, one_training=self.one_training, members=members)
         steps = [s for s in RECIPES[self.recipe](facts) if s.name not in self.given]
         values = {step.name: step.value for step in steps}

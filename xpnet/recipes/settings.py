@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..checks import check_name
 from ..data import augmentation
@@ -111,6 +111,8 @@ class Settings:
         Of the linear layers; see `Linear`.
     last_init : str
         The initial weights of the last layer, by name.
+    bias_std : float
+        Initial biases of the hidden layers are from N(0, bias_std²).
     bias_rate, input_scale_rate : float
         What the learning rate is multiplied by for biases, and for the factors of inputs.
     ensemble : int or None
@@ -155,8 +157,9 @@ class Settings:
     clip: float | None = None
     embedding: str = ""
     input_scale: bool = False
-    parametrization: str = "standard"
+    parametrization: Literal["standard", "ntk"] = "standard"
     last_init: str = "auto"
+    bias_std: float = 0.0
     bias_rate: float = 1.0
     input_scale_rate: float = 1.0
     ensemble: int | None = None
@@ -165,6 +168,11 @@ class Settings:
     monitor: str = "loss"
     calibrate: bool = False
     clamp: bool = False
+
+    @property
+    def uses_dev(self) -> bool:
+        """Whether something is decided by what networks are not trained on, not just measured."""
+        return self.patience is not None or self.keep_best or self.calibrate
 
     def make_optimizer(self, epochs: int, batches: int) -> Optimizer:
         """Return the optimiser with its schedule, for so many epochs of so many batches.
@@ -271,7 +279,8 @@ class Settings:
         init = self.last_init if last else "auto"
         if self.ensemble is not None:
             return EnsembleLinear(n_outputs, self.ensemble, shared=not last, init=init)
-        return Linear(n_outputs, init=init, parametrization=self.parametrization)
+        bias_std = 0.0 if last else self.bias_std
+        return Linear(n_outputs, init=init, parametrization=self.parametrization, bias_std=bias_std)
 
     def make_embedding(self, inputs: Inputs) -> list[Layer]:
         """Return the layers that embed numbers, if any do.

@@ -10,6 +10,7 @@ from .._typing import Array
 from ..checks import check_count, check_name
 from ..nn.calibration import divide_logits
 from ..nn.extraction import with_loss
+from ..nn.losses import SoftmaxCrossEntropy
 from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.callbacks import EarlyStopping
@@ -62,14 +63,16 @@ def make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
 
 def for_labels_as_they_are(network: Network) -> Network:
     """Return a trained network with a loss that smooths no labels: that is for training alone."""
-    loss: Any = network.loss
-    if not getattr(loss, "label_smoothing", 0.0):
+    loss = network.loss
+    if not (isinstance(loss, SoftmaxCrossEntropy) and loss.label_smoothing):
         return network
     return with_loss(network, replace(loss, label_smoothing=0.0))
 
 
-def calibrate_on(network: Network, logits: Array, labels: Array) -> float:
+def calibrate_on(network: Network, logits: Array, labels: Array) -> float | None:
     """Divide a network's logits by the temperature that examples held out fit; return it.
+
+    Where all of these are of one class nothing is done, and None returned.
 
     Parameters
     ----------
@@ -79,6 +82,9 @@ def calibrate_on(network: Network, logits: Array, labels: Array) -> float:
         What networks say of examples that they were not trained on, and the classes of these; as
         `careful_temperature` has them.
     """
-    temperature = careful_temperature(*map(network.backend.to_host, (logits, labels)))
+    found, classes = map(network.backend.to_host, (logits, labels))
+    if (classes == classes[0]).all():  # nothing tells classes apart there
+        return None
+    temperature = careful_temperature(found, classes)
     divide_logits(network, temperature)
     return temperature

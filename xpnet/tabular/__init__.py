@@ -10,7 +10,11 @@
 - `leaks`, `row_hashes`: what stands twice in them
 - `target`: from labels to what a loss takes, and back
 - `parts`, `building`, `experiment`: a training run by its settings
+- `time_budget`: the training that fits into a given time
 - `model`: a network with all that it needs for raw columns
 - `tuning`: a search over settings
+- `estimators`: scikit-learn's interface to it: `TabularClassifier` and `TabularRegressor`
+- `estimator_base`: what both have; `estimator_settings`, `estimator_rows`, `estimator_files`: their
+  parameters, rows and files
 - `evaluation`: how good it is
 """

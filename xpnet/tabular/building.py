@@ -43,13 +43,14 @@ def facts_of(dataset: Dataset, target: Target, test: bool) -> Facts:
     return Facts(target.task, n, rows.shape[1], pixels, own_dev="dev" in kept)
 
 
-def inputs_of(features: Features, train: Part, target: Target) -> Inputs:
+def inputs_of(features: Features | None, train: Part, target: Target) -> Inputs:
     """Return what embeddings are made for."""
-    return Inputs(train.features, features.numbers, train.labels, target.classes is not None)
+    numbers = () if features is None else features.numbers
+    return Inputs(train.features, numbers, train.labels, target.classes is not None)
 
 
 def make_network(
-    features: Features,
+    features: Features | None,
     inputs: Inputs,
     target: Target,
     settings: Settings,
@@ -57,14 +58,15 @@ def make_network(
 ) -> Network:
     """Return the untrained network that settings describe, for features of the data."""
     loss = settings.make_loss(target.loss, target.losses)
+    coded = [] if features is None else features.layers()
     return Network(
         [
             *settings.make_embedding(inputs),
-            *features.layers(),
+            *coded,
             *settings.make_layers(target.units(loss)),
         ],
         loss=loss,
-        n_features=features.n_features,
+        n_features=inputs.features.shape[1],
         device=device,
         dtype=settings.dtype,
         random_state=settings.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +54,8 @@ class Dataset:
         Which of "test" and "dev" are not from the source of the rows, and what theirs are called,
         as a file. They are read as the rows are: they have no part in the schema, the classes and
         the fingerprint.
+    kinds : mapping of str to str
+        What some columns of a data frame are said to be, instead of what is learnt: see `learn`.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Dataset:
     schema: Schema | None = None
     target_column: Column | None = None
     apart: dict[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,7 +99,7 @@ class Dataset:
         if self.schema is None:
             names = tables[0].column_names
             every = lambda some: (c for t in tables for c in chunks(t.select(some)))  # noqa: E731
-            self.schema = learn(every, names).schema
+            self.schema = learn(every, names, self.kinds).schema
         self.schema.require_some()
         for name, table in zip(own, tables, strict=True):
             setattr(self, name, self.schema.read(table))

@@ -44,6 +44,7 @@ from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
 from ..train.history import History
+from ..train.time_limit import TimeLimit
 from ..train.trainer import Trainer
 from .building import (
     about,
@@ -92,9 +93,14 @@ class Experiment:
         With early stopping the epoch whose weights the model holds, once it is trained; of members
         that of each.
     temperature : float or None
-        What the logits were divided by, if they were calibrated.
+        What the logits were divided by, if they were calibrated; they are not where all that is
+        held out is of one class.
     plan : Plan or None
         What a recipe has set, and why, if it was asked.
+    time_limit : float or None
+        After so many seconds the training ends.
+    time_reason : str
+        What that has left out.
     """
 
     dataset: Dataset
@@ -111,6 +117,8 @@ class Experiment:
     best_epoch: int | list[int] | None = None
     temperature: float | None = None
     plan: Plan | None = None
+    time_limit: float | None = None
+    time_reason: str = ""
 
     @classmethod
     def prepare(
@@ -118,7 +126,7 @@ class Experiment:
         dataset: Dataset,
         settings: Settings,
         device: str | Backend,
-        dev: bool = True,
+        dev: bool | None = True,
         test: bool = True,
         recipe: Asked | None = None,
     ) -> Experiment:
@@ -132,9 +140,9 @@ class Experiment:
             What to do with it.
         device : str or Backend
             Where to train.
-        dev : bool
+        dev : bool or None
             Whether there is a development set; else its examples are among those of the training
-            set.
+            set. None: where the settings have a use for it, or the data keep one apart.
         test : bool
             Whether there is a test set where the data keep none apart.
         recipe : Asked or None
@@ -149,6 +157,8 @@ class Experiment:
         target = learn_target(dataset, settings)
         plan = None if recipe is None else recipe.plan(facts_of(dataset, target, test), settings)
         settings = settings if plan is None else plan.settings
+        if dev is None:
+            dev = settings.uses_dev or "dev" in dataset.kept()
         parting = part_dataset if dev and settings.folds is None else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
@@ -217,6 +227,14 @@ class Experiment:
         """How many mini-batches an epoch has."""
         rows = rows_of_each(self.settings, len(self.parts["train"].labels))
         return math.ceil(rows / self.batch_size)
+
+    @property
+    def fewest_rows(self) -> int:
+        """How many rows each network is trained on, at least."""
+        n = len(self.parts["train"].labels)
+        if self.folds is None:
+            return n
+        return n - int(np.bincount(self.folds.of_each + 1)[1:].max())
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -364,9 +382,11 @@ class Experiment:
 
     def _fit_options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
         # The one that stops comes last: the others may still look at the weights of the epoch.
-        own = [] if self.stopping is None else [self.stopping]
+        own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
+        own += [] if self.stopping is None else [self.stopping]
+        by_recipe = self.plan is not None and "batch_size" not in self.plan.given
         return {
-            "batch_size": self.batch_size,
+            "batch_size": min(self.batch_size, self.fewest_rows) if by_recipe else self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
             "augmentation": self.augmentation,

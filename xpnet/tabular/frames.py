@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,16 @@ COLUMN = "x{}"
 Array = np.ndarray[Any, Any]
 
 
-def dataset_of(X: Any, y: Any, X_val: Any = None, y_val: Any = None, name: str = "data") -> Dataset:
+def dataset_of(
+    X: Any,
+    y: Any,
+    X_val: Any = None,
+    y_val: Any = None,
+    name: str = "data",
+    *,
+    kinds: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
+) -> Dataset:
     """Return rows and labels as a data set, and others as its development set.
 
     Parameters
@@ -36,6 +46,11 @@ def dataset_of(X: Any, y: Any, X_val: Any = None, y_val: Any = None, name: str =
         alone, and X_val is read by them.
     name : str
         What to call the data.
+    kinds : dict of str to str, or None
+        What some columns are said to be, as ``{"zip": "category"}``: `kinds.KINDS`, and for dates
+        also ``date:%d/%m/%Y``. An array is a table then.
+    drop : sequence of str
+        Columns to leave out. An array is a table then.
 
     Returns
     -------
@@ -45,7 +60,8 @@ def dataset_of(X: Any, y: Any, X_val: Any = None, y_val: Any = None, name: str =
     Raises
     ------
     TypeError, ValueError
-        If X or X_val is none of these, they don't go together, or one of X_val and y_val lacks.
+        If X or X_val is none of these, they don't go together, or one of X_val and y_val lacks; if
+        there is no column that is named in ``kinds`` or ``drop``.
     ImportError
         If pyarrow is needed and not installed.
 
@@ -62,16 +78,20 @@ def dataset_of(X: Any, y: Any, X_val: Any = None, y_val: Any = None, name: str =
         there, lacking = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
         raise ValueError(f"{there} is given and no {lacking}: give both, or neither")
     given = {"X": _rows(X, "X")} | ({} if X_val is None else {"X_val": _rows(X_val, "X_val")})
-    if any(not _stays(rows) for rows in given.values()):
+    if kinds or drop or any(not _stays(rows) for rows in given.values()):
         _require_alike(given)
-        given = {called: _table(rows, called) for called, rows in given.items()}
+        given = {called: table_of_rows(rows, called) for called, rows in given.items()}
+        _require_columns(given["X"], drop, "drop")
+        _require_columns(given["X"], kinds or (), "columns")
+        given = {called: without(rows, drop) for called, rows in given.items()}
     own: dict[str, Any] = {}
     if X_val is not None:
         labels = _labels(y_val)
         own = {"dev_rows": given["X_val"], "dev_target": labels, "apart": {"dev": "X_val"}}
     label = getattr(y, "name", None)
     target = label if isinstance(label, str) else None
-    return Dataset(name, given["X"], _labels(y), target_name=target, **own)
+    labels = _labels(y)
+    return Dataset(name, given["X"], labels, target_name=target, kinds=kinds or {}, **own)
 
 
 def rows_for(schema: Schema | None, X: Any) -> Any:
@@ -106,7 +126,34 @@ def rows_for(schema: Schema | None, X: Any) -> Any:
         raise ValueError(
             f"X has {rows.shape[1]} columns and the model was trained on {len(schema.names)}"
         )
-    return _table(rows, "X")
+    return table_of_rows(rows, "X")
+
+
+def names_of(rows: Any) -> list[str]:
+    """Return the names of a frame's or table's columns, as they are known in its data set.
+
+    Examples
+    --------
+    >>> import types
+    >>> names_of(types.SimpleNamespace(columns=[0, "a"], dtypes=None))
+    ['0', 'a']
+    """
+    return [*map(str, rows.column_names if is_arrow(rows) else rows.columns)]
+
+
+def only(rows: Any, wanted: Collection[str]) -> Any:
+    """Return a frame or table with some of its columns, as far as it has them."""
+    chosen = [name in wanted for name in names_of(rows)]
+    if all(chosen):
+        return rows
+    if hasattr(rows, "iloc"):
+        return rows.loc[:, chosen]
+    return rows.select([name for name, wants in zip(names_of(rows), chosen, strict=True) if wants])
+
+
+def without(rows: Any, drop: Collection[str]) -> Any:
+    """Return a frame or table without some columns, whether it has them or not."""
+    return only(rows, {*names_of(rows)} - {*drop})
 
 
 def _rows(X: Any, called: str) -> Any:
@@ -123,7 +170,7 @@ def _rows(X: Any, called: str) -> Any:
         )
     found = to_host(X)
     if isinstance(found, list | tuple):
-        found = _array_of(found, called)
+        found = array_of(found, called)
     found = as_host_array(found, called)
     if found.ndim != 2:
         hint = f"; one row is {called}.reshape(1, -1)" if found.ndim == 1 else ""
@@ -131,7 +178,7 @@ def _rows(X: Any, called: str) -> Any:
     return found
 
 
-def _array_of(rows: Any, called: str) -> Array:
+def array_of(rows: Any, called: str) -> Array:
     """Return a list of rows as an array: numbers as such, beside text as they are."""
     found = as_host_array(rows, called)
     return found if is_numeric(found) else np.asarray(rows, object)
@@ -144,8 +191,8 @@ def _stays(rows: Any) -> bool:
     return rows.dtype.kind != "f" or not np.isnan(rows).any()
 
 
-def _table(rows: Any, called: str) -> Any:
-    """Return rows as a table, an array's columns by their places."""
+def table_of_rows(rows: Any, called: str) -> Any:
+    """Return rows as a frame or table, an array's columns by their places."""
     if not isinstance(rows, np.ndarray):
         return rows
     pa = arrow_for(called)
@@ -165,6 +212,14 @@ def _table(rows: Any, called: str) -> Any:
 def _names(n: int) -> list[str]:
     """Return the names of the columns of an array that is read as a table."""
     return [COLUMN.format(i) for i in range(n)]
+
+
+def _require_columns(rows: Any, wanted: Collection[str], what: str) -> None:
+    """Raise a ValueError if columns are named that a frame or table has not."""
+    known = names_of(rows)
+    if missing := [name for name in wanted if name not in known]:
+        told = ", ".join(known[:20])
+        raise ValueError(f"{what} has {missing[0]!r}, and X has no such column; it has {told}")
 
 
 def _require_alike(given: dict[str, Any]) -> None:

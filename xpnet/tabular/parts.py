@@ -263,5 +263,5 @@ def _require_variation(dataset: Dataset, parts: dict[str, Part]) -> None:
         if name in dataset.apart:
             same, way = f"{dataset.apart[name]}: {same}", "give more rows"
         else:
-            same, way = f"{same} of the {name} set", "give more data or another --seed"
+            same, way = f"{same} of the {name} set", "give more data, or another seed"
         raise ValueError(f"{same}: 1 - R² is not defined there; {way}")

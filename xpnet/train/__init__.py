@@ -14,7 +14,7 @@
 - `given_batch`, `requests`: a batch for a step that a user gives; what is asked of a running fit
 - `fit`, `fit_state`: epochs of steps, and where they stand
 - `history`: what is told of it
-- `callback`, `callbacks`: what may watch it
+- `callback`, `callbacks`, `time_limit`: what may watch it
 - `member_ends`, `freezing`: how members end before others, and stay as they are then
 - `replacing`: members taken out, and other networks put in their places
 - `member_averages`: averages of the weights of members that make different numbers of steps

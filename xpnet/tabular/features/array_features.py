@@ -10,7 +10,7 @@ import numpy as np
 from ...backends.arrays import NUMPY
 from ...data.arrays import as_array, check_finite
 from ...data.labels import is_numeric
-from ...data.scaling import USUAL, Scales, Scaling, row_chunks, split
+from ...data.scaling import USUAL, Scales, Scaling, row_chunks, share_a_unit, split
 from ...warning import warn
 from .base import Array, Features
 
@@ -39,19 +39,30 @@ class ArrayFeatures(Features):
         Of the columns, from the training rows.
     constant : dict of int to float
         The columns that were the same in all training rows, and what these became.
+    shares_a_unit : bool
+        Whether the columns do; if that is not given, whether several have the same scale.
     """
 
-    def __init__(self, scales: Scales, constant: dict[int, float] | None = None) -> None:
+    def __init__(
+        self,
+        scales: Scales,
+        constant: dict[int, float] | None = None,
+        shares_a_unit: bool | None = None,
+    ) -> None:
         self.scales, self.constant = scales, constant or {}
+        if shares_a_unit is None:
+            alike = len({*scales.scale}) == len({*scales.mean}) == 1
+            shares_a_unit = len(scales.mean) > 1 and alike
+        self.shares_a_unit = shares_a_unit
 
     @classmethod
     def learn(cls, rows: Array, scaling: Scaling = USUAL) -> ArrayFeatures:
         """Learn from training rows, shape (n, m)."""
         require_numbers(rows)
-        scales = Scales.learn_array(rows, scaling)
+        scales, shared = Scales.learn_array(rows, scaling), share_a_unit(rows)
         same = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
         values = scales.standardise(split(rows[:1]))[0]
-        return cls(scales, {int(column): float(values[column]) for column in same})
+        return cls(scales, {int(column): float(values[column]) for column in same}, shared)
 
     @property
     def n_features(self) -> int:
@@ -61,9 +72,9 @@ class ArrayFeatures(Features):
     @property
     def numbers(self) -> Sequence[int]:
         """The columns that differ; none of pixels and counts, which share a unit."""
-        n = self.n_features
-        share = n > 1 and len({*self.scales.scale}) == len({*self.scales.mean}) == 1
-        return [] if share else [j for j in range(n) if j not in self.constant]
+        if self.shares_a_unit:
+            return []
+        return [j for j in range(self.n_features) if j not in self.constant]
 
     def transform(self, rows: Any, dtype: Any) -> Array:
         """Return features, shape (n, n_features), of raw rows; see `Features.transform`.
