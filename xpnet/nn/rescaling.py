@@ -25,7 +25,7 @@ def rescale_outputs(network: Network, scale: HostArray, shift: HostArray) -> Non
 
     Examples
     --------
-    >>> import xpnet as xn
+    >>> import numpy as np, xpnet as xn
     >>> net = xn.Network([xn.Linear(2)], loss="mean_squared_error", n_features=1, device="cpu",
     ...                  dtype="float64")
     >>> net.load_state({"0.weight": np.ones((2, 1)), "0.bias": np.zeros(2)})
