@@ -446,7 +446,8 @@ def commands(device: Gpu) -> Iterator[Claim]:
     where = ["--device", "cuda"]
     run = partial(_command, device, folder)
     yield "info names the GPU", lambda: _has(run("info"), ["cuda:0"])
-    yield "train digits", lambda: _trained(run("train", "digits", "--json", *small, *where), device)
+    plain = ["--recipe", "plain", *small, *where]
+    yield "train digits", lambda: _trained(run("train", "digits", "--json", *plain), device)
     yield (
         "evaluate",
         lambda: _has(run("evaluate", "digits.safetensors", "digits", *where), ["error"]),
@@ -461,7 +462,17 @@ def commands(device: Gpu) -> Iterator[Claim]:
     options = ["--max-batch", str(device.size(8192, 64)), "--seconds", str(device.size(4, 1))]
     profile = ["profile", "digits.safetensors", *where, *options]
     yield "profile", lambda: _has(run(*profile), ["cuda:0", "use batches of"])
-    again = ["--batch-size", "64", "--epochs", "3", "--checkpoint", "run", *where, *small[:2]]
+    few = ["--epochs", "5", *small, *where, "-o", "auto.safetensors"]
+    yield (
+        "train digits by the default recipe",
+        lambda: _trained(run("train", "digits", "--json", *few), device),
+    )
+    yield (
+        "evaluate the networks of its folds",
+        lambda: _has(run("evaluate", "auto.safetensors", "digits", *where), ["error of each of 8"]),
+    )
+    again = ["--batch-size", "64", "--epochs", "3", "--checkpoint", "run", *plain[:2], *where]
+    again += small[:2]
     yield "train with checkpoints", lambda: _has(run("train", "iris", *again), ["saved"])
     yield "resume", lambda: _has(run("train", "--resume", "run", "--epochs", "5"), ["going on"])
 

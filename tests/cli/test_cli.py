@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import plain
 from rich.console import Console
 
 import xpnet as xn
@@ -22,7 +23,8 @@ from xpnet.analysis import plots
 from xpnet.backends.select import why_no_cuda
 from xpnet.cli import app, console
 from xpnet.files import atomic
-from xpnet.tabular import experiment, readers, settings
+from xpnet.recipes import settings
+from xpnet.tabular import experiment, readers
 
 QUICK = ["--hidden", "8", "--epochs", "2", "--device", "cpu"]
 
@@ -33,7 +35,7 @@ def run(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xpnet", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["xpnet", *plain(arguments)])
         code = 0
         try:
             app.main()
@@ -222,7 +224,7 @@ def interrupted(folder, arguments, line, delay=0.0, command="train", sent=signal
     """Run a command, press Ctrl-C when a line comes that begins so; return code, output, errors."""
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
-        [sys.executable, "-m", "xpnet", command, *arguments, "--device", "cpu"],
+        [sys.executable, "-m", "xpnet", *plain([command, *arguments]), "--device", "cpu"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -408,7 +410,7 @@ def test_pictures_of_two_models_are_two(run):
 @pytest.mark.slow
 def test_output_without_greek_letters(tmp_path):
     environment = dict(os.environ, PYTHONIOENCODING="ascii", PYTHONPATH=os.pathsep.join(sys.path))
-    command = [sys.executable, "-m", "xpnet", "train", "wine", *QUICK, "--l2", "0,1"]
+    command = [sys.executable, "-m", "xpnet", *plain(["train", "wine", *QUICK, "--l2", "0,1"])]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "chosen on the development set: ? = " in done.stdout
@@ -870,7 +872,7 @@ def test_diverging_later_saves_the_last_good_weights(run):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 def test_ctrl_c_saves_what_there_is(tmp_path):
-    command = [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "400"]
+    command = [sys.executable, "-m", "xpnet", *plain(["train", "digits", "--epochs", "400"])]
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
     process = subprocess.Popen(
         [*command, "--device", "cpu"],

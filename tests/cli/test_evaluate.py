@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import plain
 
 from xpnet.cli import app, options
 from xpnet.files import safetensors_files
@@ -18,7 +19,7 @@ def run(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["xpnet", *arguments])
+        monkeypatch.setattr(sys, "argv", ["xpnet", *plain(arguments)])
         code = 0
         try:
             app.main()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import plain
 from test_cli import full, interrupted, needs_signals, run  # noqa: F401 - fixtures
 
 import xpnet as xn
@@ -88,7 +89,7 @@ def test_killed_and_gone_on_with(tmp_path):
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
 
     def start(*arguments):
-        command = [sys.executable, "-m", "xpnet", "train", *arguments]
+        command = [sys.executable, "-m", "xpnet", *plain(["train", *arguments])]
         keywords = {"cwd": tmp_path, "env": environment, "text": True}
         return subprocess.Popen(command, stdout=subprocess.PIPE, **keywords)
 
@@ -127,7 +128,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, more):
             "app.main()\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script, "train", *options, *more, "--device", "cpu"],
+            [sys.executable, "-c", script, *plain(["train", *options, *more]), "--device", "cpu"],
             cwd=tmp_path,
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
             capture_output=True,

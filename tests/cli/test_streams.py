@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import plain
 from test_cli import QUICK, interrupted, needs_signals, run  # noqa: F401 - fixtures
 
 import xpnet as xn
@@ -155,7 +156,7 @@ def test_the_streams_are_as_before_in_the_end():
 
 def start(folder, *arguments, **options):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    command = [sys.executable, *options.pop("python", ()), "-m", "xpnet", *arguments]
+    command = [sys.executable, *options.pop("python", ()), "-m", "xpnet", *plain(arguments)]
     return subprocess.Popen(command, cwd=folder, env=environment, **options)
 
 
@@ -197,7 +198,7 @@ def test_a_real_full_disk(tmp_path):
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-"])
 def test_descriptors_that_are_really_closed(tmp_path, closed):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    command = f'"$0" -m xpnet train iris --hidden 8 --epochs 2 --device cpu {closed}'
+    command = f'"$0" -m xpnet train iris --recipe plain --hidden 8 --epochs 2 --device cpu {closed}'
     done = subprocess.run(
         ["sh", "-c", command, sys.executable], cwd=tmp_path, env=environment, capture_output=True
     )

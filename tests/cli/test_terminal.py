@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import plain
 from test_cli import GOOD, QUICK, needs_signals, run  # noqa: F401 - fixtures
 
 import xpnet as xn
@@ -247,7 +248,7 @@ def in_a_terminal(folder, *arguments, python=("-m", "xpnet")):
     environment = dict(os.environ, TERM="xterm", PYTHONPATH=os.pathsep.join(sys.path))
     environment["COLUMNS"] = "400"
     process = subprocess.Popen(
-        [sys.executable, *python, *arguments],
+        [sys.executable, *python, *plain(arguments)],
         cwd=folder,
         env=environment,
         stdin=theirs,

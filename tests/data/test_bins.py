@@ -196,3 +196,8 @@ def test_many_whole_numbers_may_be_classes_or_values():
     assert xn.piecewise_bins(X, 4, y, classification=False) == xn.piecewise_bins(X, 4, y * 1.0)
     classes = xn.piecewise_bins(X, 4, y // 4, classification=True)
     assert classes != xn.piecewise_bins(X, 4, y // 4, classification=False)
+
+
+def test_many_classes_are_no_warning_here():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    assert len(xn.piecewise_bins(X, n_bins=4, y=np.arange(40) % 25)) == 2

@@ -95,6 +95,7 @@ def bases() -> dict[str, bytes]:
         "dropout": _network(xn.Dropout(0.1), xn.Linear(3, init=xn.Normal(0.1)), xn.Dropout(0.5)),
         "codes": _network(xn.OneHot({3: 2}), xn.Embedding({0: 3, 1: 1}, 2), xn.Linear(2)),
         "places": _network(
+            xn.RepeatedColumns((3, 0)),
             xn.PiecewiseLinearEmbedding({3: (-1.0, 1.0)}),
             xn.PiecewiseLinearEmbedding({0: (-1.0, 0.0, 1.0), 1: (0.0, 2.0)}, 2),
             xn.Linear(2),

@@ -24,6 +24,7 @@ EVERY_LAYER = {
     "ensemble": xn.EnsembleLinear(4, 3),
     "scale": xn.Scale(),
     "periodic": xn.PeriodicEmbedding((1, 3), 3, 4),
+    "repeated": xn.RepeatedColumns((3, 0, 1)),
     "pbld": xn.PeriodicEmbedding((2, 0), 3, 4, relu=False, phase=True, dense=True),
     **{name: make() for name, make in activations.ACTIVATIONS.items()},
 }

@@ -145,6 +145,13 @@ LAYERS = {
     ),
     "PeriodicEmbedding, shared": lambda own: plain(own, xn.Tanh(), periodic(shared=True)),
     "PeriodicEmbedding behind Linear": lambda own: plain(own, periodic(phase=True), xn.BatchNorm()),
+    "RepeatedColumns": lambda own: case(
+        own, [xn.RepeatedColumns((3, 0, 1)), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(3)]
+    ),
+    "RepeatedColumns and an embedding of the copies": lambda own: case(
+        own, [xn.RepeatedColumns((1, 3)), xn.PeriodicEmbedding((4, 5), 3, 5), xn.Linear(3)]
+    ),
+    "RepeatedColumns behind Linear": lambda own: plain(own, xn.RepeatedColumns((5, 0)), xn.ReLU()),
     "deep": lambda own: plain(
         own,
         *(xn.BatchNorm(), xn.ReLU(), xn.Dropout(own(0.1, 0.5, 0.3)), xn.Linear(7), xn.GELU()),

@@ -322,12 +322,13 @@ def results_table(
     """Return a table of loss and error on each part, as it is called; of members also of each."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
-    members = any("members" in measured for measured in errors.values())
+    each = [len(next(iter(m["members"].values()))) for m in errors.values() if "members" in m]
+    members = max(each, default=1) > 1
     more = ("loss of each member", f"{error_name} of each") if members else ()
     for heading in ("examples", "loss", error_name, *more):
         table.add_column(heading, justify="right")
     for name, measured in errors.items():
-        own = measured.get("members", {})
+        own = measured.get("members", {}) if members else {}
         table.add_row(
             called.get(name, name),
             f"{sizes[name]:,}",

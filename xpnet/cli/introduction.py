@@ -51,9 +51,11 @@ def introduce_training(out: Console, experiment: Experiment) -> None:
     if network.members is not None:
         first, last = network.seeds[0], network.seeds[-1]
         name, each = f"{network.members} networks {widths}", f" each, seeds {first} to {last}"
+    if network.members == 1:
+        name, each = f"network {widths}", f", seed {first}"
     out.print(
         f"{name}, {network.n_parameters:,} parameters{each}, "
-        f"{settings.optimizer}, batches of {experiment.batch_size}, {experiment.epochs} epochs"
+        f"{settings.optimizer}, batches of {experiment.batch_size}, {_counted(experiment.epochs)}"
     )
     if settings.recipe != "plain":
         out.print(f"recipe {settings.recipe} (--show tells what it does, and why)")
@@ -86,7 +88,15 @@ def plan_rows(experiment: Experiment) -> list[dict[str, Any]]:
     if plan is None:
         return []
     names = {field.name for field in fields(settings)} - {"recipe"}
-    rows = [{"name": s.name, "value": getattr(settings, s.name), "why": s.why} for s in plan.steps]
-    given = [name for name in plan.given if name in names]
-    by_hand = "set by hand"
-    return rows + [{"name": n, "value": getattr(settings, n), "why": by_hand} for n in given]
+    reasons = {step.name: step.why for step in plan.steps}
+    reasons |= {name: "set by hand" for name in plan.given if name in names}
+    if experiment.time_reason:
+        before = plan.settings.members, plan.settings.epochs
+        now = zip(("members", "epochs"), before, strict=True)
+        counts = [name for name, value in now if getattr(settings, name) != value]
+        reasons |= dict.fromkeys(counts, "for the time that there is")
+    return [{"name": n, "value": getattr(settings, n), "why": w} for n, w in reasons.items()]
+
+
+def _counted(epochs: int) -> str:
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}"

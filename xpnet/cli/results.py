@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from ..analysis.sweeps import L2Choice
@@ -26,11 +27,12 @@ def show_results(out: Console, experiment: Experiment, choice: L2Choice | None) 
         out.print(f"stopped in epoch {experiment.trainer.epochs}: {history.reason}")
     if history.diverged:
         out.print(f"members that diverged, left out: {', '.join(map(str, history.diverged))}")
-    if isinstance(experiment.best_epoch, list):
+    if isinstance(experiment.best_epoch, list) and len(experiment.best_epoch) > 1:
         epochs = ", ".join(map(str, experiment.best_epoch))
         out.print(f"the members' weights are those of epochs {epochs}")
     elif experiment.best_epoch is not None:
-        out.print(f"the weights are those of epoch {experiment.best_epoch}")
+        (epoch,) = np.atleast_1d(experiment.best_epoch)
+        out.print(f"the weights are those of epoch {epoch}")
     if choice is not None:
         out.print()
         out.print(f"chosen on the development set: λ = {choice.l2:g}")

@@ -25,6 +25,9 @@ FREE = (
     *("quiet", "as_json", "resume"),
 )
 
+#: Options that are called otherwise in the code.
+NAMES = {"show_plan": "show", "show_schema": "schema"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -48,6 +51,8 @@ class Run:
         As for `Checkpoints`.
     begun : Newest or None
         The checkpoint that it goes on from.
+    time : float or None
+        After so many seconds it ends.
     """
 
     data: str
@@ -64,6 +69,7 @@ class Run:
     text: TextOptions = field(default_factory=TextOptions)
     test: str | None = None
     dev: str | None = None
+    time: float | None = None
 
     @property
     def sets(self) -> dict[str, str]:
@@ -79,6 +85,11 @@ class Run:
         for part, source in self.sets.items():
             if not source.strip():
                 raise ValueError(f"--{part} is {source!r}: give a file")
+        if self.dev is not None and self.settings.folds is not None:
+            raise ValueError(
+                f"--dev is {self.dev} and --folds {self.settings.folds}: with folds there is no "
+                "development set; leave one of them out"
+            )
         given = {"--checkpoint-every": self.every, "--keep": self.keep}
         for option, value in given.items():
             if value is not None and value < 1:
@@ -92,12 +103,17 @@ class Run:
             raise ValueError(f"--l2 has {len(lambdas)} values: --checkpoint goes with one")
         if self.folder is not None and learning_curve:
             raise ValueError("--learning-curve trains many times: leave it or --checkpoint out")
-        if self.settings.members is not None and (len(lambdas) > 1 or learning_curve):
-            several = f"--l2 has {len(lambdas)} values" if len(lambdas) > 1 else "--learning-curve"
-            raise ValueError(
-                f"{several}: --members goes with one training; find the settings with one network, "
-                "and train the members with them"
-            )
+        if len(lambdas) == 1 and not learning_curve:
+            return
+        several = f"--l2 has {len(lambdas)} values" if len(lambdas) > 1 else "--learning-curve"
+        for name in ("members", "folds"):
+            if getattr(self.settings, name) not in (None, 1):
+                raise ValueError(
+                    f"{several}: --{name} goes with one training; find the settings with one "
+                    "network, and train the members with them"
+                )
+        if self.time is not None:
+            raise ValueError(f"{several}: --time goes with one training; leave one of them out")
 
     def require_unused(self) -> None:
         """Raise a ValueError if a run that begins would meet another one's checkpoints."""
@@ -168,6 +184,7 @@ class Run:
             "text": asdict(self.text),
             "settings": asdict(settings),
             "device": self.device,
+            "time": self.time,
             "output": os.path.abspath(model_file),
         }
         keep = Checkpoints.keep if self.keep is None else self.keep
@@ -217,7 +234,7 @@ def going_on(folder: Path, given: Iterable[str], options: dict[str, Any]) -> Run
     """
     given = set(given)
     if others := sorted(given - set(FREE)):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        named = ", ".join(f"--{NAMES.get(name, name.replace('_', '-'))}" for name in others)
         raise ValueError(f"{named} can't be given with --resume: the checkpoint has all settings")
     if not folder.exists():
         raise FileNotFoundError(

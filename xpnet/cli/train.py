@@ -26,6 +26,7 @@ from .resume import Run, going_on
 from .schema import columns_of, show
 from .training_options import (
     HIDDEN,
+    RECIPES_OWN,
     Activation,
     Augment,
     BatchNorm,
@@ -51,6 +52,7 @@ from .training_options import (
     Task,
     Time,
     allow_memory,
+    by_recipe,
     defaults,
     settings_of,
 )
@@ -68,10 +70,10 @@ def train(
     decimal: Decimal = ".",
     memory: Memory = None,
     task: Task = None,
-    hidden: Hidden = HIDDEN,
-    activation: Activation = defaults.activation,
+    hidden: Annotated[str, by_recipe(Hidden)] = HIDDEN,
+    activation: Annotated[str, by_recipe(Activation)] = defaults.activation,
     batch_norm: BatchNorm = False,
-    dropout: Dropout = "0",
+    dropout: Annotated[str, by_recipe(Dropout)] = "0",
     input_dropout: InputDropout = defaults.input_dropout,
     l2: Annotated[
         str,
@@ -86,14 +88,17 @@ def train(
     image_shape: ImageShape = "",
     patience: Annotated[
         int | None,
-        typer.Option(help="Stop after so many epochs without a better development loss."),
+        typer.Option(
+            help="Stop after so many epochs without a better development loss.",
+            show_default=RECIPES_OWN,
+        ),
     ] = None,
-    optimizer: OptimizerText = defaults.optimizer,
-    loss: LossText = None,
-    learning_rate: LearningRate = None,
-    schedule: ScheduleText = defaults.schedule,
-    batch_size: BatchSize = None,
-    epochs: Epochs = None,
+    optimizer: Annotated[str, by_recipe(OptimizerText)] = defaults.optimizer,
+    loss: Annotated[str | None, by_recipe(LossText)] = None,
+    learning_rate: Annotated[float | None, by_recipe(LearningRate)] = None,
+    schedule: Annotated[str, by_recipe(ScheduleText)] = defaults.schedule,
+    batch_size: Annotated[str | None, by_recipe(BatchSize)] = None,
+    epochs: Annotated[int | None, by_recipe(Epochs)] = None,
     device: Device = "auto",
     dtype: Dtype = defaults.dtype,
     seed: Seed = defaults.seed,
@@ -103,6 +108,7 @@ def train(
             metavar="K",
             help="Train K networks at once, with seeds from --seed on: the model predicts their "
             "mean.",
+            show_default=RECIPES_OWN,
         ),
     ] = None,
     recipe: Recipe = "auto",
@@ -154,7 +160,8 @@ def train(
     """Train a network on DATA, write it to a file, and say what to try next.
 
     The data is parted into training, development and test set, but for those that are given by
-    --test and --dev: with both, all of DATA is trained on. Numbers are standardised, dates
+    --test and --dev: with both, all of DATA is trained on. With folds, as --recipe auto has them,
+    no development set is held out, but some rows of each network. Numbers are standardised, dates
     become numbers, and categories 0 or 1 for each. Ctrl-C ends the training and saves what there
     is; a second one quits at once. With --checkpoint SIGTERM does as Ctrl-C, and a training that
     was cut off, however, goes on by --resume.
@@ -193,7 +200,7 @@ def train(
             seed=seed,
             task=task,
             goal=goal,
-            members=None if members == 1 else members,
+            members=members,
             folds=folds,
         )
         asked = Asked(recipe, options.given(ctx), len(lambdas) > 1 or learning_curve)
@@ -201,7 +208,7 @@ def train(
         text = TextOptions(separator, decimal)
         where = folder, every, keep
         more: dict[str, Any] = {"kinds": kinds, "text": text, "test": test, "dev": dev}
-        run = Run(data, target, names, settings, device, output, *where, **more)
+        run = Run(data, target, names, settings, device, output, *where, **more, time=time)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     allow_memory(memory)
@@ -210,7 +217,7 @@ def train(
         return
     dataset = run.read()
     files = files_of(run, dataset, learning_curve)
-    experiment = _prepare(dataset, run, asked, time)
+    experiment = _prepare(dataset, run, asked)
     if show_plan:
         show_training(out, experiment, run, as_json)
         return
@@ -236,10 +243,13 @@ def train(
         sys.exit(ctrl_c.exit_code)
 
 
-def _prepare(dataset: Dataset, run: Run, asked: Asked | None, seconds: float | None) -> Experiment:
+def _prepare(dataset: Dataset, run: Run, asked: Asked | None) -> Experiment:
     """Return the training of a run, by a recipe and within a time where these are asked for."""
     experiment = Experiment.prepare(dataset, run.settings, run.device, recipe=asked)
-    return experiment if seconds is None else within(experiment, seconds)
+    if run.time is not None and run.begun is None:
+        return within(experiment, run.time)
+    experiment.time_limit = run.time  # what has begun stays as it is
+    return experiment
 
 
 def _carry_out(

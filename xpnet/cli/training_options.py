@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -19,6 +20,9 @@ from . import options
 #: What holds where an option is not given.
 defaults = Settings()
 HIDDEN = ",".join(map(str, defaults.hidden))
+
+#: What the help calls the default of an option that a recipe sets where it is not given.
+RECIPES_OWN = "the recipe's"
 
 Memory = Annotated[
     float | None,
@@ -62,10 +66,13 @@ OptimizerText = Annotated[
 ]
 LossText = Annotated[
     str | None,
-    typer.Option(help=f"{', '.join(Loss.registry.own)}; if not given what fits the task."),
+    typer.Option(help=f"{', '.join(Loss.registry.own)}.", show_default="what fits the task"),
 ]
 LearningRate = Annotated[
-    float | None, typer.Option(help="If not given, the optimiser's own default.")
+    float | None,
+    typer.Option(
+        help="The rate, or the one that a schedule goes from.", show_default="the optimiser's"
+    ),
 ]
 ScheduleText = Annotated[
     str,
@@ -78,12 +85,13 @@ BatchSize = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help=f"Examples in a mini-batch; if not given {BATCH_SIZE}. auto: measured.",
+        help="Examples in a mini-batch. auto: measured.",
+        show_default=str(BATCH_SIZE),
     ),
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(help=f"Times through the data; if not given {EPOCHS}, and more on small sets."),
+    typer.Option(help="Times through the data.", show_default=f"{EPOCHS}, more on small sets"),
 ]
 Recipe = Annotated[
     str,
@@ -98,14 +106,16 @@ Folds = Annotated[
     typer.Option(
         metavar="K",
         help="Hold no development set out, but a fold of K for each network, so that every row "
-        "trains; if not given the recipe's.",
+        "trains.",
+        show_default=RECIPES_OWN,
     ),
 ]
 Time = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="The best training that fits into so many seconds: fewer networks, then fewer epochs.",
+        help="The best training that fits into so many seconds: fewer networks, then fewer epochs. "
+        "The data are read before.",
     ),
 ]
 Show = Annotated[
@@ -118,6 +128,14 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The model file; else NAME.safetensors.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors and notes.")]
+
+
+def by_recipe(option: Any) -> Any:
+    """Return the same option of a command that has recipes, for its help to say so."""
+    found = copy(get_args(option)[1])
+    found.show_default = RECIPES_OWN
+    return found
+
 
 #: How the text of an option becomes what `Settings` has; the others are read already.
 READERS: dict[str, Callable[[str], Any]] = {

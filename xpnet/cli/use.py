@@ -217,6 +217,8 @@ def _show(out: Console, measured: dict[str, Any]) -> None:
     figures = {k: v for k, v in measured.items() if isinstance(v, float)}
     pairs = [(k.replace("_", " "), _number(k, v)) for k, v in figures.items()]
     for name, values in measured.get("members", {}).items():
+        if len(values) == 1:
+            continue
         what = f"{name.replace('_', ' ')} of each of {len(values)} members"
         pairs.append((what, console.mean_and_spread(values, percent=True)))
     console.print_pairs(out, pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,10 @@ def _parts(ranks: Array, labels: Array, n_bins: int, least: int) -> Array:
     kind = DecisionTreeRegressor if labels.dtype.kind == "f" else DecisionTreeClassifier
     # Of ranks, for values that lie nearer than a tree cares to look.
     tree = kind(max_leaf_nodes=n_bins, min_samples_leaf=least, random_state=0)
-    fitted = tree.fit(ranks.reshape(-1, 1).astype(np.float32), labels).tree_
+    with warnings.catch_warnings():
+        # Of many classes, for each column anew: whoever reads the labels tells it once.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        fitted = tree.fit(ranks.reshape(-1, 1).astype(np.float32), labels).tree_
     splits = fitted.children_left != fitted.children_right
     return np.asarray(fitted.threshold[splits], int)
 

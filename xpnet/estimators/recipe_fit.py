@@ -239,7 +239,7 @@ class _Run:
     @property
     def keeps_best(self) -> bool:
         """Whether the weights are those of the best epoch."""
-        return make_stopping(self.settings, self.length.epochs) is not None
+        return make_stopping(self.settings, self.dev is not None) is not None
 
     def train(self) -> History:
         """Train; return what was measured.
@@ -271,7 +271,7 @@ class _Run:
         return trainer.history
 
     def _callbacks(self) -> list[Any]:
-        stopping = make_stopping(self.settings, self.length.epochs)
+        stopping = make_stopping(self.settings, self.dev is not None)
         if stopping is not None and "tol" in self.given:
             stopping.min_improvement = float(self.e.tol)
         told = [_Telling()] if self.e.verbose else []

@@ -63,11 +63,11 @@ class RepeatedColumns(NumericColumns[RepeatedBuffers]):
         """Learn the place in the network; return the number of outputs."""
         super().build(index, n_inputs, following)
         self.n_outputs = n_inputs + len(self.columns)
+        self._runs = self._found_runs()
         return self.n_outputs
 
-    @property
-    def _runs(self) -> list[tuple[slice, slice]]:
-        """Columns that follow each other: which of the input, and where in the output."""
+    def _found_runs(self) -> list[tuple[slice, slice]]:
+        """Return columns that follow each other: which of the input, and where in the output."""
         found: list[tuple[slice, slice]] = []
         for place, column in enumerate(self.columns, self.n_inputs):
             if found and found[-1][0].stop == column:
@@ -99,5 +99,6 @@ class RepeatedColumns(NumericColumns[RepeatedBuffers]):
         xp = self.kernels.xp
         xp.copyto(b.dx, dy[..., : self.n_inputs])
         for source, copy in self._runs:
-            xp.add(b.dx[..., source], dy[..., copy], out=b.dx[..., source])
+            own = b.dx[..., source]  # one view: of two CuPy would not know that they are the same
+            xp.add(own, dy[..., copy], out=own)
         return b.dx

@@ -91,7 +91,9 @@ class Periodic:
 
     Parameters
     ----------
-    n_dims, n_frequencies, frequency_scale
+    n_dims : int
+        How many numbers a column becomes, itself among them: 2 or more.
+    n_frequencies, frequency_scale
         As for `PeriodicEmbedding`.
     """
 
@@ -101,14 +103,16 @@ class Periodic:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_count(self.n_dims, "n_dims", 2)
 
     def layers(self, inputs: Inputs) -> list[Layer]:
-        """Return the layer."""
+        """Return the layers: of copies, so that columns stay where layers behind expect them."""
         if not len(inputs.numbers):
             return []
-        sizes = self.n_dims, self.n_frequencies, self.frequency_scale
-        flags = {"relu": False, "phase": True, "dense": True}
-        return [PeriodicEmbedding(tuple(inputs.numbers), *sizes, **flags)]
+        n, copied = inputs.features.shape[1], RepeatedColumns(tuple(inputs.numbers))
+        copies = range(n, n + len(copied.columns))
+        sizes = self.n_dims - 1, self.n_frequencies, self.frequency_scale
+        return [copied, PeriodicEmbedding(copies, *sizes, relu=False, phase=True)]
 
 
 #: The embeddings that can be asked for, by name.

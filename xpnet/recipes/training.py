@@ -21,6 +21,9 @@ from .settings import BATCH_SIZE, EPOCHS, Settings
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
 ENOUGH = 500
 
+#: More epochs than a training has: whose best epoch is kept without patience never stops early.
+ENDLESS = 2**31 - 1
+
 
 class Length(NamedTuple):
     """How long a training is: examples in a mini-batch, mini-batches in an epoch, epochs."""
@@ -52,13 +55,18 @@ def make_trainer(network: Network, settings: Settings, optimizer: Optimizer) -> 
     return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
 
 
-def make_stopping(settings: Settings, epochs: int) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience."""
-    if settings.patience is None and not settings.keep_best:
+def make_stopping(settings: Settings, measured: bool) -> EarlyStopping | None:
+    """Return what keeps the weights of the best epoch, and ends a training that has patience.
+
+    Where nothing is held out to be measured on, none is the best.
+    """
+    if settings.patience is None and not (settings.keep_best and measured):
         return None
     monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
     ties = "loss" if settings.monitor == "error" else "first"
-    return EarlyStopping(settings.patience or epochs, monitor, ties=ties)
+    # The same however many epochs there are: a run that goes on may have more.
+    patience = ENDLESS if settings.patience is None else settings.patience
+    return EarlyStopping(patience, monitor, ties=ties)
 
 
 def for_labels_as_they_are(network: Network) -> Network:

@@ -70,8 +70,14 @@ def make_network(
         device=device,
         dtype=settings.dtype,
         random_state=settings.seed,
-        members=settings.members or settings.folds,
+        members=_members(settings),
     )
+
+
+def _members(settings: Settings) -> int | None:
+    """Return how many networks are trained at once; None: one, on a training set of its own."""
+    members = settings.folds if settings.members is None else settings.members
+    return None if members == 1 and settings.folds is None else members
 
 
 def draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:

@@ -159,7 +159,8 @@ class Experiment:
         settings = settings if plan is None else plan.settings
         if dev is None:
             dev = settings.uses_dev or "dev" in dataset.kept()
-        parting = part_dataset if dev and settings.folds is None else part_without_dev
+        dev = dev and settings.folds is None
+        parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
         loss = settings.make_loss(target.loss, target.losses)
         scaling = Scaling(settings.scaling, settings.clip)
@@ -202,7 +203,7 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, epochs),
+            make_stopping(settings, "dev" in parts or settings.folds is not None),
             draw_folds(model, parts["train"], settings),
         )
 
@@ -260,7 +261,7 @@ class Experiment:
         try:
             self.trainer.fit(*self._data("train"), **options)
         finally:
-            self.best_epoch = self._epoch_kept()
+            self.best_epoch = self._epoch_kept() if self.trainer.history.rows else None
         if self.trainer.history.diverged:
             kept = self._kept()
             self.model.network = stack([self.trainer.network.member(i) for i in kept])
@@ -297,9 +298,9 @@ class Experiment:
 
     def _epoch_kept(self) -> int | list[int] | None:
         """Return the epoch whose weights early stopping brought back, of members that of each."""
-        if self.stopping is None:
-            return None
         history = self.trainer.history
+        if self.stopping is None or not history.rows:  # a fit that was refused has none
+            return None
         names = [self.stopping.monitor, "dev_loss"]
         if self.trainer.network.members is None:
             return _best_epoch(history, names)
@@ -328,8 +329,8 @@ class Experiment:
             l2=values,
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
+            rate_factors=self.trainer.rate_factors,
             watch=remember,
-            **self.trainer.update_step.factors.options,
             **self._fit_options(callbacks),
         )
         self.trainer = trainers[choice.l2]
@@ -345,19 +346,20 @@ class Experiment:
         """Measure the errors for training sets of several sizes; see `xpnet.learning_curve`.
 
         Each makes about as many updates as the model made; nothing stops early. It trains the
-        model's network anew: save what you want to keep before.
+        network anew: save what you want to keep before.
         """
         options = self._fit_options(callbacks) | self.trainer.update_step.factors.options
         options["callbacks"] = callbacks
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
-            self.model.network,
+            self.trainer.network,  # with the loss that is trained on: the model's may be another
             self._data("train"),
             self._data("dev"),
             sizes=self.curve_sizes(),
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             clip_norm=self.settings.clip_norm,
+            rate_factors=self.trainer.rate_factors,
             watch=watch,
             **options,
         )

@@ -51,12 +51,17 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
         found = experiment.variant(replace(settings, members=own, epochs=epochs))
         found.plan, found.batch_size_reason = experiment.plan, experiment.batch_size_reason
         found.time_reason = (
-            f"time has decided: {members} networks of {experiment.epochs} epochs would take some "
-            f"{needed:.3g} s; {fewer} of {epochs} are trained"
+            f"time has decided: {_told(members, experiment.epochs)} would take some {needed:.3g} s;"
+            f" instead it is {_told(fewer, epochs)}"
             f" (--members {fewer} --epochs {epochs} repeats it)"
         )
     found.time_limit = seconds
     return found
+
+
+def _told(members: int, epochs: int) -> str:
+    counts = {"network": members, "epoch": epochs}
+    return " of ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
 
 
 def _seconds_per_step(experiment: Experiment) -> float:
