@@ -155,7 +155,10 @@ def _varied(y: Any) -> Any:
 
 
 class Recipe:
-    """`xpnet.TabularClassifier` or `xpnet.TabularRegressor` with a recipe of that name."""
+    """`xpnet.TabularClassifier` or `xpnet.TabularRegressor` with a recipe of that name.
+
+    ``auto:1`` is the recipe with one network.
+    """
 
     packages: ClassVar[tuple[str, ...]] = Ours.packages
 
@@ -172,7 +175,9 @@ class Recipe:
         import xpnet
 
         kind = "TabularClassifier" if task.of_classes else "TabularRegressor"
-        self.model = getattr(xpnet, kind)(recipe=name, random_state=task.seed)
+        recipe, _, members = name.partition(":")
+        given = {"members": int(members)} if members else {}
+        self.model = getattr(xpnet, kind)(recipe=recipe, random_state=task.seed, **given)
 
     def fit(self, X: Any, y: Any) -> None:  # noqa: D102
         self.model.fit(X, y)

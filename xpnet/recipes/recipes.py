@@ -22,6 +22,10 @@ MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
 #: Their epochs, and the fewest updates: with fewer a network has hardly begun to learn.
 EPOCHS, UPDATES = 20, 320
 
+#: With fewer rows bins of numbers tell classes worse apart than the numbers alone; of more, so many
+#: rows make a bin more.
+FEW, ROWS_PER_BIN = 1000, 64
+
 #: With fewer rows in a fold it says nothing.
 LEAST_IN_FOLD = 8
 
@@ -122,8 +126,9 @@ def auto(facts: Facts) -> Iterable[Step]:
     """Ours: RealMLP's network on numbers and their bins, trained on folds; the mean predicts."""
     own = {"bias_std", "monitor", "batch_size", "epochs"}
     yield from (step for step in realmlp(facts) if step.name not in own)
-    if not facts.pixels:
-        text = "piecewise:n_dims=4"
+    if not facts.pixels and not (facts.of_classes and facts.n < FEW):
+        bins = min(48, max(8, facts.n // ROWS_PER_BIN))
+        text = f"piecewise:n_bins={bins},n_dims=4"
         yield Step("embedding", text, "thresholds that one number hides become visible")
     if facts.of_classes:
         yield Step("calibrate", True, "probabilities are set right on what was held out")

@@ -348,7 +348,7 @@ class Experiment:
         Each makes about as many updates as the model made; nothing stops early. It trains the
         network anew: save what you want to keep before.
         """
-        options = self._fit_options(callbacks) | self.trainer.update_step.factors.options
+        options = self._fit_options(callbacks)
         options["callbacks"] = callbacks
         options["epochs"] = max(1, len(self.trainer.history))
         return learning_curve(
