@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.datasets import load_diabetes, load_iris
 
 import xpnet as xn
 from xpnet import MLPClassifier, MLPRegressor
@@ -165,10 +165,11 @@ def test_on_each_device(device, dtype):
 
 
 def test_several_labels_at_once():
-    X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
-    model = classifier("auto", max_iter=30).fit(X, Y)
+    """Whether each of three columns is above its median: no noise that a network might not see."""
+    Y = (IRIS[:, :3] > np.median(IRIS[:, :3], axis=0)) * 1
+    model = classifier("auto", **QUICK).fit(IRIS, Y)
     assert (model.network_.loss.name, model.temperature_) == ("sigmoid_cross_entropy", None)
-    assert (model.predict(X) == Y).mean() > 0.8
+    assert (model.predict(IRIS) == Y).mean() > 0.9
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
