@@ -77,6 +77,7 @@ from .nn.repeated_columns import RepeatedColumns as RepeatedColumns
 from .nn.scale import Scale as Scale
 from .nn.schedule import Schedule as Schedule
 from .nn.stacking import stack as stack
+from .nn.standardize import Standardize as Standardize
 from .optim.averages import ExponentialMovingAverage as ExponentialMovingAverage
 from .optim.averages import SimpleMovingAverage as SimpleMovingAverage
 from .optim.optimizers import SGD as SGD

@@ -82,7 +82,7 @@ def test_predictions_are_of_the_mean_with_its_spread_if_asked_for(run, data):  #
 
 
 def test_the_spread_of_several_values(tmp_path):
-    scales = xn.tabular.features.scaling.Scales([0, 1], [2, 10])
+    scales = xn.data.scaling.Scales([0, 1], [2, 10])
     net = xn.Network(
         [xn.Linear(2)], loss="mean_squared_error", n_features=3, device="cpu", members=4
     )

@@ -41,6 +41,7 @@ BOTH = pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 NO_EQUIVALENCE = {
     "batch_norm": "the batch's statistics count examples, whatever their weights",
     "dropout": "a mask belongs to a row of the batch: a repeated example has several",
+    "recipe": "a repeated example may be in several folds, and counts for quartiles",
 }
 
 
@@ -78,7 +79,11 @@ def test_scikit_learn_s_checks(estimator, check):
 
 
 @pytest.mark.slow
-@checked({"batch_norm": True}, {"dropout": 0.1})
+@checked(
+    {"batch_norm": True},
+    {"dropout": 0.1},
+    {"recipe": "auto", "hidden_layer_sizes": (16,), "members": 2},
+)
 def test_scikit_learn_s_checks_with_options_of_our_own(estimator, check):
     test_scikit_learn_s_checks(estimator, check)
 

@@ -27,10 +27,10 @@ from hostile import pack, sign, unpack
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 import xpnet as xn
+from xpnet.data.scaling import Scales
 from xpnet.tabular.columns.schema import Column, Schema
 from xpnet.tabular.features.array_features import ArrayFeatures
 from xpnet.tabular.features.categories import Categories
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.target import Target
 
 TableFeatures = pytest.importorskip(

@@ -13,13 +13,13 @@ from hostile import BEFORE, DIGITS, pack, rewrite, sign, unpack
 
 import xpnet as xn
 from xpnet.cli import app
+from xpnet.data.scaling import Scales
 from xpnet.files import safetensors_files
 from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
 from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
 from xpnet.tabular.columns.schema import Column, Schema
 from xpnet.tabular.features.categories import Categories
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.target import Target
 
 TableFeatures = pytest.importorskip(

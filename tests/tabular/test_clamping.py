@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.data.scaling import Scales
 from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.evaluation import measure
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.model import Model, load_model
 from xpnet.tabular.parts import part_dataset, prepare_parts
 from xpnet.tabular.target import Target

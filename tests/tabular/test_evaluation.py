@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.data.scaling import Scales
 from xpnet.tabular.evaluation import measure
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.model import Model
 from xpnet.tabular.target import Target
 

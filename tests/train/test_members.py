@@ -64,6 +64,8 @@ def codes(own, *layers):
 #: Three schedules of dropout.
 FALLING = [xn.Cosine(0.6, total=total) for total in (1, 2, 5)]
 
+CONSTANTS = xn.Standardize([0.1, -0.3, 0.0, 0.5], [0.7, 2.0, 0.0, 1.0])
+
 AMONG_BINS = xn.PiecewiseLinearEmbedding({1: (-1.0, 0.2, 1.0), 0: (-0.5, 0.5)}, 3, relu=True)
 
 #: Layers in the places where they may stand.
@@ -130,6 +132,10 @@ LAYERS = {
     ),
     "Scale": lambda own: plain(own, xn.Scale(), xn.ReLU()),
     "Scale first": lambda own: case(own, [xn.SmoothClip(), xn.Scale(), xn.Linear(3)]),
+    "Standardize first": lambda own: case(own, [CONSTANTS, xn.SmoothClip(), xn.Linear(3)]),
+    "Standardize behind Linear": lambda own: plain(
+        own, xn.Standardize([0.1] * 6, [0.5] * 6), xn.ReLU()
+    ),
     "Scale among members that share weights": lambda own: case(
         own, [xn.EnsembleLinear(6, members=2), xn.Scale(), xn.EnsembleLinear(3, members=2)]
     ),

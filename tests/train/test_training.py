@@ -134,6 +134,7 @@ SCENARIOS = {
         ),
         l2=0.1,
     ),
+    "standardize": Scenario((xn.Standardize([0.2] * 4, [1.5] * 4), xn.SmoothClip(), xn.Linear(3))),
     "repeated": Scenario(
         (xn.RepeatedColumns((3, 0)), xn.Linear(5), xn.RepeatedColumns((1,)), xn.Linear(3))
     ),

@@ -7,6 +7,7 @@
 - `class_weights`: how much the examples of each class count
 - `validation`: what is held out, and its score
 - `fitting`, `convergence`, `lbfgs`: the fit, when it ends, and L-BFGS
+- `recipe_settings`, `recipe_fit`: what a recipe and the parameters set together; a fit by it
 - `members`: several networks, each of which is the estimator alone
 - `tuning`: a search for their hyper-parameters
 - `estimator_subject`, `function_subject`: what it makes networks of

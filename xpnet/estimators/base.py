@@ -14,10 +14,11 @@ from ..checks import check_flag
 from ..nn.loss import Loss
 from ..nn.network import Network
 from ..train.trainer import Trainer
-from . import files, fitting, members, weights
+from . import files, fitting, members, recipe_fit, weights
 from .inputs import check_data, check_features
 from .labels import Classes, Values
 from .parameters import CONSTRAINTS
+from .recipe_settings import check_recipe
 
 
 class Output(NamedTuple):
@@ -46,6 +47,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     validation_loss_curve_: list[Any] | None
     best_validation_score_: float | list[float] | None
     warm_start: bool
+    recipe: str | None
     _optimizer: Trainer | None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
@@ -61,8 +63,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Learn what the labels are, from them or as it is given."""
         raise NotImplementedError
 
-    def _output(self) -> Output:
-        """Return what the network ends with."""
+    def _output(self, loss: Loss | None = None) -> Output:
+        """Return what the network ends with; ``loss`` takes the place of the parameter."""
         raise NotImplementedError
 
     def _weigh_classes(self, codes: Any, sample_weight: Any, incremental: bool) -> Any:
@@ -115,10 +117,15 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither")
+        if self.recipe is not None:
+            check_recipe(self)
         first = not (self.warm_start and hasattr(self, "network_"))
         with fitting.all_or_nothing(self, first):
             X, y = check_data(self, X, y, reset=first)
-            fitting.fit(self, X, y, sample_weight, (X_val, y_val), first=first)
+            if self.recipe is not None:
+                recipe_fit.fit(self, X, y, sample_weight, (X_val, y_val))
+            else:
+                fitting.fit(self, X, y, sample_weight, (X_val, y_val), first=first)
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
@@ -129,7 +136,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self._learn_labels(y, classes)
             fitting.fit(self, X, y, sample_weight, first=first, incremental=True)
 
-    def _check_solver(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Return that `partial_fit` is there, or raise an AttributeError that says why not."""
+        if getattr(self, "recipe", None) is not None:
+            raise AttributeError(
+                f"partial_fit goes through the data once, and recipe={self.recipe!r} is of a whole "
+                "training: use fit, or set recipe=None"
+            )
         if getattr(self, "solver", None) == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
@@ -243,16 +256,22 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             by side, (n, k · hidden_layer_sizes[-1]).
         """
         X, network = self._checked(X), self.network_
-        if len(weights.linear_layers(network)) == 1:
+        if self.n_layers_ == 2:
             return X
         found = network.activations(X, [len(network.layers) - 2])[0]
-        return found if network.members is None else _side_by_side(found)
+        if (
+            network.passes.members is not None
+        ):  # which share weights: their rows stand below another
+            found = found.reshape(network.passes.members, -1, found.shape[-1])
+        return found if found.ndim == 2 else _side_by_side(found)
 
     @property
     def _n_features_out(self) -> int:
-        linear = weights.linear_layers(self.network_)
-        several = 1 if len(linear) == 1 else len(self.network_.seeds)
-        return several * linear[-1].n_inputs
+        network = self.network_
+        if self.n_layers_ == 2:
+            return self.n_features_in_
+        several = network.passes.members or len(network.seeds)
+        return several * network.layers[-1].n_inputs
 
     # -- the weights ----
 
@@ -330,5 +349,5 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.recipe is None
         return tags

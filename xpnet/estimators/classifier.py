@@ -100,6 +100,26 @@ class MLPClassifier(ClassifierMixin, MLP):
         `beta_2`, `epsilon`, `dropout`, `input_dropout` and `random_state` may be sequences of k
         numbers, and `learning_rate` one of k schedules: a value for each. (Where one member drops
         units and another does not, that one has a layer that drops nothing.)
+    recipe : {"auto", "realmlp", "tabm", "plain"} or None
+        How the network is made and trained; None: as scikit-learn does it, by the parameters. With
+        a recipe each parameter that has its default value is not set, and the recipe, which takes
+        the number of examples and classes into account, says what holds; one that has another value
+        holds itself. ``plan_`` tells what that comes to. Constants learnt from X standardise its
+        columns within the network, so X may be raw.
+
+        - "auto" trains on folds, of which each member holds one out, and averages; on what was held
+          out the epochs are chosen and the probabilities calibrated. With ``early_stopping``,
+          ``X_val`` or ``members=1`` there are no folds.
+        - "realmlp" is RealMLP-TD-S (Holzmüller, Grinsztajn & Steinwart, NeurIPS 2024), "tabm" TabM
+          (Gorishniy, Kotelnikov & Babenko, ICLR 2025). A fifth of the
+          examples, or a `validation_fraction` given by hand, is held out for the best epoch.
+        - "plain" is ReLU and Adam, with nothing held out.
+
+        Examples that are held out count alike in scores and for the best epoch, whatever their
+        weights, but for those of weight 0. A `solver` given by hand makes the optimiser by the
+        parameters alone, without the recipe's rate and schedule. "lbfgs", `warm_start`,
+        `partial_fit`, sparse X, an activation that is no name and values for each member are
+        refused. "tabm" has no ``coefs_``.
 
     Attributes
     ----------
@@ -113,6 +133,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         Training loss with the L2 term: of the last epoch, the least, of each epoch.
     validation_scores_, validation_loss_curve_, best_validation_score_
         On the validation set, where there is one.
+    plan_, temperature_
+        With a recipe: its settings, each step with its reason; what the logits were divided by to
+        calibrate them, or None.
     n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -142,6 +165,14 @@ class MLPClassifier(ClassifierMixin, MLP):
     ((150, 3), True)
     >>> model.member(2).get_params()["random_state"]
     2
+
+    A recipe: what is set by hand stays, here the width and the number of epochs.
+
+    >>> model = MLPClassifier((32, 32), max_iter=20, recipe="auto", random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95, model.network_.members, model.plan_.settings.activation
+    (True, 8, 'selu')
+    >>> model.plan_.steps[0].name, model.plan_.steps[0].why
+    ('scaling', 'far values have no part in the scale')
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -185,6 +216,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         dtype: str | None = None,
         loss: Any = None,
         members: int | None = None,
+        recipe: str | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -195,14 +227,15 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _learn_labels(self, y: Any, classes: Any = None) -> None:
         self.classes_, self._multilabel = Classes.learn(y, classes)
 
-    def _output(self) -> Output:
+    def _output(self, loss: Loss | None = None) -> Output:
         two = self._multilabel or len(self.classes_) <= 2
         name = "sigmoid_cross_entropy" if two else "softmax_cross_entropy"
-        loss = find_loss(name if self.loss is None else self.loss, of_classes=True)
+        given = self.loss if loss is None else loss
+        loss = find_loss(name if given is None else given, of_classes=True)
         sigmoid = isinstance(loss, SigmoidCrossEntropy)
         if self._multilabel and not sigmoid:
             raise ValueError(
-                f"loss is {self.loss!r} and y has columns of 0 and 1: give "
+                f"loss is {given!r} and y has columns of 0 and 1: give "
                 "'sigmoid_cross_entropy', or leave it out"
             )
         n = len(self.classes_)
@@ -269,7 +302,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         with backend.active():
             return backend.xp.log(p)
 
-    @available_if(lambda self: self._check_solver())
+    @available_if(lambda self: self._goes_on())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Go through the data once, and on from where the last call ended.
 

@@ -44,6 +44,7 @@ REFUSED: tuple[tuple[str, Callable[[Estimator], bool], str], ...] = (
     ("shuffle", lambda e: not e.shuffle, "leave it True"),
     ("warm_start", lambda e: bool(e.warm_start), "leave it False"),
     ("callbacks", lambda e: bool(e.callbacks), "leave it None"),
+    ("recipe", lambda e: e.recipe is not None, "leave it None"),
     ("members", lambda e: e.members not in (None, 1), "leave it None, and give tune(keep=k)"),
 )
 

@@ -21,7 +21,7 @@ from ..registry import Registered, Registry, UnknownNameError, check_options, ma
 from ..train.trainer import Trainer
 from ..warning import warn
 from .members import FIGURES
-from .parameters import Estimator, check_members, settings_of
+from .parameters import Estimator, goes_with, settings_of
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ T = TypeVar("T")
 _FITTED: dict[str, Any] = {
     **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "_width"), int),
     **dict.fromkeys(("classes_", "feature_names_in_"), np.ndarray),
+    "_bounds": np.ndarray,
+    "temperature_": float | None,
     **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), int | float | None),
     **dict.fromkeys(("loss_curve_", "validation_scores_", "validation_loss_curve_"), list | None),
     "_multilabel": bool,
@@ -205,13 +207,17 @@ def _require_sound(name: str, value: Any, members: int | None) -> None:
 
 def _require_whole(estimator: Estimator) -> None:
     """Raise if what a file gave does not fit the network in it."""
-    network, output = estimator.network_, estimator._output()
+    network = estimator.network_
+    output = estimator._output(None if estimator.recipe is None else network.loss)
+    bounds = estimator.__dict__.get("_bounds")
+    if bounds is not None and (bounds.dtype.kind, bounds.size) != ("f", 2 * network.n_outputs):
+        raise ValueError(f"there are {bounds.size} bounds for {network.n_outputs} outputs")
     if estimator.n_features_in_ != network.n_features:
         raise ValueError(
             f"n_features_in_ is {estimator.n_features_in_!r}, its network takes "
             f"{network.n_features}"
         )
-    if network.members is not None and check_members(estimator) != network.members:
+    if network.members is not None and not goes_with(estimator, network.members):
         raise ValueError(f"members is {estimator.members!r}, its network has {network.members}")
     if (output.loss.name, output.n_outputs) != (network.loss.name, network.n_outputs):
         raise ValueError(

@@ -19,6 +19,7 @@ from ..backends.arrays import resolve_device, to_host
 from ..checks import all_finite
 from ..data.arrays import prepare_weights
 from ..interrupts import defer_sigint
+from ..nn.layer import Layer
 from ..nn.network import Network
 from ..nn.snapshots import restore, snapshot, weights_of
 from ..train.fit import FitOptions
@@ -32,13 +33,17 @@ from .inputs import Part, check_weights
 from .lbfgs import INTERRUPTED, check_lbfgs, fit_lbfgs
 from .members import FIGURES, alone, gather
 from .parameters import Estimator
-from .validation import Sets, make_score, part_data
+from .validation import Sets, make_score, part_data, require_scores
 
 #: What is written epoch by epoch.
 CURVES = (
     *("loss_curve_", "best_loss_"),
     *("validation_scores_", "validation_loss_curve_", "best_validation_score_"),
 )
+
+
+#: What a fit by a recipe writes beside that.
+OF_RECIPES = ("plan_", "temperature_", "_bounds")
 
 
 @contextmanager
@@ -101,7 +106,10 @@ def fit(
         e._labels.require_all(y)
     seeds = parameters.seeds_of(e, members)
     data = Part(X, y, e._labels.encode(y), check_weights(len(y), sample_weight))
-    sets = part_data(e, data, validation, seeds, members)
+    fraction = e.validation_fraction if e.early_stopping else None
+    sets = part_data(e, data, validation, seeds, members, fraction)
+    if e.early_stopping:
+        require_scores(e, sets)
     # Ctrl-C while the network is made would leave no estimator: it waits for the first step.
     with ExitStack() as until_all_is_there:
         until_all_is_there.enter_context(defer_sigint())
@@ -113,7 +121,7 @@ def fit(
         for one in each:
             _begin(one)
         x, labels = network.prepare(sets.data.X, sets.data.codes)
-        weights = _weights(e, sets, incremental)
+        weights = weights_for(e, sets, incremental)
         begin = until_all_is_there.close
         if e.solver == "lbfgs":
             _fit_by_lbfgs(e, each, (x, labels, weights), begin)
@@ -126,7 +134,7 @@ def fit(
         raise ValueError(f"{NOT_FINITE}.")
 
 
-def _weights(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
+def weights_for(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
     """Return the weights of training examples, with those of their classes, or none.
 
     Where members have examples of their own, each has weights of its own.
@@ -149,9 +157,18 @@ def _weights(e: Estimator, sets: Sets, incremental: bool) -> Array | None:
 def build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
     """Make the network, and forget all that was written by epochs."""
     output = e._output()
+    layers = parameters.layers_of(e, output.n_outputs)
+    build_of(e, layers, output, X, seeds, members)
+    e.n_layers_ = len(parameters.sizes_of(e)) + 2
+
+
+def build_of(
+    e: Estimator, layers: list[Layer], output: Any, X: Any, seeds: list[int], members: int | None
+) -> None:
+    """Make the network of layers, and forget all that another one was told of."""
     e.n_outputs_, e.out_activation_ = output.n_outputs, output.activation
     e.network_ = Network(
-        parameters.layers_of(e, output.n_outputs),
+        layers,
         loss=output.loss,
         n_features=e.n_features_in_,
         device=resolve_device(e.device, X),
@@ -159,9 +176,9 @@ def build(e: Estimator, X: Any, seeds: list[int], members: int | None) -> None:
         random_state=seeds if members else seeds[0],
         members=members,
     )
-    e.n_layers_ = len(parameters.sizes_of(e)) + 2
     e._optimizer = None
-    for name in (*FIGURES, *FIGURES.values(), "_kept"):  # moments of another network don't fit
+    # Moments of another network don't fit.
+    for name in (*FIGURES, *FIGURES.values(), *OF_RECIPES, "_kept"):
         e.__dict__.pop(name, None)
 
 
@@ -268,7 +285,7 @@ def _fit_by_steps(
         n_penalized=[n / math.ceil(n / batch_size) * mean for mean in mean_weights],
         n_examples=n,
     )
-    dev = _prepared_dev(network, prepared, sets)
+    dev = prepared_dev(network, prepared, sets)
     try:
         begin()
         e._optimizer.fit_prepared(
@@ -297,7 +314,7 @@ def _fit_by_steps(
             convergence.restore_best(network)
 
 
-def _prepared_dev(network: Network, prepared: Prepared, sets: Sets) -> tuple[Array, Array] | None:
+def prepared_dev(network: Network, prepared: Prepared, sets: Sets) -> tuple[Array, Array] | None:
     """Return the validation set on the device, or what it is taken from for each member."""
     if sets.dev_subsets is not None:
         return prepared[:2]

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from ..backends.arrays import NUMPY, backend_of
 from ..data.labels import as_float64, class_codes, is_numeric, kinds_of, named
+from ..nn.passes import clamp
 
 Labels = np.ndarray[Any, Any]
 
@@ -120,9 +121,18 @@ class Classes(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The values of a regressor: in how many columns."""
+    """The values of a regressor.
+
+    Attributes
+    ----------
+    width : int
+        In how many columns.
+    bounds : array, shape (2 · width,), or None
+        The least of each column that predictions may be, and then the largest; None: any.
+    """
 
     width: int
+    bounds: Labels | None = None
     strata: None = None
 
     @classmethod
@@ -150,8 +160,13 @@ class Values(NamedTuple):
         return y
 
     def decode(self, predictions: Any) -> Any:
-        """Return predictions as they are."""
-        return predictions
+        """Return predictions as they are, or within the bounds."""
+        if self.bounds is None:
+            return predictions
+        backend = backend_of(predictions, NUMPY)
+        with backend.active():
+            bounds = backend.asarray(self.bounds, predictions.dtype).reshape(2, self.width)
+            return clamp(backend.xp, predictions, (bounds[0], bounds[1]))
 
     def spread(self, deviation: Any) -> Any:
         """Return standard deviations as they are."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..nn.members import check_member, member_of
 from ..registry import Registered
-from .parameters import OWN, Estimator, check_members, is_several
+from .parameters import OWN, Estimator, goes_with, is_several
 
 #: What is written for each member, and the name by which the estimator has a list of it.
 FIGURES = {
@@ -71,7 +71,7 @@ def member(estimator: Estimator, i: int) -> Estimator:
     """Return member i as a fitted estimator; see `MLP.member`."""
     network = estimator.network_
     place = check_member(i, network.members)
-    if check_members(estimator) != network.members:
+    if not goes_with(estimator, network.members):
         raise ValueError(
             f"members is {estimator.members} now and there are {network.members}: set it back"
         )

@@ -19,6 +19,7 @@ from ..nn.loss import Loss
 from ..nn.members import check_own_numbers
 from ..nn.stacks import hidden_stack, losses_for
 from ..optim.optimizers import SGD, Adam, Optimizer, Rates, RMSProp
+from ..recipes.recipes import RECIPES
 from ..registry import Registered
 from ..warning import warn
 
@@ -105,6 +106,7 @@ CONSTRAINTS: dict[str, Any] = {
     "device": [str, HasMethods(["asarray", "to_host"])],
     "dtype": [StrOptions({"float32", "float64"}), None],
     "members": [_closed(1, None, kind=Integral), None],
+    "recipe": [StrOptions({*RECIPES}), None],
 }
 
 
@@ -148,6 +150,12 @@ def check_members(estimator: Estimator) -> int | None:
             "each are given as learning_rate_init"
         )
     return members if members > 1 else None
+
+
+def goes_with(estimator: Estimator, members: int | None) -> bool:
+    """Return whether a network of so many members is what the parameters say; a recipe may too."""
+    by_recipe = estimator.recipe is not None and estimator.members is None
+    return by_recipe or check_members(estimator) == members
 
 
 def has_schedule(estimator: Estimator) -> bool:

@@ -34,7 +34,10 @@ class MLPRegressor(RegressorMixin, MLP):
         ŷ = exp(network); a name that the library knows, as "mean_squared_error", or an instance.
     hidden_layer_sizes, activation, …
         As for `MLPClassifier`, without `class_weight`. With ``members=k`` `predict` is the mean of
-        the k networks' values, and `predict_std` their standard deviation.
+        the k networks' values, and `predict_std` their standard deviation. With a ``recipe`` y is
+        standardised for the training, so losses are of that, but for "poisson"; the last layer then
+        takes mean and deviation up, and the network's outputs are values. "realmlp" and "auto"
+        predict none outside the range of the training values.
 
     Examples
     --------
@@ -96,18 +99,20 @@ class MLPRegressor(RegressorMixin, MLP):
         device: Any = "auto",
         dtype: str | None = None,
         members: int | None = None,
+        recipe: str | None = None,
     ) -> None:
         keep(self, locals())
 
     @property
     def _labels(self) -> Values:
-        return Values(self._width)
+        return Values(self._width, self.__dict__.get("_bounds"))
 
     def _learn_labels(self, y: Any, classes: Any = None) -> None:
         self._width = Values.learn(y).width
 
-    def _output(self) -> Output:
-        loss = find_loss(self.loss, of_classes=False, named=LOSS_NAMES)
+    def _output(self, loss: Loss | None = None) -> Output:
+        given = self.loss if loss is None else loss
+        loss = find_loss(given, of_classes=False, named=LOSS_NAMES)
         activation = "exp" if isinstance(loss, PoissonDeviance) else "identity"
         return Output(loss, self._width, activation)
 
@@ -129,7 +134,7 @@ class MLPRegressor(RegressorMixin, MLP):
         predicted, weights = map(to_host, (self.predict(X), sample_weight))
         return self._measure(plain_labels(y, of_classes=False), predicted, weights)
 
-    @available_if(lambda self: self._check_solver())
+    @available_if(lambda self: self._goes_on())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go through the data once, and on from where the last call ended.
 

@@ -45,31 +45,41 @@ class Sets(NamedTuple):
 
 
 def part_data(
-    e: Estimator, data: Part, given: tuple[Any, Any], seeds: Sequence[int], members: int | None
+    e: Estimator,
+    data: Part,
+    given: tuple[Any, Any],
+    seeds: Sequence[int],
+    members: int | None,
+    fraction: float | None,
 ) -> Sets:
     """Return what is trained on, and the validation sets: as given, or out of the data, or none.
+
+    ``fraction`` is the share of the data that is held out; None: nothing is.
 
     Raises
     ------
     ValueError
-        If there are too few examples, or early stopping has no score to go by.
+        If there are too few examples.
     """
     if given[0] is not None:
         X, y = check_data(e, *given, reset=False)
         sets = Sets(data, None, [Part(X, y, e._labels.encode(y), None)])
-    elif e.early_stopping and e.solver != "lbfgs":
-        rows = [_hold_out(data, e._labels, e.validation_fraction, seed) for seed in seeds]
+    elif fraction is not None and e.solver != "lbfgs":
+        rows = [_hold_out(data, e._labels, fraction, seed) for seed in seeds]
         subsets, held = ([*part] for part in zip(*rows, strict=True))
-        dev = [_take(data, own) for own in held]
+        dev = [take(data, own) for own in held]
         sets = (
-            Sets(data, subsets, dev, held) if members else Sets(_take(data, subsets[0]), None, dev)
+            Sets(data, subsets, dev, held) if members else Sets(take(data, subsets[0]), None, dev)
         )
     else:
         sets = Sets(data, None, [])
-    if e.early_stopping:
-        for part in sets.dev:
-            _require_score(part, e._labels)
     return sets
+
+
+def require_scores(e: Estimator, sets: Sets) -> None:
+    """Raise a ValueError if early stopping has no score to go by, whatever the predictions are."""
+    for part in sets.dev:
+        _require_score(part, e._labels)
 
 
 def _hold_out(
@@ -106,7 +116,8 @@ def _require_score(dev: Part, labels: Classes | Values) -> None:
     labels.require_score(counted)
 
 
-def _take(data: Part, rows: HostArray) -> Part:
+def take(data: Part, rows: HostArray) -> Part:
+    """Return some of the examples."""
     weights = None if data.weights is None else data.weights[rows]
     return Part(take_rows(data.X, rows), data.y[rows], data.codes[rows], weights)
 

@@ -18,7 +18,18 @@ from .parameters import Estimator
 
 
 def linear_layers(network: Network) -> list[Linear]:
-    """Return the layers that have weights."""
+    """Return the layers that have weights.
+
+    Raises
+    ------
+    AttributeError
+        If members share weights, which have no such form.
+    """
+    if network.passes.members is not None:
+        raise AttributeError(
+            "members share weights here, as in the recipe 'tabm': there are no coefs_ and "
+            "intercepts_. network_.state() has the arrays; network_.member(i) is one network"
+        )
     return [layer for layer in network.layers if isinstance(layer, Linear)]
 
 

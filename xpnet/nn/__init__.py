@@ -4,7 +4,7 @@
 - `schedule`, `scheduled_numbers`: what changes from step to step, by a function of it; where
   kernels read it
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
-- `scale`: a factor for each input
+- `scale`: a factor for each input; `standardize`: constants that bring inputs to a common scale
 - `numeric_columns`: what embeddings of numeric features have in common; `repeated_columns`: these
   beside them
 - `periodic`: numbers as waves of learnt frequencies; `piecewise`: as their places among bins
@@ -17,7 +17,8 @@
 - `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network
-- `calibration`: probabilities that are as sure as they are right
+- `calibration`: probabilities that are as sure as they are right; `rescaling`: outputs brought to
+  another scale
 - `claim`: which thread trains it
 - `network`: all of it together
 - `members`, `stacking`: what networks that are trained at once have of their own, and share

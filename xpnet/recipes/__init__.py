@@ -5,4 +5,5 @@
 - `facts`: what is known of data; `recipes`: which settings fit them, and why
 - `showing`: what a plan says, as a table
 - `held_out`: folds that each network holds one of, and what is learnt of it
+- `training`: how long, by what and until when it is trained, and what is made of it then
 """

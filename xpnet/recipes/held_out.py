@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,11 @@ class Folds:
         """Return the same of some of the members."""
         return Folds(self.of_each, [self.held[i] for i in members])
 
+    @property
+    def first_of_each(self) -> list[int]:
+        """The first member that holds a fold out, of each fold."""
+        return [i for i, fold in enumerate(self.held) if fold not in self.held[:i]]
+
     def out_of_fold(self, network: Network, x: Array, y: Array) -> tuple[Array, Array]:
         """Return logits of rows by a member that was not trained on them, and the rows' labels.
 
@@ -92,15 +97,29 @@ class Folds:
         logits, labels : array
             Of the rows of which there is such a member.
         """
-        xp, every = network.backend.xp, network.predictor.logits(x)
-        pieces, labels = [], []
-        for i, fold in enumerate(self.held):
-            if fold in self.held[:i]:
-                continue
-            rows = network.backend.asarray(np.flatnonzero(self.of_each == fold), np.int64)
-            pieces.append(every[i][..., rows, :])
-            labels.append(y[rows])
-        return xp.concatenate(pieces, axis=-2), xp.concatenate(labels)
+        rows = {i: np.flatnonzero(self.of_each == self.held[i]) for i in self.first_of_each}
+        return held_out_logits(network, x, y, rows)
+
+
+def held_out_logits(
+    network: Network, x: Array, y: Array, rows: Mapping[int, HostArray]
+) -> tuple[Array, Array]:
+    """Return logits of rows by members that were not trained on them, and the rows' labels.
+
+    Parameters
+    ----------
+    network : Network
+        With members.
+    x, y : array
+        The training set, prepared. The backend must be active.
+    rows : mapping of int to array of int
+        The rows that a member says something of.
+    """
+    backend, every = network.backend, network.predictor.logits(x)
+    on_device = {i: backend.asarray(own, np.int64) for i, own in sorted(rows.items())}
+    pieces = [every[i][..., own, :] for i, own in on_device.items()]
+    labels = [y[own] for own in on_device.values()]
+    return backend.xp.concatenate(pieces, axis=-2), backend.xp.concatenate(labels)
 
 
 def _one_and_others(labels: HostArray, folds: int) -> HostArray | None:

@@ -245,6 +245,8 @@ class Settings:
     def make_layers(self, n_outputs: int) -> list[Layer]:
         """Return the layers: each Linear, batch norm, activation, dropout; the last Linear alone.
 
+        Before them stand the factors of inputs, if these are learnt.
+
         Raises
         ------
         ValueError
@@ -262,7 +264,7 @@ class Settings:
                 f"dropout is {self.dropout} and there are {n} hidden layers: give "
                 "one probability for all, or one for each"
             )
-        return hidden_stack(
+        stack = hidden_stack(
             self.hidden,
             [activation] * n,
             n_outputs,
@@ -271,6 +273,7 @@ class Settings:
             input_dropout=self.input_dropout,
             linear=self._linear,
         )
+        return [Scale(), *stack] if self.input_scale else stack
 
     def _linear(self, n_outputs: int, last: bool) -> Layer:
         init = self.last_init if last else "auto"

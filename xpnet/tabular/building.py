@@ -8,26 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Backend
-from ..checks import check_name
+from ..data.scaling import share_a_unit
 from ..nn.network import Network
-from ..nn.scale import Scale
-from ..optim.optimizers import Optimizer
 from ..recipes.embeddings import Inputs
 from ..recipes.facts import Facts
 from ..recipes.held_out import Folds
 from ..recipes.settings import EPOCHS, Settings
-from ..train.callbacks import EarlyStopping
-from ..train.trainer import Trainer
+from ..recipes.training import make_trainer
 from .dataset import Dataset
 from .features.base import Features
-from .features.scaling import share_a_unit
 from .leaks import require_apart, require_different
 from .model import Model
 from .parts import Part, check_rows, names_of_parts, train_and_dev
 from .target import Target
-
-#: More epochs than a training has: whose best epoch is kept without patience never stops early.
-ENDLESS = 2**31 - 1
 
 
 def learn_target(dataset: Dataset, settings: Settings) -> Target:
@@ -65,11 +58,13 @@ def make_network(
 ) -> Network:
     """Return the untrained network that settings describe, for features of the data."""
     loss = settings.make_loss(target.loss, target.losses)
-    scale = [Scale()] if settings.input_scale else []
     coded = [] if features is None else features.layers()
-    before = [*settings.make_embedding(inputs), *coded, *scale]
     return Network(
-        [*before, *settings.make_layers(target.units(loss))],
+        [
+            *settings.make_embedding(inputs),
+            *coded,
+            *settings.make_layers(target.units(loss)),
+        ],
         loss=loss,
         n_features=inputs.features.shape[1],
         device=device,
@@ -83,31 +78,6 @@ def _members(settings: Settings) -> int | None:
     """Return how many networks are trained at once; None: one, on a training set of its own."""
     members = settings.folds if settings.members is None else settings.members
     return None if members == 1 and settings.folds is None else members
-
-
-def make_trainer(network: Network, settings: Settings, epochs: int, batches: int) -> Trainer:
-    """Return what trains a network for so many epochs of so many batches."""
-    return _trainer(network, settings.make_optimizer(epochs, batches), settings)
-
-
-def _trainer(network: Network, optimizer: Optimizer, settings: Settings) -> Trainer:
-    factors = settings.rate_factors(network.layers)
-    numbers = settings.l2, settings.clip_norm
-    return Trainer(network, optimizer, *numbers, rate_factors=factors or None)
-
-
-def make_stopping(settings: Settings, measured: bool) -> EarlyStopping | None:
-    """Return what keeps the weights of the best epoch, and ends a training that has patience.
-
-    Where nothing is held out to be measured on, none is the best.
-    """
-    if settings.patience is None and not (settings.keep_best and measured):
-        return None
-    monitor = check_name(settings.monitor, {"loss": "dev_loss", "error": "dev_error"}, "monitor")
-    ties = "loss" if settings.monitor == "error" else "first"
-    # The same however many epochs there are: a run that goes on may have more.
-    patience = ENDLESS if settings.patience is None else settings.patience
-    return EarlyStopping(patience, monitor, ties=ties)
 
 
 def draw_folds(model: Model, train: Part, settings: Settings) -> Folds | None:
@@ -143,6 +113,6 @@ def choose_batch_size(network: Network, train: Part, settings: Settings) -> tupl
         return settings, ""
     # How many batches an epoch has is not known yet, and what is timed does not depend on the rate.
     optimizer = settings.make_constant_optimizer()
-    trainer = _trainer(network, optimizer, settings)
+    trainer = make_trainer(network, settings, optimizer)
     chosen = trainer.choose_batch_size(*train.data, epochs=settings.epochs or EPOCHS)
     return replace(settings, batch_size=chosen.batch_size), chosen.reason

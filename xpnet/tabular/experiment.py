@@ -26,15 +26,20 @@ from ..analysis.sweeps import (
     smallest_part,
 )
 from ..backends.protocol import Backend
-from ..checks import check_count
 from ..data.augmentation import Augmentation
-from ..nn.calibration import divide_logits
-from ..nn.extraction import with_loss
-from ..nn.losses import SoftmaxCrossEntropy
+from ..data.scaling import Scaling
 from ..nn.stacking import stack
-from ..recipes.held_out import Folds, careful_temperature
+from ..recipes.held_out import Folds
 from ..recipes.recipes import Asked, Plan
-from ..recipes.settings import BATCH_SIZE, EPOCHS, Settings, parse_augmentation
+from ..recipes.settings import Settings, parse_augmentation
+from ..recipes.training import (
+    calibrate_on,
+    for_labels_as_they_are,
+    length_of,
+    make_stopping,
+    make_trainer,
+    rows_of_each,
+)
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
 from ..train.checkpoints import Checkpoints
@@ -50,11 +55,8 @@ from .building import (
     inputs_of,
     learn_target,
     make_network,
-    make_stopping,
-    make_trainer,
 )
 from .dataset import Dataset
-from .features.scaling import Scaling
 from .model import Model
 from .parts import (
     PARTS,
@@ -63,9 +65,6 @@ from .parts import (
     part_without_dev,
     prepare_parts,
 )
-
-#: With fewer updates than this a network with the usual rates has hardly begun to learn.
-ENOUGH = 500
 
 
 @dataclass
@@ -193,20 +192,15 @@ class Experiment:
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        n = _most_rows(parts["train"], settings)
-        batch_size = settings.batch_size
-        batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
-        batch_size = check_count(batch_size, "batch_size")
-        batches = _batches(n, batch_size)
-        epochs = settings.epochs
-        epochs = max(EPOCHS, math.ceil(ENOUGH / batches)) if epochs is None else epochs
-        epochs = check_count(epochs, "epochs")
+        rows = rows_of_each(settings, len(parts["train"].labels))
+        batch_size, batches, epochs = length_of(settings, rows)
+        optimizer = settings.make_optimizer(epochs, batches)
         return cls(
             dataset,
             settings,
             parts,
             model,
-            make_trainer(model.network, settings, epochs, batches),
+            make_trainer(model.network, settings, optimizer),
             batch_size,
             epochs,
             reason,
@@ -234,15 +228,8 @@ class Experiment:
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return _batches(_most_rows(self.parts["train"], self.settings), self.batch_size)
-
-    @property
-    def fewest_rows(self) -> int:
-        """How many rows each network is trained on, at least."""
-        n = len(self.parts["train"].labels)
-        if self.folds is None:
-            return n
-        return n - int(np.bincount(self.folds.of_each + 1)[1:].max())
+        rows = rows_of_each(self.settings, len(self.parts["train"].labels))
+        return math.ceil(rows / self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -277,18 +264,11 @@ class Experiment:
 
     def _complete(self) -> None:
         """Make the model of what was trained: labels are smoothed in training alone; calibrate."""
-        network = self.model.network
-        if isinstance(network.loss, SoftmaxCrossEntropy) and network.loss.label_smoothing:
-            network = with_loss(network, replace(network.loss, label_smoothing=0.0))
-            self.model.network = network
+        network = self.model.network = for_labels_as_they_are(self.model.network)
         of_classes = network.loss.has_probabilities and self.model.target.classes is not None
         if self.settings.calibrate and of_classes and "dev" in self.sizes():
             with network.backend.active():
-                logits, labels = map(network.backend.to_host, self._held_out_logits())
-                if (labels == labels[0]).all():  # nothing tells classes apart there
-                    return
-                self.temperature = careful_temperature(logits, labels)
-                divide_logits(network, self.temperature)
+                self.temperature = calibrate_on(network, *self._held_out_logits())
 
     def _held_out_logits(self) -> tuple[Array, Array]:
         """Return what networks say of examples that they were not trained on, and the labels."""
@@ -398,9 +378,8 @@ class Experiment:
         # The one that stops comes last: the others may still look at the weights of the epoch.
         own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
         own += [] if self.stopping is None else [self.stopping]
-        by_recipe = self.plan is not None and "batch_size" not in self.plan.given
         return {
-            "batch_size": min(self.batch_size, self.fewest_rows) if by_recipe else self.batch_size,
+            "batch_size": self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
             "augmentation": self.augmentation,
@@ -440,24 +419,12 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
-def _most_rows(train: Part, settings: Settings) -> int:
-    """Return how many rows the network has that is trained on the most."""
-    n, folds = len(train.target), settings.folds
-    if folds is None:
-        return n
-    held = min(settings.members or folds, folds)  # the last of them is one of the smallest
-    return n - n // folds - (held <= n % folds)
-
-
 def _with_batches_of(train: Part, settings: Settings) -> Settings:
     """Return settings whose batches are of as many rows as there are, if a recipe has more."""
     if not isinstance(settings.batch_size, int):
         return settings
-    return replace(settings, batch_size=min(settings.batch_size, _most_rows(train, settings)))
-
-
-def _batches(n: int, batch_size: int) -> int:
-    return math.ceil(n / batch_size)
+    most = rows_of_each(settings, len(train.target))
+    return replace(settings, batch_size=min(settings.batch_size, most))
 
 
 def _best_epoch(history: History, names: Sequence[str]) -> int:

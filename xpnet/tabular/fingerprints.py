@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.arrays import CHUNK, ELEMENTS, is_arrow
 from ..data.labels import as_labels, is_missing, text_of
-from .features.scaling import split
+from ..data.scaling import split
 
 #: What fingerprints begin with. Those of model files before told of a table what pandas had read.
 KIND = "3:"

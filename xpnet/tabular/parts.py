@@ -12,6 +12,7 @@ import numpy as np
 from ..data.arrays import is_arrow
 from ..data.batches import SMALL, partition_indices, take_rows
 from ..data.labels import unite
+from ..data.scaling import USUAL, Scaling
 from ..nn.loss import Loss
 from ..nn.losses import PoissonDeviance
 from ..recipes.settings import Settings
@@ -20,7 +21,6 @@ from .dataset import Dataset, naming, united
 from .features import preprocessing
 from .features.array_features import require_numbers
 from .features.base import Features
-from .features.scaling import USUAL, Scaling
 from .target import Target
 
 PARTS = ("train", "dev", "test")

@@ -18,12 +18,12 @@ from ..data.labels import (
     require_utf8,
     these_values,
 )
+from ..data.scaling import Scales, require_list, split
 from ..nn.loss import Loss
 from ..nn.stacks import losses_for, units_for
 from ..warning import warn
 from .columns.kinds import GAPS
 from .columns.schema import Column
-from .features.scaling import Scales, require_list, split
 
 Array = np.ndarray[Any, Any]
 

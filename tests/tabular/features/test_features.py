@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from xpnet.data.scaling import share_a_unit
 from xpnet.tabular.features import preprocessing
-from xpnet.tabular.features.scaling import share_a_unit
 from xpnet.tabular.target import Target, infer_task
 
 

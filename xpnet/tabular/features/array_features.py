@@ -10,9 +10,9 @@ import numpy as np
 from ...backends.arrays import NUMPY
 from ...data.arrays import as_array, check_finite
 from ...data.labels import is_numeric
+from ...data.scaling import USUAL, Scales, Scaling, row_chunks, share_a_unit, split
 from ...warning import warn
 from .base import Array, Features
-from .scaling import USUAL, Scales, Scaling, row_chunks, share_a_unit, split
 
 #: What is no number and no text, by the kinds of NumPy's types.
 OTHERS = {"c": "complex numbers", "m": "times", "M": "dates", "V": "records"}
@@ -59,12 +59,7 @@ class ArrayFeatures(Features):
     def learn(cls, rows: Array, scaling: Scaling = USUAL) -> ArrayFeatures:
         """Learn from training rows, shape (n, m)."""
         require_numbers(rows)
-        shared = share_a_unit(rows)
-        if not shared:
-            scales = Scales.learn(rows, "X", scaling)
-        else:
-            one, whole = Scales.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
-            scales = Scales(one.mean * whole, one.scale * whole)
+        scales, shared = Scales.learn_array(rows, scaling), share_a_unit(rows)
         same = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
         values = scales.standardise(split(rows[:1]))[0]
         return cls(scales, {int(column): float(values[column]) for column in same}, shared)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.scaling import Scales, called
 from ...nn.layer import Layer
-from .scaling import Scales, called
 
 Array = np.ndarray[Any, Any]
 

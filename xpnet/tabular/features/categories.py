@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.labels import require_utf8
-from .scaling import require_list
+from ...data.scaling import require_list
 
 #: Categories of fewer training rows than this share one, where there are more than `FEW`.
 RARE, FEW = 3, 20

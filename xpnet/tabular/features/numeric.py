@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from ...data.scaling import DoubleDouble, noise_of, split
 from ..columns.schema import Column
 from ..columns.tables import floats
-from .scaling import DoubleDouble, noise_of, split
 
 Array = np.ndarray[Any, Any]
 

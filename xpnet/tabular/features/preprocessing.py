@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ...data.scaling import USUAL, Scaling
 from ..columns.schema import Schema
 from ..dataset import arrow_for
 from .array_features import ArrayFeatures
 from .base import Features
-from .scaling import USUAL, Scaling
 
 
 def learn(rows: Any, schema: Schema | None = None, scaling: Scaling = USUAL) -> Features:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...data.arrays import describe_columns
+from ...data.scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 from ...nn.categories import Embedding, OneHot
 from ...nn.layer import Layer
 from ...warning import warn
@@ -20,7 +21,6 @@ from ..columns.tables import as_table, chunks, count, one
 from . import numeric
 from .base import Array, Features, Unknown
 from .categories import DIMENSIONS, Categories
-from .scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 
 #: What tables have that give themselves as Arrow's.
 ARROW_STREAM = "__arrow_c_stream__"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...randomness import Purpose, generator
+from ..randomness import Purpose, generator
 
 Array = np.ndarray[Any, Any]
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ...checks import check_name, check_positive
-from ...data.arrays import CHUNK, ELEMENTS
-from ...data.labels import is_whole
+from ..checks import check_name, check_positive
+from .arrays import CHUNK, ELEMENTS
+from .labels import is_whole
 from .quantiles import spread
 
 Array = np.ndarray[Any, Any]
@@ -220,6 +220,17 @@ class Scales:
         """
         chunks = lambda: (split(rows[chunk]) for chunk in row_chunks(rows))  # noqa: E731
         return cls.learn_parts(chunks, noise_of(rows.dtype), what, scaling=scaling)
+
+    @classmethod
+    def learn_array(cls, rows: Array, scaling: Scaling = USUAL) -> Scales:
+        """Learn from an array (n, m) of numbers, whose columns may be pixels or counts.
+
+        Such columns (`share_a_unit`) share one mean and one deviation, whatever the `Scaling`.
+        """
+        if not share_a_unit(rows):
+            return cls.learn(rows, "X", scaling)
+        one, whole = cls.learn(rows.reshape(-1, 1), "X"), np.ones(rows.shape[1])
+        return cls(one.mean * whole, one.scale * whole)
 
     @classmethod
     def learn_parts(

@@ -6,9 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from xpnet.tabular.features import preprocessing, quantiles
-from xpnet.tabular.features.quantiles import Sample, spread
-from xpnet.tabular.features.scaling import Scales, Scaling, smooth_clip, split
+from xpnet.data import quantiles
+from xpnet.data.quantiles import Sample, spread
+from xpnet.data.scaling import Scales, Scaling, smooth_clip, split
+from xpnet.tabular.features import preprocessing
 
 DRAW = np.random.default_rng(0)
 NORMAL = DRAW.normal(size=61)
@@ -126,7 +127,7 @@ def test_far_values_are_clipped_and_never_infinite():
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_chunks_make_no_difference(size, monkeypatch):
     whole = Scales.learn(ROWS, "X", ROBUST)
-    monkeypatch.setattr("xpnet.tabular.features.scaling.CHUNK", size)
+    monkeypatch.setattr("xpnet.data.scaling.CHUNK", size)
     parts = Scales.learn(ROWS, "X", ROBUST)
     np.testing.assert_array_equal(parts.mean, whole.mean)
     np.testing.assert_array_equal(parts.scale, whole.scale)

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from xpnet.data.scaling import Scales
 from xpnet.tabular.features import preprocessing
-from xpnet.tabular.features.scaling import Scales
 from xpnet.tabular.target import Target
 
 LARGE = 17 * 10**17
@@ -160,7 +160,7 @@ def test_a_frames_sparse_columns_are_standardised_as_dense_ones(pd, fill):
 def test_chunks_make_no_difference(monkeypatch):
     rows = np.column_stack([COLUMNS["near 1"], COLUMNS["whole, round 1.7e18"]]).astype(np.int64)
     whole = Scales.learn(rows, "X").config()
-    monkeypatch.setattr("xpnet.tabular.features.scaling.CHUNK", 7)
+    monkeypatch.setattr("xpnet.data.scaling.CHUNK", 7)
     for name, values in Scales.learn(rows, "X").config().items():
         np.testing.assert_allclose(values, whole[name], rtol=1e-12)
 
