@@ -163,8 +163,6 @@ class Experiment:
         dev = dev and settings.folds is None
         parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
-        if plan is not None and "batch_size" not in plan.given:
-            settings = _with_batches_of(parts["train"], settings)
         loss = settings.make_loss(target.loss, target.losses)
         scaling = Scaling(settings.scaling, settings.clip)
         clamp = settings.clamp and target.classes is None
@@ -175,9 +173,7 @@ class Experiment:
         model = Model(network, features, target, told)
         model.require_writable()
         settings, reason = choose_batch_size(network, parts["train"], settings)
-        found = cls._of(dataset, settings, parts, model, reason)
-        found.plan = plan
-        return found
+        return cls._of(dataset, settings, parts, model, reason, plan)
 
     @classmethod
     def _of(
@@ -187,13 +183,18 @@ class Experiment:
         parts: dict[str, Part],
         model: Model,
         reason: str = "",
+        plan: Plan | None = None,
     ) -> Experiment:
         """Return what trains a model, as settings say that have a batch size by now."""
+        folds = draw_folds(model, parts["train"], settings)
+        n = _most_rows(parts["train"], folds)
+        of_recipe = plan is not None and "batch_size" not in plan.given
+        if of_recipe and isinstance(settings.batch_size, int):  # of a set of any size
+            settings = replace(settings, batch_size=min(settings.batch_size, n))
         augmentation = parse_augmentation(settings.augment, settings.image_shape)
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        n = _most_rows(parts["train"], settings)
         batch_size = settings.batch_size
         batch_size = min(BATCH_SIZE, n) if batch_size is None else batch_size
         batch_size = check_count(batch_size, "batch_size")
@@ -211,8 +212,9 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, "dev" in parts or settings.folds is not None),
-            draw_folds(model, parts["train"], settings),
+            make_stopping(settings, "dev" in parts or folds is not None),
+            folds,
+            plan=plan,
         )
 
     def variant(self, settings: Settings) -> Experiment:
@@ -234,15 +236,7 @@ class Experiment:
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return _batches(_most_rows(self.parts["train"], self.settings), self.batch_size)
-
-    @property
-    def fewest_rows(self) -> int:
-        """How many rows each network is trained on, at least."""
-        n = len(self.parts["train"].labels)
-        if self.folds is None:
-            return n
-        return n - int(np.bincount(self.folds.of_each + 1)[1:].max())
+        return _batches(_most_rows(self.parts["train"], self.folds), self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -400,9 +394,8 @@ class Experiment:
         # The one that stops comes last: the others may still look at the weights of the epoch.
         own: list[Callback] = [] if self.time_limit is None else [TimeLimit(self.time_limit)]
         own += [] if self.stopping is None else [self.stopping]
-        by_recipe = self.plan is not None and "batch_size" not in self.plan.given
         return {
-            "batch_size": min(self.batch_size, self.fewest_rows) if by_recipe else self.batch_size,
+            "batch_size": self.batch_size,
             "epochs": self.epochs,
             "callbacks": [*callbacks, *own],
             "augmentation": self.augmentation,
@@ -442,20 +435,10 @@ class Experiment:
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
 
 
-def _most_rows(train: Part, settings: Settings) -> int:
+def _most_rows(train: Part, folds: Folds | None) -> int:
     """Return how many rows the network has that is trained on the most."""
-    n, folds = len(train.target), settings.folds
-    if folds is None:
-        return n
-    held = min(settings.members or folds, folds)  # the last of them is one of the smallest
-    return n - n // folds - (held <= n % folds)
-
-
-def _with_batches_of(train: Part, settings: Settings) -> Settings:
-    """Return settings whose batches are of as many rows as there are, if a recipe has more."""
-    if not isinstance(settings.batch_size, int):
-        return settings
-    return replace(settings, batch_size=min(settings.batch_size, _most_rows(train, settings)))
+    n = len(train.labels)
+    return n if folds is None else n - min(int((folds.of_each == i).sum()) for i in {*folds.held})
 
 
 def _batches(n: int, batch_size: int) -> int:
