@@ -85,17 +85,19 @@ class TestChoosingL2:
         options = {"l2": self.values, "optimizer": xn.Adam(0.01)} | FIT | options
         return net, xn.choose_l2(net, *parts, **options)
 
-    def by_hand(self, device, parts, l2):
+    def by_hand(self, device, parts, l2, factors=None):
         net = make(device)
-        xn.Trainer(net, xn.Adam(0.01), l2=l2).fit(*parts[0], validation_data=parts[1], **FIT)
+        trainer = xn.Trainer(net, xn.Adam(0.01), l2=l2, rate_factors=factors)
+        trainer.fit(*parts[0], validation_data=parts[1], **FIT)
         return net
 
-    def test_it_trains_for_each_from_the_same_start(self, device):
+    @pytest.mark.parametrize("factors", [None, {"*.bias": 0.1, "0.weight": 6.0}])
+    def test_it_trains_for_each_from_the_same_start(self, device, factors):
         parts = xn.partition(*blobs())
-        _, choice = self.choose(device, parts)
+        _, choice = self.choose(device, parts, rate_factors=factors)
         assert [row["l2"] for row in choice.rows] == [*self.values]
         for row in choice.rows:
-            net = self.by_hand(device, parts, row["l2"])
+            net = self.by_hand(device, parts, row["l2"], factors)
             for name, part in zip(("train", "dev"), parts[:2], strict=True):
                 measured = net.evaluate(*part)
                 assert row[f"{name}_error"] == measured["error"]
@@ -405,12 +407,14 @@ class TestLearningCurve:
         assert [row["epochs"] for row in curve.rows] == [80, 80, 16, 8]
         assert steps == [80] * 4
 
-    @pytest.mark.parametrize("l2", [0.0, 5.0])
-    def test_the_whole_set_gives_what_a_plain_fit_gives(self, device, l2):
+    @pytest.mark.parametrize(
+        "options", [{}, {"l2": 5.0}, {"rate_factors": {"*.bias": 0.1, "0.weight": 6.0}}]
+    )
+    def test_the_whole_set_gives_what_a_plain_fit_gives(self, device, options):
         train, dev, _ = xn.partition(*blobs())
-        net, curve = self.curve(device, [train, dev], sizes=(0.2, 1.0), l2=l2)
+        net, curve = self.curve(device, [train, dev], sizes=(0.2, 1.0), **options)
         plain = make(device)
-        xn.Trainer(plain, xn.Adam(0.01), l2=l2).fit(*train, **FIT)
+        xn.Trainer(plain, xn.Adam(0.01), **options).fit(*train, **FIT)
         for name, array in plain.state().items():
             np.testing.assert_array_equal(net.state()[name], array)
         assert curve.rows[-1]["examples"] == len(train[1])

@@ -164,7 +164,9 @@ def test_mean_of_a_target_with_two_columns(told, tmp_path):
 def test_classes_of_one_row_each(told, tmp_path):
     X = np.random.default_rng(0).normal(size=(40, 3))
     np.savez(tmp_path / "d.npz", X=X, y=[*"uv"] * 18 + [*"pqrs"])
-    assert told("train", "d.npz", *QUICK)["examples"]["dev"] == 32
+    found = told("train", "d.npz", *QUICK)["examples"]
+    # Of four such classes one is in the test set; nobody else could learn the rows of the others.
+    assert (found["train"], found["dev"]) == (32, 29)
 
 
 def test_ten_rows(typed, tmp_path):
@@ -184,8 +186,9 @@ def test_ten_rows(typed, tmp_path):
         (["--folds", "3", "--recipe", "plain"], 3, 3, 120),
         (["--folds", "3"], 3, 8, 120),
         (["--folds", "4", "--members", "2"], 4, 2, 60),
-        (["--members", "3"], 8, 3, 45),
-        (["--members", "1"], 8, 1, 15),
+        (["--members", "3"], 5, 3, 72),
+        (["--members", "10"], 10, 10, 120),
+        (["--members", "1", "--folds", "8"], 8, 1, 15),
     ],
 )
 def test_folds_and_members(typed, told, options, folds, members, held_out):
@@ -198,6 +201,15 @@ def test_folds_and_members(typed, told, options, folds, members, held_out):
     assert f"(in {folds} folds)" in out
     assert (f"{members} networks 4-8-3" in out, "of each" in out) == (several, several)
     assert several or "\nnetwork 4-8-3" in out
+
+
+def test_one_member_has_a_development_set(typed, told):
+    trained = told("train", "iris", *QUICK, "--members", "1")
+    assert trained["examples"] == {"train": 90, "dev": 30, "test": 30}
+    assert (trained["settings"]["folds"], trained["settings"]["members"]) == (None, None)
+    assert "members" not in trained["results"]["test"]
+    _, out, _ = typed("evaluate", "iris.safetensors", "iris", "--part", "dev")
+    assert "the model's dev set, which it was not trained on" in out
 
 
 def test_of_a_development_set_in_folds_evaluate_says_that_it_was_trained_on(typed):
@@ -263,7 +275,10 @@ def test_with_less_time_there_are_fewer_networks(typed, told, seconds):
     _, out, _ = typed(*options, "--show")
     assert "\n4 networks " in out
     assert f"time has decided: 8 networks of 40 epochs would take some {needed:.3g} s" in out
-    assert "instead it is 4 networks of 40 epochs (--members 4 --epochs 40 repeats it)" in out
+    assert (
+        "instead it is 4 networks of 40 epochs (--folds 8 --members 4 --epochs 40 repeats it)"
+        in out
+    )
     shown = told(*options, "--show")
     assert why(shown)["members"] == "for the time that there is"
     assert why(shown)["epochs"] != "for the time that there is"
@@ -275,12 +290,21 @@ def test_with_still_less_there_are_fewer_epochs_and_it_can_be_repeated(typed, to
     some = 40 * 7 * time_budget.MORE / 8 * 3 / 40
     options = ["train", "iris", "--hidden", "8", "--device", "cpu"]
     _, out, _ = typed(*options, "--time", str(some * 1.01))
-    assert "instead it is 1 network of 3 epochs (--members 1 --epochs 3 repeats it)" in out
+    assert (
+        "instead it is 1 network of 3 epochs (--folds 8 --members 1 --epochs 3 repeats it)" in out
+    )
     assert "\nnetwork 4-8-3, " in out
     within = told(*options, "--time", str(some * 1.01))
-    repeated = told(*options, "--members", "1", "--epochs", "3")
+    repeated = told(*options, "--folds", "8", "--members", "1", "--epochs", "3")
     assert within["settings"] == repeated["settings"]
     assert within["results"] == repeated["results"]
+
+
+def test_of_one_network_there_are_fewer_epochs(told, seconds):
+    seconds(1.0)  # 2 epochs of 2 steps, of 90 examples in batches of 64, fit in
+    options = ["train", "iris", "--recipe", "plain", "--hidden", "8", "--device", "cpu"]
+    within = told(*options, "--epochs", "4", "--time", str(2 * 2 * time_budget.MORE * 1.01))
+    assert within["results"] == told(*options, "--epochs", "2")["results"]
 
 
 def test_it_ends_when_time_is_up(told, seconds):

@@ -200,7 +200,7 @@ def train(
             seed=seed,
             task=task,
             goal=goal,
-            members=members,
+            members=None if members == 1 and folds is None else members,
             folds=folds,
         )
         asked = Asked(recipe, options.given(ctx), len(lambdas) > 1 or learning_curve)

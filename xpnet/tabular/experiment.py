@@ -307,7 +307,7 @@ class Experiment:
     def _epoch_kept(self) -> int | list[int] | None:
         """Return the epoch whose weights early stopping brought back, of members that of each."""
         history = self.trainer.history
-        if self.stopping is None or not history.rows:  # a fit that was refused has none
+        if self.stopping is None:
             return None
         names = [self.stopping.monitor, "dev_loss"]
         if self.trainer.network.members is None:
@@ -337,7 +337,6 @@ class Experiment:
             l2=values,
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
-            rate_factors=self.trainer.rate_factors,
             watch=remember,
             **self._fit_options(callbacks),
         )
@@ -367,7 +366,6 @@ class Experiment:
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             clip_norm=self.settings.clip_norm,
-            rate_factors=self.trainer.rate_factors,
             watch=watch,
             **options,
         )

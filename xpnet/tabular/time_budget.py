@@ -48,12 +48,14 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
     found = experiment
     if (fewer, epochs) != (members, experiment.epochs):
         own = settings.members if fewer == members else fewer
+        own = None if own == 1 and settings.folds is None else own
         found = experiment.variant(replace(settings, members=own, epochs=epochs))
         found.plan, found.batch_size_reason = experiment.plan, experiment.batch_size_reason
+        folds = "" if settings.folds is None else f"--folds {settings.folds} "
         found.time_reason = (
             f"time has decided: {_told(members, experiment.epochs)} would take some {needed:.3g} s;"
             f" instead it is {_told(fewer, epochs)}"
-            f" (--members {fewer} --epochs {epochs} repeats it)"
+            f" ({folds}--members {fewer} --epochs {epochs} repeats it)"
         )
     found.time_limit = seconds
     return found
