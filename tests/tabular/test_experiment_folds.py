@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
 from xpnet.nn.calibration import temperature_of
+from xpnet.recipes.recipes import Asked
 from xpnet.recipes.settings import Settings
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.evaluation import measure
@@ -102,6 +103,33 @@ def test_an_epoch_is_as_long_as_that_of_the_member_with_the_most_rows(
     experiment = run(n=n, folds=folds, batch_size=batch_size, epochs=2)
     assert experiment.batches == batches
     assert experiment.trainer.steps == 2 * batches
+
+
+@pytest.mark.parametrize("n", [11, 12, 33, 75])
+@pytest.mark.parametrize("recipe", ["realmlp", "auto"])
+def test_a_recipe_s_batches_are_of_the_rows_that_there_are(n, recipe):
+    """Nobody is told of batches that he has not asked for, and a run that goes on has the same."""
+    asked = Asked(recipe, ["epochs", "hidden"])
+    settings = Settings(epochs=2, hidden=(4,), dtype="float64")
+    experiment = Experiment.prepare(data("binary", n), settings, "cpu", test=False, recipe=asked)
+    experiment.run()
+    assert experiment.trainer.steps == 2 * experiment.batches
+    again = Experiment.prepare(data("binary", n), experiment.settings, "cpu", test=False)
+    again.run()
+    assert (again.batch_size, again.batches) == (experiment.batch_size, experiment.batches)
+    both = experiment.model.network, again.model.network
+    np.testing.assert_array_equal(both[0].parameters, both[1].parameters)
+
+
+def test_a_class_of_one_row_is_known_to_every_member():
+    rng = np.random.default_rng(0)
+    few = Dataset("d", rng.normal(size=(30, 2)), np.arange(30) // 29)
+    settings = Settings(folds=3, epochs=2, hidden=(3,), calibrate=True, keep_best=True)
+    experiment = Experiment.prepare(few, settings, "cpu", test=False)
+    experiment.run()
+    assert experiment.sizes() == {"train": 30, "dev": 29}
+    assert experiment.trainer.steps == 2 * experiment.batches
+    assert np.isfinite(experiment.evaluate()["dev"]["loss"])
 
 
 def test_more_folds_than_rows():

@@ -15,7 +15,7 @@ from ..nn.network import Network
 from ..optim.optimizers import Optimizer
 from ..train.callbacks import EarlyStopping
 from ..train.trainer import Trainer
-from .held_out import careful_temperature
+from .held_out import Folds, careful_temperature
 from .settings import BATCH_SIZE, EPOCHS, Settings
 
 #: With fewer updates than this a network with the usual rates has hardly begun to learn.
@@ -43,13 +43,9 @@ def length_of(settings: Settings, n: int) -> Length:
     return Length(batch_size, batches, check_count(epochs, "epochs"))
 
 
-def rows_of_each(settings: Settings, n: int) -> int:
+def most_rows(folds: Folds | None, n: int) -> int:
     """Return how many of n examples the network is trained on that has the most."""
-    folds = settings.folds
-    if folds is None:
-        return n
-    held = min(settings.members or folds, folds)  # the last of them is one of the smallest
-    return n - n // folds - (held <= n % folds)
+    return n if folds is None else n - min(int((folds.of_each == i).sum()) for i in {*folds.held})
 
 
 def make_trainer(network: Network, settings: Settings, optimizer: Optimizer) -> Trainer:

@@ -38,7 +38,7 @@ from ..recipes.training import (
     length_of,
     make_stopping,
     make_trainer,
-    rows_of_each,
+    most_rows,
 )
 from ..train.callback import Callback
 from ..train.callbacks import EarlyStopping
@@ -162,8 +162,6 @@ class Experiment:
         dev = dev and settings.folds is None
         parting = part_dataset if dev else part_without_dev
         parts = parting(dataset, target, settings.seed, test)
-        if plan is not None and "batch_size" not in plan.given:
-            settings = _with_batches_of(parts["train"], settings)
         loss = settings.make_loss(target.loss, target.losses)
         scaling = Scaling(settings.scaling, settings.clip)
         clamp = settings.clamp and target.classes is None
@@ -174,9 +172,7 @@ class Experiment:
         model = Model(network, features, target, told)
         model.require_writable()
         settings, reason = choose_batch_size(network, parts["train"], settings)
-        found = cls._of(dataset, settings, parts, model, reason)
-        found.plan = plan
-        return found
+        return cls._of(dataset, settings, parts, model, reason, plan)
 
     @classmethod
     def _of(
@@ -186,14 +182,19 @@ class Experiment:
         parts: dict[str, Part],
         model: Model,
         reason: str = "",
+        plan: Plan | None = None,
     ) -> Experiment:
         """Return what trains a model, as settings say that have a batch size by now."""
+        folds = draw_folds(model, parts["train"], settings)
+        n = most_rows(folds, len(parts["train"].labels))
+        of_recipe = plan is not None and "batch_size" not in plan.given
+        if of_recipe and isinstance(settings.batch_size, int):  # of a set of any size
+            settings = replace(settings, batch_size=min(settings.batch_size, n))
         augmentation = parse_augmentation(settings.augment, settings.image_shape)
         if augmentation is not None:
             augmentation.check(model.network.n_features)
         model.training = model.training | {"settings": asdict(settings)}
-        rows = rows_of_each(settings, len(parts["train"].labels))
-        batch_size, batches, epochs = length_of(settings, rows)
+        batch_size, batches, epochs = length_of(settings, n)
         optimizer = settings.make_optimizer(epochs, batches)
         return cls(
             dataset,
@@ -205,8 +206,9 @@ class Experiment:
             epochs,
             reason,
             augmentation,
-            make_stopping(settings, "dev" in parts or settings.folds is not None),
-            draw_folds(model, parts["train"], settings),
+            make_stopping(settings, "dev" in parts or folds is not None),
+            folds,
+            plan=plan,
         )
 
     def variant(self, settings: Settings) -> Experiment:
@@ -228,8 +230,8 @@ class Experiment:
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        rows = rows_of_each(self.settings, len(self.parts["train"].labels))
-        return math.ceil(rows / self.batch_size)
+        most = most_rows(self.folds, len(self.parts["train"].labels))
+        return math.ceil(most / self.batch_size)
 
     def release_rows(self) -> None:
         """Give up the raw rows: what is trained on are features."""
@@ -417,14 +419,6 @@ class Experiment:
     def diagnose(self, errors: dict[str, dict[str, float]]) -> Diagnosis:
         """Return the verdict on bias and variance."""
         return diagnose(errors["train"]["error"], errors["dev"]["error"], self.settings.goal)
-
-
-def _with_batches_of(train: Part, settings: Settings) -> Settings:
-    """Return settings whose batches are of as many rows as there are, if a recipe has more."""
-    if not isinstance(settings.batch_size, int):
-        return settings
-    most = rows_of_each(settings, len(train.target))
-    return replace(settings, batch_size=min(settings.batch_size, most))
 
 
 def _best_epoch(history: History, names: Sequence[str]) -> int:
