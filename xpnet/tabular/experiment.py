@@ -337,6 +337,7 @@ class Experiment:
             l2=values,
             clip_norm=self.settings.clip_norm,
             optimizer=self.trainer.optimizer,
+            rate_factors=self.trainer.rate_factors,
             watch=remember,
             **self._fit_options(callbacks),
         )
@@ -366,6 +367,7 @@ class Experiment:
             optimizer=self.trainer.optimizer,
             l2=self.settings.l2,
             clip_norm=self.settings.clip_norm,
+            rate_factors=self.trainer.rate_factors,
             watch=watch,
             **options,
         )
