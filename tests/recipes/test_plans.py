@@ -103,7 +103,8 @@ def test_pixels_are_not_embedded():
 @pytest.mark.parametrize("own_dev", [False, True])
 def test_more_rows_have_fewer_members(own_dev):
     sizes = (100, 20_000, 20_001, 100_000, 100_001, 500_000, 500_001, 10**8)
-    found = [plan("auto", known=facts(n=n, own_dev=own_dev)).settings.members for n in sizes]
+    made = [plan("auto", known=facts(n=n, own_dev=own_dev)).settings for n in sizes]
+    found = [settings.members or 1 for settings in made]
     assert found == sorted(found, reverse=True)
     assert found[-1] == 1
     assert found[0] > 4
@@ -113,7 +114,7 @@ def test_few_rows_have_two_folds_at_least():
     for n in range(2, 40):
         made = plan("auto", known=facts(n=n)).settings
         assert 2 <= made.folds <= n
-        assert made.members <= made.folds
+        assert made.members >= 2
 
 
 def test_a_step_is_a_plain_fact():

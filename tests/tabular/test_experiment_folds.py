@@ -137,14 +137,6 @@ def test_more_folds_than_rows():
         prepare(folds=76)
 
 
-def test_a_member_that_would_see_one_class_is_told_of():
-    few = Dataset("d", np.arange(6.0).reshape(6, 1) ** 2, np.array([0, 0, 0, 0, 0, 1]))
-    settings = Settings(folds=2, epochs=1, keep_best=True)
-    experiment = Experiment.prepare(few, settings, "cpu", test=False)
-    with pytest.raises(ValueError, match=r"y of member . has one .* only"):
-        experiment.run()
-
-
 # -- what is measured ----
 
 
@@ -325,18 +317,14 @@ def test_values_are_not_calibrated():
     assert run("regression", folds=3, calibrate=True).temperature is None
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_nothing_held_out_and_all_of_it_wrong(task):
-    """All of one class, and the other one said of all: a temperature can't be found of these."""
+def test_of_one_class_no_temperature_is_found():
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(40, 2)), np.arange(40) % (2 if task == "binary" else 3)
-    X[:, 0] += 9.0 * y
-    apart = Dataset("d", X, y, dev_rows=X[y == 0][:9], dev_target=1 + 0 * y[y == 0][:9])
-    settings = Settings(epochs=200, calibrate=True, loss="softmax_cross_entropy")
+    X, y = rng.normal(size=(40, 2)), np.arange(40) % 2
+    apart = Dataset("d", X, y, dev_rows=X[y == 0][:9], dev_target=y[y == 0][:9])
+    settings = Settings(epochs=2, calibrate=True)
     experiment = Experiment.prepare(apart, settings, "cpu", test=False)
     experiment.run()
-    assert experiment.evaluate()["dev"]["error"] == 1.0
-    assert experiment.temperature > 1
+    assert experiment.temperature is None
 
 
 @pytest.mark.parametrize("settings", [{}, {"members": 2}, {"folds": 3, "calibrate": True}], ids=str)

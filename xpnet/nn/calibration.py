@@ -111,6 +111,8 @@ def calibrate(
 def divide_logits(network: Network, temperature: float) -> None:
     """Divide a network's logits by a temperature, as `calibrate` does by that which it finds.
 
+    The backend must be active.
+
     Raises
     ------
     ValueError
