@@ -228,7 +228,7 @@ def test_callbacks_are_called():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_labels_come_back_as_they_were_given(labels, dtype):
-    model = quick(epochs=20).fit(IRIS, labels)
+    model = quick(epochs=40).fit(IRIS, labels)
     assert model.classes_.dtype.kind == dtype
     np.testing.assert_array_equal(model.classes_, np.unique(labels))
     found = model.predict(IRIS)
