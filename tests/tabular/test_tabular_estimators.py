@@ -245,7 +245,7 @@ def test_labels_come_back_as_they_were_given(labels, dtype):
 def test_labels_of_pandas():
     pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     y = pd.Series(NAMES[SPECIES], name="species").astype("category")
-    model = fitted().fit(IRIS, y)
+    model = fitted(epochs=40).fit(IRIS, y)
     assert [*model.classes_] == [*NAMES]
     assert model.score(IRIS, y) > 0.8
 

@@ -17,7 +17,10 @@ from .settings import Settings
 from .showing import text_of
 
 #: Members of the "auto" recipe, up to so many rows; of more rows there is one.
-MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
+MEMBERS = ((50_000, 5), (200_000, 3), (1_000_000, 2))
+
+#: Folds, where there are no more members.
+FOLDS = 5
 
 #: Their epochs, and the fewest updates: with fewer a network has hardly begun to learn.
 EPOCHS, UPDATES = 20, 320
@@ -134,7 +137,7 @@ def auto(facts: Facts) -> Iterable[Step]:
         yield Step("calibrate", True, "probabilities are set right on what was held out")
     members = facts.members or next((k for n, k in MEMBERS if facts.n <= n), 1)
     if not (facts.own_dev or facts.one_training or members == 1):
-        folds = min(max(members, 5), 10, max(facts.n // LEAST_IN_FOLD, 2))
+        folds = min(max(members, FOLDS), 10, max(facts.n // LEAST_IN_FOLD, 2))
         yield Step("folds", folds, "every row is held out in turn, and trains the other networks")
     if not facts.one_training and members > 1:
         yield Step("members", members, "the mean of several networks errs less than each")
@@ -196,7 +199,7 @@ class Asked:
         >>> found = Asked("auto", ["hidden"]).plan(
         ...     Facts("binary", n=1000, n_columns=8), Settings(hidden=(64,)))
         >>> found.settings.hidden, found.settings.members, found.settings.batch_size
-        ((64,), 8, 64)
+        ((64,), 5, 64)
         >>> found.steps[0]
         Step(name='scaling', value='median', why='far values have no part in the scale')
         """
