@@ -235,3 +235,13 @@ def test_what_is_easy_is_learnt(recipe):
     found = experiment.evaluate()["test"]
     assert found["error"] <= 0.1
     assert found["loss"] < 0.35
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", None), ("adamw", 0.04), ("adam", 0.04)])
+def test_another_optimiser_has_its_own_rate(optimizer, rate):
+    """0.04, and NTK, are made for Adam: SGD would hardly learn by them."""
+    settings = Settings(optimizer=optimizer)
+    found = Asked("auto", ["optimizer"]).plan(Facts("binary", 1000, 5), settings).settings
+    assert found.learning_rate == rate
+    assert found.parametrization == ("standard" if rate is None else "ntk")
+    assert found.optimizer == optimizer

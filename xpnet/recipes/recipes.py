@@ -25,6 +25,9 @@ FOLDS = 5
 #: Their epochs, and the fewest updates: with fewer a network has hardly begun to learn.
 EPOCHS, UPDATES = 20, 320
 
+#: What is made for Adam, and is left out with another optimiser.
+OF_ADAM = ("learning_rate", "parametrization", "bias_rate", "input_scale_rate")
+
 #: With fewer rows bins of numbers tell classes worse apart than the numbers alone; of more, so many
 #: rows make a bin more.
 FEW, ROWS_PER_BIN = 1000, 64
@@ -205,7 +208,12 @@ class Asked:
         """
         members = settings.members or 1 if "members" in self.given else None
         facts = replace(facts, one_training=self.one_training, members=members)
-        steps = [s for s in RECIPES[self.recipe](facts) if s.name not in self.given]
+        left = {*self.given, *(OF_ADAM if self._has_another_optimizer(settings) else ())}
+        steps = [s for s in RECIPES[self.recipe](facts) if s.name not in left]
         values = {step.name: step.value for step in steps}
         settings = replace(settings, recipe=self.recipe, **values)
         return Plan(settings, tuple(steps), tuple(self.given))
+
+    def _has_another_optimizer(self, settings: Settings) -> bool:
+        name = settings.optimizer.partition(":")[0]
+        return "optimizer" in self.given and name not in ("adam", "adamw", "nadam")

@@ -112,8 +112,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
     members           2       set by hand
     folds             2       set by hand
     epochs            8       set by hand
-    scaling           median  far values have no part in the scale
-    clip              3.0     nor in the rest: x/√(1 + (x/3)²)
+    scaling           median  quartiles: far values have no part in the scale
+    clip              3.0     a smooth clip, x/√(1 + (x/3)²): nor do they reach far
     """
 
     classes_: Array
