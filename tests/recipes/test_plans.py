@@ -1,7 +1,7 @@
 """Recipes: what they set, what stays as it was given, and that all of it can be trained."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +75,26 @@ def test_what_is_given_stays(recipe, task):
     found = plan(recipe, of_recipe, facts(task), epochs=3)
     assert found.steps == ()
     assert found.settings == Settings(recipe=recipe, epochs=3)
+
+
+def test_what_is_given_beside_settings_is_no_part_of_a_plan():
+    found = plan("auto", ["data", "hidden", "quiet", "recipe"])
+    assert found.given == ("hidden",)
+    assert "set by hand" in str(found)
+
+
+def test_a_plan_is_of_what_the_training_has_become():
+    before = plan("auto", ["epochs"], epochs=50)
+    after = before.at(replace(before.settings, members=3, batch_size=5))
+    values = {step.name: step.value for step in after.steps}
+    assert (values["members"], values["batch_size"], after.given) == (3, 5, ("epochs",))
+    assert [step.why for step in after.steps] == [step.why for step in before.steps]
+    later = after.at(replace(after.settings, members=2, epochs=7), "there is no time")
+    whys = {step.name: (step.value, step.why) for step in later.steps}
+    assert whys["members"] == (2, "there is no time")
+    assert whys["epochs"] == (7, "there is no time")
+    assert later.given == ()
+    assert whys["folds"][1] != "there is no time"
 
 
 def test_there_is_no_such_recipe():
