@@ -602,7 +602,7 @@ HOLES[2, 2] = np.inf
         (GOOD, ["--l2", "0,-1"], "a value of l2 is -1"),
         (GOOD, ["--patience", "0"], "patience is 0"),
         (GOOD, ["--augment", "blur"], "augment has 'blur': give flip, shift"),
-        (GOOD, ["--augment", "shift:1"], "give --image-shape, as 28x28"),
+        (GOOD, ["--augment", "shift:1"], "give image_shape (--image-shape), as 28x28"),
         (GOOD, ["--augment", "shift:1.5", "--image-shape", "3x1"], "augment has 'shift:1.5'"),
         (GOOD, ["--augment", "shift:1", "--image-shape", "2x2"], "and X has 3"),
         (GOOD, ["--augment", "shift:1", "--image-shape", "3"], "--image-shape is '3'"),
@@ -610,7 +610,7 @@ HOLES[2, 2] = np.inf
         (
             GOOD,
             ["--image-shape", "3x1"],
-            "--image-shape is 3x1, and nothing is augmented: leave it out",
+            "image_shape is 3x1, and nothing is augmented: leave it out",
         ),
         (GOOD, ["--augment", ","], "augment has ''"),
         (

@@ -276,8 +276,7 @@ def test_with_less_time_there_are_fewer_networks(typed, told, seconds):
     assert "\n2 networks " in out
     assert f"time has decided: 5 networks of 40 epochs would take some {needed:.3g} s" in out
     assert (
-        "instead it is 2 networks of 40 epochs (--folds 5 --members 2 --epochs 40 repeats it)"
-        in out
+        "instead it is 2 networks of 40 epochs (which folds 5, members 2, epochs 40 repeat)" in out
     )
     shown = told(*options, "--show")
     assert why(shown)["members"] == "for the time that there is"
@@ -290,9 +289,7 @@ def test_with_still_less_there_are_fewer_epochs_and_it_can_be_repeated(typed, to
     some = 40 * 6 * time_budget.MORE / 5 * 3 / 40
     options = ["train", "iris", "--hidden", "8", "--device", "cpu"]
     _, out, _ = typed(*options, "--time", str(some * 1.01))
-    assert (
-        "instead it is 1 network of 3 epochs (--folds 5 --members 1 --epochs 3 repeats it)" in out
-    )
+    assert "instead it is 1 network of 3 epochs (which folds 5, members 1, epochs 3 repeat)" in out
     assert "\nnetwork 4-8-3, " in out
     within = told(*options, "--time", str(some * 1.01))
     repeated = told(*options, "--folds", "5", "--members", "1", "--epochs", "3")

@@ -66,8 +66,8 @@ def test_a_plan_is_shown_with_all_that_it_has_set():
     settings = Settings(hidden=(), dropout=(0.1,))
     plan = Asked("auto", ["hidden"]).plan(Facts("binary", 1000, 8), settings)
     rows = table_of(plan)
-    assert rows[0] == ("hidden", "none", "set by hand")
-    assert [row.setting for row in rows[1:]] == [step.name for step in plan.steps]
+    assert rows[0] == ("hidden", (), "set by hand")
+    assert [row.name for row in rows[1:]] == [step.name for step in plan.steps]
     lines = str(plan).splitlines()
     assert len(lines) == 1 + len(rows)
     assert all(line.endswith(row.why) for line, row in zip(lines[1:], rows, strict=True))

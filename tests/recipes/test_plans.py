@@ -1,10 +1,9 @@
 """Recipes: what they set, what stays as it was given, and that all of it can be trained."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from xpnet.recipes.facts import Facts
@@ -77,6 +76,26 @@ def test_what_is_given_stays(recipe, task):
     assert found.settings == Settings(recipe=recipe, epochs=3)
 
 
+def test_what_is_given_beside_settings_is_no_part_of_a_plan():
+    found = plan("auto", ["data", "hidden", "quiet", "recipe"])
+    assert found.given == ("hidden",)
+    assert "set by hand" in str(found)
+
+
+def test_a_plan_is_of_what_the_training_has_become():
+    before = plan("auto", ["epochs"], epochs=50)
+    after = before.at(replace(before.settings, members=3, batch_size=5))
+    values = {step.name: step.value for step in after.steps}
+    assert (values["members"], values["batch_size"], after.given) == (3, 5, ("epochs",))
+    assert [step.why for step in after.steps] == [step.why for step in before.steps]
+    later = after.at(replace(after.settings, members=2, epochs=7), "there is no time")
+    whys = {step.name: (step.value, step.why) for step in later.steps}
+    assert whys["members"] == (2, "there is no time")
+    assert whys["epochs"] == (7, "there is no time")
+    assert later.given == ()
+    assert whys["folds"][1] != "there is no time"
+
+
 def test_there_is_no_such_recipe():
     with pytest.raises(ValueError, match="recipe is 'best': give one of plain, realmlp"):
         Asked("best")
@@ -124,7 +143,7 @@ def test_a_step_is_a_plain_fact():
 # -- what comes of it ----
 
 
-def data(task, n=110, outputs=1):
+def data(task, n=110, outputs=1, pa):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, n))
     b[::6] = np.nan

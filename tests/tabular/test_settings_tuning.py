@@ -6,12 +6,13 @@ from sklearn.metrics import root_mean_squared_error
 
 import xpnet as xn
 from xpnet.recipes.settings import Settings
+from xpnet.recipes.specs import told
 from xpnet.search import groups
 from xpnet.search.trials import State, Trial
 from xpnet.tabular import readers
 from xpnet.tabular.dataset import Dataset
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.tuning import TableSubject, retrain, told, vary
+from xpnet.tabular.tuning import TableSubject, retrain, vary
 
 SMALL = Settings(hidden=(8,), epochs=3, dtype="float64")
 
@@ -64,7 +65,7 @@ class TestSettings:
 
     def test_what_a_value_is_called(self):
         values = (64,), (), False, None, 0.5, "relu", [1, 2]
-        assert [told(v) for v in values] == ["64", "none", "false", "None", "0.5", "relu", "1,2"]
+        assert [told(v) for v in values] == ["64", "none", "false", "none", "0.5", "relu", "1,2"]
 
 
 class TestCandidates:

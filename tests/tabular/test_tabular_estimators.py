@@ -202,8 +202,25 @@ def test_time_may_be_limited(capsys):
     model = fitted(epochs=100_000, time_limit=0.3, verbose=1)
     assert re.search(r"time has decided: 2 networks of 100000 epochs", model.time_reason_)
     assert model.time_reason_ in capsys.readouterr().out
+    made = {step.name: step for step in model.plan_.steps}["epochs"]
+    assert made.value == model.plan_.settings.epochs < 100_000
+    assert made.why == "for the time that there is"
     assert len(model.history_) < 50_000
     assert fitted(time_limit=1000).time_reason_ == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("parametrization", "ntk", "a"),
+        ("scaling", "mean", "median "),
+        ("monitor", "loss", ["error"]),
+    ],
+)
+def test_settings_of_some_words_are_these(name, good, bad):
+    assert getattr(fitted(settings={name: good}).plan_.settings, name) == good
+    with pytest.raises(ValueError, match=rf"^{name} is .*: give one of "):
+        fitted(settings={name: bad})
 
 
 def test_callbacks_are_called():
@@ -425,6 +442,6 @@ def test_what_is_held_out_of_one_class_calibrates_nothing():
 
 def test_a_batch_size_of_the_recipe_s_own_fits_few_rows_without_a_word():
     fitted = quick().fit(IRIS[60:69], SPECIES[60:69] + np.arange(9) % 2)
-    assert fitted.plan_.settings.batch_size > 9
+    assert fitted.plan_.settings.batch_size == 5  # as many as a member is trained on
     with pytest.warns(UserWarning, match="batch_size is 99 and"):
         quick(batch_size=99).fit(IRIS[60:69], SPECIES[60:69] + np.arange(9) % 2)

@@ -265,11 +265,6 @@ class Mask(NamedTuple):
     threshold: int | Array
 
     @property
-    def changes(self) -> bool:
-        """Whether the threshold is another one in the next step."""
-        return False
-
-    @property
     def scale(self) -> float | Array:
         """What the living are multiplied by."""
         return 65536 / (65536 - self.threshold)
@@ -277,11 +272,6 @@ class Mask(NamedTuple):
 
 class ChangingMask(Mask):
     """A mask whose threshold changes from step to step: an array, (1,) of one network."""
-
-    @property
-    def changes(self) -> bool:
-        """Whether the threshold is another one in the next step: it may be."""
-        return True
 
 
 @dataclass(frozen=True)
@@ -307,15 +297,16 @@ class ActivationSpec:
         """The row of the table."""
         return ROWS[self.name]
 
-    @property
+    @cached_property
     def scale(self) -> float | Array:
         """What dropout multiplies by what it does not drop."""
-        changes = self.mask is not None and self.mask.changes
-        return self.mask.scale if changes else self._constant_scale  # type: ignore[union-attr]
-
-    @cached_property
-    def _constant_scale(self) -> float | Array:
         return 1.0 if self.mask is None else self.mask.scale
+
+    def masked(self, mask: Mask | None) -> ActivationSpec:
+        """Return the same activation with another dropout behind it, or none."""
+        if isinstance(mask, ChangingMask):
+            return ChangingSpec(self.name, self.option, mask)
+        return ActivationSpec(self.name, self.option, mask)
 
     def take_member(self, i: int) -> None:
         """Go on with a mask that has another threshold for member i."""
@@ -331,6 +322,15 @@ class ActivationSpec:
     def backward(self) -> Program:
         """The operations of dy ← dy · f', over dy and what is kept."""
         return self.row.backward.program(**{self.row.option.name: self.option})
+
+
+class ChangingSpec(ActivationSpec):
+    """One with a `ChangingMask`, whose scale is computed anew each time."""
+
+    @property
+    def scale(self) -> float | Array:
+        """What dropout multiplies by what it does not drop, in this step."""
+        return 1.0 if self.mask is None else self.mask.scale
 
 
 IDENTITY, SIGMOID = ActivationSpec("identity"), ActivationSpec("sigmoid")

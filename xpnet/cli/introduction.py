@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ..backends.select import explain
+from ..recipes.showing import table_of
+from ..recipes.specs import told
 from ..tabular.experiment import Experiment
-from ..tabular.tuning import told
 from . import console, options
 from .resume import Run
 
@@ -84,18 +85,8 @@ def show_training(out: Console, experiment: Experiment, run: Run, as_json: bool)
 
 def plan_rows(experiment: Experiment) -> list[dict[str, Any]]:
     """Return each setting that a recipe or the user has set, with its value and the reason."""
-    plan, settings = experiment.plan, experiment.settings
-    if plan is None:
-        return []
-    names = {field.name for field in fields(settings)} - {"recipe"}
-    reasons = {step.name: step.why for step in plan.steps}
-    reasons |= {name: "set by hand" for name in plan.given if name in names}
-    if experiment.time_reason:
-        before = plan.settings.members, plan.settings.epochs
-        now = zip(("members", "epochs"), before, strict=True)
-        counts = [name for name, value in now if getattr(settings, name) != value]
-        reasons |= dict.fromkeys(counts, "for the time that there is")
-    return [{"name": n, "value": getattr(settings, n), "why": w} for n, w in reasons.items()]
+    plan = experiment.plan
+    return [] if plan is None else [row._asdict() for row in table_of(plan)]
 
 
 def _counted(epochs: int) -> str:

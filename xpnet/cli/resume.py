@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..checks import check_positive
 from ..files.safetensors_files import ModelFileError
 from ..recipes.settings import Settings
 from ..tabular import readers
@@ -90,6 +91,8 @@ class Run:
                 f"--dev is {self.dev} and --folds {self.settings.folds}: with folds there is no "
                 "development set; leave one of them out"
             )
+        if self.time is not None:
+            check_positive(self.time, "--time")
         given = {"--checkpoint-every": self.every, "--keep": self.keep}
         for option, value in given.items():
             if value is not None and value < 1:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..recipes.specs import told
 from ..search.distributions import Choice, Distribution
 from ..search.space import conditions, plain
 from ..search.trials import State, Trial
-from ..tabular.tuning import told
 
 #: How a number of a setting is shown, at most so wide.
 NUMBER, WIDTH = ".3g", 9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from .._typing import Array, ArrayLike, DType, Namespace
@@ -129,7 +128,7 @@ class Passes:
         fuses = kernels.fuses_dropout and activation.row.fuses_dropout
         if mask is None or activation.mask or not fuses:
             return None
-        return replace(activation, mask=mask)
+        return activation.masked(mask)
 
     # -- buffers ----
 
@@ -200,7 +199,7 @@ class Passes:
             else:
                 b = layer.inference_buffers(new, x, overwrite)
             dropped = activation.mask is not None and not training
-            b.activation = replace(activation, mask=None) if dropped else activation
+            b.activation = activation.masked(None) if dropped else activation
             wants_input = training and activation.row.derivative_from == "input"
             factor = layer.expansion or 1
             b.z = new.times(factor).rows("z", b.y.shape[-1]) if wants_input else None

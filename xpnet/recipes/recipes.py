@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..checks import check_name
@@ -76,6 +76,31 @@ class Plan:
     def __str__(self) -> str:
         """Return it as a table."""
         return text_of(self)
+
+    def at(self, settings: Settings, why: str | None = None) -> Plan:
+        """Return the plan of a training whose settings have become others.
+
+        Parameters
+        ----------
+        settings : Settings
+            As they are now.
+        why : str or None
+            The reason of what is other than before, if it is not the one that there was.
+
+        Examples
+        --------
+        >>> plan = Asked("realmlp").plan(Facts("binary", n=1000, n_columns=8), Settings())
+        >>> plan.at(replace(plan.settings, epochs=9), "for the time that there is").steps[-1]
+        Step(name='epochs', value=9, why='for the time that there is')
+        """
+        steps = [replace(step, value=getattr(settings, step.name)) for step in self.steps]
+        names = [field.name for field in fields(settings)]
+        others = [n for n in names if getattr(settings, n) != getattr(self.settings, n)]
+        if why is None:
+            return Plan(settings, tuple(steps), self.given)
+        kept = [step for step in steps if step.name not in others]
+        new = [Step(name, getattr(settings, name), why) for name in others]
+        return Plan(settings, (*kept, *new), tuple(n for n in self.given if n not in others))
 
 
 def plain(facts: Facts) -> Iterable[Step]:
@@ -169,7 +194,8 @@ class Asked:
     recipe : str
         Its name.
     given : collection of str
-        The settings that are set by hand, which the recipe leaves as they are.
+        The settings that are set by hand, which the recipe leaves as they are; what else is among
+        them, as other options of a command, is no matter.
     one_training : bool
         Whether the network is to be trained once, on one training set: for a choice of λ or a
         learning curve.
@@ -212,7 +238,8 @@ class Asked:
         steps = [s for s in RECIPES[self.recipe](facts) if s.name not in left]
         values = {step.name: step.value for step in steps}
         settings = replace(settings, recipe=self.recipe, **values)
-        return Plan(settings, tuple(steps), tuple(self.given))
+        known = [f.name for f in fields(settings) if f.name in self.given and f.name != "recipe"]
+        return Plan(settings, tuple(steps), tuple(known))
 
     def _has_another_optimizer(self, settings: Settings) -> bool:
         name = settings.optimizer.partition(":")[0]

@@ -153,7 +153,7 @@ class Settings:
     goal: float = 0.01
     members: int | None = None
     recipe: str = "plain"
-    scaling: str = "mean"
+    scaling: Literal["mean", "median"] = "mean"
     clip: float | None = None
     embedding: str = ""
     input_scale: bool = False
@@ -165,7 +165,7 @@ class Settings:
     ensemble: int | None = None
     folds: int | None = None
     keep_best: bool = False
-    monitor: str = "loss"
+    monitor: Literal["loss", "error"] = "loss"
     calibrate: bool = False
     clamp: bool = False
 
@@ -381,7 +381,7 @@ def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmen
     """
     if image_shape is not None and not text:
         shape = "x".join(map(str, image_shape))
-        raise ValueError(f"--image-shape is {shape}, and nothing is augmented: leave it out")
+        raise ValueError(f"image_shape is {shape}, and nothing is augmented: leave it out")
     transforms = []
     for item in map(str.strip, text.split(",") if text else ()):
         name, _, value = item.partition(":")
@@ -393,7 +393,9 @@ def parse_augmentation(text: str, image_shape: tuple[int, ...] | None) -> Augmen
         except (TypeError, ValueError) as error:
             raise ValueError(f"augment has {item!r}: {error}") from error
         if kind.of_images and image_shape is None:
-            raise ValueError(f"augment has {item!r}, for images: give --image-shape, as 28x28")
+            raise ValueError(
+                f"augment has {item!r}, for images: give image_shape (--image-shape), as 28x28"
+            )
     return Augmentation(transforms, image_shape) if transforms else None
 
 

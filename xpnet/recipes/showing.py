@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .specs import told
+
 if TYPE_CHECKING:
     from .recipes import Plan
 
@@ -12,10 +14,10 @@ GIVEN = "set by hand"
 
 
 class Row(NamedTuple):
-    """A setting, its value as text, and the reason."""
+    """A setting, its value, and the reason."""
 
-    setting: str
-    value: str
+    name: str
+    value: Any
     why: str
 
 
@@ -31,25 +33,17 @@ def table_of(plan: Plan) -> list[Row]:
     ...     Facts("binary", n=1000, n_columns=8), Settings(hidden=(64, 32)))
     >>> for row in table_of(plan)[:3]:
     ...     print(*row, sep=" | ")
-    hidden | 64, 32 | set by hand
+    hidden | (64, 32) | set by hand
     scaling | median | quartiles: far values have no part in the scale
     clip | 3.0 | a smooth clip, x/√(1 + (x/3)²): nor do they reach far
     """
-    given = [Row(n, _told(getattr(plan.settings, n)), GIVEN) for n in plan.given]
-    return given + [Row(step.name, _told(step.value), step.why) for step in plan.steps]
+    given = [Row(n, getattr(plan.settings, n), GIVEN) for n in plan.given]
+    return given + [Row(step.name, step.value, step.why) for step in plan.steps]
 
 
 def text_of(plan: Plan) -> str:
     """Return a plan as text: a line for each row of its table, below the recipe's name."""
-    rows = table_of(plan)
+    rows = [(row.name, told(row.value), row.why) for row in table_of(plan)]
     names, values = (max((len(row[i]) for row in rows), default=0) for i in range(2))
-    lines = [f"{row.setting:<{names}}  {row.value:<{values}}  {row.why}" for row in rows]
+    lines = [f"{name:<{names}}  {value:<{values}}  {why}" for name, value, why in rows]
     return "\n".join([f"recipe {plan.settings.recipe!r}", *lines])
-
-
-def _told(value: Any) -> str:
-    """Return a setting's value as it is written by hand."""
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "none"
-    names = {True: "yes", False: "no", None: "none"}
-    return names[value] if value is None or isinstance(value, bool) else str(value)

@@ -76,6 +76,19 @@ def read_options(text: str, kind: Callable[..., Any], given: Mapping[str, Any]) 
     return options
 
 
+def told(value: Any) -> str:
+    """Return the value of a setting as the command line has it.
+
+    Examples
+    --------
+    >>> [told(value) for value in ((256, 128), (), True, 0.001, "relu", None)]
+    ['256,128', 'none', 'true', '0.001', 'relu', 'none']
+    """
+    if isinstance(value, tuple | list):
+        return ",".join(map(told, value)) or "none"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def option_names(kind: Callable[..., Any]) -> list[str]:
     """Return the names of the options that a text may give a class."""
     return [*_known(kind)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from ..checks import check_count, check_flag, check_name, check_number, check_several
 from ..recipes.settings import Settings
@@ -74,7 +74,10 @@ def check_setting(value: Any, name: str) -> Any:
     Traceback (most recent call last):
     TypeError: keep_best is 'yes': give True or False
     """
-    kinds = str(annotations_of(Settings)[name]).split(" | ")
+    annotation = annotations_of(Settings)[name]
+    if get_origin(annotation) is Literal:
+        return check_name(value, {choice: choice for choice in get_args(annotation)}, name)
+    kinds = str(annotation).split(" | ")
     kinds = [kind.removeprefix("<class '").removesuffix("'>") for kind in kinds]
     if value is None and "None" in kinds:
         return None

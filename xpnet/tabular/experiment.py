@@ -196,6 +196,7 @@ class Experiment:
         model.training = model.training | {"settings": asdict(settings)}
         batch_size, batches, epochs = length_of(settings, n)
         optimizer = settings.make_optimizer(epochs, batches)
+        plan = None if plan is None else plan.at(settings)
         return cls(
             dataset,
             settings,

@@ -39,7 +39,7 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
     TypeError, ValueError
         If seconds is not a number above 0.
     """
-    seconds = check_positive(seconds, "--time")
+    seconds = check_positive(seconds, "seconds")
     settings, members = experiment.settings, len(experiment.model.network.seeds)
     needed = _seconds_per_step(experiment) * experiment.batches * experiment.epochs * MORE
     fewer = max(1, min(members, int(members * seconds / needed)))
@@ -50,12 +50,15 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
         own = settings.members if fewer == members else fewer
         own = None if own == 1 and settings.folds is None else own
         found = experiment.variant(replace(settings, members=own, epochs=epochs))
-        found.plan, found.batch_size_reason = experiment.plan, experiment.batch_size_reason
-        folds = "" if settings.folds is None else f"--folds {settings.folds} "
+        found.batch_size_reason = experiment.batch_size_reason
+        if experiment.plan is not None:
+            found.plan = experiment.plan.at(found.settings, "for the time that there is")
+        counts = {"folds": settings.folds, "members": fewer, "epochs": epochs}
+        by = ", ".join(f"{name} {n}" for name, n in counts.items() if n is not None)
         found.time_reason = (
             f"time has decided: {_told(members, experiment.epochs)} would take some {needed:.3g} s;"
             f" instead it is {_told(fewer, epochs)}"
-            f" ({folds}--members {fewer} --epochs {epochs} repeats it)"
+            f" (which {by} repeat)"
         )
     found.time_limit = seconds
     return found

@@ -14,6 +14,7 @@ from ..data.augmentation import Augmentation
 from ..data.folds import check_folds, fold_of_each
 from ..nn.stacking import can_be_stacked, stack
 from ..recipes.settings import Settings
+from ..recipes.specs import told
 from ..search.candidates import Candidate, Data
 from ..search.default_spaces import array_space, table_space
 from ..search.distributions import Choice, Distribution, choice
@@ -74,19 +75,6 @@ def vary(settings: Settings, setting: Mapping[str, Any]) -> Settings:
             text += f"{',' if ':' in text else ':'}{key}={told(value)}"
             settings = replace(settings, **{of: text})
     return settings
-
-
-def told(value: Any) -> str:
-    """Return a value of a search as the command line has it.
-
-    Examples
-    --------
-    >>> [told(value) for value in ((256, 128), (), True, 0.001, "relu")]
-    ['256,128', 'none', 'true', '0.001', 'relu']
-    """
-    if isinstance(value, tuple | list):
-        return ",".join(map(told, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def metric_of(experiment: Experiment, name: str) -> Measure:

@@ -58,6 +58,8 @@ class Factors:
         Those that are not as without factors, likewise.
     arrays : tuple of array, shape (P,)
         What `Optimizer.update` takes: none if all are as without factors. Members share them.
+    given : tuple
+        What it is given after all else: nothing, or these arrays.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class Factors:
         if self.changed:
             self.arrays = self._on_device(network, slices)
             self.check(optimizer)
+        self.given = (self.arrays,) if self.arrays else ()
 
     def _on_device(self, network: Network, slices: Mapping[str, slice]) -> tuple[Array, ...]:
         """Return the arrays: of the gradient, of what changes, and of the decay."""
@@ -140,11 +143,6 @@ class Factors:
     def options(self) -> dict[str, Any]:
         """What a `Trainer` with the same ones is given."""
         return {"rate_factors": self.rate, "decay_factors": self.decay}
-
-    @property
-    def given(self) -> tuple[tuple[Array, ...], ...]:
-        """What `Optimizer.update` is given after all else: nothing, or the arrays."""
-        return (self.arrays,) if self.arrays else ()
 
     def n_scratch(self, optimizer: Optimizer) -> int:
         """Return how many arrays of scratch the optimiser takes with them."""
