@@ -376,6 +376,11 @@ def test_other_data_that_are_refused(pa):
         quick().fit(of_arrow({"id": [f"number {i}" for i in range(N)]}), RED)
     with pytest.raises(ValueError, match="give numbers"):
         quick(TabularRegressor).fit(IRIS, NAMES[SPECIES])
+    days = np.arange(N).astype("datetime64[D]")
+    with pytest.raises(ValueError, match="y holds dates .* give numbers, as of days"):
+        quick(TabularRegressor).fit(IRIS, days)
+    with pytest.raises(ValueError, match="y holds durations"):
+        quick(TabularRegressor).fit(IRIS, days - days[0])
     with pytest.raises(ValueError, match="y holds strings and the classes are numbers"):
         fitted().score(IRIS, NAMES[SPECIES])
     for kind in LABELS:

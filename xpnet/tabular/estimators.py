@@ -259,6 +259,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         labels = _one_column(np.asarray(to_host(plain_labels(y, of_classes=False))))
         if labels.dtype.kind in "UT":
             raise ValueError(f"y holds text, as {labels.flat[0]!r:.50}: give numbers")
+        if labels.dtype.kind in "mM":
+            kind = "dates" if labels.dtype.kind == "M" else "durations"
+            raise ValueError(f"y holds {kind} (dtype {labels.dtype}): give numbers, as of days")
         kept = None if labels.dtype.kind in "biuf" else np.float64
         labels = check_array(labels, dtype=kept, ensure_2d=False, input_name="y")
         self.n_outputs_ = 1 if labels.ndim == 1 else labels.shape[1]
