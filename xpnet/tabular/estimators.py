@@ -107,13 +107,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     True
     >>> model.predict_proba(X[:2]).shape, model.n_features_in_
     ((2, 3), 4)
-    >>> print(str(model.plan_).partition("input_scale")[0])
-    recipe 'auto'
-    members           2       set by hand
-    folds             2       set by hand
-    epochs            8       set by hand
-    scaling           median  quartiles: far values have no part in the scale
-    clip              3.0     a smooth clip, x/√(1 + (x/3)²): nor do they reach far
+    >>> for step in model.plan_.steps[:2]:
+    ...     print(step.name, step.value, step.why, sep=" | ")
+    scaling | median | quartiles: far values have no part in the scale
+    clip | 3.0 | a smooth clip, x/√(1 + (x/3)²): nor do they reach far
     """
 
     classes_: Array
