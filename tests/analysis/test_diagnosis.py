@@ -32,6 +32,11 @@ def test_verdicts(train, dev, optimal, verdict):
     assert f"{dev:.2%}" in found.reasons
 
 
+def test_an_error_as_large_as_the_target_is_not_said_to_be_above_it():
+    reasons = diagnose(0.01, 0.01, target=0.01).reasons
+    assert "1.00% is not below the target of 1.00%, but under ten times it" in reasons
+
+
 def test_bias_comes_before_variance():
     assert diagnose(0.5, 0.99).verdict == "high bias"
     assert diagnose(0.2, 0.9).advice == diagnose(0.2, 0.2).advice

@@ -62,14 +62,14 @@ def values(found):
 def test_the_default_recipe_trains_networks_on_folds(typed):
     code, out, err = typed("train", "iris", *QUICK)
     assert (code, err) == (0, "")
-    assert "iris: 120 train (in 8 folds) + 30 test examples" in out
-    assert "\n8 networks 4-8-3, " in out
+    assert "iris: 120 train (in 5 folds) + 30 test examples" in out
+    assert "\n5 networks 4-8-3, " in out
     assert "recipe auto (--show tells what it does, and why)" in out
     assert [line.split()[:3] for line in out.splitlines() if line.startswith("held out")] == [
         ["held", "out", "120"]
     ]
     model = xn.load_model("iris.safetensors", device="cpu")
-    assert model.network.members == 8
+    assert model.network.members == 5
     assert model.training["settings"]["recipe"] == "auto"
 
 
@@ -90,10 +90,10 @@ def test_a_recipe_sets_what_it_shows(told, recipe):
 def test_show_trains_nothing_and_writes_nothing(typed, tmp_path):
     code, out, err = typed("train", "iris", "--device", "cpu", "--show")
     assert (code, err) == (0, "")
-    assert "8 networks 4-256-256-256-3" in out
+    assert "5 networks 4-256-256-256-3" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["setting", "value", "why"] in rows
-    assert ["folds", "8", "every"] in [row[:3] for row in rows]
+    assert ["folds", "5", "every"] in [row[:3] for row in rows]
     assert not [*tmp_path.iterdir()]
     assert typed("train", "iris", "--show", "--quiet") == (0, "", "")
 
@@ -184,7 +184,7 @@ def test_ten_rows(typed, tmp_path):
     ("options", "folds", "members", "held_out"),
     [
         (["--folds", "3", "--recipe", "plain"], 3, 3, 120),
-        (["--folds", "3"], 3, 8, 120),
+        (["--folds", "3"], 3, 5, 120),
         (["--folds", "4", "--members", "2"], 4, 2, 60),
         (["--members", "3"], 5, 3, 72),
         (["--members", "10"], 10, 10, 120),
@@ -268,31 +268,31 @@ def test_time_that_is_enough_changes_nothing(told, seconds):
 
 
 def test_with_less_time_there_are_fewer_networks(typed, told, seconds):
-    # 8 networks of 40 epochs of 7 steps, of 105 examples in batches of 16.
+    # 5 networks of 40 epochs of 6 steps, of 96 examples in batches of 16.
     seconds(1.0)
-    needed = 40 * 7 * time_budget.MORE
+    needed = 40 * 6 * time_budget.MORE
     options = ["train", "iris", "--device", "cpu", "--time", str(needed / 2)]
     _, out, _ = typed(*options, "--show")
-    assert "\n4 networks " in out
-    assert f"time has decided: 8 networks of 40 epochs would take some {needed:.3g} s" in out
+    assert "\n2 networks " in out
+    assert f"time has decided: 5 networks of 40 epochs would take some {needed:.3g} s" in out
     assert (
-        "instead it is 4 networks of 40 epochs (which folds 8, members 4, epochs 40 repeat)" in out
+        "instead it is 2 networks of 40 epochs (which folds 5, members 2, epochs 40 repeat)" in out
     )
     shown = told(*options, "--show")
     assert why(shown)["members"] == "for the time that there is"
     assert why(shown)["epochs"] != "for the time that there is"
-    assert values(shown)["members"] == 4
+    assert values(shown)["members"] == 2
 
 
 def test_with_still_less_there_are_fewer_epochs_and_it_can_be_repeated(typed, told, seconds):
     seconds(1.0)
-    some = 40 * 7 * time_budget.MORE / 8 * 3 / 40
+    some = 40 * 6 * time_budget.MORE / 5 * 3 / 40
     options = ["train", "iris", "--hidden", "8", "--device", "cpu"]
     _, out, _ = typed(*options, "--time", str(some * 1.01))
-    assert "instead it is 1 network of 3 epochs (which folds 8, members 1, epochs 3 repeat)" in out
+    assert "instead it is 1 network of 3 epochs (which folds 5, members 1, epochs 3 repeat)" in out
     assert "\nnetwork 4-8-3, " in out
     within = told(*options, "--time", str(some * 1.01))
-    repeated = told(*options, "--folds", "8", "--members", "1", "--epochs", "3")
+    repeated = told(*options, "--folds", "5", "--members", "1", "--epochs", "3")
     assert within["settings"] == repeated["settings"]
     assert within["results"] == repeated["results"]
 

@@ -52,7 +52,11 @@ def test_different_values_are_drawn_as_ever():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.arange(4), "folds is 2 and there are 4 rows, 4 of which are the only ones of their"),
+        (
+            np.arange(4),
+            "folds is 2 and there are 4 rows, 4 of which are the only ones of their"
+            " kind: give more rows of a kind",
+        ),
         (np.array([0, 0]), "folds is 3 and there are 2 rows: give fewer folds, or more rows"),
     ],
 )

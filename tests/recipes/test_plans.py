@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, fields, replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from xpnet.recipes.facts import Facts
@@ -144,7 +143,7 @@ def test_a_step_is_a_plain_fact():
 # -- what comes of it ----
 
 
-def data(task, n=110, outputs=1):
+def data(task, n=110, outputs=1, pa):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, n))
     b[::6] = np.nan
@@ -255,3 +254,13 @@ def test_what_is_easy_is_learnt(recipe):
     found = experiment.evaluate()["test"]
     assert found["error"] <= 0.1
     assert found["loss"] < 0.35
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", None), ("adamw", 0.04), ("adam", 0.04)])
+def test_another_optimiser_has_its_own_rate(optimizer, rate):
+    """0.04, and NTK, are made for Adam: SGD would hardly learn by them."""
+    settings = Settings(optimizer=optimizer)
+    found = Asked("auto", ["optimizer"]).plan(Facts("binary", 1000, 5), settings).settings
+    assert found.learning_rate == rate
+    assert found.parametrization == ("standard" if rate is None else "ntk")
+    assert found.optimizer == optimizer

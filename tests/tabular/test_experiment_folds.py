@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
@@ -420,7 +419,7 @@ def test_so_is_a_learning_curve_and_its_labels_are_smoothed():
 
 
 @pytest.mark.parametrize("embedding", ["periodic", "piecewise", "piecewise:n_dims=3"])
-def test_codes_of_categories_are_where_their_layers_expect_them(embedding):
+def test_codes_of_categories_are_where_their_layers_expect_them(embedding, pa):
     rng = np.random.default_rng(0)
     n = 200
     numbers, some = rng.normal(size=n), rng.normal(size=n)

@@ -245,7 +245,7 @@ def test_callbacks_are_called():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_labels_come_back_as_they_were_given(labels, dtype):
-    model = quick(epochs=20).fit(IRIS, labels)
+    model = quick(epochs=40).fit(IRIS, labels)
     assert model.classes_.dtype.kind == dtype
     np.testing.assert_array_equal(model.classes_, np.unique(labels))
     found = model.predict(IRIS)
@@ -262,7 +262,7 @@ def test_labels_come_back_as_they_were_given(labels, dtype):
 def test_labels_of_pandas():
     pd = pytest.importorskip("pandas", reason="pandas is not installed (extra 'openml')")
     y = pd.Series(NAMES[SPECIES], name="species").astype("category")
-    model = fitted().fit(IRIS, y)
+    model = fitted(epochs=40).fit(IRIS, y)
     assert [*model.classes_] == [*NAMES]
     assert model.score(IRIS, y) > 0.8
 
@@ -376,6 +376,11 @@ def test_other_data_that_are_refused(pa):
         quick().fit(of_arrow({"id": [f"number {i}" for i in range(N)]}), RED)
     with pytest.raises(ValueError, match="give numbers"):
         quick(TabularRegressor).fit(IRIS, NAMES[SPECIES])
+    days = np.arange(N).astype("datetime64[D]")
+    with pytest.raises(ValueError, match="y holds dates .* give numbers, as of days"):
+        quick(TabularRegressor).fit(IRIS, days)
+    with pytest.raises(ValueError, match="y holds durations"):
+        quick(TabularRegressor).fit(IRIS, days - days[0])
     with pytest.raises(ValueError, match="y holds strings and the classes are numbers"):
         fitted().score(IRIS, NAMES[SPECIES])
     for kind in LABELS:

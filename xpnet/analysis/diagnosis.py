@@ -103,7 +103,8 @@ def _positions(train: float, target: float, bias: bool, variance: bool) -> tuple
     goal = f"the target of {target:.2%}"
     if train < target:
         return f"is below {goal}", "is not" if variance else "is so too"
-    first = f"is ten times {goal} or more" if bias else f"is above {goal}, but under ten times it"
+    between = f"is not below {goal}, but under ten times it"
+    first = f"is ten times {goal} or more" if bias else between
     return first, "is far above it" if variance else "is not far above it"
 
 

@@ -170,9 +170,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     >>> model = MLPClassifier((32, 32), max_iter=20, recipe="auto", random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.95, model.network_.members, model.plan_.settings.activation
-    (True, 8, 'selu')
+    (True, 5, 'selu')
     >>> model.plan_.steps[0].name, model.plan_.steps[0].why
-    ('scaling', 'far values have no part in the scale')
+    ('scaling', 'quartiles: far values have no part in the scale')
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -58,9 +58,8 @@ class Folds:
             free = counts[codes] > 1
         if folds > (count := int(free.sum())):
             others = "" if count == n else f", {n - count} of which are the only ones of their kind"
-            raise ValueError(
-                f"folds is {folds} and there are {n} rows{others}: give fewer folds, or more rows"
-            )
+            advice = "give fewer folds, or more rows" if count > 1 else "give more rows of a kind"
+            raise ValueError(f"folds is {folds} and there are {n} rows{others}: {advice}")
         of_each = np.full(n, -1, np.int64)
         strata = None if classes is None else classes[free]
         of_each[free] = fold_of_each(count, folds, strata, seed)

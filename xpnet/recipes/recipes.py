@@ -17,10 +17,16 @@ from .settings import Settings
 from .showing import text_of
 
 #: Members of the "auto" recipe, up to so many rows; of more rows there is one.
-MEMBERS = ((20_000, 8), (100_000, 4), (500_000, 2))
+MEMBERS = ((50_000, 5), (200_000, 3), (1_000_000, 2))
+
+#: Folds, where there are no more members.
+FOLDS = 5
 
 #: Their epochs, and the fewest updates: with fewer a network has hardly begun to learn.
 EPOCHS, UPDATES = 20, 320
+
+#: What is made for Adam, and is left out with another optimiser.
+OF_ADAM = ("learning_rate", "parametrization", "bias_rate", "input_scale_rate")
 
 #: With fewer rows bins of numbers tell classes worse apart than the numbers alone; of more, so many
 #: rows make a bin more.
@@ -105,11 +111,11 @@ def plain(facts: Facts) -> Iterable[Step]:
 def realmlp(facts: Facts) -> Iterable[Step]:
     """RealMLP-TD-S, of Holzmüller, Grinsztajn & Steinwart, "Better by default", NeurIPS 2024."""
     of_classes = facts.of_classes
-    yield Step("scaling", "median", "far values have no part in the scale")
-    yield Step("clip", 3.0, "nor in the rest: x/√(1 + (x/3)²)")
-    yield Step("input_scale", True, "a learnt factor finds out which inputs count")
-    yield Step("input_scale_rate", 6.0, "soon")
-    yield Step("hidden", (256, 256, 256), "as in the paper")
+    yield Step("scaling", "median", "quartiles: far values have no part in the scale")
+    yield Step("clip", 3.0, "a smooth clip, x/√(1 + (x/3)²): nor do they reach far")
+    yield Step("input_scale", True, "a learnt factor of each input finds out which count")
+    yield Step("input_scale_rate", 6.0, "and finds it out quickly")
+    yield Step("hidden", (256, 256, 256), "as RealMLP has it")
     yield Step("parametrization", "ntk", "steps of layers of any width are alike")
     yield Step("bias_std", 1.0, "units begin in different places")
     yield Step("bias_rate", 0.1, "biases move slowly")
@@ -118,8 +124,8 @@ def realmlp(facts: Facts) -> Iterable[Step]:
     yield Step("optimizer", "adam:beta_2=0.95", "squares of the last 20 steps")
     yield Step("learning_rate", 0.04 if of_classes else 0.07, "0.04 for classes, 0.07 for values")
     yield Step("schedule", "log-cosine", "four ever longer cosines, to find good epochs among")
-    yield Step("batch_size", 256, "as in the paper")
-    yield Step("epochs", 256, "as in the paper")
+    yield Step("batch_size", 256, "as published")
+    yield Step("epochs", 256, "as published")
     yield Step("keep_best", True, "the best epoch's weights are kept")
     if of_classes:
         loss = "softmax_cross_entropy:label_smoothing=0.1"
@@ -131,17 +137,17 @@ def realmlp(facts: Facts) -> Iterable[Step]:
 
 def tabm(facts: Facts) -> Iterable[Step]:
     """TabM, of Gorishniy, Kotelnikov & Babenko, ICLR 2025, with piecewise-linear embeddings."""
-    yield Step("scaling", "median", "far values have no part in the scale")
-    yield Step("clip", 3.0, "nor in the rest: x/√(1 + (x/3)²)")
+    yield Step("scaling", "median", "quartiles: far values have no part in the scale")
+    yield Step("clip", 3.0, "a smooth clip, x/√(1 + (x/3)²): nor do they reach far")
     if not facts.pixels:
         text = "piecewise:n_bins=48,by_target=false,n_dims=16"
         yield Step("embedding", text, "numbers as their places among bins")
     yield Step("ensemble", 32, "32 members that share their weights but for two vectors each")
-    yield Step("hidden", (512, 512, 512), "as in the paper")
-    yield Step("dropout", (0.1,), "as in the paper")
-    yield Step("optimizer", "adamw:weight_decay=0.0003", "as in the paper")
-    yield Step("learning_rate", 0.002, "as in the paper")
-    yield Step("batch_size", 256, "as in the paper")
+    yield Step("hidden", (512, 512, 512), "as TabM has it")
+    yield Step("dropout", (0.1,), "as published")
+    yield Step("optimizer", "adamw:weight_decay=0.0003", "as published")
+    yield Step("learning_rate", 0.002, "as published")
+    yield Step("batch_size", 256, "as published")
     yield Step("epochs", 500, "at most")
     yield Step("patience", 16, "it ends when the development set says so")
     yield Step("monitor", "error" if facts.of_classes else "loss", "by its error")
@@ -159,7 +165,7 @@ def auto(facts: Facts) -> Iterable[Step]:
         yield Step("calibrate", True, "probabilities are set right on what was held out")
     members = facts.members or next((k for n, k in MEMBERS if facts.n <= n), 1)
     if not (facts.own_dev or facts.one_training or members == 1):
-        folds = min(max(members, 5), 10, max(facts.n // LEAST_IN_FOLD, 2))
+        folds = min(max(members, FOLDS), 10, max(facts.n // LEAST_IN_FOLD, 2))
         yield Step("folds", folds, "every row is held out in turn, and trains the other networks")
     if not facts.one_training and members > 1:
         yield Step("members", members, "the mean of several networks errs less than each")
@@ -222,14 +228,19 @@ class Asked:
         >>> found = Asked("auto", ["hidden"]).plan(
         ...     Facts("binary", n=1000, n_columns=8), Settings(hidden=(64,)))
         >>> found.settings.hidden, found.settings.members, found.settings.batch_size
-        ((64,), 8, 64)
+        ((64,), 5, 64)
         >>> found.steps[0]
-        Step(name='scaling', value='median', why='far values have no part in the scale')
+        Step(name='scaling', value='median', why='quartiles: far values have no part in the scale')
         """
         members = settings.members or 1 if "members" in self.given else None
         facts = replace(facts, one_training=self.one_training, members=members)
-        steps = [s for s in RECIPES[self.recipe](facts) if s.name not in self.given]
+        left = {*self.given, *(OF_ADAM if self._has_another_optimizer(settings) else ())}
+        steps = [s for s in RECIPES[self.recipe](facts) if s.name not in left]
         values = {step.name: step.value for step in steps}
         settings = replace(settings, recipe=self.recipe, **values)
         known = [f.name for f in fields(settings) if f.name in self.given and f.name != "recipe"]
         return Plan(settings, tuple(steps), tuple(known))
+
+    def _has_another_optimizer(self, settings: Settings) -> bool:
+        name = settings.optimizer.partition(":")[0]
+        return "optimizer" in self.given and name not in ("adam", "adamw", "nadam")

@@ -34,8 +34,8 @@ def table_of(plan: Plan) -> list[Row]:
     >>> for row in table_of(plan)[:3]:
     ...     print(*row, sep=" | ")
     hidden | (64, 32) | set by hand
-    scaling | median | far values have no part in the scale
-    clip | 3.0 | nor in the rest: x/√(1 + (x/3)²)
+    scaling | median | quartiles: far values have no part in the scale
+    clip | 3.0 | a smooth clip, x/√(1 + (x/3)²): nor do they reach far
     """
     given = [Row(n, getattr(plan.settings, n), GIVEN) for n in plan.given]
     return given + [Row(step.name, step.value, step.why) for step in plan.steps]

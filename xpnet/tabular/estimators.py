@@ -112,8 +112,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
     members           2       set by hand
     folds             2       set by hand
     epochs            8       set by hand
-    scaling           median  far values have no part in the scale
-    clip              3.0     nor in the rest: x/√(1 + (x/3)²)
+    scaling           median  quartiles: far values have no part in the scale
+    clip              3.0     a smooth clip, x/√(1 + (x/3)²): nor do they reach far
     """
 
     classes_: Array
@@ -259,6 +259,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         labels = _one_column(np.asarray(to_host(plain_labels(y, of_classes=False))))
         if labels.dtype.kind in "UT":
             raise ValueError(f"y holds text, as {labels.flat[0]!r:.50}: give numbers")
+        if labels.dtype.kind in "mM":
+            kind = "dates" if labels.dtype.kind == "M" else "durations"
+            raise ValueError(f"y holds {kind} (dtype {labels.dtype}): give numbers, as of days")
         kept = None if labels.dtype.kind in "biuf" else np.float64
         labels = check_array(labels, dtype=kept, ensure_2d=False, input_name="y")
         self.n_outputs_ = 1 if labels.ndim == 1 else labels.shape[1]
