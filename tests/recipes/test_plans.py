@@ -143,7 +143,8 @@ def test_a_step_is_a_plain_fact():
 # -- what comes of it ----
 
 
-def data(task, n=110, outputs=1, pa):
+def data(task, n=110, outputs=1):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, n))
     b[::6] = np.nan
