@@ -377,7 +377,7 @@ def test_other_data_that_are_refused(pa):
     with pytest.raises(ValueError, match="give numbers"):
         quick(TabularRegressor).fit(IRIS, NAMES[SPECIES])
     days = np.arange(N).astype("datetime64[D]")
-    with pytest.raises(ValueError, match="y holds dates .* give numbers, as of days"):
+    with pytest.raises(ValueError, match=r"y holds dates .* give numbers, as of days"):
         quick(TabularRegressor).fit(IRIS, days)
     with pytest.raises(ValueError, match="y holds durations"):
         quick(TabularRegressor).fit(IRIS, days - days[0])
