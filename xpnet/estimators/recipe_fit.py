@@ -80,10 +80,10 @@ def fit(
     with defer_sigint():
         layers, output = _layers(e, sets.data, settings, given)
         build_of(e, layers, output, X, seeds, members)
-    e.n_layers_, e.plan_ = len(settings.hidden) + 2, plan
     run = _Run(e, sets, settings, given)
+    e.n_layers_, e.plan_ = len(settings.hidden) + 2, plan.at(run.settings)
     history = run.train()
-    _write_figures(alone(e, seeds, members), e, history, sets.n_examples, run.keeps_best)
+    _write_figures(alone(e, seeds, members), e, history, sets, run.keeps_best)
     _complete(e, run, folds)
     if target is not None:
         rescale_outputs(e.network_, target.scale, target.mean)
@@ -230,10 +230,9 @@ class _Run:
         self.x, self.labels = network.prepare(self.sets.data.X, self.sets.data.codes)
         self.weights = weights_for(self.e, self.sets, False)
         self.dev = prepared_dev(network, (self.x, self.labels, self.weights), self.sets)
-        size, subsets = self.settings.batch_size, self.sets.subsets
-        fewest = n if subsets is None else min(map(len, subsets))
+        size = self.settings.batch_size
         if isinstance(size, int):
-            self.settings = replace(self.settings, batch_size=min(size, fewest))
+            self.settings = replace(self.settings, batch_size=min(size, n))
         self.length = length_of(self.settings, n)
 
     @property
@@ -302,13 +301,14 @@ class _Telling(Callback):
 
 
 def _write_figures(
-    each: Sequence[Estimator], e: Estimator, history: History, n: int, keeps_best: bool
+    each: Sequence[Estimator], e: Estimator, history: History, sets: Sets, keeps_best: bool
 ) -> None:
     """Write what a fit tells, from what was measured."""
     measured = "dev_loss" in history.columns
     for i, one in enumerate(each):
         own = history if history.members is None else history.member(i)
         losses = [float(loss) for loss in own["train_loss"]] if len(own) else []
+        n = sets.n_examples if sets.subsets is None else len(sets.subsets[i])
         one.n_iter_, one.t_, one._no_improvement_count = len(own), len(own) * n, 0
         one.loss_curve_, one.loss_ = losses, losses[-1] if losses else np.inf
         one.best_loss_ = None if keeps_best else min(losses, default=np.inf)

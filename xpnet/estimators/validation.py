@@ -40,8 +40,8 @@ class Sets(NamedTuple):
 
     @property
     def n_examples(self) -> int:
-        """How many examples an epoch of each goes through."""
-        return len(self.data.codes if self.subsets is None else self.subsets[0])
+        """How many examples an epoch goes through, of the network that has the most."""
+        return len(self.data.codes) if self.subsets is None else max(map(len, self.subsets))
 
 
 def part_data(
