@@ -46,6 +46,14 @@ ROWS = np.column_stack(
 )
 
 
+def test_quartiles_may_lie_further_apart_than_float64_can_tell():
+    rows = np.repeat([[-1.7e308], [0.0], [1.7e308]], [20, 1, 20], axis=0)
+    learnt = again(preprocessing.learn(rows, scaling=ROBUST))
+    assert learnt.transform(rows, np.float64)[[0, 20, 40], 0] == pytest.approx(
+        [-0.945, 0, 0.945], 0.01
+    )
+
+
 @pytest.mark.parametrize("clip", [None, 3.0, 0.5])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_arrays_are_scaled_by_medians_and_quartile_ranges(clip, dtype):

@@ -275,7 +275,9 @@ class Scales:
         mean, apart, scale = moments(lambda: (c.minus(centre) * unit for c in chunks()), share)
         constant = ~(apart > share)
         spread = np.fmax(1.0, np.where(constant, apart, 0.0) / unit)  # NaN: nothing but gaps
-        scale = np.where(constant, spread, np.maximum(scale / unit, np.nextafter(0.0, 1.0)))
+        tiny, huge = np.nextafter(0.0, 1.0), np.finfo(np.float64).max
+        with np.errstate(over="ignore"):  # quartiles may lie further apart than a float64 can tell
+            scale = np.where(constant, spread, np.clip(scale / unit, tiny, huge))
         mean, remainder = _two_sum(centre, mean / unit)
         remainder[np.abs(remainder) <= NEGLIGIBLE * scale] = 0.0
         return cls(mean, scale, remainder if remainder.any() else None, scaling)

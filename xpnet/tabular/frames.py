@@ -82,6 +82,8 @@ def dataset_of(
         _require_alike(given)
         given = {called: table_of_rows(rows, called) for called, rows in given.items()}
         _require_columns(given["X"], drop, "drop")
+        if {*names_of(given["X"])} <= {*drop}:
+            raise ValueError("drop names all columns of X: leave one at least")
         _require_columns(given["X"], kinds or (), "columns")
         given = {called: without(rows, drop) for called, rows in given.items()}
     own: dict[str, Any] = {}
