@@ -128,10 +128,8 @@ class Trainer(StepSettings):
     def member(self, i: int) -> Trainer:
         """Return a copy of member i's training alone, which can go on as it would have gone on.
 
-        Weights and statistics, moments, its own numbers of the optimiser, of the layers and of the
-        loss, λ and `clip_norm`, seed, steps and epochs are the member's, and so is the history.
-        Where averages stand in for the weights, as `WeightAverage` has them do after an epoch, it
-        has those.
+        Weights, statistics, moments, its own numbers, seed, steps, epochs and history are the
+        member's; where averages stand in for the weights, as after `WeightAverage`, it has those.
 
         Parameters
         ----------
@@ -447,10 +445,9 @@ class Trainer(StepSettings):
             order_seed,
             metrics,
         )
+        given = X, y, sample_weight, validation_data, subsets, validation_subsets
         with self.backend.active():
-            data = prepare_data(
-                self.network, X, y, sample_weight, validation_data, subsets, validation_subsets
-            )
+            data = prepare_data(self.network, *given)
             return self.fit_prepared(*data[:4], options, *data[4:])
 
     def fit_prepared(
@@ -465,8 +462,8 @@ class Trainer(StepSettings):
     ) -> History:
         """Train on what `Network.prepare` and its like returned; see `fit`."""
         with self.network.claim, self.backend.active():
-            data = x, labels, weights, dev
-            outer, self._fit = self._fit, Fit(self, *data, options, subsets, dev_subsets)
+            outer, data = self._fit, (x, labels, weights, dev)
+            self._fit = Fit(self, *data, options, subsets, dev_subsets)
             try:
                 return self._fit.run()
             finally:
@@ -479,9 +476,8 @@ class Trainer(StepSettings):
         1024. Larger ones than a twentieth of the examples are left out as well: an epoch would have
         few updates, and throughput is not accuracy. `xpnet.profile` looks at all sizes.
 
-        Copies of the network are timed, for a twentieth of the time that the fit may take, but
-        between 0.1 and 1 s; augmentation and sample weights are left out. The trainer and its
-        network stay as they are. The choice depends on how fast the machine is, and how busy.
+        Copies of the network are timed, for a twentieth of the fit's time, but between 0.1 and 1 s,
+        without augmentation and weights. The choice depends on how fast and busy the machine is.
 
         Parameters
         ----------
