@@ -359,10 +359,10 @@ def test_other_data_that_are_refused(pa):
         quick().fit(of_arrow({"id": [f"number {i}" for i in range(N)]}), RED)
     with pytest.raises(ValueError, match="give numbers"):
         quick(TabularRegressor).fit(IRIS, NAMES[SPECIES])
-    with pytest.raises(ValueError, match="drop names all columns of X: leave one at least"):
+    with pytest.raises(ValueError, match="drop names all columns of X"):
         quick(drop=["x0", "x1", "x2", "x3"]).fit(IRIS, SPECIES)
     days = np.arange(N).astype("datetime64[D]")
-    with pytest.raises(ValueError, match="y holds dates .* give numbers, as of days"):
+    with pytest.raises(ValueError, match=r"y holds dates .* give numbers"):
         quick(TabularRegressor).fit(IRIS, days)
     with pytest.raises(ValueError, match="y holds durations"):
         quick(TabularRegressor).fit(IRIS, days - days[0])
