@@ -112,7 +112,7 @@ def test_classes(recipe):
     assert kinds(model)[0] == "Standardize"
     assert getattr(model.network_.loss, "label_smoothing", 0.0) == 0.0
     assert model.plan_.settings.recipe == recipe
-    assert (model.network_.members, model.n_layers_) == (8 if recipe == "auto" else None, 3)
+    assert (model.network_.members, model.n_layers_) == (5 if recipe == "auto" else None, 3)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -227,7 +227,7 @@ def test_folds_hold_out_every_row_and_calibrate(monkeypatch):
 def test_without_folds(options, validation):
     model = classifier("auto", **options).fit(IRIS, SPECIES, **validation)
     assert (model.plan_.settings.folds, model.network_.members) in (
-        (None, options.get("members", 8)),
+        (None, options.get("members", 5)),
         (None, None),
     )
     assert model.temperature_ is not None
@@ -273,10 +273,10 @@ def test_a_member_is_an_estimator():
     np.testing.assert_allclose(each.mean(axis=0), model.predict_proba(IRIS), rtol=1e-6)
     np.testing.assert_allclose(each, model.predict_proba(IRIS, members=True), rtol=1e-6)
     by_recipe = classifier("auto").fit(IRIS, SPECIES)
-    assert by_recipe.member(7).network_.members is None
+    assert by_recipe.member(4).network_.members is None
     assert by_recipe.predict_std(IRIS).shape == (150, 3)
-    assert by_recipe.coefs_[-1].shape == (8, 16, 3)
-    assert by_recipe.transform(IRIS).shape == (150, 8 * 16)
+    assert by_recipe.coefs_[-1].shape == (5, 16, 3)
+    assert by_recipe.transform(IRIS).shape == (150, 5 * 16)
 
 
 def test_members_that_share_weights_have_no_coefs():
