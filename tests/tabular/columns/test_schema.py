@@ -357,6 +357,20 @@ def test_every_kind_has_its_reading():
 # -- tables of others ----
 
 
+def test_categories_that_are_intervals_or_periods_are_texts(pd):
+    frame = pd.DataFrame(
+        {
+            "cut": pd.cut([0.5, 1.5, np.nan, 0.7], [0, 1, 2]),
+            "month": pd.Categorical(
+                pd.PeriodIndex(["2024-01", "2024-02", None, "2024-01"], freq="M")
+            ),
+        }
+    )
+    found = as_table(frame).to_pydict()
+    assert found["cut"] == ["(0, 1]", "(1, 2]", None, "(0, 1]"]
+    assert found["month"] == ["2024-01", "2024-02", None, "2024-01"]
+
+
 def test_frames_of_pandas(pd):
     class Colour(str):
         __slots__ = ()

@@ -111,6 +111,9 @@ def _of_series(name: str, series: Any) -> Any:
         )
     if hasattr(series.dtype, "fill_value"):  # pandas' sparse ones
         series = series.sparse.to_dense()
+    categories = getattr(getattr(series.dtype, "categories", None), "dtype", None)
+    if str(categories).startswith(("interval", "period")):  # as pandas.cut makes them
+        series = series.cat.rename_categories([*map(str, series.cat.categories)])
     if series.dtype != object:
         return pa.array(series, from_pandas=True)
     return of_objects(name, series.to_numpy(), series.isna().to_numpy())
