@@ -718,9 +718,9 @@ def vary(arguments, i):
     if spec is not None and spec.mask is not None:
         key, salt, threshold = spec.mask
         more = np.minimum(threshold + 999 * i, 65535).astype(np.int32)
-        threshold = more if spec.mask.changes else int(more)
+        threshold = more if isinstance(spec.mask, ChangingMask) else int(more)
         mask = type(spec.mask)(key + np.uint64(i), (salt + 77 * i) % 2**64, threshold)
-        arguments = arguments | {"activation": replace(spec, mask=mask)}
+        arguments = arguments | {"activation": spec.masked(mask)}
     if "scalars" in arguments:
         own = [scalar * (1 + i / 8) for scalar in arguments["scalars"]]
         arguments = arguments | {"scalars": [s.astype(arguments["p"].dtype) for s in own]}
@@ -749,7 +749,7 @@ def join(name, values):
         keys, salts, thresholds = zip(*(value.mask for value in values), strict=True)
         own = keys, np.array(salts, np.uint64), np.array(thresholds, np.int32)
         kind = type(first.mask)
-        return replace(first, mask=kind(*(np.reshape(part, (-1, 1, 1)) for part in own)))
+        return first.masked(kind(*(np.reshape(part, (-1, 1, 1)) for part in own)))
     if isinstance(first, CategoryWork | ColumnWork):
         names = ("rows", "row") if isinstance(first, PiecewiseWork) else ("rows",)
         rooms = {n: lambda *a, n=n: np.stack([getattr(v, n)(*a) for v in values]) for n in names}
@@ -1023,7 +1023,7 @@ def on_device(backend, value):
         return type(value)(**{k: on_device(backend, v) for k, v in vars(value).items()})
     if isinstance(value, ActivationSpec) and value.mask is not None:
         parts = (on_device(backend, part) for part in value.mask)
-        return replace(value, mask=type(value.mask)(*parts))
+        return value.masked(type(value.mask)(*parts))
     if type(value) in (list, tuple):
         return type(value)(on_device(backend, each) for each in value)
     if isinstance(value, np.ndarray) and not backend.owns(value):
