@@ -33,6 +33,7 @@ ARROW_DOCTESTS = (
     "xpnet.tabular.formats.opening.open_table",
     "xpnet.tabular.formats.source.aligned",
     "xpnet.tabular.formats.folders.common_type",
+    "xpnet.tabular.estimators.TabularRegressor",
 )
 
 #: Doctests that need Optuna.

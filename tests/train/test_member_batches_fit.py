@@ -641,9 +641,10 @@ def test_a_momentum_of_0_is_one_of_the_members_own(fused):
         np.testing.assert_allclose(found, alone.network.parameters, rtol=1e-9, atol=1e-12)
 
 
-def test_a_batch_size_above_a_member_s_examples_warns():
-    with pytest.warns(UserWarning, match="batch_size is 32 and member 1 has 20 examples"):
-        Case(subsets=[ALL, ALL[:20], ALL]).together()
+def test_a_batch_size_above_all_members_examples_warns():
+    with pytest.warns(UserWarning, match="batch_size is 32 and no member has more than 25 example"):
+        Case(subsets=[ALL[:25], ALL[:20], ALL[:25]]).together()
+    Case(subsets=[ALL, ALL[:20], ALL]).together()  # of one that has fewer nothing is said
 
 
 # -- members that end ----
