@@ -6,10 +6,14 @@ import time
 from dataclasses import replace
 
 from ..checks import check_positive
+from ..train.callback import as_callback
 from .experiment import Experiment
 
 #: How much longer an epoch takes than its steps: errors are measured after each.
 MORE = 1.5
+
+#: Epochs of so few steps are timed whole: what is measured after each counts there.
+SHORT = 50
 
 #: Steps that are made before the clock starts, and while it runs.
 WARM_UP, TIMED = 2, 3
@@ -41,7 +45,10 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
     """
     seconds = check_positive(seconds, "seconds")
     settings, members = experiment.settings, len(experiment.model.network.seeds)
-    needed = _seconds_per_step(experiment) * experiment.batches * experiment.epochs * MORE
+    epoch = _seconds_per_step(experiment) * experiment.batches * MORE
+    if experiment.batches <= SHORT and epoch * experiment.epochs <= seconds:
+        epoch = max(epoch, _seconds_per_epoch(experiment))
+    needed = epoch * experiment.epochs
     fewer = max(1, min(members, int(members * seconds / needed)))
     of_fewer = needed * fewer / members
     epochs = max(1, min(experiment.epochs, int(experiment.epochs * seconds / of_fewer)))
@@ -67,6 +74,14 @@ def within(experiment: Experiment, seconds: float) -> Experiment:
 def _told(members: int, epochs: int) -> str:
     counts = {"network": members, "epoch": epochs}
     return " of ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+
+
+def _seconds_per_epoch(experiment: Experiment) -> float:
+    """Return how long the second epoch of a copy takes, with all that is measured after it."""
+    copy, ends = experiment.variant(experiment.settings), []
+    copy.epochs = 2
+    copy.run([as_callback(lambda trainer, row: ends.append(time.perf_counter()))])
+    return ends[-1] - ends[0]
 
 
 def _seconds_per_step(experiment: Experiment) -> float:
