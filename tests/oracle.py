@@ -359,6 +359,11 @@ class Places:
 
     layer: xn.PiecewiseLinearEmbedding
 
+    @property
+    def needs(self) -> str:
+        """The module that is asked."""
+        return "rtdl_num_embeddings"
+
     def inputs(self, seed: int) -> Arrays:
         """Draw x, within the bins and beside them, the parameters and the output's gradient."""
         rng = np.random.default_rng(seed)
