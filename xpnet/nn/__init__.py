@@ -5,7 +5,7 @@
   kernels read it
 - `linear`, `batch_norm`, `dropout`, `activations`, `categories`: the layers of a network
 - `scale`: a factor for each input; `standardize`: constants that bring inputs to a common scale
-- `numeric_columns`: what embeddings of numeric features have in common; `repeated_columns`: these
+- `embedded_columns`, `numeric_columns`: what embeddings have in common; `repeated_columns`: these
   beside them
 - `periodic`: numbers as waves of learnt frequencies; `piecewise`: as their places among bins
 - `ensemble_linear`, `repetition`, `extraction`: layers of members that share weights; the labels

@@ -13,11 +13,12 @@ from ..backends.reference import Kernels
 from ..backends.work import CategoryWork
 from ..checks import check_count, check_several
 from . import initializers
+from .embedded_columns import EmbeddedColumns
 from .initializers import Initializer, Normal
 from .layer import Allocator, Layer, LayerBuffers
 
-#: Up to so many, float32 tells the codes apart. An example of so many outputs takes 64 MB.
-MOST_CATEGORIES = MOST_OUTPUTS = 2**24
+#: Up to so many, float32 tells the codes apart.
+MOST_CATEGORIES = 2**24
 
 #: Columns, each with its number of categories.
 Coded = tuple[tuple[int, int], ...]
@@ -35,7 +36,7 @@ class CategoryBuffers(LayerBuffers):
 
 
 @dataclass(eq=False)
-class CategoryLayer(Layer[CategoryBuffers]):
+class CategoryLayer(EmbeddedColumns[CategoryBuffers]):
     """The base of `OneHot` and `Embedding`: other columns are passed on, then comes a block each.
 
     Raises
@@ -44,6 +45,8 @@ class CategoryLayer(Layer[CategoryBuffers]):
         If columns is no dict of columns and numbers of categories, nor pairs of these; a column is
         negative or named twice, or has no category or more than 2²⁴.
     """
+
+    with_fewer: ClassVar[str] = "columns of many categories are for Embedding, with few n_dims"
 
     columns: Mapping[int, int] | Coded
 
@@ -65,34 +68,14 @@ class CategoryLayer(Layer[CategoryBuffers]):
         return dict(self._coded)
 
     @property
-    def passed_columns(self) -> Sequence[int]:
-        """The other columns, which come first in the output."""
-        coded = self.code_columns
-        return [j for j in range(self.n_inputs) if j not in coded]
+    def embedded(self) -> tuple[int, ...]:
+        """The columns of codes, in the order of their blocks."""
+        return tuple(column for column, _ in self._coded)
 
-    def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
-        """Learn the place in the network; return the number of outputs.
-
-        Raises
-        ------
-        ValueError
-            If the input lacks a column, or there are more than 2²⁴ outputs.
-        """
-        super().build(index, n_inputs, following)
-        name, last = type(self).__name__, max(self.code_columns)
-        if last >= n_inputs:
-            raise ValueError(
-                f"{name} takes column {last} and its input has {n_inputs}: give columns from 0 to "
-                f"{n_inputs - 1}"
-            )
-        widths = [self._n_dims or size for _, size in self._coded]
-        self.n_outputs = n_inputs - len(widths) + sum(widths)
-        if self.n_outputs > MOST_OUTPUTS:
-            raise ValueError(
-                f"{name} makes {self.n_outputs:,} outputs of {n_inputs:,} inputs, more than "
-                f"{MOST_OUTPUTS:,}: columns of many categories are for Embedding, with few n_dims"
-            )
-        return self.n_outputs
+    @property
+    def block_widths(self) -> Sequence[int]:
+        """How many outputs each column becomes."""
+        return [self._n_dims or size for _, size in self._coded]
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

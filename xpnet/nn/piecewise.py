@@ -13,8 +13,8 @@ from ..backends.piecewise_work import PiecewiseWork
 from ..backends.reference import Kernels
 from ..checks import check_count, check_fields, check_number, check_several
 from ..data.bins import fits
+from .embedded_columns import EmbeddedColumns
 from .layer import Allocator, LayerBuffers
-from .numeric_columns import EmbeddedColumns
 
 #: Columns, each with its edges.
 Edges = tuple[tuple[int, tuple[float, ...]], ...]

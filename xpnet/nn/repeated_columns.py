@@ -61,10 +61,9 @@ class RepeatedColumns(NumericColumns[RepeatedBuffers]):
 
     def build(self, index: int, n_inputs: int, following: list[Layer]) -> int:
         """Learn the place in the network; return the number of outputs."""
-        super().build(index, n_inputs, following)
-        self.n_outputs = n_inputs + len(self.columns)
+        n_outputs = super().build(index, n_inputs, following)
         self._runs = self._found_runs()
-        return self.n_outputs
+        return n_outputs
 
     def _found_runs(self) -> list[tuple[slice, slice]]:
         """Return columns that follow each other: which of the input, and where in the output."""
