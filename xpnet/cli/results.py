@@ -47,6 +47,14 @@ def show_results(out: Console, experiment: Experiment, choice: L2Choice | None) 
     out.print(f"verdict: {found}. {verdict.reasons[0].upper()}{verdict.reasons[1:]}.")
     if verdict.advice:
         out.print(f"to try: {', or '.join(verdict.advice)}")
+    told = _told(experiment) | {"examples": sizes, "results": errors}
+    told |= {"verdict": verdict.verdict, "reasons": verdict.reasons, "advice": verdict.advice}
+    return told | {"l2_choice": None if choice is None else choice.rows}
+
+
+def _told(experiment: Experiment) -> dict[str, Any]:
+    """Return what programs are told of a training, but for its errors."""
+    model, history = experiment.model, experiment.trainer.history
     return {
         "data": experiment.dataset.name,
         "device": model.network.backend.device,
@@ -54,17 +62,11 @@ def show_results(out: Console, experiment: Experiment, choice: L2Choice | None) 
         "settings": model.training["settings"],
         "plan": plan_rows(experiment),
         "temperature": experiment.temperature,
-        "examples": sizes,
         "sets": model.training.get("sets", {}),
         "columns": columns_of(experiment),
-        "results": errors,
-        "verdict": verdict.verdict,
-        "reasons": verdict.reasons,
-        "advice": verdict.advice,
         "history": history.rows,
         "stopped": history.stopped,
         "reason": history.reason,
         "best_epoch": experiment.best_epoch,
         "diverged": list(history.diverged),
-        "l2_choice": None if choice is None else choice.rows,
     }
