@@ -224,3 +224,20 @@ def test_a_scaling_that_is_none_is_refused(options, error):
 def test_scales_of_nothing_but_a_clip_restore_what_is_not_clipped():
     scales = Scales.learn(ROWS, "X", ROBUST)
     np.testing.assert_allclose(scales.restore(scales.standardise(split(ROWS))), ROWS, rtol=1e-12)
+
+
+def test_numbers_that_dwarf_the_others_are_told_of():
+    """From some 10¹⁵ quartile ranges on the others are rounding beside them."""
+    rows = np.random.default_rng(0).normal(size=(400, 2))
+    rows[:4, 1] = 1e20
+    with pytest.warns(UserWarning, match="column 1 of X has numbers so far from the others"):
+        Scales.learn(rows, "X", Scaling("median", clip=3.0))
+    rows[:4, 1] = 1e12
+    scales = Scales.learn(rows, "X", Scaling("median", clip=3.0))  # and nothing is told
+    assert scales.scale[1] == pytest.approx(1.35, rel=0.1)
+
+
+@pytest.mark.parametrize("column", [np.arange(100) % 2, np.arange(100) >= 90, np.arange(100)])
+def test_few_values_are_no_such_numbers(column):
+    scales = Scales.learn(column[:, None].astype(float), "X", Scaling("median"))
+    assert scales.scale[0] > 0

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..checks import check_name, check_positive
+from ..warning import warn
 from .arrays import CHUNK, ELEMENTS
 from .labels import is_whole
 from .quantiles import spread
@@ -108,8 +109,8 @@ class Scaling:
     ----------
     centre : {"mean", "median"}
         "mean": less the mean, over the standard deviation. "median": less the median, over the
-        quartile range q75 − q25, which far values have no part in; where that is 0, over half of
-        the range from the least to the largest.
+        quartile range q75 − q25, which far values have no part in; where that is 0, or no more than
+        rounding beside the largest number, over half of the range from the least to the largest.
     clip : float or None
         c > 0 of a smooth clip afterwards, x/√(1 + (x/c)²), which lies between −c and c; None: none.
         Both together, with c = 3, are those of RealMLP (Holzmüller, Grinsztajn & Steinwart, "Better
@@ -261,6 +262,12 @@ class Scales:
         ------
         ValueError
             If numbers are too large for float64.
+
+        Warns
+        -----
+        UserWarning
+            If a quartile range is rounding noise beside the largest number, as where gaps are
+            filled with 1e20: all but the far ones then count as the same.
         """
         least, most = bounds or _bounds(chunk.high for chunk in chunks())
         _require_finite(least, most, what, names)
@@ -272,8 +279,11 @@ class Scales:
         unit = np.ldexp(1.0, -np.clip(np.frexp(reach)[1], -1000, 1000))
         moments = _moments if scaling.centre == "mean" else _quartiles
         share = noise * largest * unit
-        mean, apart, scale = moments(lambda: (c.minus(centre) * unit for c in chunks()), share)
-        constant = ~(apart > share)
+        mean, apart, scale = moments(lambda: (c.minus(centre) * unit for c in chunks()))
+        constant, none = ~(apart > share), ~(scale > share)
+        if scaling.centre == "median":
+            _tell_of_dwarfed(chunks, np.flatnonzero(none & ~constant), what, names)
+            scale = np.where(none, apart / 2, scale)
         spread = np.fmax(1.0, np.where(constant, apart, 0.0) / unit)  # NaN: nothing but gaps
         tiny, huge = np.nextafter(0.0, 1.0), np.finfo(np.float64).max
         with np.errstate(over="ignore"):  # quartiles may lie further apart than a float64 can tell
@@ -343,7 +353,7 @@ def _bounds(chunks: Iterable[Array]) -> tuple[Array, Array]:
     return np.fmin.reduce(lows), np.fmax.reduce(highs)
 
 
-def _moments(chunks: Callable[[], Iterable[Array]], noise: Array) -> tuple[Array, Array, Array]:
+def _moments(chunks: Callable[[], Iterable[Array]]) -> tuple[Array, Array, Array]:
     """Return each column's mean, the distance of its least from its largest, and its deviation.
 
     Gaps count as the mean.
@@ -366,14 +376,35 @@ def _moments(chunks: Callable[[], Iterable[Array]], noise: Array) -> tuple[Array
     return mean, np.fmax.reduce(highs) - np.fmin.reduce(lows), np.sqrt(squares / n)
 
 
-def _quartiles(chunks: Callable[[], Iterable[Array]], noise: Array) -> tuple[Array, Array, Array]:
-    """Return each column's median, the distance of its least from its largest, and its scale.
+def _quartiles(chunks: Callable[[], Iterable[Array]]) -> tuple[Array, Array, Array]:
+    """Return each column's median, the distance of its least from its largest, and quartile range.
 
-    That is the quartile range, or half of the whole range where the quartiles differ by no more
-    than the noise. Gaps have no part in it.
+    Gaps have no part in it.
     """
     median, between, whole = spread(chunks())
-    return np.nan_to_num(median), whole, np.where(between > noise, between, whole / 2)
+    return np.nan_to_num(median), whole, between
+
+
+def _tell_of_dwarfed(
+    chunks: Callable[[], Iterable[DoubleDouble]],
+    columns: Array,
+    what: str,
+    names: Sequence[str] | None,
+) -> None:
+    """Warn if quartiles of some columns differ, though not beside their largest numbers.
+
+    What is rounding beside the median too is no difference.
+    """
+    if not len(columns):
+        return
+    found = spread(chunk.high[:, columns] for chunk in chunks())
+    apart = found.quartile_range
+    dwarfed = columns[apart > noise_of(np.dtype(np.float64)) * (np.abs(found.median) + apart)]
+    if len(dwarfed):
+        warn(
+            f"column {called(dwarfed[0], names)} of {what} has numbers so far from the others that "
+            "these count as the same beside them: if they stand for gaps, leave these empty"
+        )
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
