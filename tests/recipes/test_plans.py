@@ -129,6 +129,28 @@ def test_more_rows_have_fewer_members(own_dev):
     assert found[0] > 4
 
 
+#: Rows, and what "auto" makes of them: networks, folds, bins of numbers (0: none), epochs.
+BY_ROWS = [
+    (100, 5, 5, (0, 8), 46),  # 7 batches of 16: 322 updates
+    (999, 5, 5, (0, 15), 20),
+    (1000, 5, 5, (15, 15), 20),
+    (3072, 5, 5, (48, 48), 27),  # 12 batches of 256: 324 updates
+    (50_000, 5, 5, (48, 48), 20),
+    (50_001, 3, 5, (48, 48), 20),
+    (200_001, 2, 5, (48, 48), 20),
+    (1_000_001, None, None, (48, 48), 20),
+]
+
+
+@pytest.mark.parametrize(("n", "members", "folds", "bins", "epochs"), BY_ROWS)
+def test_auto_goes_by_the_number_of_rows(n, members, folds, bins, epochs):
+    for task, most in zip(("binary", "regression"), bins, strict=True):
+        made = plan("auto", known=facts(task, n)).settings
+        assert (made.members, made.folds, made.epochs) == (members, folds, epochs)
+        assert made.embedding == (f"piecewise:n_bins={most},n_dims=4" if most else "")
+        assert (made.monitor, made.bias_std) == ("loss", 0.0)
+
+
 def test_few_rows_have_two_folds_at_least():
     for n in range(2, 40):
         made = plan("auto", known=facts(n=n)).settings
