@@ -110,6 +110,11 @@ def test_a_constant_column_is_as_it_is_without():
     np.testing.assert_allclose(found.mean[:2], usual.mean[:2], rtol=1e-15)
 
 
+def test_a_table_without_numbers_has_no_spread():
+    for found in spread([np.zeros((3, 0)), np.zeros((2, 0))]):
+        assert found.shape == (0,)
+
+
 def test_noise_between_quartiles_is_no_scale():
     column = np.where(NORMAL > 0, 0.1 + 0.2, 0.3)
     column[:2] = 5.0

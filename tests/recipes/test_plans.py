@@ -215,6 +215,40 @@ def test_each_is_trained_on_a_table_with_categories_and_gaps(recipe, task, outpu
     assert measured["loss"] == pytest.approx(found["test"]["loss"])
 
 
+def columns_of_a_kind(kind, n=60):
+    """Return two columns of one kind alone, and the classes that the first of them tells."""
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
+    rng = np.random.default_rng(1)
+    y = np.arange(n) % 2
+    rows = {
+        "texts": np.stack([np.where(y, "a", "b"), rng.choice([*"cde"], n)]),
+        "booleans": np.stack([rng.permuted(y) > 0, rng.random(n) > 0.5]),
+        "dates": np.stack([y * 200, rng.integers(0, 9, n)]).astype("datetime64[D]"),
+        "numbers": np.stack([y + rng.normal(0, 0.1, n), rng.normal(size=n)]),
+        "two values": np.stack([y * 3.0, rng.integers(0, 2, n)]),
+        "a column": y[None] + rng.normal(0, 0.1, (1, n)),
+    }[kind]
+    return pa.table({"uv"[i]: column for i, column in enumerate(rows)}), y
+
+
+@every
+@pytest.mark.parametrize(
+    "kind", ["texts", "booleans", "dates", "numbers", "two values", "a column"]
+)
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_tables_of_one_kind_of_columns(recipe, kind, task, tmp_path):
+    table, y = columns_of_a_kind(kind)
+    target = y if task == "binary" else np.linspace(0, 0.1, len(y)) + y
+    made = Settings(**SHORT, task=task)
+    dataset = Dataset("d", table, target)
+    experiment = Experiment.prepare(dataset, made, "cpu", recipe=Asked(recipe, [*SHORT, "task"]))
+    experiment.run()
+    assert all(np.isfinite(part["loss"]) for part in experiment.evaluate().values())
+    experiment.model.save(tmp_path / "m")
+    found = load_model(tmp_path / "m", "cpu").predict(table)
+    np.testing.assert_array_equal(found, experiment.model.predict(table))
+
+
 @every
 @each_task
 def test_settings_come_back_from_a_file(recipe, task):

@@ -46,7 +46,7 @@ def spread(chunks: Iterable[Array]) -> Spread:
         lows.append(np.fmin.reduce(values))
         highs.append(np.fmax.reduce(values))
         sample.add(values)
-    quartiles = np.array([_quartiles(column) for column in sample.rows().T])
+    quartiles = np.array([_quartiles(column) for column in sample.rows().T]).reshape(-1, 3)
     whole: Array = np.fmax.reduce(highs) - np.fmin.reduce(lows)
     return Spread(quartiles[:, 1], quartiles[:, 2] - quartiles[:, 0], whole)
 

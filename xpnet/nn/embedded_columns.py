@@ -41,6 +41,11 @@ class EmbeddedColumns(Layer[B]):
         """How many outputs each column becomes, in the columns' order."""
 
     @property
+    def n_passed(self) -> int:
+        """How many columns come first in the output: a file may say 2⁵³, which nobody can list."""
+        return self.n_inputs - len(self.embedded)
+
+    @property
     def passed_columns(self) -> Sequence[int]:
         """The other columns, which come first in the output."""
         embedded = set(self.embedded)
@@ -61,7 +66,7 @@ class EmbeddedColumns(Layer[B]):
                 f"{name} takes column {last} and its input has {n_inputs}: give columns from 0 to "
                 f"{n_inputs - 1}"
             )
-        self.n_outputs = len(self.passed_columns) + sum(self.block_widths)
+        self.n_outputs = self.n_passed + sum(self.block_widths)
         if self.n_outputs > MOST_OUTPUTS:
             raise ValueError(
                 f"{name} makes {self.n_outputs:,} outputs of {n_inputs:,} inputs, more than "

@@ -55,6 +55,11 @@ class RepeatedColumns(NumericColumns[RepeatedBuffers]):
         return [1] * len(self.columns)
 
     @property
+    def n_passed(self) -> int:
+        """How many columns come first in the output: all."""
+        return self.n_inputs
+
+    @property
     def passed_columns(self) -> Sequence[int]:
         """All of the input, which comes first in the output."""
         return range(self.n_inputs)
