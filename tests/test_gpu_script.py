@@ -106,7 +106,7 @@ def test_a_claim_that_fails_costs_itself_alone(stub, capsys):
 
 
 def test_a_part_is_ended_when_its_time_is_up(stub, monkeypatch):
-    monkeypatch.setitem(quick.PARTS, "step", quick.Part("", 0, 1.0))
+    monkeypatch.setitem(quick.PARTS, "step", quick.Part("", "", 0, 1.0))
     monkeypatch.setattr(quick, "ONE_CLAIM", 60.0)
     assert quick.main(["step", "-o", str(stub)]) == 1
     found = results(stub)

@@ -46,8 +46,9 @@ from results import write  # noqa: E402
 
 @dataclass(frozen=True)
 class Part:
-    """Some claims: what they are about, when they run, and in how many seconds at most."""
+    """Some claims: the file they are in, what they are about, when they run, seconds at most."""
 
+    module: str
     about: str
     wave: int
     limit: float
@@ -56,17 +57,18 @@ class Part:
 #: Those of a wave run side by side. The first also compiles the kernels for all others; the last
 #: two, which watch the device's memory and its speed, have it for themselves.
 PARTS = {
-    "machine": Part("versions, the device, a kernel compiled and run", 0, 45),
-    "kernels": Part("each kernel against the reference, in both precisions", 1, 60),
-    "step": Part("steps eager and captured, bit by bit", 1, 60),
-    "curves": Part("loss curves on the CPU and on the GPU", 1, 60),
-    "members": Part("many networks in one step: each as alone, one graph", 1, 60),
-    "memory": Part("out of memory: told, and survived", 1, 60),
-    "estimators": Part("estimators with arrays of CuPy and PyTorch", 1, 60),
-    "commands": Part("xpnet train, predict, evaluate, profile", 1, 60),
-    "compiling": Part("what times is to race against, compiled ahead", 1, 60),
-    "replays": Part("1,000 replays without growth of memory", 2, 25),
-    "times": Part("step times beside PyTorch, JAX and the products alone", 3, 130),
+    "machine": Part("checks", "versions, the device, a kernel compiled and run", 0, 45),
+    "kernels": Part("checks", "each kernel against the reference, in both precisions", 1, 60),
+    "step": Part("training", "steps eager and captured, bit by bit", 1, 60),
+    "curves": Part("training", "loss curves on the CPU and on the GPU", 1, 60),
+    "members": Part("members", "many networks in one step: each as alone, one graph", 1, 60),
+    "memory": Part("memory", "out of memory: told, and survived", 1, 60),
+    "estimators": Part("use", "estimators with arrays of CuPy and PyTorch", 1, 60),
+    "tables": Part("use", "bins, calibration, and tables trained by recipes", 1, 60),
+    "commands": Part("use", "xpnet train, predict, evaluate, profile", 1, 60),
+    "compiling": Part("times", "what times is to race against, compiled ahead", 1, 60),
+    "replays": Part("memory", "1,000 replays without growth of memory", 2, 25),
+    "times": Part("times", "step times beside PyTorch, JAX and the products alone", 3, 130),
 }
 
 #: Seconds for everything, and for one claim.

@@ -1,6 +1,7 @@
 """One part of ci/gpu/quick.py: settles its claims one after the other, in a process of its own."""
 
 import argparse
+import importlib
 import json
 import logging
 import math
@@ -65,13 +66,8 @@ class Writer:
 
 
 def claims_of(part: str, device: Any) -> list[Claim]:
-    """Return a part's claims, which are a function of its name in one of the files here."""
-    if part in ("times", "compiling"):
-        import times as module
-    elif part == "members":
-        import members as module  # type: ignore[no-redef]
-    else:
-        import checks as module  # type: ignore[no-redef]
+    """Return a part's claims, which are a function of its name."""
+    module = importlib.import_module(PARTS[part].module)
     return list(getattr(module, part)(device))
 
 
