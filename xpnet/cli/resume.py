@@ -22,8 +22,8 @@ from ..train.checkpoints import Checkpoints
 
 #: What may be given beside ``--resume``; all else comes from the checkpoint.
 FREE = (
-    *("data", "test", "dev", "epochs", "device", "output", "every", "keep", "memory"),
-    *("quiet", "as_json", "resume"),
+    *("data", "test", "dev", "epochs", "device", "threads", "output", "every", "keep"),
+    *("memory", "quiet", "as_json", "resume"),
 )
 
 #: Options that are called otherwise in the code.

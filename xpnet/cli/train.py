@@ -19,7 +19,19 @@ from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
 from .introduction import introduce, show_training
-from .options import DATA_HELP, Columns, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
+from .options import (
+    DATA_HELP,
+    Columns,
+    Decimal,
+    Dev,
+    Device,
+    Drop,
+    Json,
+    Separator,
+    Target,
+    Test,
+    Threads,
+)
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .results import show_results
 from .resume import Run, going_on
@@ -100,6 +112,7 @@ def train(
     batch_size: Annotated[str | None, by_recipe(BatchSize)] = None,
     epochs: Annotated[int | None, by_recipe(Epochs)] = None,
     device: Device = "auto",
+    threads: Threads = None,
     dtype: Dtype = defaults.dtype,
     seed: Seed = defaults.seed,
     members: Annotated[
@@ -166,6 +179,7 @@ def train(
     is; a second one quits at once. With --checkpoint SIGTERM does as Ctrl-C, and a training that
     was cut off, however, goes on by --resume.
     """
+    options.use_threads(ctx, threads)
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
     asked = None
