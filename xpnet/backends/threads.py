@@ -103,13 +103,13 @@ class _Limits:
         self._limits: list[list[int]] = []
         self._before: dict[str, int] = {}
 
-    def enter(self, threads: int) -> list[int]:
-        """Have a limit hold; return what to leave it by."""
+    def enter(self, threads: int) -> tuple[list[int], int | None]:
+        """Have a limit hold; return what to leave it by, and how many threads BLAS has by it."""
         limit = [threads]  # an object of its own, however many limits are alike
         with self._turn.lock:
             self._limits.append(limit)
             self._apply()
-        return limit
+            return limit, count_threads()
 
     def leave(self, limit: list[int]) -> None:
         """Have the newest of the other limits hold, or what there was before all of them."""
@@ -121,19 +121,27 @@ class _Limits:
         import threadpoolctl
 
         libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-        if not libraries:
-            warn(
-                "NumPy's BLAS does not let its threads be counted or limited: they stay as they are"
-            )
         for library in libraries:
             if self._limits:
                 self._before.setdefault(library.filepath, library.num_threads)
-                library.set_num_threads(self._limits[-1][0])
+                _set(library, self._limits[-1][0])
             elif library.filepath in self._before:
-                library.set_num_threads(self._before[library.filepath])
+                _set(library, self._before[library.filepath])
         if not self._limits:
             self._before.clear()
         blas.cache_clear()  # on one thread products are computed in other blocks
+
+
+def _set(library: Any, threads: int) -> None:
+    """Give a library of threadpoolctl's a number of threads, whichever thread gave it the last.
+
+    Of OpenBLAS threadpoolctl 3.8 hears the thread alone that was first, until that says it is done.
+    Here they take turns.
+    """
+    done = getattr(library, "clear_controlling_thread", lambda force: None)
+    done(force=True)
+    library.set_num_threads(threads)
+    done(force=True)
 
 
 _limits = _Limits()
@@ -164,8 +172,8 @@ def limit_threads(threads: int | None) -> Iterator[None]:
     Warns
     -----
     UserWarning
-        If NumPy's BLAS is one that `threadpoolctl <https://github.com/joblib/threadpoolctl>`_ does
-        not know, as Apple's Accelerate.
+        If NumPy's BLAS takes fewer, or is one that `threadpoolctl
+        <https://github.com/joblib/threadpoolctl>`_ does not know, as Apple's Accelerate.
 
     Examples
     --------
@@ -181,8 +189,17 @@ def limit_threads(threads: int | None) -> Iterator[None]:
     if threads is None:
         yield
         return
-    limit = _limits.enter(check_threads(threads))
+    limit, there = _limits.enter(check_threads(threads))
     try:
+        _tell_if_fewer(there, threads)
         yield
     finally:
         _limits.leave(limit)
+
+
+def _tell_if_fewer(there: int | None, threads: int) -> None:
+    """Warn if BLAS does not have so many threads."""
+    if there is None:
+        warn("NumPy's BLAS does not let its threads be counted or limited: they stay as they are")
+    elif there < threads:
+        warn(f"BLAS takes no more than {there} thread{'s' * (there != 1)}: {threads} are asked for")
