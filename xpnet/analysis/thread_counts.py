@@ -80,7 +80,7 @@ def in_words(group: Sequence[Series]) -> str | None:
     ours = fewest.timings()
     if chosen is not fewest:
         theirs = chosen.timings()
-        text = f"{fewest.mode}: {chosen.threads} threads are up to {_gain(ours, theirs):.2g} times"
+        text = f"{fewest.mode}: {chosen.threads} threads are up to {_times(_gain(ours, theirs))}"
         start = timing.crossover(ours, theirs)
         where = "" if start is None else f", and quicker from batches of {start:,} on"
         return f"{text} as quick as {fewest.threads}{where}"
@@ -94,6 +94,17 @@ def in_words(group: Sequence[Series]) -> str | None:
     )
 
 
+def _times(ratio: float) -> str:
+    """Return a ratio with as many digits as mean something.
+
+    Examples
+    --------
+    >>> _times(1.84), _times(99.7)
+    ('1.8 times', '100 times')
+    """
+    return f"{ratio:,.{1 if ratio < 10 else 0}f} times"
+
+
 def _gain(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
     """Return by how much others are quicker at most, of the batch sizes that both have."""
     mine = {t.batch_size: t.rate for t in ours}
@@ -104,7 +115,7 @@ def _of_spinning(fewest: Series, spinning: Series) -> str:
     """Return that threads get in the way of other work, and what to do."""
     n = fewest.threads
     return (
-        f"{fewest.mode}: {spinning.threads} threads take {slowdown(fewest, spinning):.2g} times as "
+        f"{fewest.mode}: {spinning.threads} threads take {_times(slowdown(fewest, spinning))} as "
         f"long as {n} in large products: other work is on their cores, and BLAS's threads spin "
         f"while they wait for each other; use {n} thread{'s' * (n != 1)} (--threads {n}, in Python "
         f"xpnet.limit_threads({n})), or stop that work"

@@ -179,14 +179,13 @@ def train(
     is; a second one quits at once. With --checkpoint SIGTERM does as Ctrl-C, and a training that
     was cut off, however, goes on by --resume.
     """
-    options.use_threads(ctx, threads)
     out = console.make_console(quiet=quiet or as_json)
     lambdas = check_l2_values(options.numbers("l2", l2))
     asked = None
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
-        free |= {"test": test, "dev": dev}
+        free |= {"test": test, "dev": dev, "threads": threads}
         run = going_on(begun, options.given(ctx), free | {"every": every, "keep": keep})
     else:
         if data is None:
@@ -222,7 +221,9 @@ def train(
         text = TextOptions(separator, decimal)
         where = folder, every, keep
         more: dict[str, Any] = {"kinds": kinds, "text": text, "test": test, "dev": dev}
-        run = Run(data, target, names, settings, device, output, *where, **more, time=time)
+        more |= {"time": time, "threads": threads}
+        run = Run(data, target, names, settings, device, output, *where, **more)
+    options.use_threads(ctx, run.threads)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     allow_memory(memory)
