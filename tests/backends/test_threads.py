@@ -1,4 +1,4 @@
-"""How many threads BLAS computes with: limits hold, nest and end, also in threads and after errors."""
+"""How many threads BLAS computes with: limits hold, nest and end, whoever fails."""
 
 import math
 import os
@@ -183,7 +183,7 @@ def test_a_wrong_number_of_threads(n, error, message):
 
 def test_of_one_core_there_is_one_thread(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 1)
-    with pytest.raises(ValueError, match="this process may use one core; give 1$"):
+    with pytest.raises(ValueError, match=r"this process may use one core; give 1$"):
         check_threads(2)
 
 

@@ -76,7 +76,7 @@ def in_words(group: Sequence[Series]) -> str | None:
         return None
     spinning = next((s for s in others if slowdown(fewest, s) > SLOWER), None)
     if spinning is not None:
-        return _of_spinning(fewest, spinning)
+        return _of_spinning(fewest, spinning, chosen.threads or 1)
     ours = fewest.timings()
     if chosen is not fewest:
         theirs = chosen.timings()
@@ -88,10 +88,10 @@ def in_words(group: Sequence[Series]) -> str | None:
     gain = timing.fastest(best.timings()).rate / timing.fastest(ours).rate
     if gain < 1.01:
         return f"{fewest.mode}: more threads than {fewest.threads} are no quicker"
-    return (
-        f"{fewest.mode}: {best.threads} threads reach {gain:.2f} times the speed of "
-        f"{fewest.threads}, too little for the cores that they take"
-    )
+    doubtful = gain * timing.ENOUGH > 1
+    why = "but the times vary too much" if doubtful else "too little for the cores they take"
+    what = f"{best.threads} threads reach {gain:.2f} times the speed of {fewest.threads}"
+    return f"{fewest.mode}: {what}, {why}"
 
 
 def _times(ratio: float) -> str:
@@ -111,12 +111,11 @@ def _gain(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
     return max(t.rate / mine[t.batch_size] for t in theirs if t.batch_size in mine)
 
 
-def _of_spinning(fewest: Series, spinning: Series) -> str:
-    """Return that threads get in the way of other work, and what to do."""
-    n = fewest.threads
+def _of_spinning(fewest: Series, spinning: Series, n: int) -> str:
+    """Return that threads get in the way of other work, and to use n threads."""
     return (
         f"{fewest.mode}: {spinning.threads} threads take {_times(slowdown(fewest, spinning))} as "
-        f"long as {n} in large products: other work is on their cores, and BLAS's threads spin "
-        f"while they wait for each other; use {n} thread{'s' * (n != 1)} (--threads {n}, in Python "
-        f"xpnet.limit_threads({n})), or stop that work"
+        f"long as {fewest.threads} in large products: other work is on their cores, and BLAS's "
+        f"threads spin while they wait for each other; use {n} thread{'s' * (n != 1)} "
+        f"(--threads {n}, in Python xpnet.limit_threads({n})), or stop that work"
     )
