@@ -30,6 +30,7 @@ from ..throughput import timing
 from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
 from ..train.batch_size import TINY
 from ..train.trainer import Trainer
+from . import thread_counts
 from .profile_result import Profile, Row, Series, advise, crossover
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
@@ -150,7 +151,7 @@ def profile(
             for mode, n in product(modes, numbers):
                 if not stop():
                     measure(backend, mode, n, rates[n])
-    several = [m for m in modes if len({(s.device, s.name) for s in series if s.mode == m}) > 1]
+    several = [mode for mode in modes if len(thread_counts.devices(series, mode)) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
     if network.members is not None:

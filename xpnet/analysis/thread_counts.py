@@ -23,11 +23,16 @@ SLOWER = 1.25
 
 def groups(series: Sequence[Series], mode: str) -> list[list[Series]]:
     """Return the series of each device in a mode that have measurements, by rising threads."""
-    found: dict[tuple[str, str], list[Series]] = {}
+    found: dict[tuple[str, str], list[Series]] = {who: [] for who in devices(series, mode)}
     for s in series:
         if s.mode == mode and s.rows:
-            found.setdefault((s.device, s.name), []).append(s)
-    return [sorted(group, key=lambda s: s.threads or 0) for group in found.values()]
+            found[s.device, s.name].append(s)
+    return [sorted(group, key=lambda s: s.threads or 0) for group in found.values() if group]
+
+
+def devices(series: Sequence[Series], mode: str) -> list[tuple[str, str]]:
+    """Return the devices that were to be measured in a mode, with what they are in words."""
+    return list(dict.fromkeys((s.device, s.name) for s in series if s.mode == mode))
 
 
 def recommended(group: Sequence[Series]) -> Series:
