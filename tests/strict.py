@@ -157,6 +157,9 @@ class StrictBackend:
     def arithmetic(self) -> str:
         return self.describe()
 
+    def threads(self) -> None:
+        """Return None: the host computes no products."""
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make the device current; NumPy's warnings are off, as CuPy has none."""

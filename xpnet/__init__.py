@@ -18,6 +18,7 @@ from .analysis.sweeps import choose_l2 as choose_l2
 from .analysis.sweeps import learning_curve as learning_curve
 from .backends.memory import OutOfMemoryError as OutOfMemoryError
 from .backends.select import DeviceError as DeviceError
+from .backends.threads import limit_threads as limit_threads
 from .checks import Numbers as Numbers
 from .data.augmentation import Augmentation as Augmentation
 from .data.augmentation import Cutout as Cutout

@@ -34,7 +34,7 @@ def test_a_name_is_drawn_as_it_stands(tmp_path, no_formulas, name):
     plots.training_history(history(), tmp_path / "b.png", name, name, 0.1)
     plots.schedules([(name, name, [0.1] * 5)], tmp_path / "c.png", 4.0, name)
     row = {"batch_size": 1, "samples_per_second": 1.0, "seconds_q1": 1.0, "seconds_q3": 1.0}
-    series = {"device": name, "mode": "training", "knee": 1, "rows": [row]}
+    series = {"device": name, "mode": "training", "threads": 1, "knee": 1, "rows": [row]}
     plots.throughput([series], {"training": 1}, tmp_path / "d.png", name)
     pictures = sorted(tmp_path.iterdir())
     assert [picture.name for picture in pictures] == ["a.png", "b.png", "c.png", "d.png"]

@@ -502,7 +502,12 @@ def net(layers=LAYERS, loss="softmax_cross_entropy", device="cpu", **options):
 
 
 def quick(network, *data, **options):
-    options = {"batch_sizes": [2, 8, 32], "seconds": 0.05, "devices": ["cpu"]} | options
+    options = {
+        "batch_sizes": [2, 8, 32],
+        "seconds": 0.05,
+        "devices": ["cpu"],
+        "threads": 1,
+    } | options
     return xn.profile(network, *data, **options)
 
 
@@ -585,7 +590,10 @@ def test_a_profile_that_is_stopped_has_what_was_measured():
 def test_a_profile_tells_what_it_is_at():
     told = []
     quick(net(), watch=told.append, batch_sizes=[2], prediction=False)
-    assert told[:2] == ["cpu: the rate of large products", "cpu, training: batches of 2"]
+    assert told[:2] == [
+        "cpu, 1 thread: the rate of large products",
+        "cpu, training, 1 thread: batches of 2",
+    ]
 
 
 @pytest.mark.slow
@@ -616,7 +624,7 @@ def test_which_batch_sizes_are_tried():
         quick(net(), batch_sizes=None, watch=told.append, seconds=1e9, **options)
         of = {"training": [], "prediction": []}
         for text in told:
-            mode, _, n = text.removeprefix("cpu, ").partition(": batches of ")
+            mode, _, n = text.removeprefix("cpu, ").partition(", 1 thread: batches of ")
             if n and int(n) not in of[mode]:
                 of[mode].append(int(n))
         return of

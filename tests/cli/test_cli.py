@@ -544,7 +544,7 @@ def test_same_seed_same_model(run):
 def test_info(run):
     code, out, _ = run("info")
     assert code == 0
-    for word in ("xpnet", "Python", "numpy", "blas", "threads", "backend cupy"):
+    for word in ("xpnet", "Python", "numpy", "blas", "thread", "backend cupy"):
         assert word in out
     assert json.loads(run("info", "--json")[1])["packages"]["numpy"] == np.__version__
 

@@ -212,10 +212,13 @@ def throughput(
 ) -> None:
     """Draw samples per second over the batch size, on each device, in training and in prediction.
 
+    Of several numbers of threads the lines are the paler the more there are.
+
     Parameters
     ----------
     series : sequence of dict
-        "device", "mode", "knee" and "rows", as `profile_result.Series` has them; none without rows.
+        "device", "mode", "threads", "knee" and "rows", as `profile_result.Series` has them; none
+        without rows.
     crossovers : dict
         For each mode the batch size from which on the last device is quicker, or None.
     path : path
@@ -232,14 +235,17 @@ def throughput(
     devices = list(dict.fromkeys(s["device"] for s in series))
     modes = {"training": "-", "prediction": "--"}
     for s in series:
-        colour = (BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)]
+        several = sorted({o["threads"] for o in series if o["device"] == s["device"]} - {None})
+        among = several.index(s["threads"]) if len(several) > 1 else 0
+        colour = _paler((BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)], among)
+        threads = f", {s['threads']} thread{'s' * (s['threads'] > 1)}" if len(several) > 1 else ""
         sizes = [row["batch_size"] for row in s["rows"]]
         rates = [row["samples_per_second"] for row in s["rows"]]
         low, high = (
             [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
             for q in ("seconds_q3", "seconds_q1")
         )
-        label = f"{_plain(s['device'])}, {s['mode']}\n○ knee: {s['knee']:,}"
+        label = f"{_plain(s['device'])}{threads}, {s['mode']}\n○ knee: {s['knee']:,}"
         style = {"color": colour, "linestyle": modes[s["mode"]]}
         axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
         axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -265,6 +271,18 @@ def throughput(
     axes.set_title(_plain(title))
     figure.legend(loc="outside right center", frameon=False, labelspacing=1.0)
     save(figure, path)
+
+
+def _paler(colour: str, steps: int) -> str:
+    """Return a colour with a part of white in it, the larger the more steps.
+
+    Examples
+    --------
+    >>> _paler("#000000", 0), _paler("#000000", 1), _paler("#000000", 2)
+    ('#000000', '#666666', '#a3a3a3')
+    """
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - (255 - c) * 0.6**steps):02x}" for c in channels)
 
 
 def propagation(study: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..throughput import timing
 from ..throughput.timing import Timing
-from . import plots
+from . import plots, thread_counts
 
 #: The version of what `Profile.as_dict` returns.
 FORMAT = 1
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Series:
-    """One sweep: a backend, in training or in prediction.
+    """One sweep: a backend, in training or in prediction, with a number of threads.
 
     Attributes
     ----------
@@ -78,6 +78,8 @@ class Series:
         The first batch size for which memory did not suffice.
     knee : int or None
         The smallest batch with at least 90 % of the best samples/s; None if nothing was measured.
+    threads : int or None
+        How many threads BLAS had; None on a GPU, and where BLAS does not tell.
     """
 
     device: str
@@ -89,6 +91,7 @@ class Series:
     ended: str
     refused: int | None
     knee: int | None
+    threads: int | None = None
 
     def row(self, batch_size: int | None) -> Row:
         """Return the row of a batch size."""
@@ -115,12 +118,12 @@ class Profile:
     dtype : str
         Its precision.
     series : list of Series
-        One for each backend and mode.
+        One for each backend, mode and number of threads.
     crossovers : dict
         For each mode the smallest batch from which on the last backend is quicker than the CPU;
         None if it never is. Empty if there is one backend.
     advice : list of str
-        Which batch size to use and why, a sentence or two each.
+        Which batch size to use, how many threads and why, a sentence or two each.
     """
 
     network: str
@@ -134,31 +137,48 @@ class Profile:
         """Return all of it, JSON-ready, with "format", the version of this layout."""
         return {"format": FORMAT, **asdict(self)}
 
+    def modes(self) -> list[str]:
+        """Return what was timed: training, prediction or both."""
+        return list(dict.fromkeys(s.mode for s in self.series))
+
+    def recommended(self, mode: str) -> list[Series]:
+        """Return of each device the series with the number of threads to use there."""
+        return [thread_counts.recommended(g) for g in thread_counts.groups(self.series, mode)]
+
+    def _drawn(self, mode: str) -> list[Series]:
+        """Return the series of a mode that a picture has room for."""
+        best = self.recommended(mode)
+        groups = thread_counts.groups(self.series, mode)
+        return [s for g in groups for s in g if s in (g[0], g[-1], *best)]
+
     def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Draw samples per second over the batch size into a file, as ``profile.png``.
 
-        Each line with its interquartile range; a ring marks the knee.
+        Each line with its interquartile range; a ring marks the knee. Of several numbers of threads
+        there are the fewest, the most and those that are recommended.
         """
-        series = [asdict(s) for s in self.series if s.rows]
-        plots.throughput(series, self.crossovers, path, title or self.network)
+        drawn = [s for mode in self.modes() for s in self._drawn(mode)]
+        plots.throughput([asdict(s) for s in drawn], self.crossovers, path, title or self.network)
 
 
 def crossover(series: list[Series], mode: str) -> int | None:
     """Return the smallest batch from which on the last device is quicker than the first."""
-    ours = [s for s in series if s.mode == mode]
-    return timing.crossover(ours[0].timings(), ours[-1].timings())
+    ours = [thread_counts.recommended(g) for g in thread_counts.groups(series, mode)]
+    return timing.crossover(ours[0].timings(), ours[-1].timings()) if ours else None
 
 
 def advise(profile: Profile) -> list[str]:
     """Return which batch sizes to use and why, in sentences."""
     advice = []
-    for mode in dict.fromkeys(s.mode for s in profile.series):
-        measured = [s for s in profile.series if s.mode == mode and s.knee is not None]
+    for mode in profile.modes():
+        measured, groups = profile.recommended(mode), thread_counts.groups(profile.series, mode)
         if not measured:
             advice.append(f"{mode}: not one batch size was measured")
             continue
         chosen = max(measured, key=lambda s: s.row(s.knee).samples_per_second)
-        advice.append(_which(chosen))
+        several = any(s.threads != chosen.threads for g in groups for s in g if chosen in g)
+        advice.append(_which(chosen, several))
+        advice += filter(None, map(thread_counts.in_words, groups))
         if mode in profile.crossovers:
             advice.append(_where(measured, profile.crossovers[mode]))
         advice += [_largest(s) for s in measured if s.ended == "memory"]
@@ -170,9 +190,10 @@ def advise(profile: Profile) -> list[str]:
     return advice
 
 
-def _which(s: Series) -> str:
-    """Return which batch size to use, and why."""
-    text = f"{s.mode}: use batches of {s.knee:,} on {s.device}"
+def _which(s: Series, several: bool) -> str:
+    """Return which batch size to use, of several numbers of threads also which, and why."""
+    threads = f" and {s.threads} thread{'s' * (s.threads != 1)}" if several else ""
+    text = f"{s.mode}: use batches of {s.knee:,}{threads} on {s.device}"
     if len(s.rows) == 1:
         return f"{text}, the only size that was measured"
     timings = s.timings()

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from .._typing import Array
 from ..backends.protocol import Backend
 from ..backends.select import every, select
+from ..backends.threads import check_threads, cores, limit_threads
 from ..checks import (
     check_count,
     check_flag,
@@ -27,6 +30,7 @@ from ..throughput import timing
 from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
 from ..train.batch_size import TINY
 from ..train.trainer import Trainer
+from . import thread_counts
 from .profile_result import Profile, Row, Series, advise, crossover
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
@@ -44,6 +48,7 @@ def profile(
     devices: Sequence[str | Backend] | None = None,
     batch_sizes: Sequence[int] | None = None,
     max_batch: int | None = None,
+    threads: int | Sequence[int] | None = None,
     seconds: float = 20.0,
     training: bool = True,
     prediction: bool = True,
@@ -53,10 +58,11 @@ def profile(
     watch: Callable[[str], object] = lambda text: None,
     clock: Clock = time.perf_counter,
 ) -> Profile:
-    """Measure throughput by batch size, and say which batch size to use.
+    """Measure throughput by batch size, and say which batch size to use, and how many threads.
 
     On every backend there is, batches of 1, 2, 4, … examples are timed until memory or time is used
-    up. The network itself is not touched: copies of it are trained, at a rate that changes nothing.
+    up; on the CPU with 1, 2, 4, … threads of BLAS. The network itself is not touched: copies of it
+    are trained, at a rate that changes nothing.
 
     Throughput is not accuracy: with larger batches an epoch has fewer updates.
 
@@ -73,8 +79,12 @@ def profile(
         Which; None: powers of two.
     max_batch : int or None
         The largest of them.
+    threads : int, sequence of int, or None
+        How many threads BLAS has on the CPU; None: powers of two up to those that it has now, and
+        these, but no more than there are cores.
     seconds : float
-        How long all may take, roughly: each backend and mode gets an equal share.
+        How long all may take, roughly: each backend, mode and number of threads gets an equal
+        share.
     training, prediction : bool
         What to time.
     optimizer, l2
@@ -89,7 +99,8 @@ def profile(
     Returns
     -------
     Profile
-        A series for each backend and mode, and advice. ``plot("profile.png")`` draws it.
+        A series for each backend, mode and number of threads, and advice.
+        ``plot("profile.png")`` draws it.
 
     Raises
     ------
@@ -103,9 +114,10 @@ def profile(
     >>> import xpnet as xn
     >>> net = xn.Network([xn.Linear(8), xn.ReLU(), xn.Linear(3)], loss="softmax_cross_entropy",
     ...                  n_features=4, device="cpu")
-    >>> found = profile(net, devices=["cpu"], batch_sizes=[1, 64, 4096], seconds=0.5)
-    >>> [(series.device, series.mode) for series in found.series]
-    [('cpu', 'training'), ('cpu', 'prediction')]
+    >>> found = profile(net, devices=["cpu"], batch_sizes=[1, 64, 4096], threads=1,
+    ...                 seconds=0.5)
+    >>> [(series.device, series.mode, series.threads) for series in found.series]
+    [('cpu', 'training', 1), ('cpu', 'prediction', 1)]
     >>> found.series[0].knee in (1, 64, 4096)
     True
     """
@@ -120,23 +132,26 @@ def profile(
     X, y = _data(network, X, y)
     network.prepare(X, y)  # refuses what does not fit before anything is timed
     backends = every() if devices is None else _open(devices)
+    counts = [_thread_counts(backend, threads) for backend in backends]
     series: list[Series] = []
-    share = seconds / (len(backends) * len(modes))
-    for backend in backends:
+    share = seconds / (len(modes) * sum(map(len, counts)))
+
+    def measure(backend: Backend, mode: str, n: int | None, rate: float) -> None:
+        where = f"{backend.device}, {mode}{_with_threads(n)}"
+        with limit_threads(n):
+            bench = _bench(network, mode, backend, X, y, optimizer, l2)
+            seen = partial(_tell, watch, where)
+            swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
+            series.append(_series(network, mode, backend, swept, rate, n))
+            bench.reset()
+
+    for backend, numbers in zip(backends, counts, strict=True):
         with backend.active():
-            watch(f"{backend.device}: the rate of large products")
-            rate = product_rate(backend, network.dtype, clock)
-            for mode in modes:
+            rates = {n: _rate(backend, network, n, clock, watch) for n in numbers}
+            for mode, n in product(modes, numbers):
                 if not stop():
-                    bench = _bench(network, mode, backend, X, y, optimizer, l2)
-
-                    def seen(n: int, where: str = f"{backend.device}, {mode}") -> None:
-                        watch(f"{where}: batches of {n:,}")
-
-                    swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
-                    series.append(_series(network, mode, backend, swept, rate))
-                    bench.reset()
-    several = [m for m in modes if sum(s.mode == m for s in series) > 1]
+                    measure(backend, mode, n, rates[n])
+    several = [mode for mode in modes if len(thread_counts.devices(series, mode)) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
     if network.members is not None:
@@ -183,6 +198,43 @@ def flops(network: Network, mode: str) -> float:
 def _open(devices: Any) -> list[Backend]:
     """Return the backends of several devices."""
     return [select(device) for device in check_several(devices, "devices", "('cpu', 'cuda')")]
+
+
+def _thread_counts(backend: Backend, threads: Any) -> Sequence[int | None]:
+    """Return the numbers of threads to try, rising; None where that is nothing to set."""
+    there = backend.threads()
+    if threads is not None:
+        several = check_several(threads, "threads", "(1, 2)") if np.iterable(threads) else [threads]
+        given = sorted({check_threads(n) for n in several})
+        if not given:
+            raise ValueError(f"threads is {threads!r}: there is none to try; give 1, or several")
+        return given if there is not None else [None]
+    if there is None:
+        return [None]
+    most = min(there, cores())
+    return sorted({*(2**i for i in range(most.bit_length())), most})
+
+
+def _with_threads(n: int | None) -> str:
+    """Return what to add of a number of threads, if there is one."""
+    return "" if n is None else f", {n} thread{'s' * (n > 1)}"
+
+
+def _tell(watch: Callable[[str], object], where: str, n: int) -> None:
+    watch(f"{where}: batches of {n:,}")
+
+
+def _rate(
+    backend: Backend,
+    network: Network,
+    threads: int | None,
+    clock: Clock,
+    watch: Callable[[str], object],
+) -> float:
+    """Return a machine's rate of large products."""
+    watch(f"{backend.device}{_with_threads(threads)}: the rate of large products")
+    with limit_threads(threads):
+        return product_rate(backend, network.dtype, clock)
 
 
 def _sizes(
@@ -241,7 +293,9 @@ def _bench(
     return Feeding(train if mode == "training" else predict, x, labels, backend)
 
 
-def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: float) -> Series:
+def _series(
+    network: Network, mode: str, backend: Backend, found: Sweep, rate: float, threads: int | None
+) -> Series:
     """Return the rows of a sweep with what follows from them."""
     timings, each = found.timings, flops(network, mode)
     shares, bound = timing.host_shares(timings), timing.launch_bound(timings)
@@ -271,4 +325,5 @@ def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: f
         found.ended,
         found.refused,
         timing.knee(timings).batch_size if timings else None,
+        threads,
     )

@@ -13,6 +13,7 @@
 - `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
   `numba_periodic`, `numba_piecewise`, `numba_rows`, `numba_members`, `numba_transpose`,
   `numba_cache`: the CPU's
+- `threads`: how many threads BLAS has, may have, and a limit of them
 - `work`, `piecewise_work`: the buffers that kernels work in
 - `cuda`: CUDA's
 - `capture`: a step captured as a graph and replayed

@@ -15,6 +15,7 @@ from .._typing import Array, Namespace
 from .blas import BLOCKS, SMALL_PRODUCT, blas, describe_blas, host, matmul
 from .reference import Kernels
 from .reference_categories import each_network
+from .threads import count_threads
 from .work import CategoryWork, ScalarTable
 
 #: `NumpyKernels.max_features` goes column by column up to 32 columns, from 256 rows up.
@@ -276,6 +277,10 @@ class NumpyBackend:
     def arithmetic(self) -> str:
         """Return what else than the data decides how results are rounded, in words."""
         return f"{self.describe()}, {describe_blas()}"
+
+    def threads(self) -> int | None:
+        """Return how many threads BLAS has; None: it does not tell."""
+        return count_threads()
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device.

@@ -42,6 +42,9 @@ class Backend(Protocol):
     def arithmetic(self) -> str:
         """Return what else than the data decides how results are rounded, in words."""
 
+    def threads(self) -> int | None:
+        """Return how many threads of the host share a product; None: that can't be set."""
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from ..backends.threads import check_threads, limit_threads
 from ..files import atomic
 from ..nn.activations import ACTIVATIONS
 from ..tabular import readers
@@ -96,6 +97,15 @@ def numbers(option: str, text: str) -> list[float]:
         return [float(number) for number in text.split(",")]
     except ValueError as error:
         raise ValueError(f"--{option} is {text!r}: give a number, or several as 0.1,0.2") from error
+
+
+def threads(text: str | None) -> list[int] | None:
+    """Return the numbers of threads in ``1,2,4``."""
+    try:
+        several = None if text is None else [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--threads is {text!r}: give a number, or several as 1,2") from error
+    return several and [check_threads(n, "--threads") for n in several]
 
 
 def image_shape(text: str) -> tuple[int, ...] | None:
@@ -191,6 +201,14 @@ Columns = Annotated[
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N. auto: a GPU if there is one.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="How many threads BLAS computes with; xpnet profile measures it.",
+        show_default="BLAS's own",
+    ),
+]
 ACTIVATION_HELP = f"{', '.join(ACTIVATIONS)}; with options as leaky_relu:negative_slope=0.2."
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, nothing else.")]
 
@@ -199,6 +217,12 @@ def given(ctx: typer.Context) -> list[str]:
     """Return the parameters of a command that are on the command line."""
     found = ((name, ctx.get_parameter_source(name)) for name in ctx.params)
     return [name for name, source in found if source is not None and source.name == "COMMANDLINE"]
+
+
+def use_threads(ctx: typer.Context, threads: int | None) -> None:
+    """Have BLAS compute with so many threads until the command ends; None: with those it has."""
+    if threads is not None:
+        ctx.with_resource(limit_threads(check_threads(threads, "--threads")))
 
 
 def error_name(model: Model) -> str:

@@ -49,6 +49,14 @@ def profile(
         bool, typer.Option("--train", help="Training alone; if neither is given, both.")
     ] = False,
     only_prediction: Annotated[bool, typer.Option("--predict", help="Prediction alone.")] = False,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="How many threads BLAS computes with on the CPU; several as 1,2.",
+            show_default="1, 2, 4, … up to BLAS's own",
+        ),
+    ] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
     seconds: Annotated[float, typer.Option(help="How long it may take, about.")] = 20.0,
     picture: Annotated[
@@ -61,13 +69,15 @@ def profile(
 ) -> None:
     """Measure throughput by batch size on every backend, and say which batch size to use.
 
-    Batches of 1, 2, 4, … are timed until memory or time is used up. Throughput is not accuracy:
+    Batches of 1, 2, 4, … are timed until memory or time is used up; on the CPU with 1, 2, 4, …
+    threads, of which as many are advised as pay. Throughput is not accuracy:
     with larger batches an epoch has fewer updates. Ctrl-C shows what was measured so far.
 
     For example: xpnet profile digits.safetensors digits
 
     Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
     """
+    counts = options.threads(threads)
     out = console.make_console(quiet=json_file == "-")
     if (target is not None or drop) and (data if layers is None else model) is None:
         raise ValueError("--target and --drop are for DATA, and none is given: leave them out")
@@ -97,6 +107,7 @@ def profile(
             subject.y,
             devices=every(device),
             max_batch=max_batch,
+            threads=counts,
             seconds=seconds,
             training=only_training or not only_prediction,
             prediction=only_prediction or not only_training,

@@ -22,8 +22,8 @@ from ..train.checkpoints import Checkpoints
 
 #: What may be given beside ``--resume``; all else comes from the checkpoint.
 FREE = (
-    *("data", "test", "dev", "epochs", "device", "output", "every", "keep", "memory"),
-    *("quiet", "as_json", "resume"),
+    *("data", "test", "dev", "epochs", "device", "threads", "output", "every", "keep"),
+    *("memory", "quiet", "as_json", "resume"),
 )
 
 #: Options that are called otherwise in the code.
@@ -54,6 +54,8 @@ class Run:
         The checkpoint that it goes on from.
     time : float or None
         After so many seconds it ends.
+    threads : int or None
+        With how many threads BLAS computes, which results depend on by rounding; None: its own.
     """
 
     data: str
@@ -71,6 +73,7 @@ class Run:
     test: str | None = None
     dev: str | None = None
     time: float | None = None
+    threads: int | None = None
 
     @property
     def sets(self) -> dict[str, str]:
@@ -188,6 +191,7 @@ class Run:
             "settings": asdict(settings),
             "device": self.device,
             "time": self.time,
+            "threads": self.threads,
             "output": os.path.abspath(model_file),
         }
         keep = Checkpoints.keep if self.keep is None else self.keep

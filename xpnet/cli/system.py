@@ -9,6 +9,7 @@ from typing import Any
 
 from .._version import __version__
 from ..backends import select as backend
+from ..backends.threads import cores
 
 #: What is told of a library's threads; the architecture is the processor it has code for.
 POOL = ("user_api", "internal_api", "version", "architecture", "num_threads")
@@ -28,6 +29,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpus": os.cpu_count(),
+        "cores": cores(),
         "packages": {name: _version(name) for name in PACKAGES},
         "threads": pools,
         "backends": {
@@ -45,11 +47,14 @@ def as_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("Python", found["python"]),
         ("platform", found["platform"]),
     ]
-    lines.append(("processor", f"{found['processor']}, {found['cpus']} CPUs"))
+    cpus, usable = found["cpus"], found["cores"]
+    fewer = f", of which this process may use {usable}" if usable != cpus else ""
+    lines.append(("processor", f"{found['processor']}, {cpus} CPU{'s' * (cpus != 1)}{fewer}"))
     lines += [(k, v or "not installed") for k, v in found["packages"].items()]
     for pool in found["threads"]:
+        n = pool["num_threads"]
         name = " ".join(pool[k] for k in ("internal_api", "version", "architecture") if pool[k])
-        lines.append((pool["user_api"], f"{name}, {pool['num_threads']} threads"))
+        lines.append((pool["user_api"], f"{name}, {n} thread{'s' * (n != 1)}"))
     lines += [(f"backend {name}", state) for name, state in found["backends"].items()]
     lines += [(name.replace("_", " "), v) for name, v in found["cuda"]["versions"].items()]
     for device in found["cuda"]["devices"]:

@@ -19,7 +19,19 @@ from ..train.history import DivergedError
 from ..train.trainer import Trainer
 from . import console, options
 from .introduction import introduce, show_training
-from .options import DATA_HELP, Columns, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
+from .options import (
+    DATA_HELP,
+    Columns,
+    Decimal,
+    Dev,
+    Device,
+    Drop,
+    Json,
+    Separator,
+    Target,
+    Test,
+    Threads,
+)
 from .outputs import Files, draw, draw_history, files_of, save_model
 from .results import show_results
 from .resume import Run, going_on
@@ -100,6 +112,7 @@ def train(
     batch_size: Annotated[str | None, by_recipe(BatchSize)] = None,
     epochs: Annotated[int | None, by_recipe(Epochs)] = None,
     device: Device = "auto",
+    threads: Threads = None,
     dtype: Dtype = defaults.dtype,
     seed: Seed = defaults.seed,
     members: Annotated[
@@ -172,7 +185,7 @@ def train(
     begun, folder = options.folder("resume", resume), options.folder("checkpoint", checkpoint)
     if begun is not None:
         free = {"data": data, "epochs": epochs, "device": device, "output": output}
-        free |= {"test": test, "dev": dev}
+        free |= {"test": test, "dev": dev, "threads": threads}
         run = going_on(begun, options.given(ctx), free | {"every": every, "keep": keep})
     else:
         if data is None:
@@ -208,7 +221,9 @@ def train(
         text = TextOptions(separator, decimal)
         where = folder, every, keep
         more: dict[str, Any] = {"kinds": kinds, "text": text, "test": test, "dev": dev}
-        run = Run(data, target, names, settings, device, output, *where, **more, time=time)
+        more |= {"time": time, "threads": threads}
+        run = Run(data, target, names, settings, device, output, *where, **more)
+    options.use_threads(ctx, run.threads)
     run.require_alone(lambdas, learning_curve)
     run.require_unused()
     allow_memory(memory)

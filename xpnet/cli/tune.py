@@ -11,7 +11,19 @@ import typer
 from ..tabular.formats.source import TextOptions
 from ..tabular.tuning import TableSubject
 from . import console, options
-from .options import Columns, Data, Decimal, Dev, Device, Drop, Json, Separator, Target, Test
+from .options import (
+    Columns,
+    Data,
+    Decimal,
+    Dev,
+    Device,
+    Drop,
+    Json,
+    Separator,
+    Target,
+    Test,
+    Threads,
+)
 from .ranges import DEFAULT, space_of
 from .resume import Run
 from .search_plan import Files, Plan, command_to_go_on
@@ -138,6 +150,7 @@ def tune(
     batch_size: BatchSize = None,
     epochs: Epochs = None,
     device: Device = "auto",
+    threads: Threads = None,
     dtype: Dtype = defaults.dtype,
     seed: Seed = defaults.seed,
     output: Output = None,
@@ -152,6 +165,7 @@ def tune(
     both may be given by --dev and --test.
     Ctrl-C or SIGTERM ends the search, and what was found is saved; --resume goes on with it.
     """
+    options.use_threads(ctx, threads)
     out = console.make_console(quiet=quiet or as_json)
     plan = Plan(
         trials,

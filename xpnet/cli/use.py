@@ -22,10 +22,11 @@ from ..tabular.formats.source import TextOptions
 from ..tabular.model import Model, load_model
 from ..tabular.parts import PARTS, cut, names_of_parts
 from . import console, options
-from .options import Data, Decimal, Device, Drop, Json, ModelFile, Separator, Target
+from .options import Data, Decimal, Device, Drop, Json, ModelFile, Separator, Target, Threads
 
 
 def predict(
+    ctx: typer.Context,
     model: ModelFile,
     data: Data,
     output: Annotated[
@@ -43,6 +44,7 @@ def predict(
     separator: Separator = None,
     decimal: Decimal = ".",
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Predict each row of DATA: the prediction, and for classes the probability of each.
 
@@ -50,6 +52,7 @@ def predict(
 
     A table is read some rows at a time: it may be larger than the memory.
     """
+    options.use_threads(ctx, threads)
     if output is not None:
         if output.suffix.lower() != ".csv":
             raise ValueError(f"--output is {output}: predictions are written as .csv")
@@ -112,6 +115,7 @@ def _columns(name: str, values: Any) -> dict[str, Any]:
 
 
 def evaluate(
+    ctx: typer.Context,
     model: ModelFile,
     data: Data,
     target: Target = None,
@@ -126,11 +130,13 @@ def evaluate(
     separator: Separator = None,
     decimal: Decimal = ".",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on DATA: error, confusion matrix, and figures for each class."""
     from ..tabular.evaluation import measure
 
+    options.use_threads(ctx, threads)
     out = console.make_console(quiet=as_json)
     found = load_model(model, device)
     text = TextOptions(separator, decimal)

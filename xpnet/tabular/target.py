@@ -206,6 +206,12 @@ class Target:
                 )
             return found
         _require_exact(y, given)
+        if y.size != len(y):
+            columns = y.size // len(y)
+            raise ValueError(
+                f"the target has {columns} columns and the model predicts one class: give one "
+                "label for each row"
+            )
         codes, unknown = class_codes(y.reshape(len(y)), class_array(self.classes))
         if unknown.any():
             strange = sorted({str(label) for label in _plain(y[unknown])})

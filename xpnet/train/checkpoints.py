@@ -2,7 +2,7 @@
 
 A checkpoint holds all that the further run depends on, and no generator's state: randomness is a
 function of the seed and of counters. So a run that goes on ends with the same bits as one that was
-never interrupted, on the same machine and libraries.
+never interrupted, on the same machine, libraries and number of threads.
 """
 
 from __future__ import annotations

@@ -375,7 +375,7 @@ class Trainer(StepSettings):
             True: go on from the newest whole checkpoint in that folder. The network, the
             optimiser, the data and all options must be those of its run; ``epochs`` alone may be
             larger. The end is that of a fit that was never cut off, to the last bit, on the same
-            machine and libraries. "auto": the same if there is one, else begin.
+            machine, libraries and number of threads. "auto": the same if there is one, else begin.
         order_seed : int, sequence of int, or None
             The seed of the order of the examples, and of augmentation. None: the network's; each
             member has its own then, and so its own batches. One for all members lets them share

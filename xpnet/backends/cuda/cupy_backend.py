@@ -57,6 +57,9 @@ class CupyBackend:
         """Return what else than the data decides how results are rounded, in words."""
         return self.describe()
 
+    def threads(self) -> int | None:
+        """Return None: the host computes no products."""
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context inside which work goes to this device."""
         return cupy.cuda.Device(self._device.id)  # type: ignore[no-any-return]
