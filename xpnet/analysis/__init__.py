@@ -5,6 +5,7 @@
 - `cross_validation`: errors on folds that were held out
 - `at_once`: trainings of one description as members of one network; `room`: how many of them
 - `profiling`, `profile_result`: which batch size a machine likes
+- `gradient_noise`, `noise_result`: up to which one a larger one saves steps
 - `gradient_check`, `propagation`: whether the mathematics is right
 - `plots`: all of it as pictures
 """
