@@ -82,7 +82,7 @@ def critical_batch_size(
     optimizer, l2, clip_norm
         As for `Trainer`. L2's gradient is part of G; that which clipping leaves is not looked at.
     sample_weight : array-like or None
-        As for `Trainer.fit`.
+        As for `Trainer.fit`; members share them.
     steps : int or None
         Updates of the copy; None: 400, or those of 20 epochs where these are fewer.
     seconds : float or None
@@ -128,6 +128,11 @@ def critical_batch_size(
     trainer = Trainer(network.clone(), check_optimizer(optimizer), l2, clip_norm)
     with trainer.backend.active():
         data = prepare_data(trainer.network, X, y, sample_weight)
+        if data.weights is not None and data.weights.ndim > 2:
+            raise ValueError(
+                f"sample_weight has shape {tuple(data.weights.shape[:2])}: give one for each "
+                "example, which members share"
+            )
         plan = _plan(network, data.x.shape[0], batch_size, steps)
         began = clock()
 
