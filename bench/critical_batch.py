@@ -18,8 +18,9 @@ is laid, by least squares of the logarithms: that is the critical batch that tra
 gradient noise foretells is of a training with batches of 128 to the same loss, at its rate.
 
 Then with a quarter, half, once, twice and four times the size that is foretold, as a power of two,
-it is trained for the same number of epochs, once more at the rate of the grid that has the lowest
-development loss with seed 0, and with seeds 1, 2 and 3. The rate is chosen and the error measured
+it is trained for the same number of epochs, at the rate that has the lowest development loss with
+seed 0, of those up to four times more or less than what took the fewest steps, and with seeds 1, 2
+and 3. The rate is chosen and the error measured
 on the same rows: sizes may be compared, and errors are no estimates for new data.
 """
 
@@ -58,8 +59,10 @@ RATES = {
     "SGD": tuple(0.025 * 2**i for i in range(8)),
     "Adam": tuple(0.0005 * 2**i for i in range(10)),
 }
-#: The most epochs until the target is given up.
-MOST_EPOCHS = 60
+#: The most steps until the target is given up.
+MOST_STEPS = 3000
+#: How far from the rate that takes the fewest steps those are that equal epochs are tried with.
+NEAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def steps_to(
     net = problem.network(seed)
     x, y = net.prepare(*(part[:LOOKED_AT] for part in problem.train))
     until = Until(x, y, problem.target, most)
-    options = {"batch_size": batch_size, "epochs": MOST_EPOCHS, "monitor": 0}
+    options = {"batch_size": batch_size, "epochs": MOST_STEPS, "monitor": 0}
     trainer = xn.Trainer(net, problem.optimizer(kind, rate))
     try:
         trainer.fit(*problem.train, callbacks=[until], **options)
@@ -168,10 +171,13 @@ def steps_to(
     return until.steps
 
 
-def steps_of(problem: Problem, kind: str, batch_size: int) -> Size | None:
-    """Return what a batch size takes at the rate that suits it; None if no rate does."""
-    best, fewest = None, float("inf")
-    for rate in reversed(RATES[kind]):
+def steps_of(problem: Problem, kind: str, batch_size: int, near: float) -> Size | None:
+    """Return what a batch size takes at the rate that suits it; None if no rate does.
+
+    Rates next to a given one are tried first: those after it are given up the sooner.
+    """
+    best, fewest = None, MOST_STEPS
+    for rate in sorted(RATES[kind], key=lambda rate: abs(np.log(rate / near))):
         steps = steps_to(problem, kind, rate, batch_size, TUNED_BY, fewest)
         if steps is not None and steps < fewest:
             best, fewest = rate, steps
@@ -227,9 +233,10 @@ def train(
     return found["error"], found["loss"], seconds
 
 
-def reach(problem: Problem, kind: str, batch_size: int, share: str) -> Reached:
+def reach(problem: Problem, kind: str, batch_size: int, share: str, near: float) -> Reached:
     """Return what the epochs reach with a batch size, at the rate that suits it."""
-    tried = {rate: train(problem, kind, rate, batch_size, TUNED_BY) for rate in RATES[kind]}
+    rates = [rate for rate in RATES[kind] if 1 / NEAR <= rate / near <= NEAR]
+    tried = {rate: train(problem, kind, rate, batch_size, TUNED_BY) for rate in rates}
     rate = min((rate for rate, found in tried.items() if found), key=lambda rate: tried[rate][1])
     found = [train(problem, kind, rate, batch_size, seed) for seed in SEEDS]
     error, loss, seconds = zip(*filter(None, found), strict=True)
@@ -239,8 +246,11 @@ def reach(problem: Problem, kind: str, batch_size: int, share: str) -> Reached:
 def run(problem: Problem, kind: str, sizes: Sequence[int]) -> Case:
     """Measure a set with an optimiser."""
     n = len(problem.train[1])
-    found = [steps_of(problem, kind, size) for size in sizes if size <= n]
-    seen = [size for size in found if size is not None]
+    seen: list[Size] = []
+    for size in sizes:
+        near = seen[-1].rate if seen else RATES[kind][len(RATES[kind]) // 2]
+        found = steps_of(problem, kind, size, near) if size <= n else None
+        seen += [] if found is None else [found]
     by_size = {size.batch_size: size for size in seen}
     base = by_size.get(TRAINED_WITH, seen[-1])
     default = asdict(xn.critical_batch_size(problem.network(SEEDS[0]), *problem.train))
@@ -250,7 +260,8 @@ def run(problem: Problem, kind: str, sizes: Sequence[int]) -> Case:
     for share, factor in SHARES.items():
         size = int(power * factor)
         if 1 <= size <= n:
-            case.reached.append(reach(problem, kind, size, share))
+            next_to = min(seen, key=lambda other: abs(np.log(other.batch_size / size)))
+            case.reached.append(reach(problem, kind, size, share, next_to.rate))
     print(f"critical_batch.py: {problem.name}, {kind}: {case.middle:.0f} is foretold, and "
           f"{case.shown:.0f} shown", file=sys.stderr, flush=True)  # fmt: skip
     return case
@@ -337,7 +348,7 @@ def problems(folder: Path | None, names: Sequence[str]) -> list[Problem]:
     """Return data sets, their features from 0 to 1."""
     import accuracy_sets
 
-    about = {"digits": (64, 0.1, 20), "mnist5k": (128, 0.1, 10)}
+    about = {"digits": (64, 0.1, 20), "mnist5k": (64, 0.1, 10)}
     found = []
     for name in names:
         X, y, _ = accuracy_sets.load(name, folder)

@@ -32,11 +32,12 @@ def test_a_target_that_is_not_reached_has_no_steps():
 
 def test_the_rate_is_the_one_that_takes_the_fewest_steps(monkeypatch):
     monkeypatch.setattr(critical_batch, "RATES", {"SGD": (0.01, 0.5, 1e9)})
-    found = steps_of(problem(), "SGD", 16)
+    found = steps_of(problem(), "SGD", 16, near=0.5)
     assert found.rate == 0.5
     assert len(found.steps) == 3
     monkeypatch.setattr(critical_batch, "RATES", {"SGD": (1e-9,)})
-    assert steps_of(problem(), "SGD", 16) is None
+    monkeypatch.setattr(critical_batch, "MOST_STEPS", 9)
+    assert steps_of(problem(), "SGD", 16, near=0.5) is None
 
 
 def test_all_of_it_is_shown_and_written(monkeypatch, tmp_path, capsys):

@@ -285,10 +285,9 @@ class _Meter(Callback):
             "n_examples": plan.n,
             "ended": self._ended,
             "at": self._at,
-            "min_batch": trainer.network.min_batch,
-            "has_members": trainer.network.members is not None,
         }
-        return conclude(*found, about)
+        net = trainer.network
+        return conclude(*found, about, net.min_batch, net.members is not None)
 
 
 def is_preconditioned(optimizer: Optimizer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,7 +68,8 @@ class GradientNoise:
     members: list[float | None] | None = None
 
     def __str__(self) -> str:
-        seen = f"from {self.steps:,} steps with batches of {self.trained_with:,}"
+        cut = "" if self.ended == "steps" else " alone, its beginning"
+        seen = f"from {self.steps:,} steps with batches of {self.trained_with:,}{cut}"
         if self.critical_batch is None or self.interval is None:
             return (
                 f"the critical batch by gradient noise ({seen}) is too large to be told from "
@@ -131,8 +132,8 @@ def critical(noise: HostArray, gradient: HostArray, batch_size: int) -> tuple[Ho
 
         B_crit = Σ (tr Σ / E) / Σ (|G|² / E),   E = |G|² + tr Σ / B.
 
-    E is of moving averages, which are above 0; the sums are unbiased but for it. The error is that
-    of the measuring, from differences between neighbours.
+    E is the mean square of a batch's gradient: of parts that are all of the examples, or batches,
+    it is well known. The error is that of the measuring, from differences between neighbours.
 
     Parameters
     ----------
@@ -146,10 +147,7 @@ def critical(noise: HostArray, gradient: HostArray, batch_size: int) -> tuple[Ho
     critical, error : array, shape (k,)
         NaN where |G|² can't be told from 0.
     """
-    least = np.finfo(float).tiny
-    expected = np.maximum(averages(gradient), 0.0) + averages(noise) / batch_size
-    share = 1.0 / np.maximum(expected, least)
-    above, below = noise * share, gradient * share
+    above, below = _over_square(noise, gradient, batch_size)
     with np.errstate(divide="ignore", invalid="ignore"):
         total = below.sum(axis=0)
         found = np.where(total > 0, above.sum(axis=0) / total, np.nan)
@@ -161,27 +159,51 @@ def critical(noise: HostArray, gradient: HostArray, batch_size: int) -> tuple[Ho
     return np.where(told, found, np.nan), np.where(told, error, np.nan)
 
 
-def conclude(noise: HostArray, gradient: HostArray, about: dict[str, Any]) -> GradientNoise:
-    """Return the result of estimates (moments, k); ``about`` has the fields that are no result."""
-    found, errors = critical(noise, gradient, about["trained_with"])
-    smooth = averages(noise), averages(gradient)
-    curve = np.where(smooth[1] > 0, smooth[0] / np.maximum(smooth[1], np.finfo(float).tiny), np.nan)
-    middle = _median(found)
-    interval = None
+def _over_square(
+    noise: HostArray, gradient: HostArray, batch_size: int
+) -> tuple[HostArray, HostArray]:
+    """Return both over E: a loss that falls by orders of magnitude takes them along.
+
+    Of such parts |G|² is never estimated far below 0.
+    """
+    part = noise / batch_size
+    expected = np.maximum(part + np.maximum(gradient, -part / 2), np.finfo(float).tiny)
+    return noise / expected, gradient / expected
+
+
+def conclude(
+    noise: HostArray, gradient: HostArray, about: Mapping[str, Any], least: int, several: bool
+) -> GradientNoise:
+    """Return the result of estimates (moments, k).
+
+    Parameters
+    ----------
+    noise, gradient : array
+        tr Σ and |G|², as `estimate` returns them.
+    about : dict
+        The fields that say what was looked at.
+    least : int
+        The fewest examples that a batch may have.
+    several : bool
+        Whether the k are members.
+    """
+    trained_with, n = about["trained_with"], about["n_examples"]
+    found, errors = critical(noise, gradient, trained_with)
+    above, below = map(averages, _over_square(noise, gradient, trained_with))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curve = np.where(below > 0, above / below, np.nan)
+    middle, interval = _median(found), None
     if middle is not None:
         low, high = (_median(found + sign * ERRORS * errors) for sign in (-1, 1))
         interval = (low or 0.0, high or 0.0)
-    n = about["n_examples"]
     near = n if middle is None else min(n, max(1.0, middle))
     power = 2 ** min(round(math.log2(near)), int(math.log2(n)))
     return GradientNoise(
         critical_batch=middle,
         interval=interval,
-        batch_size=max(power, about.pop("min_batch")),
+        batch_size=max(power, least),
         noise_scale=[_median(row) for row in curve],
-        members=[_median(found[i : i + 1]) for i in range(len(found))]
-        if about.pop("has_members")
-        else None,
+        members=[_median(one) for one in found[:, None]] if several else None,
         **about,
     )
 
