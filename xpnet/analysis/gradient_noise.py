@@ -65,7 +65,7 @@ def critical_batch_size(
     A copy of the network, with its initial weights, is trained for some steps. Every few of them
     the gradients of up to 16 parts of the data, of a batch each, give unbiased estimates of both.
     The noise scale grows as the loss falls, so the result is the mean over the progress made; a
-    training that goes on for longer has a larger one. It is a guide to a factor of two or three.
+    training that goes on for longer has a larger one.
 
     Of Adam, NAdam, AdamW, RMSProp and Adagrad, which divide by √s, the noise scale is that of the
     gradient over s^¼, in whose coordinates their step is one of gradient descent; of others the
@@ -109,6 +109,12 @@ def critical_batch_size(
 
     Notes
     -----
+    How far it is right was measured, on two data sets by the steps that batches of 8 to 1,024 take
+    to the same loss, each at its best rate (``bench/critical_batch.py``). With Adam 76 and 361 were
+    foretold, 138 and 286 shown; the plain noise scale would have said 63 and 158. With SGD, whose
+    rate and so whose steps the sharpest direction of the loss limits, 87 and 183 were foretold, 21
+    and 65 shown: there it is too large.
+
     With batch norm each part is normalised by its own statistics, as a batch of the training is,
     whose noise is part of what is measured. Dropout's masks are too: each part has its own.
 
