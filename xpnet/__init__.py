@@ -8,6 +8,8 @@ from .analysis.diagnosis import Diagnosis as Diagnosis
 from .analysis.diagnosis import diagnose as diagnose
 from .analysis.gradient_check import GradientCheck as GradientCheck
 from .analysis.gradient_check import check_gradients as check_gradients
+from .analysis.gradient_noise import critical_batch_size as critical_batch_size
+from .analysis.noise_result import GradientNoise as GradientNoise
 from .analysis.profile_result import Profile as Profile
 from .analysis.profiling import profile as profile
 from .analysis.propagation import activation_scales as activation_scales

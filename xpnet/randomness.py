@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     SEARCH = 6
     BINS = 7
     QUANTILES = 8
+    NOISE = 9
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -1119,6 +1119,30 @@ def test_profile_of_layers_with_data(run, data, widths):
 
 
 @pytest.mark.slow
+def test_profile_of_data_has_the_critical_batch_size(run):
+    given = [*PROFILE, "--layers", "4-8-3", "iris", "--max-batch", "2"]
+    code, out, err = run(*given, "--json", "p.json")
+    assert (code, err) == (0, "")
+    assert "Training: the critical batch by gradient noise " in out
+    noise = json.loads(Path("p.json").read_text("utf-8"))["noise"]
+    assert noise["n_examples"] == 150
+    assert len(noise["at"]) == len(noise["noise_scale"]) >= 4
+    for without in (["--no-noise"], ["--predict"]):
+        code, out, err = run(*given, *without)
+        assert (code, err) == (0, "")
+        assert "gradient noise" not in out
+
+
+@pytest.mark.slow
+def test_profile_says_why_there_is_no_critical_batch_size(run):
+    Path("few.csv").write_text("a,b,y\n1,2,p\n2,1,q\n3,1,p\n", "utf-8")
+    given = [*PROFILE, "--layers", "2-1", "few.csv", "--target", "y", "--max-batch", "2"]
+    code, out, err = run(*given)
+    assert (code, err) == (0, "")
+    assert "Training: no critical batch size: there are 3 examples: gradient noise needs" in out
+
+
+@pytest.mark.slow
 def test_profile_of_a_network_that_no_model_can_be(run):
     """Several yes-or-no outputs: `load_model` refuses it, but without data no labels matter."""
     net = xn.Network([xn.Linear(3)], loss="sigmoid_cross_entropy", n_features=2, device="cpu")

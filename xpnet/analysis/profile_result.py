@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..throughput import timing
 from ..throughput.timing import Timing
 from . import plots, thread_counts
+
+if TYPE_CHECKING:
+    from .noise_result import GradientNoise
 
 #: The version of what `Profile.as_dict` returns.
 FORMAT = 1
@@ -124,6 +127,8 @@ class Profile:
         None if it never is. Empty if there is one backend.
     advice : list of str
         Which batch size to use, how many threads and why, a sentence or two each.
+    noise : GradientNoise or None
+        The critical batch size, where `xpnet profile` has measured it.
     """
 
     network: str
@@ -132,6 +137,7 @@ class Profile:
     series: list[Series]
     crossovers: dict[str, int | None] = field(default_factory=dict)
     advice: list[str] = field(default_factory=list)
+    noise: GradientNoise | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it, JSON-ready, with "format", the version of this layout."""

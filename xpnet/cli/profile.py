@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from ..analysis.gradient_noise import critical_batch_size
+from ..analysis.noise_result import with_noise
 from ..analysis.profile_result import Profile
 from ..analysis.profiling import profile as measure_profile
 from ..backends.select import every, why_no_cuda
 from ..files import atomic
+from ..train.history import DivergedError
 from . import console, options, profile_subject, system
 from .options import ACTIVATION_HELP, Drop, Target
 from .outputs import draw
+
+#: The part of the time that the critical batch size may take.
+NOISE_SHARE = 0.15
 
 
 def profile(
@@ -59,6 +67,9 @@ def profile(
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
     seconds: Annotated[float, typer.Option(help="How long it may take, about.")] = 20.0,
+    noise: Annotated[
+        bool, typer.Option(help="Of DATA also the critical batch size, by gradient noise.")
+    ] = True,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the samples/s into a .png.")
     ] = None,
@@ -92,6 +103,8 @@ def profile(
     widths = None if layers is None else options.layers(layers)
     subject = profile_subject.find(model, data, widths, given, target, options.split_names(drop))
     why = why_no_cuda()
+    noise = noise and subject.y is not None and not (only_prediction and not only_training)
+    share = NOISE_SHARE if noise else 0.0
     ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:
         members = subject.network.members
@@ -108,15 +121,31 @@ def profile(
             devices=every(device),
             max_batch=max_batch,
             threads=counts,
-            seconds=seconds,
+            seconds=(1 - share) * seconds,
             training=only_training or not only_prediction,
             prediction=only_prediction or not only_training,
             stop=lambda: ctrl_c.pressed,
             watch=watch,
         )
+        if noise and not ctrl_c.pressed:
+            watch("gradients along a training: the critical batch size")
+            found = _add_noise(found, subject, share * seconds, lambda: ctrl_c.pressed)
     _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
+
+
+def _add_noise(
+    found: Profile, subject: profile_subject.Subject, seconds: float, stop: Callable[[], bool]
+) -> Profile:
+    """Return a profile with the critical batch size of the subject's training, or why not."""
+    try:
+        noise = critical_batch_size(
+            subject.network, subject.X, subject.y, seconds=seconds, stop=stop
+        )
+    except (ValueError, DivergedError) as error:
+        return replace(found, advice=[*found.advice, f"training: no critical batch size: {error}"])
+    return with_noise(found, noise)
 
 
 def _show_profile(
