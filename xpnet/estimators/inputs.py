@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -61,15 +60,13 @@ def check_features(estimator: Estimator, X: Any, reset: bool) -> Any:
 def _is_ready(estimator: Estimator, X: Any) -> bool:
     """Return whether X is what scikit-learn's checks, longer than a small network's work, let pass.
 
-    That is a contiguous array of finite floats, as wide as that of the fit, whose columns had no
-    names. What is not certain here, as where squares overflow, they have to say.
+    That is an array of finite floats, as wide as that of the fit, whose columns had no names.
     """
-    if type(X) is not np.ndarray or X.dtype not in FLOATS or not X.flags.forc:
+    if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or X.size == 0:
         return False
-    if X.ndim != 2 or X.size == 0 or X.shape[1] != estimator.n_features_in_:
+    if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
         return False
-    values = X.ravel("K")
-    return not hasattr(estimator, "feature_names_in_") and math.isfinite(values.dot(values))
+    return bool(np.isfinite(X).all())
 
 
 def check_data(estimator: Estimator, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 
 from ...data.labels import require_utf8
-from .tables import ROWS, of_series, plain, without_named_index
+from .tables import ROWS, of_series, one, plain, without_named_index
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RawColumns:
             return cls._of_pandas(without_named_index(rows), wanted)
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
         places = _places(table.column_names, wanted)
-        found = {name: plain(name, table.column(i)) for name, i in places.items()}
+        found = {name: _of_arrow(name, table.column(i)) for name, i in places.items()}
         return cls(found, len(table))
 
     @classmethod
@@ -66,7 +67,7 @@ class RawColumns:
             return cls({name: rows[:, i] for name, i in places.items()}, len(rows))
         of_place = {i: name for name, i in places.items()}
         columns = enumerate(series for _, series in frame.items())
-        found = {of_place[i]: _values(of_place[i], s) for i, s in columns if i in of_place}
+        found = {of_place[i]: _of_series(of_place[i], s) for i, s in columns if i in of_place}
         return cls(found, len(frame))
 
     @property
@@ -103,11 +104,19 @@ def is_plain(kind: Any) -> bool:
     >>> [is_plain(np.dtype(kind)) for kind in ("i8", "f2", "?", "c16", "U1")]
     [True, True, True, False, False]
     """
-    known = isinstance(kind, np.dtype) and kind.kind in "fiub"
-    return known and kind.itemsize <= 8 and bool(kind.isnative)
+    return isinstance(kind, np.dtype) and kind.kind in "fiub" and kind.itemsize <= 8
 
 
-def _values(name: str, series: Any) -> Any:
+def _of_arrow(name: str, column: Any) -> Any:
+    """Return a column of Arrow's as NumPy's where that has all its numbers, with NaN for gaps."""
+    kind = column.type
+    if pt.is_floating(kind) or (column.null_count == 0 and pt.is_integer(kind)):
+        return one(column).to_numpy(zero_copy_only=False)
+    return plain(name, column)
+
+
+def _of_series(name: str, series: Any) -> Any:
+    """Return a column of pandas as NumPy's where it holds these, or Arrow's."""
     return series.to_numpy() if is_plain(series.dtype) else plain(name, of_series(name, series))
 
 

@@ -15,6 +15,7 @@ from ...data.scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 from ...nn.categories import Embedding, OneHot
 from ...nn.layer import Layer
 from ...warning import warn
+from ..columns import reading
 from ..columns.raw_columns import RawColumns
 from ..columns.scan import learn_of
 from ..columns.schema import Column, Schema
@@ -179,7 +180,7 @@ class TableFeatures(Features):
         of_arrow = not isinstance(values, np.ndarray)
         if column.kind == "category" and of_arrow and is_text(values.type):
             return one(values)
-        return column.read(values)
+        return reading.read(column, values)
 
     @contextmanager
     def telling_unknown(self) -> Iterator[Unknown]:
