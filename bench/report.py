@@ -30,6 +30,7 @@ TITLES = {
     "members": "Members: one training step of many networks, which share the batch",
     "tabm": "Members that share weights: one training step of TabM, 32 members, with AdamW",
     "fits": "Fits of the estimators: 20 epochs with scikit-learn's parameters",
+    "estimators": "Predictions of the estimators: 64 or 10 columns, 128 and 64 hidden units",
 }
 RATIOS = (
     "A ratio is the other's time over ours in the same round, median (quartiles): above 1 ours is "

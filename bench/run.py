@@ -35,6 +35,7 @@ SUITES = (
     "members",
     "tabm",
     "fits",
+    "estimators",
 )
 #: What libraries of products and loops read the number of their threads from.
 THREADS = (

@@ -181,7 +181,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _checked(self, X: Any, members: bool = False) -> Any:
         """Return examples to predict, checked, by all that there are or by each member."""
-        check_is_fitted(self, "network_")
+        if "network_" not in self.__dict__:
+            check_is_fitted(self, "network_")
         if check_flag(members, "members"):
             self._require_members()
         return check_features(self, X, reset=False)

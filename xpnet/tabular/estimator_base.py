@@ -180,7 +180,8 @@ class Tabular(BaseEstimator):
 
     def _features(self, X: Any) -> Array:
         """Return the features of rows, as the networks take them."""
-        check_is_fitted(self)
+        if "model_" not in self.__dict__:
+            check_is_fitted(self)
         schema: Schema | None = getattr(self.model_.features, "schema", None)
         return self.model_.prepare(known_rows(self, schema, X))
 

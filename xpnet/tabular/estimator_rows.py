@@ -32,19 +32,25 @@ def as_rows(X: Any, name: str = "X") -> Any:
     >>> as_rows([[1, "a"], [2, None]]).tolist()
     [[1, 'a'], [2, None]]
     """
-    if is_frame(X):
-        X = X.reset_index(drop=True) if hasattr(X, "iloc") else X
-    elif isinstance(X, list | tuple) and X and all(isinstance(row, dict) for row in X):
+    if type(X) is np.ndarray and X.ndim == 2 and X.size and is_numeric(X):
+        return X  # as scikit-learn would say, which takes long
+    if isinstance(X, list | tuple) and X and all(isinstance(row, dict) for row in X):
         X = arrow_for(name).Table.from_pylist([*X])
     if is_frame(X) or is_arrow(X):
         if len(X) == 0:
             raise ValueError(f"Found array with 0 sample(s) in {name}: a minimum of 1 is required.")
-        return X
+        return _without_index(X)
     X = array_of(X, name) if isinstance(X, list | tuple) else to_host(X)
     if isinstance(X, np.ma.MaskedArray):
         whole = X.dtype.kind in "biufc"
         X = np.ma.filled(*((X.astype(float), np.nan) if whole else (X.astype(object), None)))
     return check_array(X, dtype=None, ensure_all_finite=False, input_name=name)
+
+
+def _without_index(rows: Any) -> Any:
+    """Return a frame without an index of pandas' that would count as a column: a named one."""
+    named = hasattr(rows, "iloc") and any(name is not None for name in rows.index.names)
+    return rows.reset_index(drop=True) if named else rows
 
 
 def learn_columns(estimator: Any, rows: Any) -> None:
@@ -67,10 +73,13 @@ def known_rows(estimator: Any, schema: Schema | None, X: Any) -> Any:
         If they are not of the kind of the training's.
     """
     rows = as_rows(X)
-    named = is_frame(rows) or is_arrow(rows)
+    named = not isinstance(rows, np.ndarray)
     if named and estimator._columns is not None and schema is not None:
-        return only(rows, {column.name for column in schema.used})
-    validate_data(estimator, rows, skip_check_array=True, reset=False)
+        # Of a frame no more is taken than is used.
+        return rows if hasattr(rows, "iloc") else only(rows, {c.name for c in schema.used})
+    nameless = not (named or hasattr(estimator, "feature_names_in_"))
+    if not nameless or rows.shape[1] != estimator.n_features_in_:
+        validate_data(estimator, rows, skip_check_array=True, reset=False)
     if named:  # told by their places, as those of the training
         rows = _by_places(rows)
     if schema is None:

@@ -21,7 +21,14 @@ NEXT = {"integer": ("integer", "number"), "boolean": ("boolean", "integer", "num
 
 
 def read(column: Column, values: Any) -> pa.Array:
-    """Return a column's values as its kind has them; see `Column.read`."""
+    """Return a column's values as its kind has them; see `Column.read`.
+
+    NumPy's numbers stay NumPy's where numbers or truth values belong.
+    """
+    if isinstance(values, np.ndarray):
+        if column.kind in COUNTS:
+            return values
+        values = pa.array(values, from_pandas=True)
     values = one(plain(column.name, one(values)))
     require_usable(column.name, values.type)
     if pt.is_null(values.type):
@@ -34,6 +41,9 @@ def read(column: Column, values: Any) -> pa.Array:
         return _of_text(column, values)
     return _typed(column, values)
 
+
+#: Kinds of columns of numbers.
+COUNTS = ("number", "integer", "boolean")
 
 #: What may be numbers, as `tables.held` calls it.
 COUNTED = ("truth values", "numbers", "durations")
@@ -51,12 +61,17 @@ EMPTY = {
 
 def _category(column: Column, values: Any) -> pa.Array:
     if not pt.is_dictionary(values.type):
-        text = text_forms.gaps_as_null(as_text(column.name, values))
-        return pc.cast(pc.dictionary_encode(text), EMPTY["category"])
+        return encoded(as_text(column.name, values))
     known = text_forms.gaps_as_null(values.dictionary)
     if known.null_count == 0:
         return values
     return pc.dictionary_encode(pc.take(known, values.indices))
+
+
+def encoded(text: pa.Array) -> pa.Array:
+    """Return text as categories, with gaps as nulls."""
+    found = pc.dictionary_encode(text_forms.gaps_as_null(text))
+    return pc.cast(found, EMPTY["category"])
 
 
 def _of_text(column: Column, text: Any) -> pa.Array:
@@ -78,7 +93,7 @@ def _typed(column: Column, values: Any) -> pa.Array:
     fits |= {"boolean": pt.is_boolean(kind)}
     if fits.get(column.kind):
         return countable(column.name, values)
-    if column.kind in ("number", "integer", "boolean") and held(kind) in COUNTED:
+    if column.kind in COUNTS and held(kind) in COUNTED:
         values = countable(column.name, values)
         kind = values.type
         if pt.is_float64(kind) or pt.is_decimal(kind) or pt.is_uint64(kind):
@@ -107,7 +122,7 @@ def labels(column: Column, values: Any) -> np.ndarray[Any, Any]:
     TypeError
         If it holds what can't be predicted.
     """
-    if column.kind not in ("number", "integer", "boolean", "category"):
+    if column.kind not in (*COUNTS, "category"):
         what = f"holds {HOLD[column.kind]}" if column.used else f"is said to be {column.kind}"
         raise TypeError(
             f"the target {column.name!r} {what}: give numbers, or classes by --column "

@@ -38,6 +38,9 @@ HELD: dict[str, Callable[[Any], bool]] = {
     "text": lambda t: is_text(t) or pt.is_dictionary(t),
 }
 
+#: What arrays of pandas have that give themselves as Arrow's.
+ARROW_ARRAY = "__arrow_array__"
+
 #: The microseconds from 1970 to the year 1, and to the end of 9999.
 YEARS = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 
@@ -94,15 +97,20 @@ def as_table(frame: Any) -> pa.Table:
 
 
 def _of_pandas(frame: Any) -> Any:
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
+    frame = without_named_index(frame)
     names = [str(name) for name in frame.columns]
     require_utf8(names, "the data has a column named")
-    arrays = [_of_series(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+    arrays = [of_series(name, frame.iloc[:, i]) for i, name in enumerate(names)]
     return pa.table(arrays, names=names)
 
 
-def _of_series(name: str, series: Any) -> Any:
+def without_named_index(frame: Any) -> Any:
+    """Return a frame of pandas with a named index as a column like others."""
+    named = any(name is not None for name in frame.index.names)
+    return frame.reset_index() if named else frame
+
+
+def of_series(name: str, series: Any) -> Any:
     """Return a column of pandas as Arrow's; of objects of several kinds, as text."""
     if getattr(series.dtype, "kind", "O") in "cV":
         kinds = {"c": "complex numbers", "V": "records"}
@@ -115,7 +123,8 @@ def _of_series(name: str, series: Any) -> Any:
     if str(categories).startswith(("interval", "period")):  # as pandas.cut makes them
         series = series.cat.rename_categories([*map(str, series.cat.categories)])
     if series.dtype != object:
-        return pa.array(series, from_pandas=True)
+        held = series.array  # some are Arrow's themselves, which is slower found of a series
+        return pa.array(held if hasattr(held, ARROW_ARRAY) else series, from_pandas=True)
     return of_objects(name, series.to_numpy(), series.isna().to_numpy())
 
 

@@ -81,8 +81,9 @@ class Features(ABC):
         names : list of str or None
             What the columns are called.
         """
-        bad = np.flatnonzero(~np.isfinite(features).all(axis=0))
-        if len(bad):
+        finite = np.isfinite(features)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.all(axis=0))
             column, largest = bad[0], float(np.nanmax(np.abs(numbers[:, bad[0]])))
             raise ValueError(
                 f"column {called(column, names)} of the data has values up to {largest:.3g}, too "

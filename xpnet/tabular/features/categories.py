@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from ...data.labels import require_utf8
 from ...data.scaling import require_list
+from ..columns.reading import encoded
 
 #: Categories of fewer training rows than this share one, where there are more than `FEW`.
 RARE, FEW = 3, 20
@@ -60,9 +65,14 @@ class Categories:
     def codes(self, values: Any) -> tuple[np.ndarray[Any, Any], set[str]]:
         """Return the codes of a column, shape (n,), and the categories that are unknown.
 
-        Where rare ones share a code, it is that of unknown ones too, and none is unknown; else they
-        have −1. So have gaps where training had none.
+        The column is Arrow's, of categories or of text, where an empty one is a gap. Where rare
+        categories share a code, it is that of unknown ones too, and none is unknown; else they have
+        −1. So have gaps where training had none.
         """
+        if not pt.is_dictionary(values.type):
+            if (found := self._looked_up(values)) is not None:
+                return found, set()
+            values = encoded(values)
         known = {name: code for code, name in enumerate(self.names)}
         other = len(self.names) if self.rare else -1
         told = values.dictionary.to_pylist()
@@ -74,6 +84,26 @@ class Categories:
         present[used] = True
         unknown = {name for i, name in enumerate(told) if present[i] and name not in known}
         return codes[used], set() if self.rare else unknown
+
+    @cached_property
+    def _known(self) -> pa.Array | None:
+        """The names as Arrow's, if it holds them and none is what a gap is written as."""
+        try:
+            return None if "" in self.names else pa.array(self.names, pa.string())
+        except UnicodeEncodeError:
+            return None
+
+    def _looked_up(self, text: pa.Array) -> np.ndarray[Any, Any] | None:
+        """Return the codes of text, or None if some of it is of no category and no null."""
+        if self._known is None:
+            return None
+        found = pc.index_in(text, self._known)
+        if found.null_count:
+            if None in self.names or found.null_count > text.null_count:
+                return None
+            found = pc.fill_null(found, -1)
+        codes: np.ndarray[Any, Any] = found.to_numpy()
+        return codes
 
     def config(self) -> dict[str, Any]:
         """Return it JSON-ready."""

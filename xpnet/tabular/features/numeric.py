@@ -88,12 +88,12 @@ def noise_in(columns: Iterable[Column]) -> Array:
     )
 
 
-def numbers(table: pa.Table, columns: list[Column]) -> DoubleDouble:
+def numbers(table: Any, columns: list[Column]) -> DoubleDouble:
     """Return the numbers of a table that was read by its schema, with NaN for gaps.
 
     Parameters
     ----------
-    table : pyarrow.Table, n rows
+    table : pyarrow.Table or RawColumns, n rows
         The table.
     columns : list of Column
         Those to take, in order.
@@ -103,7 +103,7 @@ def numbers(table: pa.Table, columns: list[Column]) -> DoubleDouble:
     DoubleDouble, shape (n, m)
         In the order of `names_of`.
     """
-    m = len(names_of(columns))
+    m = sum(len(PARTS.get(column.kind, ("",))) for column in columns)
     high, low, place = np.empty((len(table), m)), None, 0
     for column in columns:
         for values in _numbers_of(column, table[column.name]):
@@ -116,6 +116,9 @@ def numbers(table: pa.Table, columns: list[Column]) -> DoubleDouble:
 
 
 def _numbers_of(column: Column, values: Any) -> Iterator[DoubleDouble]:
+    if isinstance(values, np.ndarray):
+        yield DoubleDouble(values, None) if values.dtype.kind == "f" else split(values)
+        return
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if column.kind == "category":
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from ...data.scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 from ...nn.categories import Embedding, OneHot
 from ...nn.layer import Layer
 from ...warning import warn
+from ..columns import reading
+from ..columns.raw_columns import RawColumns
 from ..columns.scan import learn_of
 from ..columns.schema import Column, Schema
-from ..columns.tables import as_table, chunks, count, one
+from ..columns.tables import as_table, chunks, count, is_text, one
 from . import numeric
 from .base import Array, Features, Unknown
 from .categories import DIMENSIONS, Categories
@@ -68,6 +70,7 @@ class TableFeatures(Features):
         every = {name: i for i, name in enumerate(numeric.names_of(self._columns))}
         self._kept = [every[name] for name in names]
         self._gaps = [every[name] for name in gaps]
+        self._used = {c.name: c for c in schema.used}
 
     @classmethod
     def learn_table(
@@ -149,21 +152,35 @@ class TableFeatures(Features):
         UserWarning
             If a column holds categories that training rows did not have, and none were rare.
         """
-        table = _table(rows)
+        table = self._columns_of(rows)
         features = np.empty((len(table), self.n_features), dtype)
         start = 0
         with self.telling_unknown() as unknown:
-            for part in chunks(table):
+            for part in table.parts():
                 place = slice(start, start := start + len(part))
-                self._fill(features[place], self.schema.read(part), unknown)
+                self._fill(features[place], part.each(self._read), unknown)
         return features
 
     def transform_part(self, rows: Any, dtype: Any, unknown: Unknown) -> Array:
         """Return features of some of the rows; categories that are unknown go into a dict."""
-        table = _table(rows)
+        table = self._columns_of(rows)
         features = np.empty((len(table), self.n_features), dtype)
-        self._fill(features, self.schema.read(table), unknown)
+        self._fill(features, table.each(self._read), unknown)
         return features
+
+    def _columns_of(self, rows: Any) -> RawColumns:
+        """Return the columns of raw rows that features are made of."""
+        found = _columns_of(rows, self._used)
+        self.schema.require_in(found.columns)
+        return found
+
+    def _read(self, name: str, values: Any) -> Any:
+        """Return a column's values as its kind has them; text of categories stays text."""
+        column = self._used[name]
+        of_arrow = not isinstance(values, np.ndarray)
+        if column.kind == "category" and of_arrow and is_text(values.type):
+            return one(values)
+        return reading.read(column, values)
 
     @contextmanager
     def telling_unknown(self) -> Iterator[Unknown]:
@@ -176,18 +193,20 @@ class TableFeatures(Features):
                 f"{min(others)!r}: none is set for them"
             )
 
-    def _fill(self, features: Array, table: pa.Table, unknown: Unknown) -> None:
+    def _fill(self, features: Array, table: RawColumns, unknown: Unknown) -> None:
         """Write the features of a table that was read."""
         numbers = numeric.numbers(table, self._columns)
         _require_finite(numbers.high, self._columns)
         kept = _take(numbers, self._kept)
         m, absent = len(self.names), np.isnan(kept.high)
         with np.errstate(over="ignore", invalid="ignore"):
-            features[:, :m] = np.where(absent, 0.0, self.scales.standardise(kept))
+            found = self.scales.standardise(kept)
+            found[absent] = 0.0
+            features[:, :m] = found
         self.require_no_overflow(features[:, :m], kept.high, self.names)
         features[:, m : (place := m + len(self.gaps))] = np.isnan(numbers.high[:, self._gaps])
         for column, known in self._ordered().items():
-            codes, others = known.codes(table[column].combine_chunks())
+            codes, others = known.codes(table[column])
             if others:
                 unknown.setdefault(column, set()).update(others)
             if self.coded:
@@ -263,16 +282,16 @@ class TableFeatures(Features):
         }
 
 
-def _table(rows: Any) -> pa.Table:
-    """Return rows as a table, or raise a TypeError if they have no named columns."""
+def _columns_of(rows: Any, wanted: Collection[str]) -> RawColumns:
+    """Return columns of rows by name, or raise a TypeError if they have no named columns."""
     told = "the model was trained on a table with named columns: give such a table"
     named = isinstance(rows, dict) or any(hasattr(rows, a) for a in ("columns", ARROW_STREAM))
     if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
-        return as_table(pa.Table.from_pylist(rows))
+        return RawColumns.of(pa.Table.from_pylist(rows), wanted)
     if not named:
         raise TypeError(f"{told}, not {type(rows).__name__}")
     try:
-        return as_table(rows)
+        return RawColumns.of(rows, wanted)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{told} ({error})") from error
 
@@ -345,6 +364,8 @@ def _look(parts: Parts, columns: list[Column], categories: list[str]) -> Seen:
 
 
 def _take(numbers: DoubleDouble, columns: list[int]) -> DoubleDouble:
+    if columns == [*range(numbers.high.shape[1])]:
+        return numbers
     low = None if numbers.low is None else numbers.low[:, columns]
     return DoubleDouble(numbers.high[:, columns], low)
 
@@ -357,7 +378,9 @@ def require_finite(table: pa.Table, schema: Schema) -> None:
 
 
 def _require_finite(numbers: Array, columns: list[Column]) -> None:
-    _require_none(np.isinf(numbers).sum(axis=0), columns)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        _require_none(infinite.sum(axis=0), columns)
 
 
 def _require_none(infinite: Any, columns: list[Column]) -> None:
