@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import xpnet as xn
 from xpnet.recipes.settings import Settings
 from xpnet.tabular.experiment import Experiment
-from xpnet.tabular.frames import dataset_of, rows_for
+from xpnet.tabular.frames import dataset_of, dicts_as_table, rows_for
 
 X = np.random.default_rng(0).normal(size=(60, 3)).round(3)
 Y = X.sum(axis=1)
@@ -168,3 +169,41 @@ def test_tables_and_arrays_do_not_go_together(pa):
             rows_for(schema, rows)
     frame = rows_for(unnamed.schema, OBJECTS)
     assert rows_for(unnamed.schema, frame) is frame
+
+
+# -- rows that are dicts ----
+
+
+def test_dicts_have_all_columns_that_any_of_them_has(pa):
+    """Arrow takes those of the first row alone, and says nothing of the others."""
+    rows = [{"b": "u"}, {"a": 1.5, "b": "v"}, {"a": 2, "c": True}]
+    found = dicts_as_table(rows, "X")
+    assert found.to_pydict() == {
+        "b": ["u", "v", None],
+        "a": [None, 1.5, 2.0],
+        "c": [None, None, True],
+    }
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), np.float32("nan")], ids=repr)
+def test_gaps_of_dicts_may_be_nan_beside_text(pa, gap):
+    """As ``frame.to_dict("records")`` has them."""
+    rows = [{"a": 1.0, "b": "u"}, {"a": gap, "b": "v"}, {"a": 3.0, "b": gap}]
+    found = dicts_as_table(rows, "X")
+    assert found.to_pydict() == {"a": [1.0, None, 3.0], "b": ["u", "v", None]}
+
+
+def test_a_column_that_the_first_row_lacks_is_learnt_from(pa):
+    y = np.arange(60) % 2
+    rows = [{"noise": i % 7, "a": float(label)} for i, label in enumerate(y)]
+    rows[0] = {"noise": 0}
+    model = xn.TabularClassifier("plain", epochs=30, random_state=0).fit(rows, y)
+    assert [*model.feature_names_in_] == ["noise", "a"]
+    assert model.score(rows, y) > 0.9
+    one = model.predict([{"a": 1.0}, {"noise": 3, "a": 1.0}])
+    assert one.tolist() == [1, 1]
+
+
+def test_what_no_feature_is_made_of_is_told_of_dicts_too(pa):
+    with pytest.raises(TypeError, match="column 'a' holds lists"):
+        xn.TabularClassifier(epochs=1).fit([{"a": [1, 2]}, {"a": [3, 4]}] * 10, [0, 1] * 10)

@@ -148,6 +148,11 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
+def are_dicts(X: Any) -> bool:
+    """Return whether something is a list of rows, each a dict of its columns."""
+    return isinstance(X, list | tuple) and len(X) > 0 and all(isinstance(row, dict) for row in X)
+
+
 class Table(NamedTuple):
     """A table's columns, each of a type of its own, and their names."""
 

@@ -15,8 +15,7 @@ from ..backends.arrays import to_host
 from ..data.arrays import is_arrow, is_frame
 from ..data.labels import is_numeric
 from .columns.schema import Schema
-from .dataset import arrow_for
-from .frames import array_of, names_of, only, rows_for, table_of_rows
+from .frames import array_of, dicts_as_table, names_of, only, rows_for, table_of_rows
 
 
 def as_rows(X: Any, name: str = "X") -> Any:
@@ -34,8 +33,7 @@ def as_rows(X: Any, name: str = "X") -> Any:
     """
     if type(X) is np.ndarray and X.ndim == 2 and X.size and is_numeric(X):
         return X  # as scikit-learn would say, which takes long
-    if isinstance(X, list | tuple) and X and all(isinstance(row, dict) for row in X):
-        X = arrow_for(name).Table.from_pylist([*X])
+    X = dicts_as_table(X, name)
     if is_frame(X) or is_arrow(X):
         if len(X) == 0:
             raise ValueError(f"Found array with 0 sample(s) in {name}: a minimum of 1 is required.")

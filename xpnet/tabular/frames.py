@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.arrays import to_host
-from ..data.arrays import as_host_array, is_arrow, is_frame
+from ..data.arrays import are_dicts, as_host_array, is_arrow, is_frame
 from ..data.labels import is_missing, is_numeric
 from ..data.streaming import is_sparse
 from .columns.schema import Schema
@@ -164,8 +164,9 @@ def _rows(X: Any, called: str) -> Any:
         return X
     if is_sparse(X):
         raise TypeError(f"{called} is a sparse matrix: give {called}.toarray()")
-    if isinstance(X, list | tuple) and X and all(isinstance(row, dict) for row in X):
-        return arrow_for(called).Table.from_pylist([*X])
+    X = dicts_as_table(X, called)
+    if is_arrow(X):
+        return X
     if isinstance(X, np.ma.MaskedArray):
         X = np.ma.filled(
             *((X.astype(float), np.nan) if is_numeric(X) else (X.astype(object), None))
@@ -178,6 +179,16 @@ def _rows(X: Any, called: str) -> Any:
         hint = f"; one row is {called}.reshape(1, -1)" if found.ndim == 1 else ""
         raise ValueError(f"{called} has shape {found.shape}: give (rows, columns){hint}")
     return found
+
+
+def dicts_as_table(X: Any, called: str) -> Any:
+    """Return a list of rows that are dicts as a table of Arrow's, and all else as it is."""
+    if not are_dicts(X):
+        return X
+    arrow_for(called)
+    from .columns.tables import of_dicts
+
+    return of_dicts(X)
 
 
 def array_of(rows: Any, called: str) -> Array:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from ...data.labels import require_utf8, text_of
+from ...data.labels import is_missing, require_utf8, text_of
 
 #: Rows that are looked at at a time: so few that what is made of them stays in the cache.
 ROWS = 2**13
@@ -126,6 +126,23 @@ def of_series(name: str, series: Any) -> Any:
         held = series.array  # some are Arrow's themselves, which is slower found of a series
         return pa.array(held if hasattr(held, ARROW_ARRAY) else series, from_pandas=True)
     return of_objects(name, series.to_numpy(), series.isna().to_numpy())
+
+
+def of_dicts(rows: Sequence[dict[Any, Any]]) -> pa.Table:
+    """Return rows that are dicts as a table: of the columns that any has, with gaps elsewhere.
+
+    Examples
+    --------
+    >>> of_dicts([{"a": 1}, {"b": "x"}, {"a": float("nan"), "b": None}]).to_pydict()
+    {'a': [1, None, None], 'b': [None, 'x', None]}
+    """
+    names = [*dict.fromkeys(name for row in rows for name in row)]
+    columns = []
+    for name in names:
+        values = np.fromiter((row.get(name) for row in rows), object, len(rows))
+        missing = np.fromiter(map(is_missing, values), np.bool_, len(rows))
+        columns.append(of_objects(str(name), values, missing))
+    return pa.table(columns, names=[*map(str, names)])
 
 
 def of_objects(name: str, values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> Any:

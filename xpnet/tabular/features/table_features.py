@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ...data.arrays import describe_columns
+from ...data.arrays import are_dicts, describe_columns
 from ...data.scaling import USUAL, DoubleDouble, Scales, Scaling, require_list
 from ...nn.categories import Embedding, OneHot
 from ...nn.layer import Layer
@@ -19,7 +19,7 @@ from ..columns import reading
 from ..columns.raw_columns import RawColumns
 from ..columns.scan import learn_of
 from ..columns.schema import Column, Schema
-from ..columns.tables import as_table, chunks, count, is_text, one
+from ..columns.tables import as_table, chunks, count, is_text, of_dicts, one
 from . import numeric
 from .base import Array, Features, Unknown
 from .categories import DIMENSIONS, Categories
@@ -286,8 +286,8 @@ def _columns_of(rows: Any, wanted: Collection[str]) -> RawColumns:
     """Return columns of rows by name, or raise a TypeError if they have no named columns."""
     told = "the model was trained on a table with named columns: give such a table"
     named = isinstance(rows, dict) or any(hasattr(rows, a) for a in ("columns", ARROW_STREAM))
-    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
-        return RawColumns.of(pa.Table.from_pylist(rows), wanted)
+    if are_dicts(rows):
+        return RawColumns.of(of_dicts(rows), wanted)
     if not named:
         raise TypeError(f"{told}, not {type(rows).__name__}")
     try:
