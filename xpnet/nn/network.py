@@ -173,7 +173,7 @@ class Network:
         loss = on_device(self.loss, backend, dtype, 1, 1)
         self.passes = Passes(self.layers, self.n_outputs, loss, backend, lead, dtype)
         widths = [self.n_features, *(layer.n_inputs for layer in self.layers), self.n_outputs]
-        self.predictor = Predictor(self.passes, self.loss, backend, widths, lead, dtype)
+        self.predictor = Predictor(self.passes, self.loss, backend, widths, self.buffers)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""

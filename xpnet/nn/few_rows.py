@@ -1,0 +1,83 @@
+"""Prediction of few examples: one call of a kernel for all layers, over the weights as they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._typing import Array, ArrayLike
+from ..backends.dense_stack import DenseStack, tabulate
+from ..backends.protocol import Backend
+from .buffers import FlatBuffers
+from .members import own_numbers
+from .passes import Passes
+
+
+class FewRows:
+    """Predicts few examples where all layers are steps of a dense stack.
+
+    Nothing of the network is copied or prepared, so that predictions follow its parameters whoever
+    writes them; and nothing is shared, so that any number of threads may predict at once.
+
+    Parameters
+    ----------
+    passes : Passes
+        The way through the network; a new plan of it means that layers have changed.
+    buffers : FlatBuffers
+        The network's arrays.
+    backend : Backend
+        Where it is computed.
+    n_features, n_outputs : int
+        How many go in and come out.
+    """
+
+    def __init__(
+        self,
+        passes: Passes,
+        buffers: FlatBuffers,
+        backend: Backend,
+        n_features: int,
+        n_outputs: int,
+    ) -> None:
+        self._passes, self._buffers, self._backend = passes, buffers, backend
+        self._n_features, self._n_outputs = n_features, n_outputs
+        self._plan: object = None
+        self._stack: DenseStack | None = None
+        self._most = 0
+
+    def logits(self, X: ArrayLike) -> Array | None:
+        """Return the outputs for features, (…, n, n_outputs), which are the caller's.
+
+        None: they are for the layers one by one, or to be refused with an error.
+        """
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        if self._plan is not self._passes.plan:
+            self._prepare()
+        (n, m), buffers = X.shape, self._buffers
+        if not 0 < n <= self._most or m != self._n_features or X.dtype.kind not in "fiub":
+            return None
+        x = X if X.dtype is buffers.dtype else X.astype(buffers.dtype)
+        out = np.empty((*buffers.leading_shape, n, self._n_outputs), buffers.dtype)
+        arrays = x, buffers.parameters, buffers.statistics
+        finite = self._backend.kernels.dense_stack(*arrays, self._stack, out)  # type: ignore[arg-type]
+        return out if finite else None
+
+    def _prepare(self) -> None:
+        """Ask the layers for their steps."""
+        plan, kernels = self._passes.plan, self._backend.kernels
+        stack = self._tabulate() if kernels.most_rows else None
+        if stack is None:
+            most = 0
+        else:
+            most = kernels.most_rows_of_functions if stack.calls_functions else kernels.most_rows
+        self._stack, self._most, self._plan = stack, most, plan
+
+    def _tabulate(self) -> DenseStack | None:
+        starts, steps = self._buffers.starts, []
+        for layer in self._buffers.layers:
+            found = None if own_numbers(layer) else layer.dense_steps()
+            if found is None:
+                return None
+            for step in found:
+                steps.append((step, [starts[layer.index, name] for name in step.names]))
+        return tabulate(self._n_features, steps) if steps else None
