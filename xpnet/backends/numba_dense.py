@@ -1,8 +1,9 @@
 """A stack of dense layers in one compiled call: what predicts few examples.
 
 For few examples BLAS takes most of its time to prepare, and Python takes more than BLAS does. Here
-a product goes through W as it lies: four rows of it at a time meet four examples, whose sixteen
-sums stay in registers, so a row of W is read once for four examples.
+a product goes through W as it lies. Up to `FEW` examples stay in rows: four rows of W at a time
+meet four of them, whose sixteen sums stay in registers. More become panels, each the features of so
+many examples as fit into a vector, side by side: (panels, m, lanes).
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import numpy as np
 
 from .._typing import Array
 from .activations import ROWS
-from .dense_stack import ACTIVATION, BATCH_NORM, PRODUCT
+from .dense_stack import ABSENT, ACTIVATION, BATCH_NORM, PRODUCT
 from .numba_members import Vector, compiled, inlined
 from .numba_rows import scalar_function
+from .numba_vectors import TILE, VECTOR, multiply_rows
+
+#: Up to so many examples stay in rows.
+FEW = 12
 
 
 def _finite(x: Array) -> bool:
@@ -101,15 +106,64 @@ def _standardise(
             z[i, j] = (z[i, j] - mean[j]) * scale[j] + beta[j]
 
 
+def _add_to_features(z: Array, bias: Vector) -> None:
+    """Z ← z + b, of panels."""
+    for p in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            for lane in range(z.shape[2]):
+                z[p, j, lane] += bias[j]
+
+
+def _standardise_features(
+    z: Array, gamma: Vector, beta: Vector, mean: Vector, variance: Vector, eps: float
+) -> None:
+    """In place z ← γ (z − μ) / √(σ² + ε) + β, of panels."""
+    scale = gamma / np.sqrt(variance + z.dtype.type(eps))
+    for p in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            for lane in range(z.shape[2]):
+                z[p, j, lane] = (z[p, j, lane] - mean[j]) * scale[j] + beta[j]
+
+
+def _panels(x: Array, w: Array, out: Array) -> None:
+    """X Wᵀ of panels; the rows of W of a tile stay in the nearest cache."""
+    for j in range(0, w.shape[0], TILE):
+        for p in range(x.shape[0]):
+            multiply_rows(w, j, x[p], out[p])
+
+
+def _pack(x: Array, out: Array) -> None:
+    """Make panels of rows, the last one filled up with zeros."""
+    lanes, zero = out.shape[2], x.dtype.type(0)
+    for p in range(out.shape[0]):
+        start = p * lanes
+        rows = min(lanes, x.shape[0] - start)
+        for k in range(x.shape[1]):
+            for lane in range(rows):
+                out[p, k, lane] = x[start + lane, k]
+            for lane in range(rows, lanes):
+                out[p, k, lane] = zero
+
+
+def _unpack(x: Array, out: Array) -> None:
+    """Make rows of panels."""
+    lanes = x.shape[2]
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = x[i // lanes, j, i % lanes]
+
+
 finite, one_row, rows = (inlined(f, "reassoc") for f in (_finite, _one_row, _rows))
 add_row, standardise = inlined(_add_row), inlined(_standardise)
+add_to_features, standardise_features = inlined(_add_to_features), inlined(_standardise_features)
+panels, pack, unpack = inlined(_panels), inlined(_pack), inlined(_unpack)
 
 
 def activate(kind: int, z: Array, option: float) -> None:
     """In place z ← f(z), in the loop that is made; this one has no rows."""
 
 
-def _stack(
+def _through_rows(
     x: Array,
     parameters: Vector,
     statistics: Vector,
@@ -119,35 +173,64 @@ def _stack(
     out: Array,
 ) -> None:
     """Go through a stack; ``room`` has two rows, which hold the outputs of steps in turns."""
-    n, steps, turn, a = x.shape[0], table.shape[0], 0, x
-    if table[0, 0] != PRODUCT:  # it would write over the caller's
-        a, turn = room[0, : x.size].reshape(x.shape), 1
+    n, turn, a = x.shape[0], 1, room[0, : x.size].reshape(x.shape)
+    if table[0, 0] == PRODUCT:
+        a, turn = x, 0
+    else:  # what works in place would write over the caller's
         a[:, :] = x
-    for s in range(steps):
-        operation, m_in, m_out, at, more = table[s, 0], table[s, 1], table[s, 2], table[s, 3], 0
-        if operation == ACTIVATION:
+    for s in range(table.shape[0]):
+        m_in, m_out, at, second = table[s, 1], table[s, 2], table[s, 3], table[s, 4]
+        if table[s, 0] == ACTIVATION:
             activate(at, a, options[s])
-        elif operation == BATCH_NORM:
-            beta, mean, variance = table[s, 4], table[s, 5], table[s, 6]
-            standardise(
-                a,
-                parameters[at : at + m_out],
-                parameters[beta : beta + m_out],
-                statistics[mean : mean + m_out],
-                statistics[variance : variance + m_out],
-                options[s],
-            )
+        elif table[s, 0] == BATCH_NORM:
+            gamma, beta = parameters[at : at + m_out], parameters[second : second + m_out]
+            third, fourth = table[s, 5], table[s, 6]
+            mean, variance = statistics[third : third + m_out], statistics[fourth : fourth + m_out]
+            standardise(a, gamma, beta, mean, variance, options[s])
         else:
-            w, more = parameters[at : at + m_in * m_out].reshape(m_out, m_in), table[s, 4]
-            z = room[turn, : n * m_out].reshape(n, m_out)
+            w, z = parameters[at : at + m_in * m_out].reshape(m_out, m_in), room[turn, : n * m_out]
+            a, before, turn = z.reshape(n, m_out), a, 1 - turn
             if n == 1:
-                one_row(a, w, z)
+                one_row(before, w, a)
             else:
-                rows(a, w, z)
-            if more >= 0:
-                add_row(z, parameters[more : more + m_out])
-            a, turn = z, 1 - turn
+                rows(before, w, a)
+            if second != ABSENT:
+                add_row(a, parameters[second : second + m_out])
     out[:, :] = a
+
+
+def _through_panels(
+    x: Array,
+    parameters: Vector,
+    statistics: Vector,
+    table: Array,
+    options: Vector,
+    room: Array,
+    out: Array,
+) -> None:
+    """Go through a stack with panels x; ``room`` is as for `_through_rows`."""
+    n, _, lanes = x.shape
+    turn, a = 1, room[0, : x.size].reshape(x.shape)
+    if table[0, 0] == PRODUCT:
+        a, turn = x, 0
+    else:
+        a[:, :, :] = x
+    for s in range(table.shape[0]):
+        m_in, m_out, at, second = table[s, 1], table[s, 2], table[s, 3], table[s, 4]
+        if table[s, 0] == ACTIVATION:
+            activate(at, a.reshape(n * m_in, lanes), options[s])
+        elif table[s, 0] == BATCH_NORM:
+            gamma, beta = parameters[at : at + m_out], parameters[second : second + m_out]
+            third, fourth = table[s, 5], table[s, 6]
+            mean, variance = statistics[third : third + m_out], statistics[fourth : fourth + m_out]
+            standardise_features(a, gamma, beta, mean, variance, options[s])
+        else:
+            w, z = parameters[at : at + m_in * m_out].reshape(m_out, m_in), room[turn]
+            a, before, turn = z[: n * m_out * lanes].reshape(n, m_out, lanes), a, 1 - turn
+            panels(before, w, a)
+            if second != ABSENT:
+                add_to_features(a, parameters[second : second + m_out])
+    unpack(a, out)
 
 
 def _dense_stack(
@@ -162,12 +245,25 @@ def _dense_stack(
     """Go through a stack of one network, or of each member; return whether x is finite."""
     if not finite(x):
         return False
-    room = np.empty((2, x.shape[0] * widest), x.dtype)
+    n, m = x.shape
+    if n > FEW:
+        lanes = VECTOR // x.itemsize
+        packed = np.empty((-(-n // lanes), m, lanes), x.dtype)
+        pack(x, packed)
+        room = np.empty((2, len(packed) * widest * lanes), x.dtype)
+        if out.ndim == 2:
+            through_panels(packed, parameters, statistics, table, options, room, out)
+        else:
+            for i in range(len(out)):
+                arrays = packed, parameters[i], statistics[i]
+                through_panels(*arrays, table, options, room, out[i])
+        return True
+    room = np.empty((2, n * widest), x.dtype)
     if out.ndim == 2:
-        stack(x, parameters, statistics, table, options, room, out)
+        through_rows(x, parameters, statistics, table, options, room, out)
     else:
         for i in range(len(out)):
-            stack(x, parameters[i], statistics[i], table, options, room, out[i])
+            through_rows(x, parameters[i], statistics[i], table, options, room, out[i])
     return True
 
 
@@ -189,13 +285,21 @@ def dense_stack() -> Callable[..., bool]:
             f"                z[i, j] = f{kind}(z[i, j], z[i, j], option)",
         ]
     exec(compile("\n".join(lines), __file__, "exec"), found)
-    inner = _with(_stack, "_stack", activate=inlined(found["activate"]))
-    return compiled(_with(_dense_stack, f"dense_stack_{digest}", stack=inlined(inner)))
+    given = {"activate": inlined(found["activate"])}
+    ways = [_with(f, f.__name__, given) for f in (_through_rows, _through_panels)]
+    given = {way.__name__[1:]: inlined(way) for way in ways}
+    return compiled(_with(_dense_stack, f"dense_stack_{digest}", given))
 
 
-def _with(function: Callable[..., Any], name: str, **functions: Any) -> Callable[..., Any]:
+def _with(
+    function: Callable[..., Any], name: str, functions: dict[str, Any]
+) -> Callable[..., Any]:
     """Return a function of another name, with some in place of its globals."""
     code = function.__code__.replace(co_name=name)
     made = FunctionType(code, {**function.__globals__, **functions}, name)
     made.__qualname__, made.__module__ = name, function.__module__
     return made
+
+
+#: Stand for what `dense_stack` makes of these.
+through_rows, through_panels = _through_rows, _through_panels

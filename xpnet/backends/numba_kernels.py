@@ -62,7 +62,7 @@ class NumbaKernels(NumpyKernels):
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     turns_quickly: ClassVar[bool] = True
-    most_rows: ClassVar[int] = 64
+    most_rows: ClassVar[int] = 256
     most_rows_of_functions: ClassVar[int] = 16
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
