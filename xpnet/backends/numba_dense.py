@@ -21,7 +21,8 @@ from .activations import ROWS
 from .dense_stack import ABSENT, ACTIVATION, BATCH_NORM, PRODUCT
 from .numba_members import Vector, compiled, inlined
 from .numba_rows import scalar_function
-from .numba_vectors import TILE, VECTOR, multiply_rows
+from .numba_transpose import transpose_one
+from .numba_vectors import TILE, VECTOR, multiply_one, multiply_two
 
 #: Up to so many examples stay in rows.
 FEW = 12
@@ -106,14 +107,6 @@ def _standardise(
             z[i, j] = (z[i, j] - mean[j]) * scale[j] + beta[j]
 
 
-def _add_to_features(z: Array, bias: Vector) -> None:
-    """Z ← z + b, of panels."""
-    for p in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            for lane in range(z.shape[2]):
-                z[p, j, lane] += bias[j]
-
-
 def _standardise_features(
     z: Array, gamma: Vector, beta: Vector, mean: Vector, variance: Vector, eps: float
 ) -> None:
@@ -125,37 +118,42 @@ def _standardise_features(
                 z[p, j, lane] = (z[p, j, lane] - mean[j]) * scale[j] + beta[j]
 
 
-def _panels(x: Array, w: Array, out: Array) -> None:
-    """X Wᵀ of panels; the rows of W of a tile stay in the nearest cache."""
+def _panels(x: Array, w: Array, bias: Vector, out: Array) -> None:
+    """X Wᵀ + b of panels; the rows of W of a tile stay in the nearest cache."""
+    pairs = len(x) // 2 * 2
     for j in range(0, w.shape[0], TILE):
-        for p in range(x.shape[0]):
-            multiply_rows(w, j, x[p], out[p])
+        for p in range(0, pairs, 2):
+            multiply_two(w, bias, j, x, p, out)
+        if pairs < len(x):
+            multiply_one(w, bias, j, x, pairs, out)
 
 
 def _pack(x: Array, out: Array) -> None:
-    """Make panels of rows, the last one filled up with zeros."""
-    lanes, zero = out.shape[2], x.dtype.type(0)
-    for p in range(out.shape[0]):
-        start = p * lanes
-        rows = min(lanes, x.shape[0] - start)
+    """Make panels of rows; the last one is filled up with the last row."""
+    n, lanes = x.shape[0], out.shape[2]
+    whole = n // lanes
+    for p in range(whole):
+        transpose_one(x[p * lanes : (p + 1) * lanes], out[p])
+    for p in range(whole, len(out)):
         for k in range(x.shape[1]):
-            for lane in range(rows):
-                out[p, k, lane] = x[start + lane, k]
-            for lane in range(rows, lanes):
-                out[p, k, lane] = zero
+            for lane in range(lanes):
+                out[p, k, lane] = x[min(p * lanes + lane, n - 1), k]
 
 
 def _unpack(x: Array, out: Array) -> None:
     """Make rows of panels."""
-    lanes = x.shape[2]
-    for i in range(out.shape[0]):
+    n, lanes = out.shape[0], x.shape[2]
+    whole = n // lanes
+    for p in range(whole):
+        transpose_one(x[p], out[p * lanes : (p + 1) * lanes])
+    for i in range(whole * lanes, n):
         for j in range(out.shape[1]):
-            out[i, j] = x[i // lanes, j, i % lanes]
+            out[i, j] = x[whole, j, i - whole * lanes]
 
 
 finite, one_row, rows = (inlined(f, "reassoc") for f in (_finite, _one_row, _rows))
 add_row, standardise = inlined(_add_row), inlined(_standardise)
-add_to_features, standardise_features = inlined(_add_to_features), inlined(_standardise_features)
+standardise_features = inlined(_standardise_features)
 panels, pack, unpack = inlined(_panels), inlined(_pack), inlined(_unpack)
 
 
@@ -227,9 +225,8 @@ def _through_panels(
         else:
             w, z = parameters[at : at + m_in * m_out].reshape(m_out, m_in), room[turn]
             a, before, turn = z[: n * m_out * lanes].reshape(n, m_out, lanes), a, 1 - turn
-            panels(before, w, a)
-            if second != ABSENT:
-                add_to_features(a, parameters[second : second + m_out])
+            bias = parameters[second : second + m_out] if second != ABSENT else parameters[:0]
+            panels(before, w, bias, a)
     unpack(a, out)
 
 
