@@ -67,7 +67,7 @@ def network_loop(function: Callable[..., Any], *liberties: str) -> Callable[...,
         f"            loop({each})\n"
     )
     found: dict[str, Any] = {"loop": inlined(function, *liberties), "number": number}
-    found |= {f"part_{ndim}": part for ndim, part in _PARTS.items()}
+    found |= {f"part_{ndim}": part for ndim, part in PARTS.items()}
     # Machine code is kept under the name of the loop's file, and anew when that changes.
     exec(compile(source, function.__code__.co_filename, "exec"), found)
     members = found[function.__name__]
@@ -130,7 +130,8 @@ def _take_part(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 _GAPS = "a member's part of an array has gaps between its elements"
 
-_PARTS = {ndim: _part_of(ndim) for ndim in (0, 1, 2)}
+#: Take a member's part of an array, or all of what has so many axes.
+PARTS = {ndim: _part_of(ndim) for ndim in (0, 1, 2)}
 
 #: Axes of one network's array, by the annotation.
 _AXES = {"Cell": 0, "Vector": 1, "Array": 2}

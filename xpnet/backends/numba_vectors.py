@@ -13,11 +13,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-#: Bytes of a vector: of a register of AVX-512's, or of AVX's or two of those elsewhere.
-VECTOR = 64 if binding.get_host_cpu_features().get("avx512f") else 32
-
-#: How many rows of a matrix meet one or two vectors at a time.
-TILE = 6
+#: Bytes of a vector, and how many rows of a matrix meet one or two vectors at a time: AVX-512 has
+#: 32 registers of 64 bytes, others have 16 of 32, or 32 of 16.
+VECTOR, TILE = (64, 8) if binding.get_host_cpu_features().get("avx512f") else (32, 4)
 
 
 @intrinsic
