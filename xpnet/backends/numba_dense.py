@@ -288,9 +288,7 @@ def dense_stack() -> Callable[..., bool]:
     return compiled(_with(_dense_stack, f"dense_stack_{digest}", given))
 
 
-def _with(
-    function: Callable[..., Any], name: str, functions: dict[str, Any]
-) -> Callable[..., Any]:
+def _with(function: Callable[..., Any], name: str, functions: dict[str, Any]) -> Callable[..., Any]:
     """Return a function of another name, with some in place of its globals."""
     code = function.__code__.replace(co_name=name)
     made = FunctionType(code, {**function.__globals__, **functions}, name)

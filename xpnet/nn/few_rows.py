@@ -42,7 +42,6 @@ class FewRows:
         self._n_features, self._n_outputs = n_features, n_outputs
         self._plan: object = None
         self._stack: DenseStack | None = None
-        self._most = 0
 
     def logits(self, X: ArrayLike) -> Array | None:
         """Return the outputs for features, (…, n, n_outputs), which are the caller's.
@@ -54,23 +53,21 @@ class FewRows:
         if self._plan is not self._passes.plan:
             self._prepare()
         (n, m), buffers = X.shape, self._buffers
-        if not 0 < n <= self._most or m != self._n_features or X.dtype.kind not in "fiub":
+        stack, kernels = self._stack, self._backend.kernels
+        if stack is None or not n or m != self._n_features or X.dtype.kind not in "fiub":
+            return None
+        if not kernels.takes_stack(n, stack):
             return None
         x = X if X.dtype is buffers.dtype else X.astype(buffers.dtype)
         out = np.empty((*buffers.leading_shape, n, self._n_outputs), buffers.dtype)
         arrays = x, buffers.parameters, buffers.statistics
-        finite = self._backend.kernels.dense_stack(*arrays, self._stack, out)  # type: ignore[arg-type]
-        return out if finite else None
+        return out if kernels.dense_stack(*arrays, stack, out) else None
 
     def _prepare(self) -> None:
         """Ask the layers for their steps."""
-        plan, kernels = self._passes.plan, self._backend.kernels
-        stack = self._tabulate() if kernels.most_rows else None
-        if stack is None:
-            most = 0
-        else:
-            most = kernels.most_rows_of_functions if stack.calls_functions else kernels.most_rows
-        self._stack, self._most, self._plan = stack, most, plan
+        plan = self._passes.plan
+        self._stack = self._tabulate()
+        self._plan = plan
 
     def _tabulate(self) -> DenseStack | None:
         starts, steps = self._buffers.starts, []
