@@ -43,9 +43,8 @@ BACKWARD = frozenset(name for name, row in ROWS.items() if not row.backward.func
 #: From so many classes on NumPy finds the largest logit faster than a loop does.
 MANY_CLASSES = 64
 
-#: Up to so many examples a stack of layers is gone through in one call, and where activations are
-#: left to NumPy otherwise; more than the last are too long for Ctrl-C to wait for.
-MOST_EXAMPLES, MOST_WITH_FUNCTIONS, AT_ONCE = 256, 16, 8192
+#: Up to so many examples a stack of layers is gone through in one call where BLAS has one thread.
+AT_ONCE = 8192
 
 #: Up to so many numbers a loop computes a softmax before NumPy has called anything.
 FEW_NUMBERS = 256
@@ -66,17 +65,18 @@ class NumbaKernels(NumpyKernels):
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     turns_quickly: ClassVar[bool] = True
+    most_rows: ClassVar[int] = 256
+    most_rows_of_functions: ClassVar[int] = 16
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp)
         self.erf = _erf
 
-    def takes_stack(self, n: int, stack: DenseStack) -> bool:
-        """Few examples; and more where BLAS has one thread, and could not compute faster."""
-        if stack.calls_functions:
-            return n <= MOST_WITH_FUNCTIONS
-        return n <= MOST_EXAMPLES or (n <= AT_ONCE and blas().splits)
+    @property
+    def most_rows_alone(self) -> int:
+        """More would be too long for Ctrl-C to wait for."""
+        return AT_ONCE if blas().splits else 0
 
     def dense_stack(
         self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from .._typing import Array, Namespace
 from .activations import ROWS, ActivationSpec
@@ -13,9 +13,25 @@ _NAMES = tuple(ROWS)
 
 
 class DenseKernels:
-    """The part of `reference.Kernels` that goes through a stack of dense layers."""
+    """The part of `reference.Kernels` that goes through a stack of dense layers.
+
+    Attributes
+    ----------
+    most_rows, most_rows_of_functions : int
+        Up to how many examples `dense_stack` is faster than the layers one by one; and where an
+        activation calls exp or its like. Nothing is gained by the reference.
+    most_rows_alone : int
+        The same as the first, where BLAS has one thread as the kernel has.
+    """
 
     xp: Namespace
+    most_rows: ClassVar[int] = 0
+    most_rows_of_functions: ClassVar[int] = 0
+
+    @property
+    def most_rows_alone(self) -> int:
+        """None."""
+        return 0
 
     @abstractmethod
     def product(self, x: Array, weight_t: Array, out: Array) -> None: ...  # noqa: D102
@@ -37,10 +53,6 @@ class DenseKernels:
         row: Array,
         out: Array,
     ) -> None: ...
-
-    def takes_stack(self, n: int, stack: DenseStack) -> bool:
-        """Return whether `dense_stack` is faster with n examples than the layers one by one."""
-        return False  # nothing is gained by the reference
 
     def dense_stack(
         self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array

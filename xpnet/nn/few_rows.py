@@ -53,15 +53,22 @@ class FewRows:
         if self._plan is not self._passes.plan:
             self._prepare()
         (n, m), buffers = X.shape, self._buffers
-        stack, kernels = self._stack, self._backend.kernels
+        stack = self._stack
         if stack is None or not n or m != self._n_features or X.dtype.kind not in "fiub":
             return None
-        if not kernels.takes_stack(n, stack):
+        if not self._takes(n, stack):
             return None
         x = X if X.dtype is buffers.dtype else X.astype(buffers.dtype)
         out = np.empty((*buffers.leading_shape, n, self._n_outputs), buffers.dtype)
         arrays = x, buffers.parameters, buffers.statistics
-        return out if kernels.dense_stack(*arrays, stack, out) else None
+        return out if self._backend.kernels.dense_stack(*arrays, stack, out) else None
+
+    def _takes(self, n: int, stack: DenseStack) -> bool:
+        """Return whether the kernel is faster with so many examples than the layers one by one."""
+        kernels = self._backend.kernels
+        if stack.calls_functions:
+            return n <= kernels.most_rows_of_functions
+        return n <= kernels.most_rows or n <= kernels.most_rows_alone
 
     def _prepare(self) -> None:
         """Ask the layers for their steps."""
