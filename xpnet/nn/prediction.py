@@ -13,6 +13,7 @@ from .._typing import Array, ArrayLike
 from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
 from ..backends.protocol import Backend
+from ..checks import check_flag
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
 from .buffers import FlatBuffers, Workspace
@@ -20,6 +21,7 @@ from .few_rows import FewRows
 from .loss import Loss
 from .members import alone
 from .passes import Bounds, Passes, clamp
+from .prepared import PreparedPredictor
 
 
 class Predictor:
@@ -63,6 +65,24 @@ class Predictor:
         each = max(widths[:-1]) * math.prod(self._members)
         self.chunk = max(1, min(8192, 2**22 // each))
         self._local = threading.local()
+
+    def __call__(self, members: bool = False) -> PreparedPredictor:
+        """Return what answers again and again, of the mean or of each member.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If members is no truth value, or members are asked for and there are none.
+        """
+        return PreparedPredictor(self, self._backend, self.each_member(members))
+
+    def each_member(self, wanted: bool) -> bool:
+        """Return whether members' own predictions are wanted, which only members have."""
+        if check_flag(wanted, "members") and not self._members:
+            raise ValueError(
+                "this is one network, not several: build it with members=k or EnsembleLinear layers"
+            )
+        return wanted
 
     def take_loss(self, loss: Loss) -> None:
         """Go on with another loss of the same kind, as it was described."""
