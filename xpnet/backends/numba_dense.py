@@ -35,7 +35,7 @@ def _finite(x: Array) -> bool:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             total += x[i, j] * x.dtype.type(0)
-    return total == 0
+    return bool(total == 0)
 
 
 def _one_row(x: Array, w: Array, out: Array) -> None:
@@ -124,9 +124,9 @@ def _panels(x: Array, w: Array, bias: Vector, out: Array) -> None:
     pairs = len(x) // 2 * 2
     for j in range(0, w.shape[0], TILE):
         for p in range(0, pairs, 2):
-            multiply_two(w, bias, j, x, p, out)
+            multiply_two(w, bias, j, x, p, out)  # type: ignore[call-arg]
         if pairs < len(x):
-            multiply_one(w, bias, j, x, pairs, out)
+            multiply_one(w, bias, j, x, pairs, out)  # type: ignore[call-arg]
 
 
 def _pack(x: Array, out: Array) -> None:
@@ -159,7 +159,7 @@ standardise_features = inlined(_standardise_features)
 panels, pack, unpack = inlined(_panels), inlined(_pack), inlined(_unpack)
 
 
-def activate(kind: int, z: Array, option: float) -> None:
+def activate(kind: Any, z: Array, option: Any) -> None:
     """In place z ← f(z), in the loop that is made; this one has no rows."""
 
 

@@ -82,10 +82,11 @@ class NumbaKernels(NumpyKernels):
         self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array
     ) -> bool:
         """One call."""
-        x = x if x.flags.carray else x.copy()  # for which alone it is compiled
+        flags: Any = x.flags
+        x = x if flags.carray else x.copy()  # for which alone it is compiled
         loop = numba_dense.dense_stack()
         flat = parameters, statistics
-        return loop(x, *flat, stack.table, stack.options, stack.widest, out)  # type: ignore[no-any-return]
+        return loop(x, *flat, stack.table, stack.options, stack.widest, out)
 
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """One pass of few numbers; else one before exp, and one after it."""

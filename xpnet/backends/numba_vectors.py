@@ -4,6 +4,8 @@ Examples lie in panels, (panels, m, lanes): the features of as many as fit into 
 side. So a number of W, as it lies, meets a vector of examples.
 """
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 from typing import Any
@@ -26,14 +28,22 @@ def multiply_one(context: Any, w: Any, bias: Any, row: Any, x: Any, panel: Any, 
     all contiguous. Rows beyond the last one are that one again.
     """
     arguments = w, bias, row, x, panel, out
-    return types.void(*arguments), lambda *given: _multiply(*given, 1)
+    return types.void(*arguments), _multiply_one
 
 
 @intrinsic
 def multiply_two(context: Any, w: Any, bias: Any, row: Any, x: Any, panel: Any, out: Any) -> Any:
     """Do the same with two panels."""
     arguments = w, bias, row, x, panel, out
-    return types.void(*arguments), lambda *given: _multiply(*given, 2)
+    return types.void(*arguments), _multiply_two
+
+
+def _multiply_one(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _multiply(context, builder, sig, args, 1)
+
+
+def _multiply_two(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _multiply(context, builder, sig, args, 2)
 
 
 def _multiply(context: Any, builder: Any, sig: Any, args: Any, n_panels: int) -> Any:
