@@ -18,7 +18,7 @@ import numpy as np
 
 from .._typing import Array
 from .activations import ROWS
-from .dense_stack import ABSENT, ACTIVATION, BATCH_NORM, PRODUCT
+from .dense_stack import ABSENT, ACTIVATION, BATCH_NORM, PRODUCT, DenseStack
 from .numba_members import PARTS, Vector, compiled, inlined
 from .numba_rows import scalar_function
 from .numba_transpose import transpose_one
@@ -27,6 +27,9 @@ from .numba_vectors import TILE, VECTOR, multiply_one, multiply_two
 #: Up to so many examples stay in rows, and so many are gone through at a time: what comes out of a
 #: layer stays in a near cache.
 FEW, BLOCK = 12, 256
+
+#: Up to so many examples a stack is gone through in one call where BLAS has one thread.
+AT_ONCE = 8192
 
 
 def _finite(x: Array) -> bool:
@@ -262,6 +265,16 @@ def _dense_stack(
             else:
                 through_rows(rows, *own, z)
     return True
+
+
+def go_through(
+    x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array
+) -> bool:
+    """Go through a stack, as `Kernels.dense_stack` says."""
+    flags: Any = x.flags
+    given = x if flags.carray else x.copy()  # for which alone it is compiled
+    tables = stack.table, stack.options, stack.widest
+    return dense_stack()(given, parameters, statistics, *tables, out)
 
 
 @cache

@@ -43,9 +43,6 @@ BACKWARD = frozenset(name for name, row in ROWS.items() if not row.backward.func
 #: From so many classes on NumPy finds the largest logit faster than a loop does.
 MANY_CLASSES = 64
 
-#: Up to so many examples a stack of layers is gone through in one call where BLAS has one thread.
-AT_ONCE = 8192
-
 #: Up to so many numbers a loop computes a softmax before NumPy has called anything.
 FEW_NUMBERS = 256
 
@@ -76,17 +73,13 @@ class NumbaKernels(NumpyKernels):
     @property
     def most_rows_alone(self) -> int:
         """More would be too long for Ctrl-C to wait for."""
-        return AT_ONCE if blas().splits else 0
+        return numba_dense.AT_ONCE if blas().splits else 0
 
     def dense_stack(
         self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array
     ) -> bool:
         """One call."""
-        flags: Any = x.flags
-        x = x if flags.carray else x.copy()  # for which alone it is compiled
-        loop = numba_dense.dense_stack()
-        flat = parameters, statistics
-        return loop(x, *flat, stack.table, stack.options, stack.widest, out)
+        return numba_dense.go_through(x, parameters, statistics, stack, out)
 
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """One pass of few numbers; else one before exp, and one after it."""
