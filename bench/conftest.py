@@ -12,7 +12,17 @@ from xpnet.backends import select as backend
 #: What is kept of what pytest-benchmark knows of the CPU.
 CPU = ("brand_raw", "arch", "count", "hz_advertised_friendly", "l2_cache_size", "l3_cache_size")
 #: What the suites run on, if it is installed.
-PACKAGES = ("xpnet", "numpy", "scipy", "numba", "torch", "tabm", "jax", "scikit-learn")
+PACKAGES = (
+    "xpnet",
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "tabm",
+    "jax",
+    "scikit-learn",
+    "onnxruntime",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.activations import ActivationSpec
+from xpnet.backends.dense_stack import ACTIVATION, PRODUCT, DenseStep, tabulate
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.protocol import Backend
@@ -106,6 +107,19 @@ class Cases:
         return (scalar_table,)
 
     # -- layers ----
+
+    def dense_stack(self) -> Arguments:
+        """Return those of a hidden layer with a ReLU, and one of classes."""
+        hidden, classes = FEATURES * (FEATURES + 1), CLASSES * (FEATURES + 1)
+        steps = [
+            (DenseStep(PRODUCT, FEATURES), (0, hidden - FEATURES)),
+            (DenseStep(ACTIVATION, FEATURES, activation=RELU), ()),
+            (DenseStep(PRODUCT, CLASSES), (hidden, hidden + classes - CLASSES)),
+        ]
+        parameters = self.normal(*self.leading_shape, hidden + classes)
+        statistics = self.normal(*self.leading_shape, 0)
+        x = self.normal(self.n, FEATURES)
+        return x, parameters, statistics, tabulate(FEATURES, steps), self.zeros(CLASSES)
 
     def linear(self) -> Arguments:  # noqa: D102
         weight_t = self.weight().swapaxes(-1, -2)

@@ -25,6 +25,7 @@ TITLES = {
     "step": "Training steps: `Trainer.step` with Adam, the batch on the device already",
     "epoch": "Epochs: `Trainer.fit`, with checks, shuffling and feeding",
     "predict": "Prediction: `Network.predict_proba`",
+    "answers": "Answers: `Network.predict_proba` against others",
     "kernels": "Kernels: the backend's own against the reference",
     "rivals": "Rivals: one training step",
     "members": "Members: one training step of many networks, which share the batch",

@@ -30,6 +30,7 @@ SUITES = (
     "step",
     "epoch",
     "predict",
+    "answers",
     "kernels",
     "rivals",
     "members",

@@ -14,6 +14,7 @@ from xpnet.backends.activations import (
     specify,
 )
 from xpnet.backends.cuda.rows import UPDATE_ROWS
+from xpnet.backends.dense_stack import ACTIVATION, BATCH_NORM, PRODUCT, DenseStep, tabulate
 from xpnet.backends.output_losses import OUTPUT_LOSSES
 from xpnet.backends.piecewise_work import PiecewiseWork
 from xpnet.backends.reference import Kernels, dropout_work
@@ -507,8 +508,46 @@ def observe(d):
 #: What holds arrays that a kernel works in.
 WORK = (SimpleNamespace, SoftmaxBuffers, DropoutWork)
 
+
 #: For each kernel that something replaces: its arguments, in each way there is to call it.
+def dense_stack(d, *layers, lead=()):
+    """Return a stack that begins with d.m features; a layer is a width, "norm" or an activation."""
+    steps, width, at, of_statistics = [], d.m, 0, 0
+    for layer in layers:
+        if isinstance(layer, ActivationSpec):
+            steps.append((DenseStep(ACTIVATION, width, activation=layer), ()))
+        elif layer == "norm":
+            places = at, at + width, of_statistics, of_statistics + width
+            steps.append((DenseStep(BATCH_NORM, width, eps=1e-3), places))
+            at, of_statistics = at + 2 * width, of_statistics + 2 * width
+        else:
+            has_bias = layer != d.k
+            places = (at, at + width * layer)[: 1 + has_bias]
+            steps.append((DenseStep(PRODUCT, layer), places))
+            at, width = at + (width + has_bias) * layer, layer
+    return {
+        "x": d(d.n, d.m),
+        "parameters": d(*lead, at),
+        "statistics": d.positive(*lead, of_statistics),
+        "stack": tabulate(d.m, steps),
+        "out": d.empty(*lead, d.n, width),
+    }
+
+
+#: Widths of layers with a bias are other ones than k, of those without k itself.
+STACKS = [
+    *([11, spec, 3] for spec in ACTIVATION_SPECS),
+    [17, "norm", RELU, 200, RELU],
+    ["norm", 10],
+    [RELU, 9],
+    ["norm"],
+]
+
 CASES = {
+    "dense_stack": [
+        *(lambda d, stack=stack: dense_stack(d, *stack) for stack in STACKS),
+        lambda d: dense_stack(d, d.k, RELU, d.k),
+    ],
     "sum_examples": [lambda d: {"x": d(d.n, d.m), "out": d.empty(1, d.m)}],
     "sum_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
     "max_features": [lambda d: {"x": d(d.n, d.m), "out": d.empty(d.n, 1)}],
@@ -925,6 +964,9 @@ TOGETHER = {
 
 #: For each kernel: cases of one call for several networks that no call for one is like.
 OF_MEMBERS = {
+    "dense_stack": [
+        lambda d, stack=stack: dense_stack(d, *stack, lead=(3,)) for stack in STACKS[-4:]
+    ],
     "gather": [gather_members],
     "batch_norm": [broadcast(lambda d: batch_norm(d, RELU))],
     "batch_norm_inference": [broadcast(lambda d: batch_norm_inference(d, RELU))],

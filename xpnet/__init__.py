@@ -76,6 +76,7 @@ from .nn.metrics import error_rate as error_rate
 from .nn.network import Network as Network
 from .nn.periodic import PeriodicEmbedding as PeriodicEmbedding
 from .nn.piecewise import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
+from .nn.prepared import PreparedPredictor as PreparedPredictor
 from .nn.repeated_columns import RepeatedColumns as RepeatedColumns
 from .nn.scale import Scale as Scale
 from .nn.schedule import Schedule as Schedule

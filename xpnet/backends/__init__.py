@@ -6,13 +6,13 @@
 - `expressions`: scalar code, written once for ``xp``, C and Numba
 - `activations`, `updates`, `output_losses`: the activations, the optimisers' updates, and the
   losses of one output, a row each
+- `dense_stack`: a stack of dense layers as a table
 - `reference`: the hot operations, once, in plain ``xp`` code, with those of `reference_categories`,
-  `reference_data`, `reference_ensemble`, `reference_losses`, `reference_periodic`,
-  `reference_piecewise`,
-  `reference_updates` and `reference_sums`
-- `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_ensemble`,
-  `numba_periodic`, `numba_piecewise`, `numba_rows`, `numba_members`, `numba_transpose`,
-  `numba_cache`: the CPU's
+  `reference_data`, `reference_dense`, `reference_ensemble`, `reference_losses`,
+  `reference_periodic`, `reference_piecewise`, `reference_updates` and `reference_sums`
+- `numpy_backend`, `blas`, `numba_kernels`, `numba_loops`, `numba_categories`, `numba_dense`,
+  `numba_ensemble`, `numba_periodic`, `numba_piecewise`, `numba_rows`, `numba_members`,
+  `numba_transpose`, `numba_vectors`, `numba_cache`: the CPU's
 - `threads`: how many threads BLAS has, may have, and a limit of them
 - `work`, `piecewise_work`: the buffers that kernels work in
 - `cuda`: CUDA's

@@ -15,10 +15,18 @@ import numba
 import numpy as np
 
 from .._typing import Array, Namespace
-from . import numba_categories, numba_ensemble, numba_periodic, numba_piecewise, numba_rows
+from . import (
+    numba_categories,
+    numba_dense,
+    numba_ensemble,
+    numba_periodic,
+    numba_piecewise,
+    numba_rows,
+)
 from . import numba_loops as loops
 from .activations import IDENTITY, ROWS, ActivationSpec
-from .blas import SMALL_PRODUCT, host, matmul
+from .blas import SMALL_PRODUCT, blas, host, matmul
+from .dense_stack import DenseStack
 from .numba_rows import for_activation
 from .numba_transpose import transpose
 from .numpy_backend import LARGE_MATRIX, MANY_PRODUCTS, NumpyKernels, Turning
@@ -34,6 +42,9 @@ BACKWARD = frozenset(name for name, row in ROWS.items() if not row.backward.func
 
 #: From so many classes on NumPy finds the largest logit faster than a loop does.
 MANY_CLASSES = 64
+
+#: Up to so many numbers a loop computes a softmax before NumPy has called anything.
+FEW_NUMBERS = 256
 
 
 def why_unavailable() -> str | None:
@@ -51,11 +62,37 @@ class NumbaKernels(NumpyKernels):
     fusible: ClassVar[frozenset[str]] = frozenset(ROWS) - {"identity"}
     fuses_dropout: ClassVar[bool] = True
     turns_quickly: ClassVar[bool] = True
+    most_rows: ClassVar[int] = 256
+    most_rows_of_functions: ClassVar[int] = 16
     compiler: ClassVar[str] = f"Numba {numba.__version__}"
 
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp)
         self.erf = _erf
+
+    @property
+    def most_rows_alone(self) -> int:
+        """More would be too long for Ctrl-C to wait for."""
+        return numba_dense.AT_ONCE if blas().splits else 0
+
+    def dense_stack(
+        self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array
+    ) -> bool:
+        """One call."""
+        return numba_dense.go_through(x, parameters, statistics, stack, out)
+
+    def softmax(self, z: Array, row: Array, out: Array) -> None:
+        """One pass of few numbers; else one before exp, and one after it."""
+        if z.size <= FEW_NUMBERS:
+            loops.softmax(z, out)
+            return
+        if z.shape[-1] < MANY_CLASSES:
+            loops.subtract_max(z, out)
+        else:
+            self.max_features(z, row)
+            host.subtract(z, row, out=out)
+        host.exp(out, out=out)
+        loops.divide_by_sum(out)
 
     def weight_gradient(self, dy: Array, x: Array, out: Array) -> None:
         """δᵀ X; for one example the outer product, for which BLAS takes many times as long."""

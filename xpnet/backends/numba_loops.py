@@ -277,6 +277,48 @@ def drop(x: Array, bits: Array, threshold: int, mask: Array, out: Array) -> None
             out[i, j] = x[i, j] * mask[i, j]
 
 
+# -- softmax ----
+
+
+@network_loop
+def subtract_max(z: Array, out: Array) -> None:
+    """Out = z − max z."""
+    for i in range(z.shape[0]):
+        largest = z[i, 0]
+        for j in range(1, z.shape[1]):
+            if z[i, j] > largest:  # a NaN passes, and comes out of the sum
+                largest = z[i, j]
+        for j in range(z.shape[1]):
+            out[i, j] = z[i, j] - largest
+
+
+@network_loop
+def exp(z: Array) -> None:
+    """In place z ← exp(z)."""
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            z[i, j] = math.exp(z[i, j])
+
+
+@summing_loop
+def divide_by_sum(z: Array) -> None:
+    """In place z ← z / Σ z."""
+    for i in range(z.shape[0]):
+        total = z.dtype.type(0)
+        for j in range(z.shape[1]):
+            total += z[i, j]
+        for j in range(z.shape[1]):
+            z[i, j] /= total
+
+
+@network_loop
+def softmax(z: Array, out: Array) -> None:
+    """Softmax of each row, in one call."""
+    subtract_max(z, out)
+    exp(out)
+    divide_by_sum(out)
+
+
 # -- softmax and cross-entropy: what goes before exp and what comes after it ----
 
 

@@ -32,7 +32,7 @@ Cell: TypeAlias = Array
 
 def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """Compile at the first call; keep the machine code on disk if there is a folder for it."""
-    loop: Callable[..., Any] = _compiled(function, *liberties)
+    loop: Callable[..., Any] = inlined(function, *liberties)
     if loop is not function:  # as it is with NUMBA_DISABLE_JIT
         keep_on_disk(loop)
         # What Numba calls when it meets arguments of new types, which costs no later call anything.
@@ -41,7 +41,8 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
     return loop
 
 
-def _compiled(function: Callable[..., Any], *liberties: str) -> Any:
+def inlined(function: Callable[..., Any], *liberties: str) -> Any:
+    """Compile what compiled loops call: it becomes a part of them, on disk too."""
     options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
     return numba.njit(function, **options)
 
@@ -65,8 +66,8 @@ def network_loop(function: Callable[..., Any], *liberties: str) -> Callable[...,
         f"        for i in range(len({first})):\n"
         f"            loop({each})\n"
     )
-    found: dict[str, Any] = {"loop": _compiled(function, *liberties), "number": number}
-    found |= {f"part_{ndim}": part for ndim, part in _PARTS.items()}
+    found: dict[str, Any] = {"loop": inlined(function, *liberties), "number": number}
+    found |= {f"part_{ndim}": part for ndim, part in PARTS.items()}
     # Machine code is kept under the name of the loop's file, and anew when that changes.
     exec(compile(source, function.__code__.co_filename, "exec"), found)
     members = found[function.__name__]
@@ -129,7 +130,8 @@ def _take_part(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 _GAPS = "a member's part of an array has gaps between its elements"
 
-_PARTS = {ndim: _part_of(ndim) for ndim in (0, 1, 2)}
+#: Take a member's part of an array, or all of what has so many axes.
+PARTS = {ndim: _part_of(ndim) for ndim in (0, 1, 2)}
 
 #: Axes of one network's array, by the annotation.
 _AXES = {"Cell": 0, "Vector": 1, "Array": 2}

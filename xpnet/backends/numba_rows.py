@@ -49,7 +49,7 @@ def specialised(
     **functions : str
         The source of each function, as `Code.to_python` gives it.
     """
-    given = {name: _scalar_function(name, source) for name, source in functions.items()}
+    given = {name: scalar_function(name, source) for name, source in functions.items()}
     digest = hashlib.sha256("\n".join(functions.values()).encode()).hexdigest()[:16]
     name = f"{template.__name__}_{row}_{digest}"
     code = template.__code__.replace(co_name=name)
@@ -59,7 +59,7 @@ def specialised(
     return network_loop(function, *liberties)
 
 
-def _scalar_function(name: str, source: str) -> Callable[..., Any]:
+def scalar_function(name: str, source: str) -> Callable[..., Any]:
     """Return a compiled function of numbers: it becomes a part of each loop that calls it."""
     found: dict[str, Any] = dict(_NAMES)
     exec(compile(source, __file__, "exec"), found)

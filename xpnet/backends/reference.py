@@ -31,6 +31,7 @@ from .activations import (
 )
 from .expressions import Program
 from .reference_data import DataKernels
+from .reference_dense import DenseKernels
 from .reference_ensemble import EnsembleKernels
 from .reference_losses import LossKernels
 from .reference_periodic import PeriodicKernels
@@ -58,7 +59,13 @@ def dropout_work(m: int, counters: Array, room: Callable[..., Array]) -> Dropout
 
 
 class Kernels(
-    DataKernels, EnsembleKernels, LossKernels, PeriodicKernels, PiecewiseKernels, UpdateKernels
+    DataKernels,
+    DenseKernels,
+    EnsembleKernels,
+    LossKernels,
+    PeriodicKernels,
+    PiecewiseKernels,
+    UpdateKernels,
 ):
     """The reference kernels over one array namespace.
 

@@ -34,8 +34,7 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
         If it has another shape, no rows, or values that are too large for the dtype, NaN or
         infinite: which columns and how many.
     """
-    admitted = isinstance(X, Streamed) and X.backend is backend  # it was checked before
-    if admitted and (X.shape[1], X.dtype) == (n_features, dtype):
+    if _is_ready(X, backend, n_features, dtype):
         return cast(Array, X)
     X = as_array(X, name)
     if not is_numeric(X):
@@ -66,6 +65,18 @@ def check_features(X: Any, backend: Backend, n_features: int, dtype: Any, name: 
             where = NUMPY if stays else backend
             check_finite(checked, where, name, X)
     return cast(Array, array)
+
+
+def _is_ready(X: Any, backend: Backend, n_features: int, dtype: Any) -> bool:
+    """Return whether features can be used as they are; False where it takes longer to find out."""
+    if isinstance(X, Streamed):  # it was checked before
+        return X.backend is backend and (X.shape[1], X.dtype) == (n_features, dtype)
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype != dtype or not backend.owns(X):
+        return False
+    if X.shape[1] != n_features or not (X.size and X.flags.c_contiguous):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum is not finite if a value is not
+        return math.isfinite(np.add.reduce(X, axis=None))
 
 
 def as_array(X: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ never formed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -24,6 +24,7 @@ from ..backends.activations import (
     activation_work,
     specify,
 )
+from ..backends.dense_stack import ACTIVATION, DenseStep
 from ..backends.expressions import Program
 from ..backends.reference import Kernels
 from ..checks import check_fields
@@ -96,6 +97,10 @@ class Elementwise(Activation[ElementwiseBuffers]):
     def activation(self) -> ActivationSpec | None:
         """What the layer before may compute along with its own output."""
         return self._spec()
+
+    def dense_steps(self) -> Sequence[DenseStep] | None:
+        """f(x)."""
+        return [DenseStep(ACTIVATION, self.n_inputs, activation=self._spec())]
 
     def bind(self, kernels: Kernels) -> None:
         """Prepare what forward and backward tell the kernels."""

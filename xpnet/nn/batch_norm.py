@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from .._typing import NO_ARRAY, Array, HostArray
+from ..backends.dense_stack import BATCH_NORM, DenseStep
 from ..backends.reference import Kernels
 from ..checks import check_fields, check_positive
 from .layer import Allocator, Layer, LayerBuffers
@@ -93,6 +95,11 @@ class BatchNorm(Layer[BatchNormBuffers]):
                 self.statistics["running_var"],
             )
         )
+
+    def dense_steps(self) -> Sequence[DenseStep] | None:
+        """γ (x − μ) / √(σ² + ε) + β."""
+        names = "weight", "bias", "running_mean", "running_var"
+        return [DenseStep(BATCH_NORM, self.n_inputs, names, eps=self.eps)]
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

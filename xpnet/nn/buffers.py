@@ -83,6 +83,8 @@ class FlatBuffers:
         The buffers: weights first, then the other parameters; running statistics apart.
     n_weights : int
         How many elements of `parameters` are weights.
+    layers, leading_shape, dtype
+        As given.
     """
 
     def __init__(
@@ -93,11 +95,11 @@ class FlatBuffers:
         dtype: DType,
         given: Sequence[Array] | None = None,
     ) -> None:
-        self._layers, self._backend = layers, backend
-        self._leading_shape, self._dtype = leading_shape, dtype
+        self.layers, self._backend = layers, backend
+        self.leading_shape, self.dtype = leading_shape, dtype
         self._places, self.n_parameters = lay_out(layers, "weight_shapes", "other_shapes")
         self.n_weights = lay_out(layers, "weight_shapes")[1]
-        places, size = lay_out(layers, "statistic_shapes")
+        self._statistic_places, size = lay_out(layers, "statistic_shapes")
         sizes = self.n_parameters, self.n_parameters, size
         if given is None:
             nbytes = sum(sizes) * math.prod(leading_shape) * dtype.itemsize
@@ -107,28 +109,28 @@ class FlatBuffers:
         for layer, name, shape, start in self._places:
             layer.parameters[name] = view(self.parameters, shape, start)
             layer.gradients[name] = view(self.gradients, shape, start)
-        for layer, name, shape, start in places:
+        for layer, name, shape, start in self._statistic_places:
             layer.statistics[name] = view(self.statistics, shape, start)
 
     def _zeros(self, size: int) -> Array:
-        return self._backend.xp.zeros((*self._leading_shape, size), self._dtype)
+        return self._backend.xp.zeros((*self.leading_shape, size), self.dtype)
 
     def initialize(self, seeds: Sequence[int]) -> None:
         """Set all to the initial values that the layers draw from the seed of each network."""
-        for layer in self._layers:
+        for layer in self.layers:
             for name, array in (layer.parameters | layer.statistics).items():
-                for place, seed in zip(np.ndindex(*self._leading_shape), seeds, strict=True):
+                for place, seed in zip(np.ndindex(*self.leading_shape), seeds, strict=True):
                     draw = generator(seed, Purpose.WEIGHTS, layer.index)
                     value = layer.initial(name, draw)
                     on_host = isinstance(value, np.ndarray)
-                    array[place] = self._backend.asarray(value, self._dtype) if on_host else value
+                    array[place] = self._backend.asarray(value, self.dtype) if on_host else value
 
     @property
     def named(self) -> dict[str, Array]:
         """Parameters and statistics by PyTorch's names for the same stack."""
         return {
             f"{layer.index}.{name}": array
-            for layer in self._layers
+            for layer in self.layers
             for name, array in (layer.parameters | layer.statistics).items()
         }
 
@@ -141,11 +143,17 @@ class FlatBuffers:
             for layer, name, shape, start in places
         }
 
+    @property
+    def starts(self) -> dict[tuple[int, str], int]:
+        """Where in its buffer each array begins, by the layer's place and the name."""
+        places = [*self._places, *self._statistic_places]
+        return {(layer.index, name): start for layer, name, _, start in places}
+
     def load(self, arrays: Mapping[str, HostArray], source: str) -> None:
         """Set parameters and statistics from host arrays; see `Network.load_state`."""
         named = self.named
         shapes = {name: tuple(array.shape) for name, array in named.items()}
-        arrays = safetensors_files.check_arrays(arrays, shapes, self._dtype, source)
+        arrays = safetensors_files.check_arrays(arrays, shapes, self.dtype, source)
         for name, array in arrays.items():
             if name.endswith("running_var") and (array < 0).any():
                 raise ModelFileError(f"{source}: {name} holds negative variances")

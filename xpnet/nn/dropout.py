@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from .._typing import NO_ARRAY, Array, HostArray, Tree
 from ..backends.activations import ChangingMask, Mask
+from ..backends.dense_stack import DenseStep
 from ..backends.reference import Kernels, dropout_work
 from ..backends.work import DropoutWork
 from ..checks import check_fields, check_number, each
@@ -138,6 +139,10 @@ class Dropout(Layer[DropoutBuffers]):
     def mask(self) -> Mask | None:
         """The step's mask; several networks at once have one each."""
         return self._mask
+
+    def dense_steps(self) -> Sequence[DenseStep] | None:
+        """Return none: prediction passes the input on."""
+        return ()
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

@@ -43,6 +43,7 @@ from numpy.typing import DTypeLike
 
 from .._typing import NO_ARRAY, Array, HostArray, Tree
 from ..backends.activations import IDENTITY, ActivationSpec, Mask
+from ..backends.dense_stack import DenseStep
 from ..backends.reference import Kernels
 from ..checks import Numbers
 from ..registry import Registered, Registry, describe
@@ -215,7 +216,7 @@ class Layer(Registered, Generic[B]):
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("activation", "fuses_activation", "mask", "of_input_alone"):
+        for name in ("activation", "fuses_activation", "mask", "of_input_alone", "dense_steps"):
             if rule < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
@@ -267,6 +268,13 @@ class Layer(Registered, Generic[B]):
         Its buffers then tell it the ``activation``.
         """
         return False
+
+    def dense_steps(self) -> Sequence[DenseStep] | None:
+        """Return what it computes in prediction as steps that a kernel knows; None if it can't be.
+
+        A network of such layers alone goes through all of them in one call, for few examples.
+        """
+        return None
 
     def config(self) -> Tree:
         """Return the layer as JSON-ready data: its type and its options.

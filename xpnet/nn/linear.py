@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 import numpy as np
 
 from .._typing import NO_ARRAY, Array, HostArray, Tree
+from ..backends.dense_stack import PRODUCT, DenseStep
 from ..backends.reference import Kernels
 from ..checks import check_count, check_not_negative
 from . import initializers
@@ -162,6 +164,11 @@ class Linear(Layer[LinearBuffers]):
         self._bias = self.parameters["bias"][..., None, :] if self.bias else None
         self._d_weight = self.gradients["weight"]
         self._d_bias = self.gradients["bias"][..., None, :] if self.bias else None
+
+    def dense_steps(self) -> Sequence[DenseStep] | None:
+        """X Wᵀ + b."""
+        names = ("weight", "bias") if self.bias else ("weight",)
+        return [DenseStep(PRODUCT, self.n_outputs, names)]
 
     def buffers(
         self, new: Allocator, x: Array | None, overwrite: bool, needs_dx: bool

@@ -54,14 +54,14 @@ class MemberView:
         width = network.n_features
         for index, layer in enumerate(layers):
             width = layer.build(index, width, layers[index + 1 :])
-        FlatBuffers(layers, self.backend, (), self.dtype, views)
+        buffers = FlatBuffers(layers, self.backend, (), self.dtype, views)
         network.scheduled.of_member(layers, i)
         for layer in layers:
             layer.connect(network.seeds[i], self.step_key)
             layer.bind(self.backend.kernels)
         widths = [*(layer.n_inputs for layer in layers), width]
         self.passes = Passes(layers, width, loss, self.backend, (), self.dtype)
-        self.predictor = Predictor(self.passes, loss, self.backend, widths, (), self.dtype)
+        self.predictor = Predictor(self.passes, loss, self.backend, widths, buffers)
 
 
 class MemberWorkspace(Workspace):

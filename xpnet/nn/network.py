@@ -14,7 +14,7 @@ from .._typing import Array, ArrayLike, HostArray, Tree
 from ..backends.arrays import backend_of
 from ..backends.protocol import Backend
 from ..backends.select import select, why_no_cuda
-from ..checks import check_count, check_flag
+from ..checks import check_count
 from ..data.arrays import as_array, check_features, check_lengths
 from ..data.whole_numbers import warn_of_merged
 from ..files import safetensors_files
@@ -77,7 +77,8 @@ class Network:
     layers : list of Layer
         The network's own layers, whose arrays are views of the flat buffers.
     passes, predictor : Passes, Predictor
-        The way through them, over static buffers, and predictions by way of it.
+        The way through them, over static buffers, and predictions by way of it. Called, as
+        ``net.predictor()``, it returns a `PreparedPredictor` for who asks again and again.
     scheduled : ScheduledNumbers
         What of layers changes from step to step; the trainer sets it.
     claim : Claim
@@ -173,7 +174,7 @@ class Network:
         loss = on_device(self.loss, backend, dtype, 1, 1)
         self.passes = Passes(self.layers, self.n_outputs, loss, backend, lead, dtype)
         widths = [self.n_features, *(layer.n_inputs for layer in self.layers), self.n_outputs]
-        self.predictor = Predictor(self.passes, self.loss, backend, widths, lead, dtype)
+        self.predictor = Predictor(self.passes, self.loss, backend, widths, self.buffers)
 
     def initialize(self) -> None:
         """Set all parameters and statistics to their initial values, drawn from `random_state`."""
@@ -212,7 +213,7 @@ class Network:
         >>> net.parameters.shape, net.member(1).parameters.shape, net.member(1).random_state
         ((3, 5), (5,), 6)
         """
-        self._each_member(True)
+        self.predictor.each_member(True)
         return extract(self, i)
 
     def copy_arrays(self, parameters: Array, statistics: Array, place: Any = ...) -> None:
@@ -277,7 +278,7 @@ class Network:
             If X has another shape, holds no numbers, or values that are NaN or infinite.
         """
         with self.backend.active():
-            return self.predictor.decide(X, self._each_member(members))
+            return self.predictor.decide(X, self.predictor.each_member(members))
 
     def predict_proba(self, X: ArrayLike, *, members: bool = False) -> Array:
         """Return the probabilities of the classes for examples; with members, their mean.
@@ -300,7 +301,7 @@ class Network:
             As for `predict`; also for a network trained on the mean squared error.
         """
         with self.backend.active():
-            return self.predictor.probabilities(X, self._each_member(members))
+            return self.predictor.probabilities(X, self.predictor.each_member(members))
 
     def predict_std(self, X: ArrayLike) -> Array:
         """Return how far the members' predictions lie apart: an uncertainty.
@@ -321,17 +322,9 @@ class Network:
         TypeError, ValueError
             As for `predict`, and if this is one network.
         """
-        self._each_member(True)
+        self.predictor.each_member(True)
         with self.backend.active():
             return self.predictor.spread(X)
-
-    def _each_member(self, wanted: bool) -> bool:
-        """Return whether members' own predictions are wanted, which only members have."""
-        if check_flag(wanted, "members") and self.members is None and self.passes.members is None:
-            raise ValueError(
-                "this is one network, not several: build it with members=k or EnsembleLinear layers"
-            )
-        return wanted
 
     def activations(self, X: ArrayLike, layers: Sequence[int] | None = None) -> list[Array]:
         """Return the outputs of layers for examples, as in prediction.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -42,6 +43,14 @@ class Bound(NamedTuple):
     backward: list[Call]
     loss: LossBuffers
     repetition: Repetition | None = None
+
+
+class Room:
+    """A workspace and what is bound to it, by the number of examples and of the input's axes."""
+
+    def __init__(self) -> None:
+        self.workspace: Workspace | None = None
+        self.bound: dict[tuple[int, int], Bound] = {}
 
 
 #: The least and the largest that outputs may be, each of shape (n_outputs,).
@@ -96,8 +105,8 @@ class Passes:
         expansions = [layer.expansion for layer in layers if layer.expansion is not None]
         self.members = math.prod(expansions) if expansions else None
         self._first_trained = next(layer.index for layer in layers if layer.parameters)
-        self._workspaces: dict[bool, Workspace] = {}
-        self._bound: dict[tuple[int, bool, int], Bound] = {}
+        #: For training; each thread that predicts has others of its own.
+        self._training, self._local = Room(), threading.local()
         self._trained: Bound | None = None
         self.generation = 0
 
@@ -132,27 +141,36 @@ class Passes:
 
     # -- buffers ----
 
+    def _room(self, training: bool) -> Room:
+        """Return the room for training, or the thread's own for prediction."""
+        if training:
+            return self._training
+        room: Room | None = getattr(self._local, "room", None)
+        if room is None:
+            room = self._local.room = Room()
+        return room
+
     def reserve(self, n: int, training: bool) -> Workspace:
         """Make the workspace large enough for batches of n examples, if it is not; return it."""
-        workspace = self._workspaces.get(training)
+        workspace = self._room(training).workspace
         if workspace is None or workspace.capacity < n:
             workspace = Workspace(self._backend, self._leading_shape, self._dtype, n)
             self.adopt(workspace, training)
         return workspace
 
     def adopt(self, workspace: Workspace, training: bool) -> None:
-        """Use a workspace from now on, in place of the one before."""
-        self._workspaces[training] = workspace
-        kept = list(self._bound.items())  # at once: another thread may be predicting
-        self._bound = {key: b for key, b in kept if key[1] != training}
+        """Use a workspace from now on, in place of the one before; in prediction in this thread."""
+        room = self._room(training)
+        room.workspace = workspace
+        room.bound.clear()
         if training:
             self._trained = None  # it would keep the smaller one in memory
             self.generation += 1
 
     def held(self, layer: int, name: str) -> list[Array]:
-        """Return the arrays that the buffers of a layer hold under a name, whole."""
-        workspaces = [*self._workspaces.values()]
-        return [array for w in workspaces for array in w.held(str(layer), name)]
+        """Return the arrays that a layer's buffers for training hold under a name, whole."""
+        workspace = self._training.workspace
+        return [] if workspace is None else workspace.held(str(layer), name)
 
     def take_member(self, i: int) -> None:
         """Go on with layers that have another network's options for member i, in place."""
@@ -166,18 +184,19 @@ class Passes:
 
     def let_go(self) -> None:
         """Free the buffers for batches; the next batch makes them anew."""
-        self._workspaces.clear()
-        self._bound.clear()
+        self._training, self._local = Room(), threading.local()
         self._trained = None
         self.generation += 1
 
     def bind(self, n: int, training: bool, axes: int = 2) -> Bound:
         """Return what a pass over n examples calls; with three axes each member has its own."""
-        found = self._bound.get((n, training, axes))
+        room = self._room(training)
+        found = room.bound.get((n, axes))
         if found is None:
-            if len(self._bound) > MOST_SIZES:
-                self._bound.clear()
-            found = self._bound[n, training, axes] = self._bind(n, training, axes)
+            if len(room.bound) > MOST_SIZES:
+                room.bound.clear()
+            found = self._bind(n, training, axes)  # which may make the workspace anew
+            room.bound[n, axes] = found
         return found
 
     def _bind(self, n: int, training: bool, axes: int) -> Bound:
@@ -256,8 +275,7 @@ class Passes:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the logits of a batch; see `Network.forward`."""
-        key = x.shape[-2], training, x.ndim
-        bound = self._bound.get(key) or self.bind(*key)
+        bound = self.bind(x.shape[-2], training, x.ndim)
         if training:
             self._trained = bound
         for _, function, buffers in bound.forward:
@@ -287,7 +305,7 @@ class Passes:
             The mean loss over the batch, in a static buffer; no L2 term.
         """
         n, axes = x.shape[-2], x.ndim
-        bound = self._trained = self._bound.get((n, True, axes)) or self.bind(n, True, axes)
+        bound = self._trained = self._training.bound.get((n, axes)) or self.bind(n, True, axes)
         for _, function, buffers in bound.forward:
             x = function(x, buffers)
         if bound.repetition is not None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, DType
+from .._typing import Array, ArrayLike
 from ..backends.arrays import backend_of, from_dlpack
 from ..backends.memory import explain
 from ..backends.protocol import Backend
+from ..checks import check_flag
 from ..data.arrays import check_features
 from ..locks import PATIENCE, ForkSafeLock
-from .buffers import Workspace
+from .buffers import FlatBuffers, Workspace
+from .few_rows import FewRows
 from .loss import Loss
 from .members import alone
 from .passes import Bounds, Passes, clamp
+from .prepared import PreparedPredictor
 
 
 class Predictor:
@@ -33,10 +37,8 @@ class Predictor:
         Where it is computed.
     widths : sequence of int
         How many features go into each layer, and how many come out of the last one.
-    leading_shape : tuple of int
-        (k,) for k networks at once, else ().
-    dtype : dtype
-        The network's.
+    buffers : FlatBuffers
+        The network's arrays.
 
     Attributes
     ----------
@@ -50,19 +52,37 @@ class Predictor:
         loss: Loss,
         backend: Backend,
         widths: Sequence[int],
-        leading_shape: tuple[int, ...],
-        dtype: DType,
+        buffers: FlatBuffers,
     ) -> None:
         self._passes, self._loss, self._backend = passes, passes.loss, backend
         self._alone = alone(loss)
         self._n_features, self._n_outputs = widths[0], widths[-1]
-        k, self._leading_shape, self._dtype = passes.members, leading_shape, dtype
+        k, leading_shape = passes.members, buffers.leading_shape
+        self._leading_shape, self._dtype = leading_shape, buffers.dtype
+        self._few_rows = FewRows(passes, buffers, backend, self._n_features, self._n_outputs)
         #: The axes of members, which have weights of their own or share them.
         self._members = leading_shape if k is None else (*leading_shape, k)
         each = max(widths[:-1]) * math.prod(self._members)
         self.chunk = max(1, min(8192, 2**22 // each))
-        #: Predictions in several threads take turns: they write into the same static buffers.
-        self._turn = ForkSafeLock(PATIENCE)
+        self._local = threading.local()
+
+    def __call__(self, members: bool = False) -> PreparedPredictor:
+        """Return what answers again and again, of the mean or of each member.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If members is no truth value, or members are asked for and there are none.
+        """
+        return PreparedPredictor(self, self._backend, self.each_member(members))
+
+    def each_member(self, wanted: bool) -> bool:
+        """Return whether members' own predictions are wanted, which only members have."""
+        if check_flag(wanted, "members") and not self._members:
+            raise ValueError(
+                "this is one network, not several: build it with members=k or EnsembleLinear layers"
+            )
+        return wanted
 
     def take_loss(self, loss: Loss) -> None:
         """Go on with another loss of the same kind, as it was described."""
@@ -86,10 +106,30 @@ class Predictor:
             explain(self._backend, error, what, advice, self._passes.let_go)
             raise
 
+    def _of_logits(
+        self, X: ArrayLike, compute: Callable[[Array], Sequence[Array]], axis: int
+    ) -> list[Array]:
+        """Return what is computed from the logits, which it may use up."""
+        z = self._few_rows.logits(X)
+        if z is None:
+            return self._in_chunks(X, lambda x: compute(self._logits(x)), axis)
+        return [*compute(z)]
+
+    @property
+    def _turn(self) -> threading.RLock:
+        """A lock of the thread's own, for which a fork in another thread waits."""
+        turn: ForkSafeLock | None = getattr(self._local, "turn", None)
+        if turn is None:
+            turn = self._local.turn = ForkSafeLock(PATIENCE)
+        return turn.lock
+
     def _logits(self, x: Array) -> Array:
         """Return the network's outputs for a chunk, shape (…, n, n_outputs)."""
-        with self._turn.lock:
-            return self._passes.predict(x).copy()
+        z = self._few_rows.logits(x)
+        if z is None:
+            with self._turn:
+                z = self._passes.predict(x).copy()
+        return z
 
     def logits(self, x: Array) -> Array:
         """Return the network's outputs for prepared features, (…, n, n_outputs), on the device."""
@@ -100,43 +140,41 @@ class Predictor:
     def decide(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the predictions, of the mean or of each member, where X lives."""
         axis = len(self._members) * members
-        (found,) = self._in_chunks(X, lambda x: [self._decided(self._logits(x), members)], axis)
+        (found,) = self._of_logits(X, lambda z: [self._decided(z, members)], axis)
         return self._give_back(found, X, members)
 
     def probabilities(self, X: ArrayLike, members: bool = False) -> Array:
         """Return the probabilities of the classes, the mean or each member's, where X lives."""
 
-        def compute(x: Array) -> list[Array]:
-            p = self._loss.probabilities(self._backend.kernels, self._logits(x))
+        def compute(z: Array) -> list[Array]:
+            p = self._loss.probabilities(self._backend.kernels, z)
             return [p if members else self._mean(p)]
 
-        (found,) = self._in_chunks(X, compute, len(self._members) * members)
+        (found,) = self._of_logits(X, compute, len(self._members) * members)
         return self._give_back(found, X, members)
 
     def both(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the predictions and the probabilities of the classes, of one way through."""
 
-        def compute(x: Array) -> list[Array]:
-            z = self._logits(x)
+        def compute(z: Array) -> list[Array]:
             decided = self._decided(z.copy())
             return [decided, self._mean(self._loss.probabilities(self._backend.kernels, z))]
 
-        decided, p = self._in_chunks(X, compute, 0)
+        decided, p = self._of_logits(X, compute, 0)
         return self._give_back(decided, X), self._give_back(p, X)
 
     def spread(self, X: ArrayLike) -> Array:
         """Return the standard deviation between the members' probabilities, or values."""
         xp = self._backend.xp
 
-        def compute(x: Array) -> list[Array]:
-            z = self._logits(x)
+        def compute(z: Array) -> list[Array]:
             if self._loss.has_probabilities:
                 values = self._loss.probabilities(self._backend.kernels, z)
             else:
                 values = self._loss.decide(xp, z)
             return [xp.std(values, axis=self._axes)]
 
-        (found,) = self._in_chunks(X, compute, 0)
+        (found,) = self._of_logits(X, compute, 0)
         return self._give_back(found, X)
 
     def _decided(self, z: Array, members: bool = False) -> Array:
@@ -172,7 +210,7 @@ class Predictor:
         sums, bounds = xp.zeros((2, *self._leading_shape), np.float64), self._on_device(bounds)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
-            with self._turn.lock:
+            with self._turn:
                 loss, errors = self._passes.evaluate(rows, labels, bounds)
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors

@@ -141,6 +141,7 @@ def of_dicts(rows: Sequence[dict[Any, Any]]) -> pa.Table:
     for name in names:
         values = np.fromiter((row.get(name) for row in rows), object, len(rows))
         missing = np.fromiter(map(is_missing, values), np.bool_, len(rows))
+        values[missing] = None
         columns.append(of_objects(str(name), values, missing))
     return pa.table(columns, names=[*map(str, names)])
 
