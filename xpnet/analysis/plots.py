@@ -204,6 +204,28 @@ def schedules(
     save(figure, path)
 
 
+def _draw_rates(axes: Any, series: dict[str, Any], style: dict[str, Any]) -> None:
+    """Draw the samples per second of a series: how sure they are, and how much others took."""
+    rows, colour = series["rows"], style["color"]
+    sizes = [row["batch_size"] for row in rows]
+    rates, slowest, quickest, usual = (
+        [row["batch_size"] / row[name] for row in rows]
+        for name in ("seconds", "seconds_most", "seconds_least", "seconds_median")
+    )
+    label = f"{_plain(series['device'])}, {series['mode']}\n○ knee: {series['knee']:,}"
+    axes.plot(sizes, rates, label=label, **style)
+    axes.fill_between(sizes, slowest, quickest, color=colour, alpha=0.25, linewidth=0)
+    for sure, inside in ((True, colour), (False, "white")):
+        those = [i for i, row in enumerate(rows) if row["sure"] == sure]
+        points = [sizes[i] for i in those], [rates[i] for i in those]
+        axes.plot(*points, "o", markersize=4, color=colour, mfc=inside)
+    contention = series["contention"] or {"cause": "none"}
+    if contention["cause"] != "none":
+        axes.plot(sizes, usual, linewidth=0.8, alpha=0.5, **style)
+    at = sizes.index(series["knee"])
+    axes.plot(sizes[at], rates[at], "o", markersize=13, mfc="none", color=colour)
+
+
 def throughput(
     series: Sequence[dict[str, Any]],
     crossovers: dict[str, int | None],
@@ -215,7 +237,8 @@ def throughput(
     Parameters
     ----------
     series : sequence of dict
-        "device", "mode", "knee" and "rows", as `profile_result.Series` has them; none without rows.
+        "device", "mode", "knee", "contention" and "rows", as `profile_result.Series` has them; none
+        without rows.
     crossovers : dict
         For each mode the batch size from which on the last device is quicker, or None.
     path : path
@@ -233,19 +256,7 @@ def throughput(
     modes = {"training": "-", "prediction": "--"}
     for s in series:
         colour = (BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)]
-        sizes = [row["batch_size"] for row in s["rows"]]
-        rates = [row["samples_per_second"] for row in s["rows"]]
-        low, high = (
-            [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
-            for q in ("seconds_q3", "seconds_q1")
-        )
-        label = f"{_plain(s['device'])}, {s['mode']}\n○ knee: {s['knee']:,}"
-        style = {"color": colour, "linestyle": modes[s["mode"]]}
-        axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
-        axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            s["knee"], rates[sizes.index(s["knee"])], "o", markersize=13, mfc="none", color=colour
-        )
+        _draw_rates(axes, s, {"color": colour, "linestyle": modes[s["mode"]]})
     for mode, crossover in crossovers.items():
         if crossover is not None:
             label = f"{mode}: {_plain(devices[-1])}\nquicker from {crossover:,} on"

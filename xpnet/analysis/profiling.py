@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,11 @@ from ..nn.categories import code_columns
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput import timing
-from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
+from ..throughput.contention import SYSTEM
+from ..throughput.measuring import AnyClock, Feeding, Sweep, product_rate, sweep
 from ..train.batch_size import TINY
 from ..train.trainer import Trainer
-from .profile_result import Profile, Row, Series, advise, crossover
+from .profile_result import Profile, Row, Series, advise, crossover, with_peak
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
 ROWS, ELEMENTS = 4096, 2**22
@@ -51,7 +52,7 @@ def profile(
     l2: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[str], object] = lambda text: None,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
 ) -> Profile:
     """Measure throughput by batch size, and say which batch size to use.
 
@@ -84,7 +85,7 @@ def profile(
     watch : function
         Called with a few words on what is done next.
     clock : function
-        Returns the time in seconds.
+        Returns the time in seconds. What others take is known by the system's own clock alone.
 
     Returns
     -------
@@ -126,6 +127,7 @@ def profile(
         with backend.active():
             watch(f"{backend.device}: the rate of large products")
             rate = product_rate(backend, network.dtype, clock)
+            swept: list[Series] = []
             for mode in modes:
                 if not stop():
                     bench = _bench(network, mode, backend, X, y, optimizer, l2)
@@ -133,17 +135,19 @@ def profile(
                     def seen(n: int, where: str = f"{backend.device}, {mode}") -> None:
                         watch(f"{where}: batches of {n:,}")
 
-                    swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
-                    series.append(_series(network, mode, backend, swept, rate))
+                    found = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
+                    swept.append(_series(network, mode, backend, found, rate))
                     bench.reset()
+            again = partial(product_rate, backend, network.dtype, clock)
+            series += with_peak(swept, again)
     several = [m for m in modes if sum(s.mode == m for s in series) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
     if network.members is not None:
         words = f"{network.members} of {words}"
     n_parameters = network.n_parameters * len(network.seeds)
-    found = Profile(words, n_parameters, network.dtype.name, series, crossovers)
-    return replace(found, advice=advise(found))
+    result = Profile(words, n_parameters, network.dtype.name, series, crossovers)
+    return replace(result, advice=advise(result))
 
 
 def widths(network: Network) -> list[int]:
@@ -245,12 +249,13 @@ def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: f
     """Return the rows of a sweep with what follows from them."""
     timings, each = found.timings, flops(network, mode)
     shares, bound = timing.host_shares(timings), timing.launch_bound(timings)
+    unsure = timing.unsure(timings)
     rows = [
         Row(
             t.batch_size,
             t.seconds,
-            t.q1,
-            t.q3,
+            t.quartiles[0],
+            t.quartiles[2],
             t.rounds,
             t.rate,
             share,
@@ -258,6 +263,10 @@ def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: f
             each * t.rate,
             each * t.rate / rate,
             memory,
+            t.least,
+            t.most,
+            t.quartiles[1],
+            t.batch_size not in unsure,
         )
         for t, share, memory in zip(timings, shares, found.memory, strict=True)
     ]
@@ -271,4 +280,5 @@ def _series(network: Network, mode: str, backend: Backend, found: Sweep, rate: f
         found.ended,
         found.refused,
         timing.knee(timings).batch_size if timings else None,
+        found.contention,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,15 +19,27 @@ from .._typing import NO_ARRAY, Array
 from ..backends.protocol import Backend
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
-from .timing import BatchSize, Timing, candidates, fastest, in_words, knee
+from .contention import SYSTEM, Clock, Contention, as_clock, judge
+from .timing import (
+    BatchSize,
+    Round,
+    Timing,
+    candidates,
+    doubtful,
+    fastest,
+    in_words,
+    knee,
+    undisturbed,
+)
 
-Clock = Callable[[], float]
+#: What tells the time: a clock of the system's, or a function that returns seconds.
+AnyClock = Clock | Callable[[], float]
 
 #: A round of steps is at least so many seconds long, so that looking at the clock does not count.
 ROUND = 0.001
 
-#: Rounds of a size in one pass, and how many are enough.
-ROUNDS, ENOUGH_ROUNDS = 5, 40
+#: Rounds of a size in one pass, how many are enough, and how many where they leave a doubt.
+ROUNDS, ENOUGH_ROUNDS, MOST_ROUNDS = 5, 40, 400
 
 #: Steps that warm up.
 WARM_UP = 2
@@ -47,44 +58,63 @@ CHOICE_SECONDS, CHOICE_SHARE = (0.1, 1.0), 0.05
 def time_rounds(
     step: Callable[[], object],
     wait: Callable[[], object],
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     count: int = ROUNDS,
-) -> list[tuple[float, float]]:
+    known: float = math.inf,
+) -> list[Round]:
     """Time a step, warmed up, in rounds of several, each ended by a wait for the device.
+
+    Rounds are short: others take a processor away for milliseconds at a time, and between two such
+    times there is room for a few rounds.
 
     Parameters
     ----------
     step, wait : function
         Issues the work; waits until it is done.
-    clock : function
+    clock : Clock or function
         Returns the time in seconds.
     count : int
         How many rounds.
+    known : float
+        What a step takes in seconds, as far as known.
 
     Returns
     -------
-    list of (float, float)
-        For each round the seconds of a step, and those after which the host had issued it.
+    list of Round
     """
-    least = math.inf
+    clock, least = as_clock(clock), known
     for _ in range(WARM_UP):  # the first one allocates
         began = clock()
         step()
         wait()
         least = min(least, clock() - began)
     steps = max(1, math.ceil(ROUND / max(least, 1e-9)))
+    return [_round(step, wait, clock, steps) for _ in range(count)]
+
+
+def _round(
+    step: Callable[[], object], wait: Callable[[], object], clock: Clock, steps: int
+) -> Round:
+    """Time several steps."""
     first = min(steps, ISSUED)
-    rounds = []
-    for _ in range(count):
-        began = clock()
-        for _ in range(first):
-            step()
-        issued = clock()
-        for _ in range(steps - first):
-            step()
-        wait()
-        rounds.append(((clock() - began) / steps, (issued - began) / first))
-    return rounds
+    before = clock.thread()
+    began = clock()
+    for _ in range(first):
+        step()
+    issued = clock()
+    for _ in range(steps - first):
+        step()
+    last = clock()
+    wait()
+    ended = clock()
+    after = clock.thread()
+    processor = None
+    if before is not None and after is not None and before.switches == after.switches:
+        # Of nothing at all: this system counts in coarser steps than rounds are long.
+        processor = (after.seconds - before.seconds) / steps or None
+    whole = ended - began
+    waited = (ended - last) / whole if whole > 0 else 0.0
+    return Round(whole / steps, (issued - began) / first, processor, waited)
 
 
 class Bench(Protocol):
@@ -120,12 +150,15 @@ class Sweep:
         Why there is no larger one.
     refused : int or None
         The first batch size for which memory did not suffice.
+    contention : Contention
+        What others took meanwhile.
     """
 
     timings: list[Timing]
     memory: list[int]
     ended: str
     refused: int | None
+    contention: Contention
 
 
 def sweep(
@@ -133,11 +166,14 @@ def sweep(
     sizes: Iterable[int],
     seconds: float,
     *,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     stop: Callable[[], bool] = lambda: False,
     seen: Callable[[int], object] = lambda n: None,
 ) -> Sweep:
     """Time batches of rising sizes until memory or time is used up; then go over them again.
+
+    All sizes have their rounds spread over the time, in several passes. What leaves a doubt has
+    more of them: rounds that differ, or a size that contradicts others.
 
     Parameters
     ----------
@@ -147,20 +183,19 @@ def sweep(
         Batch sizes, rising. The first one is tried in any case.
     seconds : float
         How long the whole may take. A size that would take longer than is left is left out.
-    clock : function
+    clock : Clock or function
         Returns the time in seconds.
     stop : function
         Returns True to end the sweep after the present size.
     seen : function
         Called with each batch size before it is timed.
     """
-    visits = _Visits(bench, seconds, clock, stop, seen)
+    visits = _Visits(bench, seconds, as_clock(clock), stop, seen)
     memory, refused = visits.climb(sizes)
     if refused is not None:
         bench.reset()  # here, for the error and what it held on to are gone
     visits.repeat()
-    timings = [Timing.of(n, found) for n, found in visits.rounds.items()]
-    return Sweep(timings, memory, visits.ended, refused)
+    return Sweep(visits.timings(), memory, visits.ended, refused, visits.contention())
 
 
 class _Visits:
@@ -176,7 +211,8 @@ class _Visits:
     ) -> None:
         self._bench, self._seconds, self._clock = bench, seconds, clock
         self._stop, self._seen, self._began = stop, seen, clock()
-        self.rounds: dict[int, list[tuple[float, float]]] = {}
+        self._machine = clock.machine()
+        self.rounds: dict[int, list[Round]] = {}
         self.ended = "sizes"
 
     def climb(self, sizes: Iterable[int]) -> tuple[list[int], int | None]:
@@ -209,15 +245,37 @@ class _Visits:
                     return
                 if not self._late(n, self._seconds):
                     self._visit(n)
-            again = [
-                n
-                for n in again
-                if len(self.rounds[n]) < ENOUGH_ROUNDS and not self._late(n, self._seconds)
-            ]
+            again = [n for n in self._open() if not self._late(n, self._seconds)]
+
+    def timings(self) -> list[Timing]:
+        """Return what the rounds add up to so far."""
+        return [Timing.of(n, found) for n, found in self.rounds.items()]
+
+    def contention(self) -> Contention:
+        """Return what others took so far, by the time that rounds took and should have taken."""
+        due = spent = ran = known = 0.0
+        for t in self.timings():
+            found = self.rounds[t.batch_size]
+            # All sizes weigh the same, however long a step of theirs is.
+            due += len(found)
+            spent += sum(r.seconds for r in found) / t.seconds
+            told = [r for r in found if r.processor is not None]
+            known += sum(r.seconds for r in told) / t.seconds
+            ran += sum(min(r.processor or 0.0, r.seconds) for r in told) / t.seconds
+        lost = 1 - due / spent if spent > due else 0.0
+        kept = 1 - ran / known if known else None
+        return judge(lost, kept, self._machine, self._clock.machine())
+
+    def _open(self) -> list[int]:
+        """Return the sizes that want more rounds."""
+        doubts = doubtful(self.timings())
+        enough = {n: MOST_ROUNDS if n in doubts else ENOUGH_ROUNDS for n in self.rounds}
+        return [n for n, found in self.rounds.items() if len(found) < enough[n]]
 
     def _visit(self, n: int) -> None:
         self._seen(n)
-        found = time_rounds(self._bench.prepare(n), self._bench.wait, self._clock)
+        known = min((r.seconds for r in self.rounds.get(n, ())), default=math.inf)
+        found = time_rounds(self._bench.prepare(n), self._bench.wait, self._clock, ROUNDS, known)
         self.rounds.setdefault(n, []).extend(found)
 
     def _late(self, n: int, limit: float) -> bool:
@@ -225,7 +283,9 @@ class _Visits:
         if not self.rounds:
             return False
         known = n if n in self.rounds else max(self.rounds)
-        step = Timing.of(known, self.rounds[known]).seconds * n / known
+        found = self.rounds[known]
+        # The mean: others go on taking what they have taken.
+        step = sum(r.seconds for r in found) / len(found) * n / known
         needed = max(ROUNDS * ROUND, (WARM_UP + ROUNDS) * step)
         return self._clock() - self._began + needed > limit
 
@@ -334,7 +394,7 @@ def _held(backend: Backend, thing: object) -> int:
     return sum(found.values())
 
 
-def product_rate(backend: Backend, dtype: Any, clock: Clock = time.perf_counter) -> float:
+def product_rate(backend: Backend, dtype: Any, clock: AnyClock = SYSTEM) -> float:
     """Return the machine's rate of products, in floating-point operations per second.
 
     That of the best of square matrices of 256, 512, … rows, up to those whose product takes 10 ms
@@ -351,7 +411,7 @@ def product_rate(backend: Backend, dtype: Any, clock: Clock = time.perf_counter)
             if not best or not backend.is_out_of_memory(error):
                 raise
             break
-        seconds = max(min(step for step, _ in rounds), 1e-12)  # undisturbed
+        seconds = max(min(undisturbed(rounds)), 1e-12)
         best = max(best, 2.0 * size**3 / seconds)
         if seconds > 0.01:
             break
@@ -364,7 +424,7 @@ def choose(
     n: int,
     epochs: int,
     *,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     stop: Callable[[], bool] = lambda: False,
 ) -> BatchSize:
     """Choose the batch size for a fit: the knee among the `candidates`, measured quickly.
@@ -385,8 +445,11 @@ def choose(
         return BatchSize(smallest, f"batch size {smallest}: there is no memory to try others", [])
     whole = epochs * n / smallest * first.seconds
     seconds = min(max(CHOICE_SHARE * whole, CHOICE_SECONDS[0]), CHOICE_SECONDS[1])
-    timings = sweep(bench, sizes, seconds, clock=clock, stop=stop).timings or [first]
+    found = sweep(bench, sizes, seconds, clock=clock, stop=stop)
+    timings = found.timings or [first]
     chosen, best = knee(timings), fastest(timings)
     among = f" of {smallest} to {timings[-1].batch_size}"
     reason = f"batch size {chosen.batch_size}: {in_words(chosen, best, among)}"
+    disturbed = found.contention.in_words()
+    reason += f"; {disturbed}" if disturbed else ""
     return BatchSize(chosen.batch_size, reason, timings)
