@@ -27,7 +27,7 @@ class Row:
     batch_size : int
         Examples in a batch.
     seconds : float
-        What a step or a prediction takes undisturbed, in seconds: the fast quartile of rounds,
+        What a step or a prediction takes undisturbed, in seconds: the fast decile of rounds,
         without the time for which others had the processor.
     seconds_q1, seconds_q3 : float
         Quartiles of the time that rounds took by the clock, disturbed or not.

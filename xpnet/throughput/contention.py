@@ -221,7 +221,7 @@ def judge(
     stolen = _between(before.stolen, after.stolen, wall)
     busy = _between(before.busy, after.busy, wall)
     if busy is not None:
-        others = max(busy - own, 0.0)
+        others: float | None = max(busy - own, 0.0)
     else:
         others = None if after.load is None else max(after.load - own, 0.0)
     full = others is not None and own + others + (stolen or 0.0) >= cores - TAKEN

@@ -36,12 +36,16 @@ from .timing import (
 AnyClock = Clock | Callable[[], float]
 
 #: A round of steps is at least so many seconds long, so that looking at the clock does not count.
-ROUND = 0.001
+#: Not more: others take a processor away for milliseconds at a time, and rounds fit in between.
+ROUND = 0.0005
 
-#: Rounds of a size in one pass, how many are enough, and how many where they leave a doubt.
+#: Rounds of a size in one visit, how many are enough, and how many where they leave a doubt.
 ROUNDS, ENOUGH_ROUNDS, MOST_ROUNDS = 5, 40, 400
 
-#: Steps that warm up.
+#: A visit ends after so many seconds, and so many rounds: long ones had better be spread over time.
+PATIENCE, FEW_ROUNDS = 0.05, 2
+
+#: Steps that warm up: the first one of all allocates.
 WARM_UP = 2
 
 #: The host's own time is taken over the first steps of a round: a device's queue holds the launches
@@ -64,9 +68,6 @@ def time_rounds(
 ) -> list[Round]:
     """Time a step, warmed up, in rounds of several, each ended by a wait for the device.
 
-    Rounds are short: others take a processor away for milliseconds at a time, and between two such
-    times there is room for a few rounds.
-
     Parameters
     ----------
     step, wait : function
@@ -74,22 +75,25 @@ def time_rounds(
     clock : Clock or function
         Returns the time in seconds.
     count : int
-        How many rounds.
+        How many rounds; fewer of long ones.
     known : float
-        What a step takes in seconds, as far as known.
+        What a step takes in seconds, where it was timed before.
 
     Returns
     -------
     list of Round
     """
     clock, least = as_clock(clock), known
-    for _ in range(WARM_UP):  # the first one allocates
+    for _ in range(WARM_UP if known == math.inf else 1):
         began = clock()
         step()
         wait()
         least = min(least, clock() - began)
-    steps = max(1, math.ceil(ROUND / max(least, 1e-9)))
-    return [_round(step, wait, clock, steps) for _ in range(count)]
+    steps, rounds = max(1, math.ceil(ROUND / max(least, 1e-9))), []
+    end = clock() + PATIENCE
+    while len(rounds) < count and (len(rounds) < FEW_ROUNDS or clock() < end):
+        rounds.append(_round(step, wait, clock, steps))
+    return rounds
 
 
 def _round(
@@ -286,7 +290,7 @@ class _Visits:
         found = self.rounds[known]
         # The mean: others go on taking what they have taken.
         step = sum(r.seconds for r in found) / len(found) * n / known
-        needed = max(ROUNDS * ROUND, (WARM_UP + ROUNDS) * step)
+        needed = ROUNDS * ROUND + (WARM_UP + FEW_ROUNDS) * step + min(ROUNDS * step, PATIENCE)
         return self._clock() - self._began + needed > limit
 
 

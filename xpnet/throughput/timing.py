@@ -1,7 +1,7 @@
 """Throughput: what the times of a step at several batch sizes say, and which size to use.
 
 Others on the machine make a step longer, and never shorter. So what counts is what the machine can
-do: the fast quartile of rounds, which `measuring` spreads over time, and of each round the time
+do: the fast decile of rounds, which `measuring` spreads over time, and of each round the time
 that the thread was on a processor, where that is what a step takes. What is left of the doubt is an
 interval, and one size counts as quicker than another only where it is so beyond both intervals.
 """
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: The quantile of rounds that counts: one in four has to be undisturbed.
-FAST = 0.25
+#: The quantile of rounds that counts: one in ten has to be undisturbed.
+FAST = 0.1
 
 #: Quartiles.
 QUARTILES = 0.25, 0.5, 0.75
@@ -85,11 +85,11 @@ class Timing:
     batch_size : int
         Examples in a batch.
     seconds : float
-        What a step takes undisturbed: the fast quartile of `undisturbed` rounds, in seconds.
+        What a step takes undisturbed: the fast decile of `undisturbed` rounds, in seconds.
     least, most : float
-        Between what that quartile lies, in nine of ten cases.
+        Between what that decile lies, in nine of ten cases.
     host_seconds : float
-        The fast quartile of the time after which the host has issued a step. Where the host waits
+        The fast decile of the time after which the host has issued a step. Where the host waits
         for the result, as with NumPy, it is the step's whole time.
     rounds : int
         How many rounds there were.
