@@ -33,9 +33,7 @@ def test_a_name_is_drawn_as_it_stands(tmp_path, no_formulas, name):
     plots.learning_curve(ROWS, tmp_path / "a.png", name, name)
     plots.training_history(history(), tmp_path / "b.png", name, name, 0.1)
     plots.schedules([(name, name, [0.1] * 5)], tmp_path / "c.png", 4.0, name)
-    row = {"batch_size": 1, "samples_per_second": 1.0, "seconds_q1": 1.0, "seconds_q3": 1.0}
-    series = {"device": name, "mode": "training", "knee": 1, "rows": [row]}
-    plots.throughput([series], {"training": 1}, tmp_path / "d.png", name)
+    plots.throughput([a_series(name)], {"training": 1}, tmp_path / "d.png", name)
     pictures = sorted(tmp_path.iterdir())
     assert [picture.name for picture in pictures] == ["a.png", "b.png", "c.png", "d.png"]
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
@@ -59,6 +57,46 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         plots.learning_curve(ROWS, picture, "title")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+# -- throughput ----
+
+SECONDS = ("seconds", "seconds_least", "seconds_most", "seconds_median")
+
+
+def a_series(device="cpu", sure=(True, True, True), cause="none"):
+    """Return a sweep whose second batch size took longer than it should have."""
+    rows = [
+        dict(zip(("batch_size", *SECONDS, "sure"), (n, 1.0, 0.8, 1.25, 4.0, known), strict=True))
+        for n, known in zip((1, 2, 4), sure, strict=True)
+    ]
+    shown = {"device": device, "mode": "training", "knee": 2, "rows": rows}
+    return shown | {"contention": {"cause": cause}}
+
+
+def lines(figure):
+    """Return the points of each line of a picture, and how they are filled."""
+    (axes,) = figure.axes
+    return [(line.get_xydata().tolist(), line.get_markerfacecolor()) for line in axes.lines]
+
+
+def test_a_profile_s_picture_shows_what_is_sure(drawn):
+    plots.throughput([a_series(sure=(True, True, False))], {}, "a.png", "title")
+    rates, known, unsure, knee = lines(drawn[0])
+    assert rates[0] == [[1, 1], [2, 2], [4, 4]]
+    assert known == ([[1, 1], [2, 2]], plots.BLUE)
+    assert unsure == ([[4, 4]], "white")
+    assert knee[0] == [[2, 2]]
+    (area,) = drawn[0].axes[0].collections
+    corners = {tuple(corner) for corner in area.get_paths()[0].vertices.tolist()}
+    assert {(1.0, 0.8), (1.0, 1.25), (4.0, 3.2), (4.0, 5.0)} <= corners
+
+
+def test_a_profile_s_picture_shows_what_was_reached_beside_others(drawn):
+    plots.throughput([a_series()], {}, "a.png", "title")
+    plots.throughput([a_series(cause="others")], {}, "a.png", "title")
+    beside = [[1, 0.25], [2, 0.5], [4, 1.0]]
+    assert [beside in [points for points, _ in lines(figure)] for figure in drawn] == [False, True]
 
 
 # -- members ----

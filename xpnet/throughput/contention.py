@@ -275,15 +275,15 @@ def _load() -> float | None:
 
 
 def _count(number: float) -> str:
-    """Return a number of cores in words, to a half.
+    """Return a number of cores in words, to a tenth where it is no whole one.
 
     Examples
     --------
-    >>> [_count(n) for n in (0.31, 0.9, 1.4, 2.2, 13.7)]
-    ['half', 'one', '1.5', 'two', '13.5']
+    >>> [_count(n) for n in (0.31, 0.9, 1.4, 2.04, 13.7)]
+    ['0.3', 'one', '1.4', 'two', '13.7']
     """
-    halves = max(round(2 * number), 1)
-    return "half" if halves == 1 else f"{halves / 2}" if halves % 2 else _in_letters(halves // 2)
+    whole = max(round(number), 1)
+    return _in_letters(whole) if abs(number - whole) <= 0.15 else f"{number:.1f}"
 
 
 def _in_letters(number: int) -> str:

@@ -89,7 +89,8 @@ def time_rounds(
         step()
         wait()
         least = min(least, clock() - began)
-    steps, rounds = max(1, math.ceil(ROUND / max(least, 1e-9))), []
+    steps = max(1, math.ceil(ROUND / max(least, 1e-9)))
+    rounds: list[Round] = []
     end = clock() + PATIENCE
     while len(rounds) < count and (len(rounds) < FEW_ROUNDS or clock() < end):
         rounds.append(_round(step, wait, clock, steps))
@@ -256,19 +257,17 @@ class _Visits:
         return [Timing.of(n, found) for n, found in self.rounds.items()]
 
     def contention(self) -> Contention:
-        """Return what others took so far, by the time that rounds took and should have taken."""
-        due = spent = ran = known = 0.0
+        """Return what others took so far: the mean over the sizes, whose steps differ so much."""
+        lost, kept = [], []
         for t in self.timings():
             found = self.rounds[t.batch_size]
-            # All sizes weigh the same, however long a step of theirs is.
-            due += len(found)
-            spent += sum(r.seconds for r in found) / t.seconds
-            told = [r for r in found if r.processor is not None]
-            known += sum(r.seconds for r in told) / t.seconds
-            ran += sum(min(r.processor or 0.0, r.seconds) for r in told) / t.seconds
-        lost = 1 - due / spent if spent > due else 0.0
-        kept = 1 - ran / known if known else None
-        return judge(lost, kept, self._machine, self._clock.machine())
+            lost.append(1 - t.seconds / float(np.mean([r.seconds for r in found])))
+            told = [(r.processor, r.seconds) for r in found if r.processor is not None]
+            if told:
+                ran, spent = np.sum(told, axis=0)
+                kept.append(1 - float(ran / spent))
+        share = max(float(np.mean(kept)), 0.0) if kept else None
+        return judge(float(np.mean(lost or 0.0)), share, self._machine, self._clock.machine())
 
     def _open(self) -> list[int]:
         """Return the sizes that want more rounds."""
