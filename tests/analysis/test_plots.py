@@ -61,42 +61,26 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 # -- throughput ----
 
-SECONDS = ("seconds", "seconds_least", "seconds_most", "seconds_median")
 
-
-def a_series(device="cpu", sure=(True, True, True), cause="none"):
-    """Return a sweep whose second batch size took longer than it should have."""
-    rows = [
-        dict(zip(("batch_size", *SECONDS, "sure"), (n, 1.0, 0.8, 1.25, 4.0, known), strict=True))
-        for n, known in zip((1, 2, 4), sure, strict=True)
-    ]
-    shown = {"device": device, "mode": "training", "knee": 2, "rows": rows}
-    return shown | {"contention": {"cause": cause}}
-
-
-def lines(figure):
-    """Return the points of each line of a picture, and how they are filled."""
-    (axes,) = figure.axes
-    return [(line.get_xydata().tolist(), line.get_markerfacecolor()) for line in axes.lines]
+def a_series(device="cpu", sure=(True, True, True)):
+    """Return a sweep in which each step takes a second, or 0.8 to 1.25."""
+    times = {"seconds": 1.0, "seconds_least": 0.8, "seconds_most": 1.25}
+    sizes = zip((1, 2, 4), sure, strict=True)
+    rows = [{"batch_size": n, "sure": known, **times} for n, known in sizes]
+    return {"device": device, "mode": "training", "knee": 2, "rows": rows}
 
 
 def test_a_profile_s_picture_shows_what_is_sure(drawn):
     plots.throughput([a_series(sure=(True, True, False))], {}, "a.png", "title")
-    rates, known, unsure, knee = lines(drawn[0])
-    assert rates[0] == [[1, 1], [2, 2], [4, 4]]
-    assert known == ([[1, 1], [2, 2]], plots.BLUE)
-    assert unsure == ([[4, 4]], "white")
-    assert knee[0] == [[2, 2]]
-    (area,) = drawn[0].axes[0].collections
-    corners = {tuple(corner) for corner in area.get_paths()[0].vertices.tolist()}
-    assert {(1.0, 0.8), (1.0, 1.25), (4.0, 3.2), (4.0, 5.0)} <= corners
-
-
-def test_a_profile_s_picture_shows_what_was_reached_beside_others(drawn):
-    plots.throughput([a_series()], {}, "a.png", "title")
-    plots.throughput([a_series(cause="others")], {}, "a.png", "title")
-    beside = [[1, 0.25], [2, 0.5], [4, 1.0]]
-    assert [beside in [points for points, _ in lines(figure)] for figure in drawn] == [False, True]
+    (axes,) = drawn[0].axes
+    known, unsure, knee = axes.lines
+    assert known.get_xydata().tolist() == [[1, 1], [2, 2]]
+    assert unsure.get_xydata().tolist() == [[4, 4]]
+    assert (unsure.get_linestyle(), unsure.get_markerfacecolor()) == ("None", "white")
+    assert knee.get_xydata().tolist() == [[2, 2]]
+    area, bar = (c.get_paths()[0].vertices.tolist() for c in axes.collections)
+    assert {(1, 0.8), (1, 1.25), (2, 1.6), (2, 2.5)} == {tuple(corner) for corner in area}
+    assert bar == [[4, 3.2], [4, 5.0]]
 
 
 # -- members ----

@@ -35,7 +35,7 @@ def test_the_advice_beside_another_process_is_that_of_a_quiet_machine(network, k
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [SMALL, LARGE, ALONE], ids=["small", "large", "alone"])
-@pytest.mark.parametrize("others", [1, 2, 3])
+@pytest.mark.parametrize("others", [1, 2])
 @pytest.mark.parametrize("knows", [True, False])
 def test_the_advice_in_hundreds_of_runs(network, others, knows):
     assert share_within_a_step(network, 200, others=others, knows=knows) >= 0.9
@@ -164,4 +164,4 @@ def test_a_fit_s_choice_beside_another_process_is_that_of_a_quiet_machine():
         found.append(choose(machine, 10**6, 20, clock=machine))
     assert sum(expected / 2 <= f.batch_size <= 2 * expected for f in found) >= 18
     assert "; other processes take about 0." in found[0].reason
-    assert "processes" not in choose(Machine(**LARGE), 10**6, 20, clock=calm).reason
+    assert "processes" not in choose(calm, 10**6, 20, clock=calm).reason

@@ -205,25 +205,24 @@ def schedules(
 
 
 def _draw_rates(axes: Any, series: dict[str, Any], style: dict[str, Any]) -> None:
-    """Draw the samples per second of a series: how sure they are, and how much others took."""
+    """Draw the samples per second of a series: a line of what is sure, and points of what isn't."""
     rows, colour = series["rows"], style["color"]
-    sizes = [row["batch_size"] for row in rows]
-    rates, slowest, quickest, usual = (
-        [row["batch_size"] / row[name] for row in rows]
-        for name in ("seconds", "seconds_most", "seconds_least", "seconds_median")
-    )
     label = f"{_plain(series['device'])}, {series['mode']}\n○ knee: {series['knee']:,}"
-    axes.plot(sizes, rates, label=label, **style)
+    sizes, rates, slowest, quickest = _rates([row for row in rows if row["sure"]])
+    axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
     axes.fill_between(sizes, slowest, quickest, color=colour, alpha=0.25, linewidth=0)
-    for sure, inside in ((True, colour), (False, "white")):
-        those = [i for i, row in enumerate(rows) if row["sure"] == sure]
-        points = [sizes[i] for i in those], [rates[i] for i in those]
-        axes.plot(*points, "o", markersize=4, color=colour, mfc=inside)
-    contention = series["contention"] or {"cause": "none"}
-    if contention["cause"] != "none":
-        axes.plot(sizes, usual, linewidth=0.8, alpha=0.5, **style)
-    at = sizes.index(series["knee"])
-    axes.plot(sizes[at], rates[at], "o", markersize=13, mfc="none", color=colour)
+    sizes, rates, slowest, quickest = _rates([row for row in rows if not row["sure"]])
+    axes.vlines(sizes, slowest, quickest, color=colour, alpha=0.5, linewidth=1)
+    axes.plot(sizes, rates, "o", markersize=4, color=colour, mfc="white")
+    sizes, rates, _, _ = _rates([row for row in rows if row["batch_size"] == series["knee"]])
+    axes.plot(sizes, rates, "o", markersize=13, mfc="none", color=colour)
+
+
+def _rates(rows: Sequence[dict[str, Any]]) -> tuple[list[float], ...]:
+    """Return batch sizes, and samples per second: as measured, at least and at most."""
+    names = "seconds", "seconds_most", "seconds_least"
+    sizes = [row["batch_size"] for row in rows]
+    return sizes, *([row["batch_size"] / row[name] for row in rows] for name in names)
 
 
 def throughput(
@@ -237,8 +236,7 @@ def throughput(
     Parameters
     ----------
     series : sequence of dict
-        "device", "mode", "knee", "contention" and "rows", as `profile_result.Series` has them; none
-        without rows.
+        "device", "mode", "knee" and "rows", as `profile_result.Series` has them; none without rows.
     crossovers : dict
         For each mode the batch size from which on the last device is quicker, or None.
     path : path

@@ -164,8 +164,8 @@ class Profile:
     def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Draw samples per second over the batch size into a file, as ``profile.png``.
 
-        The area around a line is where it lies in nine of ten cases, an open point is unsure, and a
-        ring marks the knee. Where others disturbed, a thin line shows what was reached beside them.
+        A line joins what is sure, and lies in the area around it in nine of ten cases; what is
+        unsure is an open point, and a ring marks the knee.
         """
         series = [asdict(s) for s in self.series if s.rows]
         plots.throughput(series, self.crossovers, path, title or self.network)
@@ -239,6 +239,9 @@ def _which(s: Series) -> str:
     text += f", {timing.in_words(chosen, timing.fastest(timings))}"
     if s.knee == s.rows[-1].batch_size and s.ended != "memory":
         text += "; it is the largest that was tried, and a larger one may be quicker still"
+    unsure = [f"{row.batch_size:,}" for row in s.rows if not row.sure]
+    if unsure:
+        text += f"; unsure, for the times contradict each other or vary: {', '.join(unsure)}"
     bound = [row.batch_size for row in s.rows if row.bound == "launch"]
     if len(bound) > 1:
         text += f"; up to {bound[-1]:,} it is launch-bound, and further examples are nearly free"

@@ -55,6 +55,11 @@ ISSUED = 4
 #: The part of a sweep's time that its first pass may take.
 FIRST_PASS = 0.6
 
+#: Rows of the square matrices whose products are timed, up to one that takes so many seconds; how
+#: often they are gone over, and for how many seconds at most.
+PRODUCT_SIZES, LONG_PRODUCT = (256, 512, 1024, 2048, 4096, 8192), 0.01
+PRODUCT_PASSES, PRODUCT_SECONDS = 3, 1.0
+
 #: Seconds that `choose` may take: at least, at most, and as a share of the fit's.
 CHOICE_SECONDS, CHOICE_SHARE = (0.1, 1.0), 0.05
 
@@ -287,8 +292,8 @@ class _Visits:
             return False
         known = n if n in self.rounds else max(self.rounds)
         found = self.rounds[known]
-        # The mean: others go on taking what they have taken.
-        step = sum(r.seconds for r in found) / len(found) * n / known
+        # By the clock, for others go on; but not as long as the longest, which comes once.
+        step = float(np.median([r.seconds for r in found])) * n / known
         needed = ROUNDS * ROUND + (WARM_UP + FEW_ROUNDS) * step + min(ROUNDS * step, PATIENCE)
         return self._clock() - self._began + needed > limit
 
@@ -401,25 +406,34 @@ def product_rate(backend: Backend, dtype: Any, clock: AnyClock = SYSTEM) -> floa
     """Return the machine's rate of products, in floating-point operations per second.
 
     That of the best of square matrices of 256, 512, … rows, up to those whose product takes 10 ms
-    or that don't fit: 2 m³ operations each.
+    or that don't fit: 2 m³ operations each. They are gone over a few times, for about a second.
     """
-    xp, best, size = backend.xp, 0.0, 256
-    while size <= 8192:
-        try:
-            # Not all the same number: some devices are quicker with that.
-            a = xp.sin(xp.arange(size * size, dtype=dtype)).reshape(size, size)
-            out = xp.empty_like(a)
-            rounds = time_rounds(partial(xp.matmul, a, a, out=out), backend.synchronize, clock)
-        except Exception as error:
-            if not best or not backend.is_out_of_memory(error):
-                raise
-            break
-        seconds = max(min(undisturbed(rounds)), 1e-12)
-        best = max(best, 2.0 * size**3 / seconds)
-        if seconds > 0.01:
-            break
-        size *= 2
+    clock = as_clock(clock)
+    best, began = 0.0, clock()
+    for _ in range(PRODUCT_PASSES):
+        for size in PRODUCT_SIZES:
+            if best and clock() - began > PRODUCT_SECONDS:
+                return best
+            try:
+                seconds = _product_seconds(backend, size, dtype, clock)
+            except Exception as error:
+                if not best or not backend.is_out_of_memory(error):
+                    raise
+                break
+            best = max(best, 2.0 * size**3 / seconds)
+            if seconds > LONG_PRODUCT:
+                break
     return best
+
+
+def _product_seconds(backend: Backend, size: int, dtype: Any, clock: Clock) -> float:
+    """Return the seconds of a product of square matrices, undisturbed."""
+    xp = backend.xp
+    # Not all the same number: some devices are quicker with that.
+    a = xp.sin(xp.arange(size * size, dtype=dtype)).reshape(size, size)
+    out = xp.empty_like(a)
+    rounds = time_rounds(partial(xp.matmul, a, a, out=out), backend.synchronize, clock)
+    return max(min(undisturbed(rounds)), 1e-12)
 
 
 def choose(
