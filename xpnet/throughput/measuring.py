@@ -287,13 +287,18 @@ class _Visits:
         self.rounds.setdefault(n, []).extend(found)
 
     def _late(self, n: int, limit: float) -> bool:
-        """Return whether a visit would end after a limit, by the time of n or of a smaller size."""
+        """Return whether a visit would end after a limit, by the time of n or of a smaller size.
+
+        A size that was visited takes what it usually took, others' share included. One that was not
+        is hoped to go undisturbed: else others would keep the sweep from ever seeing it.
+        """
         if not self.rounds:
             return False
-        known = n if n in self.rounds else max(self.rounds)
-        found = self.rounds[known]
-        # By the clock, for others go on; but not as long as the longest, which comes once.
-        step = float(np.median([r.seconds for r in found])) * n / known
+        if n in self.rounds:
+            step = float(np.median([r.seconds for r in self.rounds[n]]))
+        else:
+            largest = max(self.rounds)
+            step = Timing.of(largest, self.rounds[largest]).seconds * n / largest
         needed = ROUNDS * ROUND + (WARM_UP + FEW_ROUNDS) * step + min(ROUNDS * step, PATIENCE)
         return self._clock() - self._began + needed > limit
 
