@@ -378,7 +378,10 @@ NOISE = xn.GradientNoise(
 
 
 def series(times, mode="training", device="cpu"):
-    rows = [Row(n, t, t, t, 5, n / t, 0.1, "compute", 1.0, 0.5, 1) for n, t in times.items()]
+    rows = [
+        Row(n, t, t, t, 5, n / t, 0.1, "compute", 1.0, 0.5, 1, t, t, t, True)
+        for n, t in times.items()
+    ]
     return Series(device, device, mode, rows, 1.0, "arrays", "sizes", None, max(times))
 
 

@@ -33,9 +33,7 @@ def test_a_name_is_drawn_as_it_stands(tmp_path, no_formulas, name):
     plots.learning_curve(ROWS, tmp_path / "a.png", name, name)
     plots.training_history(history(), tmp_path / "b.png", name, name, 0.1)
     plots.schedules([(name, name, [0.1] * 5)], tmp_path / "c.png", 4.0, name)
-    row = {"batch_size": 1, "samples_per_second": 1.0, "seconds_q1": 1.0, "seconds_q3": 1.0}
-    series = {"device": name, "mode": "training", "threads": 1, "knee": 1, "rows": [row]}
-    plots.throughput([series], {"training": 1}, tmp_path / "d.png", name)
+    plots.throughput([a_series(name)], {"training": 1}, tmp_path / "d.png", name)
     pictures = sorted(tmp_path.iterdir())
     assert [picture.name for picture in pictures] == ["a.png", "b.png", "c.png", "d.png"]
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
@@ -59,6 +57,30 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         plots.learning_curve(ROWS, picture, "title")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+# -- throughput ----
+
+
+def a_series(device="cpu", sure=(True, True, True)):
+    """Return a sweep in which each step takes a second, or 0.8 to 1.25."""
+    times = {"seconds": 1.0, "seconds_least": 0.8, "seconds_most": 1.25}
+    sizes = zip((1, 2, 4), sure, strict=True)
+    rows = [{"batch_size": n, "sure": known, **times} for n, known in sizes]
+    return {"device": device, "mode": "training", "threads": 1, "knee": 2, "rows": rows}
+
+
+def test_a_profile_s_picture_shows_what_is_sure(drawn):
+    plots.throughput([a_series(sure=(True, True, False))], {}, "a.png", "title")
+    (axes,) = drawn[0].axes
+    known, unsure, knee = axes.lines
+    assert known.get_xydata().tolist() == [[1, 1], [2, 2]]
+    assert unsure.get_xydata().tolist() == [[4, 4]]
+    assert (unsure.get_linestyle(), unsure.get_markerfacecolor()) == ("None", "white")
+    assert knee.get_xydata().tolist() == [[2, 2]]
+    area, bar = (c.get_paths()[0].vertices.tolist() for c in axes.collections)
+    assert {(1, 0.8), (1, 1.25), (2, 1.6), (2, 2.5)} == {tuple(corner) for corner in area}
+    assert bar == [[4, 3.2], [4, 5.0]]
 
 
 # -- members ----

@@ -23,11 +23,14 @@ def series(n, seconds, peak=1e11, spread=0.0, late=0.0, device="cpu", mode="trai
     ``late`` is by which share of its time the slowest quarter of the rounds takes longer.
     """
     low, high = 1 - spread, 1 + spread + late
-    times = [Timing(size, t, low * t, high * t, t, 40) for size, t in seconds.items()]
+    times = [
+        Timing(size, t, low * t, high * t, t, 40, (low * t, t, high * t))
+        for size, t in seconds.items()
+    ]
     rows = [
         Row(
-            *(t.batch_size, t.seconds, t.q1, t.q3, t.rounds, t.rate, 0.5, "compute"),
-            *(1e5 * t.rate, 0.5, 1000),
+            *(t.batch_size, t.seconds, t.least, t.most, t.rounds, t.rate, 0.5, "compute"),
+            *(1e5 * t.rate, 0.5, 1000, t.least, t.most, t.seconds, True),
         )
         for t in times
     ]
@@ -203,10 +206,10 @@ def test_which_threads_are_tried(monkeypatch, given, expected):
     monkeypatch.setattr(profiling, "limit_threads", limited)
     found = measured(threads=given)
     modes = ("training", "prediction")
-    assert [(s.mode, s.threads) for s in found.series] == [(m, n) for m in modes for n in expected]
-    assert held == expected * 3
+    assert [(s.mode, s.threads) for s in found.series] == [(m, n) for n in expected for m in modes]
+    assert held == [n for n in expected for _ in range(3)]
     document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert [s["threads"] for s in document["series"]] == expected * 2
+    assert [s["threads"] for s in document["series"]] == [n for n in expected for _ in modes]
 
 
 def test_a_device_without_threads_is_measured_once():

@@ -228,7 +228,7 @@ def soonest(noise: GradientNoise, series: Sequence[Series]) -> tuple[int, str] |
             times = {
                 row.batch_size: row.seconds * (1 + noise.critical_batch / row.batch_size)
                 for row in s.rows
-                if row.batch_size <= noise.n_examples
+                if row.sure and row.batch_size <= noise.n_examples
             }
             if times:
                 trainings.append((min(times.values()), s.device, times))
@@ -241,7 +241,7 @@ def soonest(noise: GradientNoise, series: Sequence[Series]) -> tuple[int, str] |
 def with_noise(profile: Profile, noise: GradientNoise) -> Profile:
     """Return a profile with the critical batch size, and with advice on it."""
     advice = [*profile.advice, f"training: {noise}"]
-    found = soonest(noise, profile.series)
+    found = soonest(noise, profile.recommended("training"))
     if found is not None:
         advice.append(
             f"training: steps and their time together, batches of {found[0]:,} on {found[1]} reach "

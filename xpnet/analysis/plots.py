@@ -204,6 +204,26 @@ def schedules(
     save(figure, path)
 
 
+def _draw_rates(axes: Any, series: dict[str, Any], style: dict[str, Any]) -> None:
+    """Draw the samples per second of a series: a line of what is sure, and points of what isn't."""
+    rows, colour = series["rows"], style["color"]
+    sizes, rates, slowest, quickest = _rates([row for row in rows if row["sure"]])
+    axes.plot(sizes, rates, marker="o", markersize=4, **style)
+    axes.fill_between(sizes, slowest, quickest, color=colour, alpha=0.25, linewidth=0)
+    sizes, rates, slowest, quickest = _rates([row for row in rows if not row["sure"]])
+    axes.vlines(sizes, slowest, quickest, color=colour, alpha=0.5, linewidth=1)
+    axes.plot(sizes, rates, "o", markersize=4, color=colour, mfc="white")
+    sizes, rates, _, _ = _rates([row for row in rows if row["batch_size"] == series["knee"]])
+    axes.plot(sizes, rates, "o", markersize=13, mfc="none", color=colour)
+
+
+def _rates(rows: Sequence[dict[str, Any]]) -> tuple[list[float], ...]:
+    """Return batch sizes, and samples per second: as measured, at least and at most."""
+    names = "seconds", "seconds_most", "seconds_least"
+    sizes = [row["batch_size"] for row in rows]
+    return sizes, *([row["batch_size"] / row[name] for row in rows] for name in names)
+
+
 def throughput(
     series: Sequence[dict[str, Any]],
     crossovers: dict[str, int | None],
@@ -239,19 +259,8 @@ def throughput(
         among = several.index(s["threads"]) if len(several) > 1 else 0
         colour = _paler((BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)], among)
         threads = f", {s['threads']} thread{'s' * (s['threads'] > 1)}" if len(several) > 1 else ""
-        sizes = [row["batch_size"] for row in s["rows"]]
-        rates = [row["samples_per_second"] for row in s["rows"]]
-        low, high = (
-            [n / row[q] for n, row in zip(sizes, s["rows"], strict=True)]
-            for q in ("seconds_q3", "seconds_q1")
-        )
         label = f"{_plain(s['device'])}{threads}, {s['mode']}\n○ knee: {s['knee']:,}"
-        style = {"color": colour, "linestyle": modes[s["mode"]]}
-        axes.plot(sizes, rates, marker="o", markersize=4, label=label, **style)
-        axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            s["knee"], rates[sizes.index(s["knee"])], "o", markersize=13, mfc="none", color=colour
-        )
+        _draw_rates(axes, s, {"color": colour, "linestyle": modes[s["mode"]], "label": label})
     for mode, crossover in crossovers.items():
         if crossover is not None:
             label = f"{mode}: {_plain(devices[-1])}\nquicker from {crossover:,} on"

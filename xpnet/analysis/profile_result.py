@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..throughput import timing
+from ..throughput.contention import Contention
 from ..throughput.timing import Timing
 from . import plots, thread_counts
 
 if TYPE_CHECKING:
     from .noise_result import GradientNoise
 
-#: The version of what `Profile.as_dict` returns.
-FORMAT = 1
+#: The version of what `Profile.as_dict` returns. In version 1 "seconds" was the median of rounds,
+#: which is "seconds_median" now, and there were no "seconds_least", "seconds_most", "sure" and
+#: "contention".
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class Row:
     ----------
     batch_size : int
         Examples in a batch.
-    seconds, seconds_q1, seconds_q3 : float
-        Median and quartiles of the time of a step or a prediction, in seconds.
+    seconds : float
+        What a step or a prediction takes undisturbed, in seconds: the fast decile of rounds,
+        without the time for which others had the processor.
+    seconds_q1, seconds_q3 : float
+        Quartiles of the time that rounds took by the clock, disturbed or not.
     rounds : int
-        Over so many rounds, each of several steps.
+        How many rounds there were, each of several steps.
     samples_per_second : float
-        The batch over the median.
+        The batch over ``seconds``.
     host_share : float
         The host's part of the time. On a CUDA device that until the host has issued the step; on
         the CPU, and at most, that of the shortest step of two examples or more: what each costs.
@@ -39,9 +46,17 @@ class Row:
     flops : float
         Floating-point operations per second, of the matrix products alone.
     product_share : float
-        The same over the machine's own rate of products.
+        The same over the machine's own rate of products; at most 1.
     memory : int
         Bytes; see `Series.memory_of`.
+    seconds_least, seconds_most : float
+        Between what ``seconds`` lies, in nine of ten cases.
+    seconds_median : float
+        The median of the time that rounds took by the clock.
+    sure : bool
+        Whether that interval is narrower than a quarter of ``seconds``, and no other batch size
+        contradicts it: samples/s are at least half of the best that a smaller batch has, and no
+        larger batch takes clearly less time.
     """
 
     batch_size: int
@@ -55,6 +70,10 @@ class Row:
     flops: float
     product_share: float
     memory: int
+    seconds_least: float
+    seconds_most: float
+    seconds_median: float
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,8 @@ class Series:
     rows : list of Row
         One for each batch size, rising.
     product_rate : float
-        The machine's own rate of products in this dtype, in floating-point operations per second.
+        The machine's own rate of products in this dtype, in floating-point operations per second:
+        of large ones, or of the quickest row where that is more.
     memory_of : {"pool", "arrays"}
         What the rows' memory is: all that the device's memory pool has taken, or the arrays that
         the network, its training and the batch hold.
@@ -83,6 +103,8 @@ class Series:
         The smallest batch with at least 90 % of the best samples/s; None if nothing was measured.
     threads : int or None
         How many threads BLAS had; None on a GPU, and where BLAS does not tell.
+    contention : Contention or None
+        What other processes took meanwhile; None if that was not looked at.
     """
 
     device: str
@@ -95,6 +117,7 @@ class Series:
     refused: int | None
     knee: int | None
     threads: int | None = None
+    contention: Contention | None = None
 
     def row(self, batch_size: int | None) -> Row:
         """Return the row of a batch size."""
@@ -103,7 +126,10 @@ class Series:
     def timings(self) -> list[Timing]:
         """Return the times as `throughput` judges them."""
         return [
-            Timing(r.batch_size, r.seconds, r.seconds_q1, r.seconds_q3, r.seconds, r.rounds)
+            Timing(
+                *(r.batch_size, r.seconds, r.seconds_least, r.seconds_most, r.seconds, r.rounds),
+                (r.seconds_q1, r.seconds_median, r.seconds_q3),
+            )
             for r in self.rows
         ]
 
@@ -126,7 +152,8 @@ class Profile:
         For each mode the smallest batch from which on the last backend is quicker than the CPU;
         None if it never is. Empty if there is one backend.
     advice : list of str
-        Which batch size to use, how many threads and why, a sentence or two each.
+        Which batch size to use, how many threads and why, a sentence or two each; first of all,
+        where other work on the machine disturbed, who it is and what to do about it.
     noise : GradientNoise or None
         The critical batch size, where `xpnet profile` has measured it.
     """
@@ -160,11 +187,37 @@ class Profile:
     def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Draw samples per second over the batch size into a file, as ``profile.png``.
 
-        Each line with its interquartile range; a ring marks the knee. Of several numbers of threads
-        there are the fewest, the most and those that are recommended.
+        A line joins what is sure, and lies in the area around it in nine of ten cases; what is
+        unsure is an open point, and a ring marks the knee. Of several numbers of threads there are
+        the fewest, the most and those that are recommended.
         """
         drawn = [s for mode in self.modes() for s in self._drawn(mode)]
         plots.throughput([asdict(s) for s in drawn], self.crossovers, path, title or self.network)
+
+
+def with_peak(series: Sequence[Series], measure: Callable[[], float]) -> list[Series]:
+    """Return the series of one device with a rate of products that none of their rows exceeds.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        All with the same rate.
+    measure : function
+        Measures the rate again, which is done if it is below a row's. If it still is, the row has
+        shown what the machine can do.
+    """
+    best = max((row.flops for s in series for row in s.rows), default=0.0)
+    peak = max((s.product_rate for s in series), default=0.0)
+    if peak < best:
+        peak = max(peak, measure(), best)
+    return [
+        replace(
+            s,
+            product_rate=peak,
+            rows=[replace(row, product_share=row.flops / peak) for row in s.rows],
+        )
+        for s in series
+    ]
 
 
 def crossover(series: list[Series], mode: str) -> int | None:
@@ -175,7 +228,7 @@ def crossover(series: list[Series], mode: str) -> int | None:
 
 def advise(profile: Profile) -> list[str]:
     """Return which batch sizes to use and why, in sentences."""
-    advice = []
+    advice = _disturbed(profile.series)
     for mode in profile.modes():
         measured, groups = profile.recommended(mode), thread_counts.groups(profile.series, mode)
         if not measured:
@@ -196,6 +249,12 @@ def advise(profile: Profile) -> list[str]:
     return advice
 
 
+def _disturbed(series: list[Series]) -> list[str]:
+    """Return in a line who disturbed the measuring, by the series that lost most; [] if nobody."""
+    told = [s.contention for s in series if s.contention is not None and s.contention.in_words()]
+    return [max(told, key=lambda c: c.lost).in_words()] if told else []
+
+
 def _which(s: Series, several: bool) -> str:
     """Return which batch size to use, of several numbers of threads also which, and why."""
     threads = f" and {s.threads} thread{'s' * (s.threads != 1)}" if several else ""
@@ -207,6 +266,9 @@ def _which(s: Series, several: bool) -> str:
     text += f", {timing.in_words(chosen, timing.fastest(timings))}"
     if s.knee == s.rows[-1].batch_size and s.ended != "memory":
         text += "; it is the largest that was tried, and a larger one may be quicker still"
+    unsure = [f"{row.batch_size:,}" for row in s.rows if not row.sure]
+    if unsure:
+        text += f"; unsure, for the times contradict each other or vary: {', '.join(unsure)}"
     bound = [row.batch_size for row in s.rows if row.bound == "launch"]
     if len(bound) > 1:
         text += f"; up to {bound[-1]:,} it is launch-bound, and further examples are nearly free"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,11 +25,12 @@ from ..nn.categories import code_columns
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput import timing
-from ..throughput.measuring import Clock, Feeding, Sweep, product_rate, sweep
+from ..throughput.contention import SYSTEM
+from ..throughput.measuring import AnyClock, Feeding, Sweep, product_rate, sweep
 from ..train.batch_size import TINY
 from ..train.trainer import Trainer
 from . import thread_counts
-from .profile_result import Profile, Row, Series, advise, crossover
+from .profile_result import Profile, Row, Series, advise, crossover, with_peak
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
 ROWS, ELEMENTS = 4096, 2**22
@@ -56,7 +55,7 @@ def profile(
     l2: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[str], object] = lambda text: None,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
 ) -> Profile:
     """Measure throughput by batch size, and say which batch size to use, and how many threads.
 
@@ -94,7 +93,7 @@ def profile(
     watch : function
         Called with a few words on what is done next.
     clock : function
-        Returns the time in seconds.
+        Returns the time in seconds. What others take is known by the system's own clock alone.
 
     Returns
     -------
@@ -136,29 +135,30 @@ def profile(
     series: list[Series] = []
     share = seconds / (len(modes) * sum(map(len, counts)))
 
-    def measure(backend: Backend, mode: str, n: int | None, rate: float) -> None:
+    def measure(backend: Backend, mode: str, n: int | None, rate: float) -> Series:
         where = f"{backend.device}, {mode}{_with_threads(n)}"
         with limit_threads(n):
             bench = _bench(network, mode, backend, X, y, optimizer, l2)
             seen = partial(_tell, watch, where)
             swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
-            series.append(_series(network, mode, backend, swept, rate, n))
             bench.reset()
+        return _series(network, mode, backend, swept, rate, n)
 
     for backend, numbers in zip(backends, counts, strict=True):
         with backend.active():
-            rates = {n: _rate(backend, network, n, clock, watch) for n in numbers}
-            for mode, n in product(modes, numbers):
-                if not stop():
-                    measure(backend, mode, n, rates[n])
+            for n in numbers:
+                rate = _rate(backend, network, n, clock, watch)
+                found = [measure(backend, mode, n, rate) for mode in modes if not stop()]
+                again = partial(_rate, backend, network, n, clock, watch)
+                series += with_peak(found, again)
     several = [mode for mode in modes if len(thread_counts.devices(series, mode)) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))
     if network.members is not None:
         words = f"{network.members} of {words}"
     n_parameters = network.n_parameters * len(network.seeds)
-    found = Profile(words, n_parameters, network.dtype.name, series, crossovers)
-    return replace(found, advice=advise(found))
+    result = Profile(words, n_parameters, network.dtype.name, series, crossovers)
+    return replace(result, advice=advise(result))
 
 
 def widths(network: Network) -> list[int]:
@@ -228,7 +228,7 @@ def _rate(
     backend: Backend,
     network: Network,
     threads: int | None,
-    clock: Clock,
+    clock: AnyClock,
     watch: Callable[[str], object],
 ) -> float:
     """Return a machine's rate of large products."""
@@ -299,12 +299,13 @@ def _series(
     """Return the rows of a sweep with what follows from them."""
     timings, each = found.timings, flops(network, mode)
     shares, bound = timing.host_shares(timings), timing.launch_bound(timings)
+    unsure = timing.unsure(timings)
     rows = [
         Row(
             t.batch_size,
             t.seconds,
-            t.q1,
-            t.q3,
+            t.quartiles[0],
+            t.quartiles[2],
             t.rounds,
             t.rate,
             share,
@@ -312,6 +313,10 @@ def _series(
             each * t.rate,
             each * t.rate / rate,
             memory,
+            t.least,
+            t.most,
+            t.quartiles[1],
+            t.batch_size not in unsure,
         )
         for t, share, memory in zip(timings, shares, found.memory, strict=True)
     ]
@@ -326,4 +331,5 @@ def _series(
         found.refused,
         timing.knee(timings).batch_size if timings else None,
         threads,
+        found.contention,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,17 +19,33 @@ from .._typing import NO_ARRAY, Array
 from ..backends.protocol import Backend
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
-from .timing import BatchSize, Timing, candidates, fastest, in_words, knee
+from .contention import SYSTEM, Clock, Contention, as_clock, judge
+from .timing import (
+    BatchSize,
+    Round,
+    Timing,
+    candidates,
+    doubtful,
+    fastest,
+    in_words,
+    knee,
+    undisturbed,
+)
 
-Clock = Callable[[], float]
+#: What tells the time: a clock of the system's, or a function that returns seconds.
+AnyClock = Clock | Callable[[], float]
 
 #: A round of steps is at least so many seconds long, so that looking at the clock does not count.
-ROUND = 0.001
+#: Not more: others take a processor away for milliseconds at a time, and rounds fit in between.
+ROUND = 0.0005
 
-#: Rounds of a size in one pass, and how many are enough.
-ROUNDS, ENOUGH_ROUNDS = 5, 40
+#: Rounds of a size in one visit, how many are enough, and how many where they leave a doubt.
+ROUNDS, ENOUGH_ROUNDS, MOST_ROUNDS = 5, 40, 400
 
-#: Steps that warm up.
+#: A visit ends after so many seconds, and so many rounds: long ones had better be spread over time.
+PATIENCE, FEW_ROUNDS = 0.05, 2
+
+#: Steps that warm up: the first one of all allocates.
 WARM_UP = 2
 
 #: The host's own time is taken over the first steps of a round: a device's queue holds the launches
@@ -40,6 +55,11 @@ ISSUED = 4
 #: The part of a sweep's time that its first pass may take.
 FIRST_PASS = 0.6
 
+#: Rows of the square matrices whose products are timed, up to one that takes so many seconds; how
+#: often they are gone over, and for how many seconds at most.
+PRODUCT_SIZES, LONG_PRODUCT = (256, 512, 1024, 2048, 4096, 8192), 0.01
+PRODUCT_PASSES, PRODUCT_SECONDS = 3, 1.0
+
 #: Seconds that `choose` may take: at least, at most, and as a share of the fit's.
 CHOICE_SECONDS, CHOICE_SHARE = (0.1, 1.0), 0.05
 
@@ -47,44 +67,64 @@ CHOICE_SECONDS, CHOICE_SHARE = (0.1, 1.0), 0.05
 def time_rounds(
     step: Callable[[], object],
     wait: Callable[[], object],
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     count: int = ROUNDS,
-) -> list[tuple[float, float]]:
+    known: float = math.inf,
+) -> list[Round]:
     """Time a step, warmed up, in rounds of several, each ended by a wait for the device.
 
     Parameters
     ----------
     step, wait : function
         Issues the work; waits until it is done.
-    clock : function
+    clock : Clock or function
         Returns the time in seconds.
     count : int
-        How many rounds.
+        How many rounds; fewer of long ones.
+    known : float
+        What a step takes in seconds, where it was timed before.
 
     Returns
     -------
-    list of (float, float)
-        For each round the seconds of a step, and those after which the host had issued it.
+    list of Round
     """
-    least = math.inf
-    for _ in range(WARM_UP):  # the first one allocates
+    clock, least = as_clock(clock), known
+    for _ in range(WARM_UP if known == math.inf else 1):
         began = clock()
         step()
         wait()
         least = min(least, clock() - began)
     steps = max(1, math.ceil(ROUND / max(least, 1e-9)))
-    first = min(steps, ISSUED)
-    rounds = []
-    for _ in range(count):
-        began = clock()
-        for _ in range(first):
-            step()
-        issued = clock()
-        for _ in range(steps - first):
-            step()
-        wait()
-        rounds.append(((clock() - began) / steps, (issued - began) / first))
+    rounds: list[Round] = []
+    end = clock() + PATIENCE
+    while len(rounds) < count and (len(rounds) < FEW_ROUNDS or clock() < end):
+        rounds.append(_round(step, wait, clock, steps))
     return rounds
+
+
+def _round(
+    step: Callable[[], object], wait: Callable[[], object], clock: Clock, steps: int
+) -> Round:
+    """Time several steps."""
+    first = min(steps, ISSUED)
+    before = clock.thread()
+    began = clock()
+    for _ in range(first):
+        step()
+    issued = clock()
+    for _ in range(steps - first):
+        step()
+    last = clock()
+    wait()
+    ended = clock()
+    after = clock.thread()
+    processor = None
+    if before is not None and after is not None and before.switches == after.switches:
+        # Of nothing at all: this system counts in coarser steps than rounds are long.
+        processor = (after.seconds - before.seconds) / steps or None
+    whole = ended - began
+    waited = (ended - last) / whole if whole > 0 else 0.0
+    return Round(whole / steps, (issued - began) / first, processor, waited)
 
 
 class Bench(Protocol):
@@ -120,12 +160,15 @@ class Sweep:
         Why there is no larger one.
     refused : int or None
         The first batch size for which memory did not suffice.
+    contention : Contention
+        What others took meanwhile.
     """
 
     timings: list[Timing]
     memory: list[int]
     ended: str
     refused: int | None
+    contention: Contention
 
 
 def sweep(
@@ -133,11 +176,14 @@ def sweep(
     sizes: Iterable[int],
     seconds: float,
     *,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     stop: Callable[[], bool] = lambda: False,
     seen: Callable[[int], object] = lambda n: None,
 ) -> Sweep:
     """Time batches of rising sizes until memory or time is used up; then go over them again.
+
+    All sizes have their rounds spread over the time, in several passes. What leaves a doubt has
+    more of them: rounds that differ, or a size that contradicts others.
 
     Parameters
     ----------
@@ -147,20 +193,19 @@ def sweep(
         Batch sizes, rising. The first one is tried in any case.
     seconds : float
         How long the whole may take. A size that would take longer than is left is left out.
-    clock : function
+    clock : Clock or function
         Returns the time in seconds.
     stop : function
         Returns True to end the sweep after the present size.
     seen : function
         Called with each batch size before it is timed.
     """
-    visits = _Visits(bench, seconds, clock, stop, seen)
+    visits = _Visits(bench, seconds, as_clock(clock), stop, seen)
     memory, refused = visits.climb(sizes)
     if refused is not None:
         bench.reset()  # here, for the error and what it held on to are gone
     visits.repeat()
-    timings = [Timing.of(n, found) for n, found in visits.rounds.items()]
-    return Sweep(timings, memory, visits.ended, refused)
+    return Sweep(visits.timings(), memory, visits.ended, refused, visits.contention())
 
 
 class _Visits:
@@ -176,7 +221,8 @@ class _Visits:
     ) -> None:
         self._bench, self._seconds, self._clock = bench, seconds, clock
         self._stop, self._seen, self._began = stop, seen, clock()
-        self.rounds: dict[int, list[tuple[float, float]]] = {}
+        self._machine = clock.machine()
+        self.rounds: dict[int, list[Round]] = {}
         self.ended = "sizes"
 
     def climb(self, sizes: Iterable[int]) -> tuple[list[int], int | None]:
@@ -209,24 +255,51 @@ class _Visits:
                     return
                 if not self._late(n, self._seconds):
                     self._visit(n)
-            again = [
-                n
-                for n in again
-                if len(self.rounds[n]) < ENOUGH_ROUNDS and not self._late(n, self._seconds)
-            ]
+            again = [n for n in self._open() if not self._late(n, self._seconds)]
+
+    def timings(self) -> list[Timing]:
+        """Return what the rounds add up to so far."""
+        return [Timing.of(n, found) for n, found in self.rounds.items()]
+
+    def contention(self) -> Contention:
+        """Return what others took so far: the mean over the sizes, whose steps differ so much."""
+        lost, kept = [], []
+        for t in self.timings():
+            found = self.rounds[t.batch_size]
+            lost.append(1 - t.seconds / float(np.mean([r.seconds for r in found])))
+            told = [(r.processor, r.seconds) for r in found if r.processor is not None]
+            if told:
+                ran, spent = np.sum(told, axis=0)
+                kept.append(1 - float(ran / spent))
+        share = max(float(np.mean(kept)), 0.0) if kept else None
+        return judge(float(np.mean(lost or 0.0)), share, self._machine, self._clock.machine())
+
+    def _open(self) -> list[int]:
+        """Return the sizes that want more rounds."""
+        doubts = doubtful(self.timings())
+        enough = {n: MOST_ROUNDS if n in doubts else ENOUGH_ROUNDS for n in self.rounds}
+        return [n for n, found in self.rounds.items() if len(found) < enough[n]]
 
     def _visit(self, n: int) -> None:
         self._seen(n)
-        found = time_rounds(self._bench.prepare(n), self._bench.wait, self._clock)
+        known = min((r.seconds for r in self.rounds.get(n, ())), default=math.inf)
+        found = time_rounds(self._bench.prepare(n), self._bench.wait, self._clock, ROUNDS, known)
         self.rounds.setdefault(n, []).extend(found)
 
     def _late(self, n: int, limit: float) -> bool:
-        """Return whether a visit would end after a limit, by the time of n or of a smaller size."""
+        """Return whether a visit would end after a limit, by the time of n or of a smaller size.
+
+        A size that was visited takes what it usually took, others' share included. One that was not
+        is hoped to go undisturbed: else others would keep the sweep from ever seeing it.
+        """
         if not self.rounds:
             return False
-        known = n if n in self.rounds else max(self.rounds)
-        step = Timing.of(known, self.rounds[known]).seconds * n / known
-        needed = max(ROUNDS * ROUND, (WARM_UP + ROUNDS) * step)
+        if n in self.rounds:
+            step = float(np.median([r.seconds for r in self.rounds[n]]))
+        else:
+            largest = max(self.rounds)
+            step = Timing.of(largest, self.rounds[largest]).seconds * n / largest
+        needed = ROUNDS * ROUND + (WARM_UP + FEW_ROUNDS) * step + min(ROUNDS * step, PATIENCE)
         return self._clock() - self._began + needed > limit
 
 
@@ -334,29 +407,38 @@ def _held(backend: Backend, thing: object) -> int:
     return sum(found.values())
 
 
-def product_rate(backend: Backend, dtype: Any, clock: Clock = time.perf_counter) -> float:
+def product_rate(backend: Backend, dtype: Any, clock: AnyClock = SYSTEM) -> float:
     """Return the machine's rate of products, in floating-point operations per second.
 
     That of the best of square matrices of 256, 512, … rows, up to those whose product takes 10 ms
-    or that don't fit: 2 m³ operations each.
+    or that don't fit: 2 m³ operations each. They are gone over a few times, for about a second.
     """
-    xp, best, size = backend.xp, 0.0, 256
-    while size <= 8192:
-        try:
-            # Not all the same number: some devices are quicker with that.
-            a = xp.sin(xp.arange(size * size, dtype=dtype)).reshape(size, size)
-            out = xp.empty_like(a)
-            rounds = time_rounds(partial(xp.matmul, a, a, out=out), backend.synchronize, clock)
-        except Exception as error:
-            if not best or not backend.is_out_of_memory(error):
-                raise
-            break
-        seconds = max(min(step for step, _ in rounds), 1e-12)  # undisturbed
-        best = max(best, 2.0 * size**3 / seconds)
-        if seconds > 0.01:
-            break
-        size *= 2
+    clock = as_clock(clock)
+    best, began = 0.0, clock()
+    for _ in range(PRODUCT_PASSES):
+        for size in PRODUCT_SIZES:
+            if best and clock() - began > PRODUCT_SECONDS:
+                return best
+            try:
+                seconds = _product_seconds(backend, size, dtype, clock)
+            except Exception as error:
+                if not best or not backend.is_out_of_memory(error):
+                    raise
+                break
+            best = max(best, 2.0 * size**3 / seconds)
+            if seconds > LONG_PRODUCT:
+                break
     return best
+
+
+def _product_seconds(backend: Backend, size: int, dtype: Any, clock: Clock) -> float:
+    """Return the seconds of a product of square matrices, undisturbed."""
+    xp = backend.xp
+    # Not all the same number: some devices are quicker with that.
+    a = xp.sin(xp.arange(size * size, dtype=dtype)).reshape(size, size)
+    out = xp.empty_like(a)
+    rounds = time_rounds(partial(xp.matmul, a, a, out=out), backend.synchronize, clock)
+    return max(min(undisturbed(rounds)), 1e-12)
 
 
 def choose(
@@ -364,7 +446,7 @@ def choose(
     n: int,
     epochs: int,
     *,
-    clock: Clock = time.perf_counter,
+    clock: AnyClock = SYSTEM,
     stop: Callable[[], bool] = lambda: False,
 ) -> BatchSize:
     """Choose the batch size for a fit: the knee among the `candidates`, measured quickly.
@@ -385,8 +467,11 @@ def choose(
         return BatchSize(smallest, f"batch size {smallest}: there is no memory to try others", [])
     whole = epochs * n / smallest * first.seconds
     seconds = min(max(CHOICE_SHARE * whole, CHOICE_SECONDS[0]), CHOICE_SECONDS[1])
-    timings = sweep(bench, sizes, seconds, clock=clock, stop=stop).timings or [first]
+    found = sweep(bench, sizes, seconds, clock=clock, stop=stop)
+    timings = found.timings or [first]
     chosen, best = knee(timings), fastest(timings)
     among = f" of {smallest} to {timings[-1].batch_size}"
     reason = f"batch size {chosen.batch_size}: {in_words(chosen, best, among)}"
+    disturbed = found.contention.in_words()
+    reason += f"; {disturbed}" if disturbed else ""
     return BatchSize(chosen.batch_size, reason, timings)
