@@ -416,7 +416,7 @@ def test_one_that_can_not_be_told_is_said_in_words():
     told = str(replace(NOISE, critical_batch=None, interval=None))
     assert "too large to be told from 5,000 examples" in told
     cut = str(replace(NOISE, ended="time"))
-    assert "from 400 steps with batches of 128 alone, its beginning)" in cut
+    assert "from 400 steps with batches of 128, ended early)" in cut
     assert "about 3.4 (3.0 to 12," in str(replace(NOISE, critical_batch=3.44, interval=(3.0, 12)))
 
 
