@@ -118,7 +118,9 @@ def test_many_rows_go_in_parts():
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", None], ["", "a"], ["a", "\ud800"]])
 @pytest.mark.parametrize("rare", [False, True])
-@pytest.mark.parametrize("text", [["b", "a"], ["b", None], ["a", ""], ["a", "z", "b"], ["z", None], []])
+@pytest.mark.parametrize(
+    "text", [["b", "a"], ["b", None], ["a", ""], ["a", "z", "b"], ["z", None], []]
+)
 def test_text_has_the_codes_of_its_categories(names, rare, text):
     known, values = Categories(names, rare), pa.array(text, pa.string())
     whole = pa.array([v or None for v in text], pa.string()).dictionary_encode()
