@@ -103,6 +103,14 @@ def test_a_gradient_that_is_not_told_from_none_has_no_critical_batch():
     assert np.isnan(error).all()
 
 
+def test_the_error_of_two_moments_is_that_of_their_difference():
+    """Σ/E is 5 and 20/3, G²/E is 1/2 and 1/3: N is 14, and the sums are ±2 off that."""
+    found, error = critical(np.array([[10.0], [20.0]]), np.ones((2, 1)), 10)
+    np.testing.assert_allclose((found, error), [[14.0], [4 / (5 / 6)]])
+    found, _ = critical(np.array([[10.0], [30.0]]), np.ones((2, 1)), 10)  # 50/3, with error 80/9
+    assert np.isnan(found).all()
+
+
 # -- gradients of a network ----
 
 
@@ -397,6 +405,10 @@ def test_the_soonest_batch_weighs_steps_against_their_time():
     assert soonest(NOISE, [series(affine), faster]) == (64, "cuda:0")
     assert soonest(NOISE, [series({8192: 1.0})]) is None  # more than there are
     assert soonest(NOISE, [series(affine, mode="prediction")]) is None
+    both = series({64: 1.0, 128: 0.1})
+    unsure = replace(both, rows=[both.rows[0], replace(both.rows[1], sure=False)])
+    assert soonest(NOISE, [both]) == (128, "cpu")
+    assert soonest(NOISE, [unsure]) == (64, "cpu")
     assert soonest(replace(NOISE, critical_batch=None, interval=None), [series(affine)]) is None
 
 
