@@ -20,8 +20,8 @@ gradient noise foretells is of a training with batches of 128 to the same loss, 
 Then with a quarter, half, once, twice and four times the size that is foretold, as a power of two,
 it is trained for the same number of epochs, at the rate that has the lowest development loss with
 seed 0, of those up to four times more or less than what took the fewest steps, and with seeds 1, 2
-and 3. The rate is chosen and the error measured
-on the same rows: sizes may be compared, and errors are no estimates for new data.
+and 3. The rate is chosen and the error measured on the same rows: sizes may be compared, and errors
+are no estimates for new data.
 """
 
 from __future__ import annotations

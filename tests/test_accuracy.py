@@ -18,12 +18,12 @@ import accuracy_rivals as rivals
 import accuracy_sets as sets
 import numpy as np
 import pytest
+import threadpoolctl
 from accuracy_report import Run, Table, geometric, read_runs
 from accuracy_rivals import Columns, Task
 
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-threadpoolctl = pytest.importorskip("threadpoolctl")
 
 
 def frame(n: int = 60) -> Any:

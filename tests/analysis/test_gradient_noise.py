@@ -103,6 +103,14 @@ def test_a_gradient_that_is_not_told_from_none_has_no_critical_batch():
     assert np.isnan(error).all()
 
 
+def test_the_error_of_two_moments_is_that_of_their_difference():
+    """Σ/E is 5 and 20/3, G²/E is 1/2 and 1/3: N is 14, and the sums are ±2 off that."""
+    found, error = critical(np.array([[10.0], [20.0]]), np.ones((2, 1)), 10)
+    np.testing.assert_allclose((found, error), [[14.0], [4 / (5 / 6)]])
+    found, _ = critical(np.array([[10.0], [30.0]]), np.ones((2, 1)), 10)  # 50/3, with error 80/9
+    assert np.isnan(found).all()
+
+
 # -- gradients of a network ----
 
 
@@ -186,11 +194,31 @@ def test_what_is_measured_is_what_single_examples_say(optimizer, l2):
 
 def test_a_parameter_that_never_had_a_gradient_has_no_part():
     X, y = classes()
-    X[:, 3] = 0.0
+    X[:32, 3] = 0.0  # in the steps that are made; later it has one, and its moment is 0
     meter, trainer = meter_of(small(dtype="float32"), X, y, xn.Adam(0.01))
     found = meter._measure(trainer)
-    assert np.isfinite(found).all()
-    assert (found > 0).all()
+    assert ((found > 0) & (found < 1e6)).all()
+
+
+def test_each_part_has_a_mask_of_its_own():
+    meter, trainer = meter_of(small(xn.Dropout(0.5)), *classes(), xn.SGD(0.1))
+    compute, keys = meter._cost.loss_and_gradient, []
+
+    def watched(*given):
+        keys.append(int(trainer.network.step_key[..., 0]))
+        return compute(*given)
+
+    meter._cost.loss_and_gradient = watched
+    meter._measure(trainer)
+    assert len({*keys}) == 16
+
+
+def test_the_batch_size_is_none_that_batch_norm_refuses():
+    noise, gradient = np.full((9, 1), 0.5), np.ones((9, 1))
+    about = {"trained_with": 8, "n_examples": 100, "preconditioned": False}
+    about |= {"steps": 9, "ended": "steps", "at": []}
+    sizes = [noise_result.conclude(noise, gradient, about, n, False).batch_size for n in (1, 2)]
+    assert sizes == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -397,6 +425,10 @@ def test_the_soonest_batch_weighs_steps_against_their_time():
     assert soonest(NOISE, [series(affine), faster]) == (64, "cuda:0")
     assert soonest(NOISE, [series({8192: 1.0})]) is None  # more than there are
     assert soonest(NOISE, [series(affine, mode="prediction")]) is None
+    both = series({64: 1.0, 128: 0.1})
+    unsure = replace(both, rows=[both.rows[0], replace(both.rows[1], sure=False)])
+    assert soonest(NOISE, [both]) == (128, "cpu")
+    assert soonest(NOISE, [unsure]) == (64, "cpu")
     assert soonest(replace(NOISE, critical_batch=None, interval=None), [series(affine)]) is None
 
 
@@ -416,7 +448,7 @@ def test_one_that_can_not_be_told_is_said_in_words():
     told = str(replace(NOISE, critical_batch=None, interval=None))
     assert "too large to be told from 5,000 examples" in told
     cut = str(replace(NOISE, ended="time"))
-    assert "from 400 steps with batches of 128 alone, its beginning)" in cut
+    assert "from 400 steps with batches of 128, ended early)" in cut
     assert "about 3.4 (3.0 to 12," in str(replace(NOISE, critical_batch=3.44, interval=(3.0, 12)))
 
 

@@ -204,6 +204,7 @@ def test_which_threads_are_tried(monkeypatch, given, expected):
         return limit(n)
 
     monkeypatch.setattr(profiling, "limit_threads", limited)
+    monkeypatch.setattr(profiling, "product_rate", lambda *_: 1e15)  # more than any row's
     found = measured(threads=given)
     modes = ("training", "prediction")
     assert [(s.mode, s.threads) for s in found.series] == [(m, n) for n in expected for m in modes]

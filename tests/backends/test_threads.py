@@ -11,8 +11,9 @@ import threadpoolctl
 from strict import StrictBackend
 
 import xpnet as xn
+from xpnet.backends import blas as blas_module
 from xpnet.backends import threads
-from xpnet.backends.blas import blas
+from xpnet.backends.blas import Blas, blas, pools_of_numpy
 from xpnet.backends.select import select
 from xpnet.backends.threads import check_threads, cores, count_threads, limit_threads
 
@@ -99,12 +100,28 @@ def test_limits_in_threads_leave_what_there_was_before_all():
 
 
 @needs_blas
-def test_a_limit_is_known_to_what_depends_on_it():
+def test_a_limit_is_known_to_what_depends_on_it(monkeypatch):
     """On one thread large products are computed in blocks, where BLAS is quick with these."""
-    assert not blas().splits
+    pools = pools_of_numpy()
+    if any(pool["internal_api"] != "openblas" for pool in pools):
+        pytest.skip("not OpenBLAS")
+    names = {pool["architecture"] for pool in pools}
+    monkeypatch.setattr(blas_module, "WITH_SMALL_KERNELS", names)
+    blas.cache_clear()
+    assert blas() == Blas(quick=True, splits=False)
     with limit_threads(1):
-        assert blas().splits == blas().quick
+        assert blas().splits
     assert not blas().splits
+
+
+@needs_blas
+def test_what_was_set_between_two_limits_comes_back():
+    with limit_threads(3):
+        pass
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        with limit_threads(3):
+            assert counted() == {3}
+        assert counted() == {1}
 
 
 @needs_blas

@@ -11,6 +11,7 @@ import pytest
 import xpnet as xn
 from xpnet.backends.select import why_not_compiled
 from xpnet.nn.activations import _MADE
+from xpnet.nn.passes import MOST_SIZES
 
 pytestmark = pytest.mark.skipif(why_not_compiled() is not None, reason="no compiled kernels")
 
@@ -253,3 +254,38 @@ def test_only_members_have_predictions_of_their_own():
     with pytest.raises(ValueError, match="this is one network, not several"):
         network().predictor(members=True)
     assert network(members=2).predictor(members=True).predict(features(5)).shape == (2, 5)
+
+
+def test_a_prepared_predictor_of_members_answers_of_each():
+    net, X = network(xn.Linear(9), xn.ReLU(), members=3), features(5)
+    each, mean = net.predictor(members=True), net.predictor()
+    assert (each.predict_proba(X) == net.predict_proba(X, members=True)).all()
+    assert (each.predict(X) == net.predict(X, members=True)).all()
+    assert (mean.predict_proba(X) == net.predict_proba(X)).all()
+    assert each.predict_proba(X).shape == (3, *mean.predict_proba(X).shape)
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+@pytest.mark.parametrize("members", [None, 3])
+def test_decisions_and_probabilities_of_one_way_through(loss, members):
+    net, X = network(xn.Linear(9), xn.ReLU(), loss=loss, members=members), features(40)
+    decided, p = net.predictor.both(X)
+    assert (decided == net.predict(X)).all()
+    np.testing.assert_allclose(p, net.predict_proba(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("X", [np.full((2, 7), "1"), np.zeros((2, 7), "m8[s]")], ids=["text", "s"])
+def test_what_could_be_made_numbers_and_is_none_is_refused(X):
+    with pytest.raises(TypeError, match="dtype"):
+        network(xn.Linear(9)).predict(X)
+
+
+def test_buffers_for_prediction_are_let_go_of_and_are_not_kept_for_every_size():
+    passes = network(xn.Linear(9), xn.Scale()).passes
+    before = passes.reserve(300, False)
+    for n in range(1, 100):
+        passes.predict(features(n))
+    assert passes.reserve(5, False) is before
+    assert len(passes._room(False).bound) <= MOST_SIZES + 1
+    passes.let_go()
+    assert passes.reserve(5, False) is not before

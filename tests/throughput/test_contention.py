@@ -29,11 +29,13 @@ def after(own, others=0.0, stolen=0.0, load=0.0, busy=True):
         (0.40, 0.00, after(1.1, others=0.9), "others"),  # of a thread of BLAS's alone
         (0.40, 0.00, after(1.0, others=0.2), "none"),
         (0.40, 0.02, after(1.0, others=0.4, stolen=0.6), "hypervisor"),
+        (0.40, 0.02, after(0.6, others=1.0, stolen=0.4), "others"),  # who take more
         (0.40, 0.30, after(2.0), "own threads"),
         (0.40, 0.30, after(0.6), "unknown"),  # a limit on processor time, say
         # Where the machine's time is not told, the load is.
         (0.40, 0.30, after(1.0, load=2.1, busy=False), "others"),
         (0.40, 0.30, after(0.5, load=0.6, busy=False), "unknown"),
+        (0.40, 0.30, after(1.6, load=1.8, busy=False), "unknown"),  # most of the load is its own
         (0.40, 0.30, None, "unknown"),
         (0.40, None, None, "none"),
     ],

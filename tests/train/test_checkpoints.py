@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from strict import StrictBackend
 
 import xpnet as xn
@@ -1663,7 +1664,6 @@ def test_a_history_of_others_is_not_written_over(folder):
 
 
 def test_another_number_of_threads_is_told(folder):
-    threadpoolctl = pytest.importorskip("threadpoolctl")
     with threadpoolctl.threadpool_limits(1, "blas"):
         Fit()(epochs=1, checkpoint=folder)
         Fit()(epochs=2, checkpoint=folder, resume=True)

@@ -68,7 +68,7 @@ class GradientNoise:
     members: list[float | None] | None = None
 
     def __str__(self) -> str:
-        cut = "" if self.ended == "steps" else " alone, its beginning"
+        cut = "" if self.ended == "steps" else ", ended early"
         seen = f"from {self.steps:,} steps with batches of {self.trained_with:,}{cut}"
         if self.critical_batch is None or self.interval is None:
             return (

@@ -151,6 +151,11 @@ def profile(
                 found = [measure(backend, mode, n, rate) for mode in modes if not stop()]
                 again = partial(_rate, backend, network, n, clock, watch)
                 series += with_peak(found, again)
+    return _conclude(network, modes, series)
+
+
+def _conclude(network: Network, modes: Sequence[str], series: list[Series]) -> Profile:
+    """Return the profile of a network with what follows from its series."""
     several = [mode for mode in modes if len(thread_counts.devices(series, mode)) > 1]
     crossovers = {mode: crossover(series, mode) for mode in several}
     words = "-".join(map(str, widths(network)))

@@ -38,11 +38,8 @@ class Blas(NamedTuple):
 
 @cache
 def blas() -> Blas:
-    """Return how NumPy's BLAS computes, as it was when first asked."""
-    try:
-        pools = pools_of_numpy()
-    except ImportError:
-        pools = []
+    """Return how NumPy's BLAS computes, as it was when first asked since the last limit."""
+    pools = pools_of_numpy()
     quick = any(
         pool["internal_api"] == "openblas" and pool.get("architecture") in WITH_SMALL_KERNELS
         for pool in pools

@@ -19,18 +19,19 @@ class DenseKernels:
     ----------
     most_rows, most_rows_of_functions : int
         Up to how many examples `dense_stack` is faster than the layers one by one; and where an
-        activation calls exp or its like. Nothing is gained by the reference.
+        activation calls exp or its like.
     most_rows_alone : int
-        The same as the first, where BLAS has one thread as the kernel has.
+        The first one where BLAS has one thread, as the kernel has; else 0.
     """
 
     xp: Namespace
+    # Nothing is gained by the reference.
     most_rows: ClassVar[int] = 0
     most_rows_of_functions: ClassVar[int] = 0
 
     @property
     def most_rows_alone(self) -> int:
-        """None."""
+        """0: nothing is gained by the reference."""
         return 0
 
     @abstractmethod

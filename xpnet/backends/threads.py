@@ -32,12 +32,16 @@ def cores() -> int:
     >>> 1 <= cores() <= os.cpu_count()
     True
     """
-    try:
-        found = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        found = os.cpu_count() or 1
-    share = _share(GROUPS, OWN_GROUP)
+    found, share = len(affinity()), _share(GROUPS, OWN_GROUP)
     return found if share == math.inf else max(1, min(found, math.ceil(share)))
+
+
+def affinity() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return list(range(os.cpu_count() or 1))
 
 
 def _share(groups: Path, own: Path) -> float:

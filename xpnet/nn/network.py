@@ -78,7 +78,7 @@ class Network:
         The network's own layers, whose arrays are views of the flat buffers.
     passes, predictor : Passes, Predictor
         The way through them, over static buffers, and predictions by way of it. Called, as
-        ``net.predictor()``, it returns a `PreparedPredictor` for who asks again and again.
+        ``net.predictor()``, it returns a `PreparedPredictor` for callers that ask again and again.
     scheduled : ScheduledNumbers
         What of layers changes from step to step; the trainer sets it.
     claim : Claim

@@ -16,8 +16,8 @@ class PreparedPredictor:
 
     It follows the network: its answers are of the parameters as they are when it is asked, whether
     they were trained since, loaded, or written by hand. Any number of threads may ask it at once.
-    `Network.predict` has the same answers; what it finds out about the network at each call is
-    found out here once.
+    `Network.predict` has the same answers, hardly later: options alone are checked here once, not
+    at each call.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class PreparedPredictor:
         self._active, self._members = backend.active, members
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the predictions for examples, as `Network.predict`, which see.
+        """Return the predictions for examples, as `Network.predict` does.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class PreparedPredictor:
             return self._decide(X, self._members)
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Return the probabilities of the classes, as `Network.predict_proba`, which see.
+        """Return the probabilities of the classes, as `Network.predict_proba` does.
 
         Parameters
         ----------

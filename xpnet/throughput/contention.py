@@ -1,6 +1,6 @@
 """Contention: what else the machine does while something is timed, and how to say so.
 
-The one place that knows what a platform tells of its processors. What it doesn't tell is None.
+The one place that knows what a platform tells of its processors' time. What it doesn't is None.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from ..backends.threads import affinity
 
 try:
     import resource
@@ -93,7 +95,7 @@ class SystemClock:
 
     def machine(self) -> MachineTime | None:
         """Return what was counted for the machine."""
-        cores = _cores()
+        cores = affinity()
         busy, stolen = _core_seconds(cores)
         own = time.process_time()
         return MachineTime(time.perf_counter(), own, busy, stolen, _load(), len(cores))
@@ -240,13 +242,6 @@ def judge(
 
 def _between(before: float | None, after: float | None, wall: float) -> float | None:
     return None if before is None or after is None else (after - before) / wall
-
-
-def _cores() -> list[int]:
-    """Return the numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _core_seconds(cores: list[int]) -> tuple[float | None, float | None]:

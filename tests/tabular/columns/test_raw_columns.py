@@ -5,7 +5,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra 'files')")
 
-from xpnet.tabular.columns.raw_columns import RawColumns  # noqa: E402
+from xpnet.tabular.columns.raw_columns import RawColumns, is_plain  # noqa: E402
 from xpnet.tabular.columns.tables import as_table  # noqa: E402
 from xpnet.tabular.features import preprocessing  # noqa: E402
 from xpnet.tabular.features.categories import Categories  # noqa: E402
@@ -85,6 +85,18 @@ def test_gaps_of_arrow_s_numbers():
     assert found["b"].to_pylist() == [2**60 + 1, None, 7]  # a float64 would not hold the first
 
 
+def test_a_named_index_is_a_column_like_others(learnt):
+    data = frame()
+    found = RawColumns.of(data.set_index("id"), ["id", "size"])
+    assert sorted(found.column_names) == ["id", "size"]
+    assert found["id"].tolist() == data["id"].tolist()
+    np.testing.assert_array_equal(features(learnt, data.set_index("id")), features(learnt, data))
+
+
+def test_numbers_of_more_digits_than_float64_has_are_not_taken_as_they_are():
+    assert not is_plain(np.dtype(np.longdouble)) or np.dtype(np.longdouble).itemsize == 8
+
+
 def test_what_is_not_used_is_not_looked_at(learnt):
     data = frame(strange=[1j] * N)
     np.testing.assert_array_equal(features(learnt, data), features(learnt, frame()))
@@ -106,7 +118,9 @@ def test_many_rows_go_in_parts():
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", None], ["", "a"], ["a", "\ud800"]])
 @pytest.mark.parametrize("rare", [False, True])
-@pytest.mark.parametrize("text", [["b", "a"], ["b", None], ["a", ""], ["a", "z", "b"], []])
+@pytest.mark.parametrize(
+    "text", [["b", "a"], ["b", None], ["a", ""], ["a", "z", "b"], ["z", None], []]
+)
 def test_text_has_the_codes_of_its_categories(names, rare, text):
     known, values = Categories(names, rare), pa.array(text, pa.string())
     whole = pa.array([v or None for v in text], pa.string()).dictionary_encode()
