@@ -90,6 +90,17 @@ def test_members_own_predictions_and_their_spread():
     assert (net.predict(X, members=True) == slow.predict(X, members=True)).all()
 
 
+@pytest.mark.parametrize("n", [1, 5, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_members_of_several_networks(n, dtype):
+    net = network(xn.EnsembleLinear(9, members=3), xn.ReLU(), members=2, dtype=dtype)
+    slow, X = slowly(net), features(n, dtype=dtype)
+    for ask in (lambda n: n.predict_proba(X, members=True), lambda n: n.predict_std(X)):
+        np.testing.assert_allclose(ask(net), ask(slow), rtol=1e-4, atol=1e-6)
+    assert net.predict_proba(X, members=True).shape == (2, 3, n, 3)
+    assert (net.predict(X) == slow.predict(X)).all()
+
+
 @pytest.mark.parametrize(
     "layer",
     [Doubled(4), xn.Softmax(), xn.Scale(), xn.EnsembleLinear(4, members=2)],
