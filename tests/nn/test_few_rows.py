@@ -44,7 +44,8 @@ def slowly(net):
 
 
 def is_quick(net, n=1):
-    return net.predictor._few_rows.logits(np.ones((n, net.n_features))) is not None
+    quick, X = net.predictor._few_rows, np.ones((n, net.n_features))
+    return quick.logits(X, net.predictor.chunk) is not None
 
 
 def features(n, m=7, dtype=np.float64):
@@ -88,6 +89,21 @@ def test_members_own_predictions_and_their_spread():
     for ask in (lambda n: n.predict_proba(X, members=True), lambda n: n.predict_std(X)):
         np.testing.assert_allclose(ask(net), ask(slow), rtol=1e-10)
     assert (net.predict(X, members=True) == slow.predict(X, members=True)).all()
+
+
+def test_of_wide_layers_so_many_are_left_to_the_layers_as_would_need_much_memory():
+    wide = network(xn.Linear(2**17), xn.ReLU(), dtype="float32")
+    assert is_quick(wide, 8)
+    assert not is_quick(wide, 9)
+
+
+def test_no_more_outputs_are_held_at_once_than_of_a_chunk():
+    net, X = network(xn.Linear(9), xn.ReLU(), members=2), features(40)
+    expected = net.predict_proba(X, members=True)
+    net.predictor.chunk = 16
+    assert is_quick(net, 16)
+    assert not is_quick(net, 17)
+    np.testing.assert_allclose(net.predict_proba(X, members=True), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("n", [1, 5, 300])
