@@ -28,6 +28,15 @@ class Doubled(xn.Linear):
         return y
 
 
+@dataclass(eq=False)
+class Masked(xn.Linear):
+    """A layer whose rule is that of `Linear`, with other weights than the parameters."""
+
+    def bind(self, kernels):
+        super().bind(kernels)
+        self._weight_t = self._weight_t * (np.arange(self.n_inputs) % 2)[:, None]
+
+
 def network(*hidden, loss="softmax_cross_entropy", **options):
     options = {"n_features": 7, "device": "cpu", "dtype": "float64"} | options
     net = xn.Network([*hidden, xn.Linear(3)], loss=loss, **options)
@@ -119,7 +128,7 @@ def test_members_of_several_networks(n, dtype):
 
 @pytest.mark.parametrize(
     "layer",
-    [Doubled(4), xn.Softmax(), xn.Scale(), xn.EnsembleLinear(4, members=2)],
+    [Doubled(4), Masked(4), xn.Softmax(), xn.Scale(), xn.EnsembleLinear(4, members=2)],
     ids=lambda layer: type(layer).__name__,
 )
 def test_what_the_kernel_does_not_know_is_left_to_the_layers(layer):
