@@ -29,6 +29,15 @@ class Doubled(xn.Linear):
         return y
 
 
+@dataclass(eq=False)
+class Masked(xn.Linear):
+    """A layer whose rule is that of `Linear`, with other weights than the parameters."""
+
+    def bind(self, kernels):
+        super().bind(kernels)
+        self._weight_t = self._weight_t * (np.arange(self.n_inputs) % 2)[:, None]
+
+
 def network(*hidden, loss="softmax_cross_entropy", **options):
     options = {"n_features": 7, "device": "cpu", "dtype": "float64"} | options
     net = xn.Network([*hidden, xn.Linear(3)], loss=loss, **options)
@@ -45,7 +54,8 @@ def slowly(net):
 
 
 def is_quick(net, n=1):
-    return net.predictor._few_rows.logits(np.ones((n, net.n_features))) is not None
+    quick, X = net.predictor._few_rows, np.ones((n, net.n_features))
+    return quick.logits(X, net.predictor.chunk) is not None
 
 
 def features(n, m=7, dtype=np.float64):
@@ -91,9 +101,35 @@ def test_members_own_predictions_and_their_spread():
     assert (net.predict(X, members=True) == slow.predict(X, members=True)).all()
 
 
+def test_of_wide_layers_so_many_are_left_to_the_layers_as_would_need_much_memory():
+    wide = network(xn.Linear(2**17), xn.ReLU(), dtype="float32")
+    assert is_quick(wide, 8)
+    assert not is_quick(wide, 9)
+
+
+def test_no_more_outputs_are_held_at_once_than_of_a_chunk():
+    net, X = network(xn.Linear(9), xn.ReLU(), members=2), features(40)
+    expected = net.predict_proba(X, members=True)
+    net.predictor.chunk = 16
+    assert is_quick(net, 16)
+    assert not is_quick(net, 17)
+    np.testing.assert_allclose(net.predict_proba(X, members=True), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 5, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_members_of_several_networks(n, dtype):
+    net = network(xn.EnsembleLinear(9, members=3), xn.ReLU(), members=2, dtype=dtype)
+    slow, X = slowly(net), features(n, dtype=dtype)
+    for ask in (lambda n: n.predict_proba(X, members=True), lambda n: n.predict_std(X)):
+        np.testing.assert_allclose(ask(net), ask(slow), rtol=1e-4, atol=1e-6)
+    assert net.predict_proba(X, members=True).shape == (2, 3, n, 3)
+    assert (net.predict(X) == slow.predict(X)).all()
+
+
 @pytest.mark.parametrize(
     "layer",
-    [Doubled(4), xn.Softmax(), xn.Scale(), xn.EnsembleLinear(4, members=2)],
+    [Doubled(4), Masked(4), xn.Softmax(), xn.Scale(), xn.EnsembleLinear(4, members=2)],
     ids=lambda layer: type(layer).__name__,
 )
 def test_what_the_kernel_does_not_know_is_left_to_the_layers(layer):

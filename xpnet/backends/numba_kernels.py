@@ -83,6 +83,9 @@ class NumbaKernels(NumpyKernels):
 
     def softmax(self, z: Array, row: Array, out: Array) -> None:
         """One pass of few numbers; else one before exp, and one after it."""
+        if z.ndim > 3:  # networks of members: a loop knows one axis before the rows
+            super().softmax(z, row, out)
+            return
         if z.size <= FEW_NUMBERS:
             loops.softmax(z, out)
             return

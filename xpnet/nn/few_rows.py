@@ -11,6 +11,10 @@ from .buffers import FlatBuffers
 from .members import own_numbers
 from .passes import Passes
 
+#: Up to so many numbers may come out of a layer for the examples that are gone through at a time:
+#: more are no longer in a near cache, and need memory that the layers one by one don't.
+ROOM = 2**20
+
 
 class FewRows:
     """Predicts few examples where all layers are steps of a dense stack.
@@ -43,8 +47,8 @@ class FewRows:
         self._plan: object = None
         self._stack: DenseStack | None = None
 
-    def logits(self, X: ArrayLike) -> Array | None:
-        """Return the outputs for features, (…, n, n_outputs), which are the caller's.
+    def logits(self, X: ArrayLike, most: int) -> Array | None:
+        """Return the outputs for ``most`` examples or fewer, (…, n, n_outputs), for the caller.
 
         None: they are for the layers one by one, or to be refused with an error.
         """
@@ -56,7 +60,7 @@ class FewRows:
         stack = self._stack
         if stack is None or not n or m != self._n_features or X.dtype.kind not in "fiub":
             return None
-        if not self._takes(n, stack):
+        if n > most or not self._takes(n, stack):
             return None
         x = X if X.dtype is buffers.dtype else X.astype(buffers.dtype)
         out = np.empty((*buffers.leading_shape, n, self._n_outputs), buffers.dtype)
@@ -66,6 +70,8 @@ class FewRows:
     def _takes(self, n: int, stack: DenseStack) -> bool:
         """Return whether the kernel is faster with so many examples than the layers one by one."""
         kernels = self._backend.kernels
+        if min(n, kernels.most_rows) * stack.widest > ROOM:
+            return False
         if stack.calls_functions:
             return n <= kernels.most_rows_of_functions
         return n <= kernels.most_rows or n <= kernels.most_rows_alone

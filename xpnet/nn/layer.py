@@ -216,8 +216,11 @@ class Layer(Registered, Generic[B]):
         """
         super().__init_subclass__(**options)
         rule = min(_distance(cls, name) for name in ("forward", "infer", "backward"))
-        for name in ("activation", "fuses_activation", "mask", "of_input_alone", "dense_steps"):
-            if rule < _distance(cls, name):
+        # What it prepares may be other arrays than its parameters.
+        prepared = min(rule, *(_distance(cls, name) for name in ("bind", "inference_buffers")))
+        told = dict.fromkeys(("activation", "fuses_activation", "mask", "of_input_alone"), rule)
+        for name, nearest in (told | {"dense_steps": prepared}).items():
+            if nearest < _distance(cls, name):
                 setattr(cls, name, vars(Layer)[name])
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -110,7 +110,7 @@ class Predictor:
         self, X: ArrayLike, compute: Callable[[Array], Sequence[Array]], axis: int
     ) -> list[Array]:
         """Return what is computed from the logits, which it may use up."""
-        z = self._few_rows.logits(X)
+        z = self._few_rows.logits(X, self.chunk)
         if z is None:
             return self._in_chunks(X, lambda x: compute(self._logits(x)), axis)
         return [*compute(z)]
@@ -125,7 +125,7 @@ class Predictor:
 
     def _logits(self, x: Array) -> Array:
         """Return the network's outputs for a chunk, shape (…, n, n_outputs)."""
-        z = self._few_rows.logits(x)
+        z = self._few_rows.logits(x, self.chunk)
         if z is None:
             with self._turn:
                 z = self._passes.predict(x).copy()

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from ...data.labels import require_utf8
 from .tables import ROWS, of_series, one, plain, without_named_index
 
 
@@ -123,7 +122,6 @@ def _of_series(name: str, series: Any) -> Any:
 def _places(labels: list[Any], wanted: Collection[str]) -> dict[str, int]:
     """Return the places of the columns that are wanted, by their names."""
     names = [str(label) for label in labels]
-    require_utf8(names, "the data has a column named")
     places = {name: i for i, name in enumerate(names) if name in wanted}
     if len({*names}) < len(names):
         twice = [name for name in places if names.count(name) > 1]

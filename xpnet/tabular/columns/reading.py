@@ -28,7 +28,8 @@ def read(column: Column, values: Any) -> pa.Array:
     if isinstance(values, np.ndarray):
         if column.kind in COUNTS:
             return values
-        values = pa.array(values, from_pandas=True)
+        native = values.astype(values.dtype.newbyteorder("="), copy=False)  # Arrow takes no other
+        values = pa.array(native, from_pandas=True)
     values = one(plain(column.name, one(values)))
     require_usable(column.name, values.type)
     if pt.is_null(values.type):
