@@ -61,6 +61,7 @@ PARTS = {
     "kernels": Part("checks", "each kernel against the reference, in both precisions", 1, 60),
     "step": Part("training", "steps eager and captured, bit by bit", 1, 60),
     "curves": Part("training", "loss curves on the CPU and on the GPU", 1, 60),
+    "predictions": Part("predictions", "few rows again and again: captured, as on the CPU", 1, 60),
     "members": Part("members", "many networks in one step: each as alone, one graph", 1, 60),
     "memory": Part("memory", "out of memory: told, and survived", 1, 60),
     "estimators": Part("use", "estimators with arrays of CuPy and PyTorch", 1, 60),
