@@ -69,7 +69,7 @@ PARTS = {
     "commands": Part("use", "xpnet train, predict, evaluate, profile", 1, 60),
     "compiling": Part("times", "what times is to race against, compiled ahead", 1, 60),
     "replays": Part("memory", "1,000 replays without growth of memory", 2, 25),
-    "times": Part("times", "step times beside PyTorch, JAX and the products alone", 3, 130),
+    "times": Part("times", "steps and predictions beside PyTorch, JAX and the products", 3, 130),
 }
 
 #: Seconds for everything, and for one claim.
