@@ -1,4 +1,4 @@
-"""The claims about predictions: captured as eager, as on the CPU, and of the weights as they are."""
+"""The claims about predictions: captured as eager, as on the CPU, by the weights as they are."""
 
 import logging
 import threading
@@ -108,7 +108,7 @@ def _trained(device: Gpu) -> Outcome:
 
 
 def _threads(device: Gpu) -> Outcome:
-    """Predict in two threads; the stand-in, which notes one graph at a time, lets them take turns."""
+    """Predict in two threads; on the stand-in, which notes one graph at a time, in turns."""
     here, there = _pair(device, "float32")
     found: dict[int, Any] = {}
 

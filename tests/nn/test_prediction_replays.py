@@ -17,7 +17,7 @@ from xpnet.nn.prediction_replays import MOST_ROWS, MOST_SIZES
 
 sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "ci" / "gpu"))
 
-from training import STEPS  # noqa: E402 - it is found only now
+from training import STEPS
 
 X = np.random.default_rng(0).standard_normal((203, 12)).astype(np.float32)
 LAYERS = [xn.Linear(16), xn.BatchNorm(), xn.ReLU(), xn.Dropout(0.2), xn.Linear(9), xn.Tanh()]
@@ -319,7 +319,9 @@ def test_a_graph_that_leaves_something_out_is_not_used(caplog):
     count, i = 1, 0
     state = network("cpu").state()
     draw = np.random.default_rng(1)  # or batch norm would multiply by 1
-    state = {k: draw.uniform(0.5, 1.5, a.shape).astype(a.dtype) - (a.ndim > 1) for k, a in state.items()}
+    state = {
+        k: draw.uniform(0.5, 1.5, a.shape).astype(a.dtype) - (a.ndim > 1) for k, a in state.items()
+    }
     eager = network(Eager())
     eager.load_state(state)
     expected = ask(eager, X[:1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .._typing import Array
 from ..backends.protocol import Backend
@@ -74,7 +75,7 @@ class PredictionReplays:
         self._found.clear()
 
 
-def _drop_first(kept: dict[Shape, object]) -> None:
+def _drop_first(kept: dict[Shape, Any]) -> None:
     """Let go of what was asked for longest ago, if there is too much."""
     if len(kept) > MOST_SIZES:
         del kept[next(iter(kept))]
