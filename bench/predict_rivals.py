@@ -1,4 +1,7 @@
-"""Who races against `Network.predict_proba`: the same ReLU net for classes, on the host."""
+"""Who races against `Network.predict_proba`: the same ReLU net for classes.
+
+All are on the host, but for PyTorch, which is where the network is.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -108,6 +111,54 @@ class ScikitLearn(Answerer):
         net.coefs_ = [np.ascontiguousarray(w.T) for w in self.weights]
         net.intercepts_ = [np.array(b) for b in self.biases]
         self.step: Callable[[], Any] = lambda: net.predict_proba(x)
+
+
+class Torch:
+    """PyTorch as it is usually run, where the network is: ``step`` returns the probabilities."""
+
+    name: ClassVar[str] = "torch"
+
+    @staticmethod
+    def why_not(device: str) -> str | None:
+        """Return why it can't run there, or nothing."""
+        if find_spec("torch") is None:
+            return "not installed"
+        import torch
+
+        if device == "cuda" and not torch.cuda.is_available():
+            return "installed without CUDA, or finds no device"
+        return None
+
+    def __init__(self, network: Network, x: Any, device: str) -> None:
+        import torch
+
+        torch.set_num_threads(threads())
+        self.version, self._cuda = str(torch.__version__), device == "cuda"
+        linear = [layer for layer in network.layers if isinstance(layer, Linear)]
+        layers: list[Any] = []
+        for layer in linear:
+            w, b = (np.array(network.backend.to_host(a)) for a in layer.parameters.values())
+            made = torch.nn.Linear(*w.shape[::-1])
+            with torch.no_grad():
+                made.weight.copy_(torch.from_numpy(w))
+                made.bias.copy_(torch.from_numpy(b))
+            layers += [made, torch.nn.ReLU()]
+        net = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(-1)).to(device).eval()
+        self._net, self._x = net, torch.from_numpy(x).to(device)
+
+    def step(self) -> Any:
+        """Return the probabilities."""
+        import torch
+
+        with torch.inference_mode():
+            return self._net(self._x)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.synchronize()
 
 
 class TwoCallers(Answerer):

@@ -4,6 +4,7 @@ import warnings
 
 import harness
 import numpy as np
+import predict_rivals
 import pytest
 import rivals
 
@@ -139,3 +140,14 @@ def test_who_trains_members():
     runners, absent = rivals.try_out(network, task, rivals.OF_MEMBERS)
     assert {"one by one", "products"} <= set(runners)
     assert set(absent) <= {"jax"}
+
+
+def test_torch_answers_as_we_do():
+    if (why := predict_rivals.Torch.why_not("cpu")) is not None:
+        pytest.skip(why)
+    network = harness.make_network(WIDTHS, False, "float32", harness.open_backend("cpu"))
+    x = harness.make_data(WIDTHS, EXAMPLES, "float32")[0]
+    theirs = predict_rivals.Torch(network, x, "cpu")
+    found = theirs.step().numpy()
+    theirs.synchronize()
+    np.testing.assert_allclose(found, predict_rivals.Ours(network, x).step(), rtol=1e-5)

@@ -61,6 +61,7 @@ PARTS = {
     "kernels": Part("checks", "each kernel against the reference, in both precisions", 1, 60),
     "step": Part("training", "steps eager and captured, bit by bit", 1, 60),
     "curves": Part("training", "loss curves on the CPU and on the GPU", 1, 60),
+    "predictions": Part("predictions", "few rows again and again: captured, as on the CPU", 1, 60),
     "members": Part("members", "many networks in one step: each as alone, one graph", 1, 60),
     "memory": Part("memory", "out of memory: told, and survived", 1, 60),
     "estimators": Part("use", "estimators with arrays of CuPy and PyTorch", 1, 60),
@@ -68,7 +69,7 @@ PARTS = {
     "commands": Part("use", "xpnet train, predict, evaluate, profile", 1, 60),
     "compiling": Part("times", "what times is to race against, compiled ahead", 1, 60),
     "replays": Part("memory", "1,000 replays without growth of memory", 2, 25),
-    "times": Part("times", "step times beside PyTorch, JAX and the products alone", 3, 130),
+    "times": Part("times", "steps and predictions beside PyTorch, JAX and the products", 3, 130),
 }
 
 #: Seconds for everything, and for one claim.

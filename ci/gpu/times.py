@@ -2,7 +2,8 @@
 
 Everyone takes the same step on the same batch, in turns, in float32 (see bench/rivals.py). Ratios
 are taken round by round: a rival's time over ours. The quick rivals come first, for all nets and
-batches; `torch.compile` takes a while to compile each.
+batches; `torch.compile` takes a while to compile each. Predictions of few rows race against
+PyTorch's, see bench/predict_rivals.py.
 """
 
 import gc
@@ -16,6 +17,8 @@ from typing import Any
 from claim import CannotTellError, Claim, Outcome
 from device import Gpu
 from harness import Lap, Pace, make_data, make_network, spread
+from predict_rivals import Ours as OurAnswers
+from predict_rivals import Torch as TorchAnswers
 from rivals import Jax, Ours, Products, Torch, TorchCompiled, make_task, try_out
 
 #: Layer widths.
@@ -25,6 +28,8 @@ NETS = {
     "4096-4096-4096-1000": (4096, 4096, 4096, 1000),
 }
 BATCHES = (128, 1024, 8192)
+#: How many rows are predicted at a time.
+ROWS = (1, 128)
 
 #: How many times as long a step should take elsewhere: up to a batch of `SMALL`, where launching
 #: counts, and above it or in a wide net, where all wait for the same products.
@@ -91,6 +96,10 @@ def _times(device: Gpu) -> Iterator[Claim]:
         for rival in (Torch.name, Jax.name):
             yield f"{name}: {rival}", partial(_rival, races, widths, batch, rival)
         yield f"{name}: its products", partial(_over_products, races, widths, batch)
+    for net, widths in nets.items():
+        for rows in ROWS:
+            if max(widths) < WIDE:  # where launching counts
+                yield f"{net}: a prediction of {rows} rows", partial(_answers, device, widths, rows)
     first, widths = next(iter(nets.items()))
     yield f"{MEMBERS} members of {first}", partial(_members, device, widths)
     for widths, batch in cases:
@@ -111,8 +120,13 @@ def run(
     rivals, absent = try_out(network, replace(task, device=device.rival_device()), kinds)
     if products:
         rivals[Products.name] = Products(task, backend)
-    pace = HURRIED if device.dry else PACE
     everyone = {Ours.name: Ours(network, task), **rivals}
+    return *race(device, everyone), absent
+
+
+def race(device: Gpu, everyone: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let ours and others race in turns; return the seconds of each, and the ratios to ours."""
+    pace = HURRIED if device.dry else PACE
     laps = {name: Lap(contestant, pace) for name, contestant in everyone.items()}
     total = sum(2 * lap.calls * lap.seconds for lap in laps.values())
     found: dict[str, list[float]] = {name: [] for name in laps}
@@ -123,7 +137,26 @@ def run(
         order.append(order.pop(0))
     ours = found[Ours.name]
     ratios = {k: spread([s / o for s, o in zip(v, ours, strict=True)]) for k, v in found.items()}
-    return {name: spread(v) for name, v in found.items()}, ratios, absent
+    return {name: spread(v) for name, v in found.items()}, ratios
+
+
+def _answers(device: Gpu, widths: tuple[int, ...], rows: int) -> Outcome:
+    """Time the probabilities of a batch that lies on the device; there is no target."""
+    backend = device.backend()
+    network = make_network(widths, False, "float32", backend)
+    x, where = make_data(widths, rows, "float32")[0], device.rival_device()
+    everyone: dict[str, Any] = {OurAnswers.name: OurAnswers(network, backend.asarray(x))}
+    absent = TorchAnswers.why_not(where)
+    if absent is None:
+        everyone[TorchAnswers.name] = TorchAnswers(network, x, where)
+    seconds, ratios = race(device, everyone)
+    figure = _figure(seconds[OurAnswers.name]["median"])
+    if absent is None:
+        theirs, ratio = seconds[TorchAnswers.name]["median"], ratios[TorchAnswers.name]["median"]
+        figure += f", {TorchAnswers.name} {_figure(theirs)}: {ratio:.2f} times ours"
+    else:
+        figure += f", {TorchAnswers.name}: {absent}"
+    return True, figure, {"seconds": seconds, "ratios": ratios}
 
 
 def _figure(seconds: float) -> str:

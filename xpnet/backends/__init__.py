@@ -16,6 +16,6 @@
 - `threads`: how many threads BLAS has, may have, and a limit of them
 - `work`, `piecewise_work`: the buffers that kernels work in
 - `cuda`: CUDA's
-- `capture`: a step captured as a graph and replayed
+- `capture`: work that is repeated, captured as a graph and replayed
 - `memory`: running out of it
 """

@@ -1,9 +1,9 @@
 """Work that is done again and again: run a few times, captured as one graph, then replayed.
 
 On a GPU a training step is some twenty kernels, and launching each from Python takes longer than
-many of them run. A captured graph launches them all at once. What is captured is a function of
-arrays: what changes from call to call has to be in the arrays' memory, for a replay runs the same
-kernels on the same addresses.
+many of them run; of a prediction it is alike. A captured graph launches them all at once. What is
+captured is a function of arrays: what changes from call to call has to be in the arrays' memory,
+for a replay runs the same kernels on the same addresses.
 
 No graph is believed unseen: CUDA knows work that a capture drops without an error. Before a graph
 is used its launch is compared, bit by bit, with the work itself, at the cost of one call.
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 WARM_UP = 2
 
 #: What the log says, at level DEBUG, of each graph that is used from now on.
-CAPTURED = "captured a step as a graph"
+CAPTURED = "captured what is repeated as a graph"
 
 
 class Recorder(Protocol):
@@ -35,7 +35,7 @@ class Recorder(Protocol):
 
     Attributes
     ----------
-    told : set of str
+    warned : set of str
         Why something could not be captured, as the log was told.
     """
 
@@ -87,9 +87,9 @@ class CapturedStep:
     state : sequence of array
         What a call changes and a later one reads: a graph is checked on it, and on its result.
     fresh : callable
-        Returns arrays that each call writes before it reads them. They may well hold the same in
-        every call, so that a graph which leaves them as they are would pass: NaN stands there
-        before, or 0 where there is none.
+        Returns arrays that each call writes before it reads them, or leaves alone. They may well
+        hold the same in every call, so that a graph which leaves them as they are would pass: NaN
+        stands there before, or 0 where there is none.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class CapturedStep:
         computed = recorder.run(function, *arrays)
         try:
             if not recorder.same(zip(found, self._watched(computed), strict=True)):
-                raise RuntimeError("its graph computes something else than the step")
+                raise RuntimeError("its graph computes something else")
         except Exception as error:  # the step is made all the same
             self._give_up(error)
         else:
@@ -148,23 +148,24 @@ class CapturedStep:
         return computed
 
     def _try(self, replay: Callable[[], None], result: Any) -> list[Array]:
-        """Return what the graph makes of the state, and its result; the state stays as it is.
+        """Return what the graph makes of the state, and its result; no array is changed by it.
 
         It goes before the function itself, which would leave the right values in every buffer that
         the graph should have written.
         """
-        recorder = self._recorder
-        before = [recorder.snapshot(array) for array in self._state]
+        recorder, fresh = self._recorder, [array for array in self._fresh() if array.size]
+        kept = [*self._state, *fresh]
+        before = [recorder.snapshot(array) for array in kept]
         found = [recorder.snapshot(array) for array in self._watched(result)]
         with defer_sigint():  # Ctrl-C must not leave a part of the state behind
-            for array in self._fresh():
-                array[...] = np.nan if array.dtype.kind == "f" else 0
             try:
+                for array in fresh:
+                    array[...] = np.nan if array.dtype.kind == "f" else 0
                 replay()
                 for copy, array in zip(found, self._watched(result), strict=True):
                     recorder.restore(copy, array)
             finally:
-                for array, copy in zip(self._state, before, strict=True):
+                for array, copy in zip(kept, before, strict=True):
                     recorder.restore(array, copy)
         return found
 
@@ -179,7 +180,7 @@ class CapturedStep:
         if why not in self._recorder.warned:
             self._recorder.warned.add(why)
             _log.warning(
-                "a step can't be captured as a graph and runs kernel by kernel, which is "
-                "slower for small batches (%s)",
+                "what is repeated can't be captured as a graph and runs kernel by kernel, which "
+                "is slower for small batches (%s)",
                 why,
             )

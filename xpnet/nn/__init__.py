@@ -17,7 +17,8 @@
 - `description`: networks as JSON, as model files hold it
 - `stacks`, `snapshots`: layers from hyper-parameters; weights put aside and put back
 - `passes`, `prediction`: forward and backward, and what users ask of a network; `few_rows`: the
-  same of few examples in one call; `prepared`: for callers that ask again and again
+  same of few examples in one call; `prepared`: for callers that ask again and again;
+  `prediction_replays`: batch sizes that come again
 - `calibration`: probabilities that are as sure as they are right; `rescaling`: outputs brought to
   another scale
 - `claim`: which thread trains it

@@ -239,7 +239,13 @@ class Workspace:
 
 
 class _Allocator:
-    """`layers.Allocator` over a workspace, for one owner and one batch size."""
+    """`layers.Allocator` over a workspace, for one owner and one batch size.
+
+    Attributes
+    ----------
+    scratch : list of array
+        What it handed out without content.
+    """
 
     def __init__(
         self,
@@ -251,10 +257,13 @@ class _Allocator:
     ) -> None:
         self._workspace, self._owner, self.n = workspace, owner, n * rows_each
         self._leading_shape, self._rows_each = leading_shape, rows_each
+        self.scratch: list[Array] = []
 
     def times(self, factor: int) -> _Allocator:
         n, rows_each = self.n // self._rows_each, self._rows_each * factor
-        return _Allocator(self._workspace, self._owner, n, self._leading_shape, rows_each)
+        made = _Allocator(self._workspace, self._owner, n, self._leading_shape, rows_each)
+        made.scratch = self.scratch
+        return made
 
     def rows(
         self, name: str, width: int, dtype: DTypeLike | None = None, fill: Fill | None = None
@@ -263,9 +272,13 @@ class _Allocator:
         most = w.capacity * self._rows_each
         whole = w.array(self._owner, name, (*lead, most, width), dtype, fill)
         if not lead or fill is not None:
-            return whole[..., : self.n, :]
-        shape = *lead, self.n, width  # contiguous as a whole: it is one array for elementwise loops
-        return whole.reshape(-1)[: math.prod(shape)].reshape(*shape)
+            part = whole[..., : self.n, :]
+        else:
+            shape = *lead, self.n, width  # contiguous as a whole: one array for elementwise loops
+            part = whole.reshape(-1)[: math.prod(shape)].reshape(*shape)
+        if fill is None:
+            self.scratch.append(part)
+        return part
 
     def row(self, name: str, width: int) -> Array:
         return self._array(name, 1, width)
@@ -274,7 +287,10 @@ class _Allocator:
         return self._array(name)
 
     def _array(self, name: str, *shape: int) -> Array:
-        return self._workspace.array(self._owner, name, (*self._leading_shape, *shape), None, None)
+        shape = *self._leading_shape, *shape
+        array = self._workspace.array(self._owner, name, shape, None, None)
+        self.scratch.append(array)
+        return array
 
     def constant(self, name: str, value: HostArray) -> Array:
         return self._workspace.array(self._owner, name, value.shape, value.dtype, lambda _: value)

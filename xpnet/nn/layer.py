@@ -18,7 +18,9 @@ The contract, for whoever adds a layer:
   None otherwise; ``b.kept`` is what ``backward`` gives the kernels: ``b.z`` or ``b.y``.
 - A layer may keep its input by reference, as Linear does: of the layers behind the one that wrote
   it only the next one may write over it.
-- What its constructor takes is fixed once it is in a network.
+- What its constructor takes is fixed once it is in a network. On a GPU a batch size that comes
+  again is replayed, in training and in prediction: the same kernels on the same arrays, without a
+  call of the layer. What changes has to be in arrays.
 - A layer may make a row for each of k members of each row: its ``expansion``. All rows of the first
   member come first, then those of the second one, …; ``new.times(k)`` hands out arrays for them.
   Where members have parameters of their own, ``alone`` says what one of them has in its place.

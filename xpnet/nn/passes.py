@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from .._typing import Array, ArrayLike, DType, Namespace
@@ -16,6 +17,7 @@ from .buffers import Workspace
 from .layer import Layer, LayerBuffers
 from .loss import Loss
 from .members import own_numbers
+from .prediction_replays import PredictionReplays
 from .repetition import Repetition
 
 #: Batch sizes whose buffers are kept: each holds views alone, but a caller may try every size.
@@ -36,21 +38,31 @@ class Call(NamedTuple):
 class Bound(NamedTuple):
     """What a pass over n examples calls, one after the other, and the buffers of its loss.
 
-    Where an example has a row for each member, so have its labels, by a ``repetition``.
+    Where an example has a row for each member, so have its labels, by a ``repetition``. The
+    ``scratch`` is what the layers write into.
     """
 
     forward: list[Call]
     backward: list[Call]
     loss: LossBuffers
-    repetition: Repetition | None = None
+    repetition: Repetition | None
+    scratch: Sequence[Array]
 
 
 class Room:
     """A workspace and what is bound to it, by the number of examples and of the input's axes."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
         self.workspace: Workspace | None = None
         self.bound: dict[tuple[int, int], Bound] = {}
+        self.replays = PredictionReplays(backend)
+
+
+def through(calls: list[Call], x: Array) -> Array:
+    """Return what comes out of calls, one after the other."""
+    for _, function, buffers in calls:
+        x = function(x, buffers)
+    return x
 
 
 #: The least and the largest that outputs may be, each of shape (n_outputs,).
@@ -106,7 +118,7 @@ class Passes:
         self.members = math.prod(expansions) if expansions else None
         self._first_trained = next(layer.index for layer in layers if layer.parameters)
         #: For training; each thread that predicts has others of its own.
-        self._training, self._local = Room(), threading.local()
+        self._training, self._local = Room(backend), threading.local()
         self._trained: Bound | None = None
         self.generation = 0
 
@@ -147,7 +159,7 @@ class Passes:
             return self._training
         room: Room | None = getattr(self._local, "room", None)
         if room is None:
-            room = self._local.room = Room()
+            room = self._local.room = Room(self._backend)
         return room
 
     def reserve(self, n: int, training: bool) -> Workspace:
@@ -163,6 +175,7 @@ class Passes:
         room = self._room(training)
         room.workspace = workspace
         room.bound.clear()
+        room.replays.clear()
         if training:
             self._trained = None  # it would keep the smaller one in memory
             self.generation += 1
@@ -184,7 +197,7 @@ class Passes:
 
     def let_go(self) -> None:
         """Free the buffers for batches; the next batch makes them anew."""
-        self._training, self._local = Room(), threading.local()
+        self._training, self._local = Room(self._backend), threading.local()
         self._trained = None
         self.generation += 1
 
@@ -202,6 +215,7 @@ class Passes:
     def _bind(self, n: int, training: bool, axes: int) -> Bound:
         workspace = self.reserve(n, training)
         steps: list[tuple[Layer, LayerBuffers]] = []
+        scratch: list[Array] = []
         given: dict[int, Array] = {}
         shared = axes == 2 and bool(self._leading_shape)
         x, overwrite = None, False  # the input is the caller's: the first layer leaves it alone
@@ -225,6 +239,7 @@ class Passes:
             rows_each *= factor
             b.kept = b.z if wants_input else b.y
             steps.append((layer, b))
+            scratch += new.scratch
             fused = activation is not IDENTITY
             kept = training and (layer.keeps_output or (fused and not wants_input))
             # What passes its input on does not make it free.
@@ -241,7 +256,7 @@ class Passes:
         loss, repetition = self.loss.buffers(new, self._n_outputs), None
         if training and rows_each > 1:
             repetition = Repetition(new, self.loss, self._n_outputs, self._dtype, rows_each)
-        return Bound(forward, backward, loss, repetition)
+        return Bound(forward, backward, loss, repetition, scratch)
 
     def _giving(self, copies: Array | None, function: Forward) -> Forward:
         """Return a layer's way forward, from what members share by way of a copy for each."""
@@ -278,9 +293,7 @@ class Passes:
         bound = self.bind(x.shape[-2], training, x.ndim)
         if training:
             self._trained = bound
-        for _, function, buffers in bound.forward:
-            x = function(x, buffers)
-        return x
+        return through(bound.forward, x)
 
     def backward(self, dz: Array) -> None:
         """Write the gradients of all parameters, from that of the logits; it is used up."""
@@ -320,9 +333,12 @@ class Passes:
     def predict(self, x: Array) -> Array:
         """Return the logits of a batch in prediction, (…, n, m): with an axis for members.
 
-        That is one more than `forward` has, where an example has rows of each.
+        That is one more than `forward` has, where an example has rows of each. A size that comes
+        again is replayed, where the backend can.
         """
-        z = self.forward(x)
+        bound = self.bind(x.shape[-2], training=False, axes=x.ndim)
+        replays = self._room(training=False).replays
+        z = replays(partial(through, bound.forward), x, bound.scratch)
         return z if self.members is None else by_member(z, self.members)
 
     def evaluate(self, x: Array, y: Array, bounds: Bounds | None = None) -> tuple[Array, Array]:

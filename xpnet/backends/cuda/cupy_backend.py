@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -43,6 +44,10 @@ class CupyBackend:
         self.device = f"cuda:{ordinal}"
         self._device = cupy.cuda.Device(ordinal)
         self._fused, self._local = fused, threading.local()
+        self._warned: set[str] = set()
+        #: Of recorders that are gone, by thread: the next one of a thread goes on with it. What
+        #: cuBLAS and kernels have for a stream stays, so threads that come and go need no more.
+        self._streams: dict[int, Any] = {}
         self.kernels = Kernels(cupy)
         if fused:
             self.kernels = open_kernels(precision, self.active(), self.to_host)
@@ -126,8 +131,16 @@ class CupyBackend:
         if not self._fused:
             return function
         if not hasattr(self._local, "recorder"):
-            self._local.recorder = CupyRecorder()
+            self._local.recorder = self._record()
         return CapturedStep(self._local.recorder, function, state, fresh)
+
+    def _record(self) -> CupyRecorder:
+        """Return a recorder for this thread, which lives as long as anything that it captured."""
+        thread = threading.get_ident()
+        stream = self._streams.pop(thread, None) or cupy.cuda.Stream(non_blocking=True)
+        recorder = CupyRecorder(stream, self._warned)
+        weakref.finalize(recorder, self._streams.__setitem__, thread, stream).atexit = False
+        return recorder
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether an error says that the device's memory is used up.
@@ -257,11 +270,17 @@ class CupyRecorder:
 
     A graph keeps the addresses that it was captured with, and no memory alive: so what is allocated
     while it is captured is held as long as it is.
+
+    Parameters
+    ----------
+    stream : cupy.cuda.Stream
+        That no other recorder has; it does not wait for the default one by itself.
+    warned : set of str
+        Why something could not be captured, as the log was told.
     """
 
-    def __init__(self) -> None:
-        self.warned: set[str] = set()
-        self._stream = cupy.cuda.Stream(non_blocking=True)
+    def __init__(self, stream: Any, warned: set[str]) -> None:
+        self._stream, self.warned = stream, warned
 
     @contextmanager
     def _aside(self) -> Iterator[Any]:
