@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from ..analysis.noise_result import with_noise
 from ..analysis.profile_result import Profile
 from ..analysis.profiling import profile as measure_profile
 from ..backends.select import every, why_no_cuda
+from ..backends.threads import limit_threads
+from ..checks import check_positive
 from ..files import atomic
 from ..train.history import DivergedError
 from . import console, options, profile_subject, system
 from .options import ACTIVATION_HELP, Drop, Target
 from .outputs import draw
 
-#: The part of the time that the critical batch size may take.
-NOISE_SHARE = 0.15
+#: The part of the time that the critical batch size may take, and how much of it all may take with
+#: it where less is left.
+NOISE_SHARE, AT_MOST = 0.15, 1.25
 
 
 def profile(
@@ -66,7 +70,7 @@ def profile(
         ),
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long it may take, about.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="How long measuring may take, about.")] = 20.0,
     noise: Annotated[
         bool, typer.Option(help="Of DATA also the critical batch size, by gradient noise.")
     ] = True,
@@ -88,7 +92,7 @@ def profile(
 
     Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
     """
-    counts = options.threads(threads)
+    counts, seconds = options.threads(threads), check_positive(seconds, "--seconds")
     out = console.make_console(quiet=json_file == "-")
     if (target is not None or drop) and (data if layers is None else model) is None:
         raise ValueError("--target and --drop are for DATA, and none is given: leave them out")
@@ -105,7 +109,7 @@ def profile(
     why = why_no_cuda()
     noise = noise and subject.y is not None and not (only_prediction and not only_training)
     share = NOISE_SHARE if noise else 0.0
-    ctrl_c = console.CtrlC()
+    ctrl_c, began = console.CtrlC(), time.perf_counter()
     with ctrl_c.watched(), console.status(out) as watch:
         members = subject.network.members
         several = "" if members is None else f"{members} members, each of "
@@ -129,7 +133,13 @@ def profile(
         )
         if noise and not ctrl_c.pressed:
             watch("gradients along a training: the critical batch size")
-            found = _add_noise(found, subject, share * seconds, lambda: ctrl_c.pressed)
+            end = max(began + AT_MOST * seconds, time.perf_counter() + share * seconds)
+            found = _add_noise(
+                found,
+                subject,
+                share * seconds,
+                lambda: ctrl_c.pressed or time.perf_counter() > end,
+            )
     _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
@@ -139,10 +149,13 @@ def _add_noise(
     found: Profile, subject: profile_subject.Subject, seconds: float, stop: Callable[[], bool]
 ) -> Profile:
     """Return a profile with the critical batch size of the subject's training, or why not."""
+    best, device = found.recommended("training"), subject.network.backend.device
+    threads = next((s.threads for s in best if s.device == device), None)
     try:
-        noise = critical_batch_size(
-            subject.network, subject.X, subject.y, seconds=seconds, stop=stop
-        )
+        with limit_threads(threads):
+            noise = critical_batch_size(
+                subject.network, subject.X, subject.y, seconds=seconds, stop=stop
+            )
     except (ValueError, DivergedError) as error:
         return replace(found, advice=[*found.advice, f"training: no critical batch size: {error}"])
     return with_noise(found, noise)
