@@ -627,7 +627,10 @@ def test_a_profile_where_memory_ends():
 
 
 def test_all_parts_of_a_profile_share_the_time_that_is_left(monkeypatch):
-    """Whatever lies between the sweeps, as products and what is compiled, they have less for it."""
+    """Whatever lies between the sweeps, as products and what is compiled, they have less for it.
+
+    But the last ones are measured, too.
+    """
     now, shares = [0.0], []
 
     def spent(*_):
@@ -645,6 +648,8 @@ def test_all_parts_of_a_profile_share_the_time_that_is_left(monkeypatch):
     quick(net(), seconds=20.0, threads=[1, 2], clock=lambda: now[0])
     assert shares == [4.5, 4.5, 3.5, 3.5]
     assert now[0] == 20.0
+    quick(net(), seconds=1.0, threads=[1, 2], clock=lambda: now[0])
+    assert shares[4:] == [0.125] * 4
 
 
 @pytest.mark.slow

@@ -295,7 +295,9 @@ class _Meter(Callback):
         plan = self._plan
         if len(self._at) < FEWEST:
             times = f"{len(self._at)} of {FEWEST} times"
-            raise ValueError(f"gradients were measured {times} when it was stopped: let it go on")
+            raise ValueError(
+                f"gradients were measured {times} when it was stopped: give it more time"
+            )
         squares = np.stack(self._squares)
         found = estimate(squares[:, 0], squares[:, 1], plan.part, plan.count, plan.n)
         about = {

@@ -230,15 +230,16 @@ def _with_threads(n: int | None) -> str:
 
 
 class _Shares:
-    """Deals a time out in equal parts, of what those before have left."""
+    """Deals a time out in equal parts of what those before have left; at least half of an equal."""
 
     def __init__(self, seconds: float, parts: int, clock: Callable[[], float]) -> None:
         self._clock, self._end, self._parts = clock, clock() + seconds, parts
+        self._least = seconds / parts / 2
 
     def next(self) -> float:
         """Return how many seconds the next part may take."""
         self._parts -= 1
-        return max(self._end - self._clock(), 0.0) / (self._parts + 1)
+        return max((self._end - self._clock()) / (self._parts + 1), self._least)
 
 
 def _warm_up(bench: Feeding, n: int) -> None:

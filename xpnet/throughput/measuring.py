@@ -17,6 +17,7 @@ import numpy as np
 
 from .._typing import NO_ARRAY, Array
 from ..backends.protocol import Backend
+from ..backends.threads import count_threads
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
 from .contention import SYSTEM, Clock, Contention, as_clock, judge
@@ -486,6 +487,6 @@ def choose(
     chosen, best = knee(timings), fastest(timings)
     among = f" of {smallest} to {timings[-1].batch_size}"
     reason = f"batch size {chosen.batch_size}: {in_words(chosen, best, among)}"
-    disturbed = found.contention.in_words()
+    disturbed = found.contention.in_words(count_threads())
     reason += f"; {disturbed}" if disturbed else ""
     return BatchSize(chosen.batch_size, reason, timings)
