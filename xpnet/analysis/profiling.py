@@ -136,7 +136,9 @@ def profile(
     backends = every() if devices is None else _open(devices)
     counts = [_thread_counts(backend, threads) for backend in backends]
     series: list[Series] = []
-    share = _Shares(seconds, len(modes) * sum(map(len, counts)), as_clock(clock))
+    # What is left over is for a rate of products that is measured again at the end.
+    parts = len(modes) * sum(map(len, counts))
+    share = _Shares((1 - PRODUCTS) * seconds, parts, as_clock(clock))
 
     def measure(backend: Backend, mode: str, n: int | None, rate: float) -> Series:
         where = f"{backend.device}, {mode}{_with_threads(n)}"

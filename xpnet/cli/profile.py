@@ -26,6 +26,9 @@ from . import console, options, profile_subject, system
 from .options import ACTIVATION_HELP, Drop, Target
 from .outputs import draw
 
+#: The part of the time that measuring has at least, however long it takes to read MODEL and DATA.
+MEASURING = 0.75
+
 #: The part of the time that the critical batch size may take, and how much of it all may take with
 #: it where less is left.
 NOISE_SHARE, AT_MOST = 0.15, 1.25
@@ -70,7 +73,7 @@ def profile(
         ),
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long measuring may take, about.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="How long it may take, about.")] = 20.0,
     noise: Annotated[
         bool, typer.Option(help="Of DATA also the critical batch size, by gradient noise.")
     ] = True,
@@ -92,6 +95,7 @@ def profile(
 
     Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
     """
+    began = time.perf_counter()
     counts, seconds = options.threads(threads), check_positive(seconds, "--seconds")
     out = console.make_console(quiet=json_file == "-")
     if (target is not None or drop) and (data if layers is None else model) is None:
@@ -109,7 +113,9 @@ def profile(
     why = why_no_cuda()
     noise = noise and subject.y is not None and not (only_prediction and not only_training)
     share = NOISE_SHARE if noise else 0.0
-    ctrl_c, began = console.CtrlC(), time.perf_counter()
+    end = max(began + seconds, time.perf_counter() + MEASURING * seconds)
+    seconds = end - time.perf_counter()
+    ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:
         members = subject.network.members
         several = "" if members is None else f"{members} members, each of "
@@ -133,7 +139,7 @@ def profile(
         )
         if noise and not ctrl_c.pressed:
             watch("gradients along a training: the critical batch size")
-            end = max(began + AT_MOST * seconds, time.perf_counter() + share * seconds)
+            end = max(end + (AT_MOST - 1) * seconds, time.perf_counter() + share * seconds)
             found = _add_noise(
                 found,
                 subject,
