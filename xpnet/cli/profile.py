@@ -29,9 +29,9 @@ from .outputs import draw
 #: The part of the time that measuring has at least, however long it takes to read MODEL and DATA.
 MEASURING = 0.75
 
-#: The part of the time that the critical batch size may take, and how much of it all may take with
-#: it where less is left.
-NOISE_SHARE, AT_MOST = 0.15, 1.25
+#: The part of the time that the critical batch size may take; and where that is too little for the
+#: gradients that it takes at least, after how many seconds it is given up.
+NOISE_SHARE, NOISE_SECONDS = 0.15, 5.0
 
 
 def profile(
@@ -139,7 +139,7 @@ def profile(
         )
         if noise and not ctrl_c.pressed:
             watch("gradients along a training: the critical batch size")
-            end = max(end + (AT_MOST - 1) * seconds, time.perf_counter() + share * seconds)
+            end = time.perf_counter() + max(share * seconds, NOISE_SECONDS)
             found = _add_noise(
                 found,
                 subject,
