@@ -168,7 +168,7 @@ def meter_of(net, X, y, optimizer, l2=0.0, part=16):
     trainer = xn.Trainer(net, optimizer, l2)
     data = FitData(*net.prepare(X, y))
     plan = gradient_noise._Plan(len(y), 2 * part, part, len(y) // part, 9, 1)
-    meter = gradient_noise._Meter(data, plan, l2, lambda: "")
+    meter = gradient_noise._Meter(data, plan, l2, lambda: False, lambda: False)
     for _ in range(2):
         trainer.step(X[:32], y[:32])
     with trainer.backend.active():
@@ -378,9 +378,15 @@ def test_it_ends_when_time_is_up_or_somebody_says_so():
     assert found.ended == "time"
     # At a moment every fourth or so of 160 steps: from the fourth on it is asked what time it is.
     assert len(found.at) == 10
-    found = xn.critical_batch_size(linear(), X, y, stop=lambda: True)
-    assert (found.ended, len(found.at)) == ("stopped", 4)
-    assert found.steps == found.at[-1]
+    asked = iter([False] * 29 + [True])
+    found = xn.critical_batch_size(linear(), X, y, stop=lambda: next(asked))
+    assert (found.ended, found.steps) == ("stopped", 30)
+
+
+def test_one_that_is_stopped_at_once_has_nothing_to_say():
+    X, y = regression()
+    with pytest.raises(ValueError, match=r"measured 1 of 4 times when it was stopped"):
+        xn.critical_batch_size(linear(), X, y, stop=lambda: True)
 
 
 def test_a_training_has_at_most_twenty_epochs_and_four_hundred_steps():

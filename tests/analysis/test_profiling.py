@@ -277,6 +277,14 @@ def test_rounds_of_a_size_are_spread_over_the_sweep_until_there_are_enough():
     assert {t.rounds for t in found.timings} == {measuring.ENOUGH_ROUNDS}
 
 
+def test_a_round_of_steps_that_got_stuck_is_cut_short():
+    """Threads that spin make steps of 0.1 ms take a second each: one is enough to see it."""
+    bench = Bench(linear(1e-4, 0), noise=[1, 1, *[1e4] * 100])
+    rounds = time_rounds(bench.prepare(1), bench.wait, bench.clock, until=100.5)
+    assert bench.now - 100.0 == pytest.approx(1.0, rel=0.001)
+    assert [r.seconds for r in rounds] == pytest.approx([1.0])
+
+
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
 def test_a_sweep_ends_when_its_time_is_up(seconds):
     bench = Bench(linear(1e-4, 1e-5))
@@ -618,9 +626,55 @@ def test_a_profile_where_memory_ends():
     assert f"{series.refused:,} don't" in " ".join(found.advice)
 
 
+def test_all_parts_of_a_profile_share_the_time_that_is_left(monkeypatch):
+    """Whatever lies between the sweeps, as products and what is compiled, they have less for it.
+
+    But the last ones are measured, too.
+    """
+    now, shares = [0.0], []
+
+    def spent(*_):
+        now[0] += 2.0
+        return 1e11
+
+    def swept(bench, sizes, seconds, **_):
+        shares.append(seconds)
+        now[0] += seconds
+        return measuring.Sweep([], [], "time", None, Contention("none", 0.0))
+
+    monkeypatch.setattr(profiling, "product_rate", spent)
+    monkeypatch.setattr(profiling, "sweep", swept)
+    monkeypatch.setattr(profiling, "check_threads", lambda n: n)
+    quick(net(), seconds=20.0, threads=[1, 2], clock=lambda: now[0])
+    assert shares == pytest.approx([4.25, 4.25, 3.25, 3.25])
+    assert now[0] == pytest.approx(19.0)
+    quick(net(), seconds=1.0, threads=[1, 2], clock=lambda: now[0])
+    assert shares[4:] == pytest.approx([0.95 / 8] * 4)
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_no_part_of_a_sweep(monkeypatch):
+    begun = []
+    made = profiling._bench
+
+    def noted(*given):
+        bench = made(*given)
+        prepare = bench.prepare
+        monkeypatch.setattr(bench, "prepare", lambda n: begun.append(n) or prepare(n))
+        return bench
+
+    def swept(bench, sizes, seconds, **_):
+        assert begun == [2]
+        return measuring.Sweep([], [], "time", None, Contention("none", 0.0))
+
+    monkeypatch.setattr(profiling, "_bench", noted)
+    monkeypatch.setattr(profiling, "sweep", swept)
+    quick(net(), prediction=False)
+
+
 @pytest.mark.slow
 def test_a_profile_that_is_stopped_has_what_was_measured():
-    found = quick(net(), seconds=1e9, stop=Later(3))
+    found = quick(net(), seconds=1e9, stop=Later(4))
     assert [(s.mode, s.ended) for s in found.series] == [("training", "stopped")]
     assert [row.batch_size for row in found.series[0].rows] == [2, 8]
     assert quick(net(), stop=lambda: True).series == []
@@ -696,6 +750,7 @@ def test_which_batch_sizes_are_tried():
         ({"batch_sizes": [2.5]}, TypeError, "a batch size is 2.5: give a whole number"),
         ({"batch_sizes": [64], "max_batch": 32}, ValueError, "there is none to try"),
         ({"max_batch": 1}, ValueError, "max_batch is 1: give 2 or more"),
+        ({"devices": []}, ValueError, "devices is []: there is none to measure"),
         ({"devices": ["tpu"]}, ValueError, "device is 'tpu'"),
         ({"y": [0, 1]}, ValueError, "y is given and X is not"),
         ({"X": np.zeros((3, 5))}, ValueError, "the network takes (examples, 4)"),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -257,3 +258,22 @@ def group(tmp_path, own, files):
 )
 def test_the_share_of_a_control_group(tmp_path, own, files, expected):
     assert group(tmp_path, own, files) == expected
+
+
+@pytest.mark.parametrize("method", ["enter", "leave"])
+def test_ctrl_c_while_a_limit_comes_or_goes_leaves_what_there_was(monkeypatch, method):
+    before = counted()
+    apply, pressed = threads._limits._apply, []
+
+    def interrupted():
+        if bool(threads._limits._limits) == (method == "enter"):
+            pressed.append(signal.raise_signal(signal.SIGINT))
+        apply()
+
+    monkeypatch.setattr(threads._limits, "_apply", interrupted)
+    monkeypatch.setattr(threads, "_tell_if_fewer", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt), limit_threads(1):
+        pass
+    assert pressed
+    assert counted() == before
+    assert threads._limits._limits == []

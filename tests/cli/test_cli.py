@@ -19,7 +19,7 @@ from commands import plain
 from rich.console import Console
 
 import xpnet as xn
-from xpnet.analysis import plots
+from xpnet.analysis import plots, profile_result
 from xpnet.backends.select import why_no_cuda
 from xpnet.cli import app, console
 from xpnet.files import atomic
@@ -1075,7 +1075,7 @@ def test_profile_writes_json_and_a_picture(run):
     assert (code, err) == (0, "")
     assert out.endswith("saved p.json and p.png\n")
     document = json.loads(Path("p.json").read_text("utf-8"))
-    assert document["format"] == 1
+    assert document["format"] == profile_result.FORMAT
     assert document["interrupted"] is False
     assert document["machine"]["packages"]["numpy"] == np.__version__
     assert [s["mode"] for s in document["series"]] == ["training", "prediction"]

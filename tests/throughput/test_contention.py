@@ -74,7 +74,10 @@ def test_what_others_took_is_counted_in_cores():
     ],
 )
 def test_each_cause_says_what_to_do(cause, todo):
-    assert todo in Contention(cause, 0.4, 0.2, 2, 1.0, 1.0, 0.5).in_words()
+    found = Contention(cause, 0.4, 0.2, 2, 1.0, 1.0, 0.5)
+    assert todo in found.in_words()
+    if cause != "own threads":
+        assert "fewer threads" not in found.in_words(threads=1)
 
 
 def test_the_system_s_clock_counts_this_thread_and_this_process():

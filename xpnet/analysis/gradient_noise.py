@@ -89,7 +89,7 @@ def critical_batch_size(
         How long it may take, about; the result then depends on how fast the machine is, but four
         moments are measured in any case. None: as long as the steps take.
     stop : function
-        Returns True to end it sooner.
+        Returns True to end it after the present step.
     clock : function
         Returns the time in seconds.
 
@@ -103,7 +103,8 @@ def critical_batch_size(
     ------
     TypeError, ValueError
         If data or options are not as they must be, or there are fewer than 4 examples (8 with batch
-        norm); if the batch has more examples than there are.
+        norm); if the batch has more examples than there are; if it is stopped before gradients
+        were measured four times.
     DivergedError
         If the training diverges: give a smaller learning rate.
 
@@ -142,11 +143,10 @@ def critical_batch_size(
         plan = _plan(network, data.x.shape[0], batch_size, steps)
         began = clock()
 
-        def late() -> str:
-            over = seconds is not None and clock() - began > seconds
-            return "time" if over else "stopped" if stop() else ""
+        def late() -> bool:
+            return seconds is not None and clock() - began > seconds
 
-        meter = _Meter(data, plan, l2, late)
+        meter = _Meter(data, plan, l2, late, stop)
         epochs = -(-plan.steps // max(1, plan.n // plan.batch_size))
         options = FitOptions(plan.batch_size, epochs, [meter], monitor=0)
         trainer.fit_prepared(data.x, data.labels, data.weights, None, options)
@@ -198,14 +198,22 @@ class _Meter(Callback):
         What to measure how often.
     l2 : Numbers
         λ, whose term is a batch's, not a part's.
-    late : function
-        Returns why to end it before all steps are made, or "".
+    late, stop : function
+        Return whether the time is up, and whether to end it at once.
     """
 
     takes_members = True
 
-    def __init__(self, data: FitData, plan: _Plan, l2: Numbers, late: Callable[[], str]) -> None:
-        self._data, self._plan, self._late, self._ended = data, plan, late, "steps"
+    def __init__(
+        self,
+        data: FitData,
+        plan: _Plan,
+        l2: Numbers,
+        late: Callable[[], bool],
+        stop: Callable[[], bool],
+    ) -> None:
+        self._data, self._plan, self._ended = data, plan, "steps"
+        self._late, self._stop = late, stop
         share = plan.part / plan.batch_size
         self._l2 = tuple(share * x for x in l2) if isinstance(l2, tuple | list) else share * l2
         self._at: list[int] = []
@@ -224,8 +232,10 @@ class _Meter(Callback):
         if (trainer.steps - 1) % self._plan.every == 0:
             self._at.append(trainer.steps)
             self._squares.append(self._measure(trainer))
-            if len(self._at) >= FEWEST:
-                self._ended = self._late() or self._ended
+            if len(self._at) >= FEWEST and self._late():
+                self._ended = "time"
+        if self._stop():
+            self._ended = "stopped"
         if trainer.steps >= self._plan.steps or self._ended != "steps":
             trainer.stop("gradient noise was measured")
 
@@ -282,7 +292,13 @@ class _Meter(Callback):
 
     def result(self, trainer: Trainer) -> GradientNoise:
         """Return what follows from all that was measured."""
-        plan, squares = self._plan, np.stack(self._squares)
+        plan = self._plan
+        if len(self._at) < FEWEST:
+            times = f"{len(self._at)} of {FEWEST} times"
+            raise ValueError(
+                f"gradients were measured {times} when it was stopped: give it more time"
+            )
+        squares = np.stack(self._squares)
         found = estimate(squares[:, 0], squares[:, 1], plan.part, plan.count, plan.n)
         about = {
             "preconditioned": is_preconditioned(trainer.optimizer),

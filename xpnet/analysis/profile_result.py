@@ -251,8 +251,11 @@ def advise(profile: Profile) -> list[str]:
 
 def _disturbed(series: list[Series]) -> list[str]:
     """Return in a line who disturbed the measuring, by the series that lost most; [] if nobody."""
-    told = [s.contention for s in series if s.contention is not None and s.contention.in_words()]
-    return [max(told, key=lambda c: c.lost).in_words()] if told else []
+    told = [(s.contention, s.threads) for s in series if s.contention and s.contention.in_words()]
+    if not told:
+        return []
+    worst, threads = max(told, key=lambda pair: pair[0].lost)
+    return [worst.in_words(threads)]
 
 
 def _which(s: Series, several: bool) -> str:

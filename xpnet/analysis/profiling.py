@@ -25,8 +25,8 @@ from ..nn.categories import code_columns
 from ..nn.network import Network, check_network
 from ..optim.optimizers import Optimizer, check_optimizer
 from ..throughput import timing
-from ..throughput.contention import SYSTEM
-from ..throughput.measuring import AnyClock, Feeding, Sweep, product_rate, sweep
+from ..throughput.contention import SYSTEM, as_clock
+from ..throughput.measuring import PRODUCT_SECONDS, AnyClock, Feeding, Sweep, product_rate, sweep
 from ..train.batch_size import TINY
 from ..train.trainer import Trainer
 from . import thread_counts
@@ -34,6 +34,9 @@ from .profile_result import Profile, Row, Series, advise, crossover, with_peak
 
 #: Rows of the data that are made up where none are given; fewer of very wide ones.
 ROWS, ELEMENTS = 4096, 2**22
+
+#: The part of the time that the rate of large products takes at most, for each number of threads.
+PRODUCTS = 0.05
 
 #: The largest batch that a sweep tries by itself.
 LARGEST = 2**24
@@ -82,8 +85,8 @@ def profile(
         How many threads BLAS has on the CPU; None: powers of two up to those that it has now, and
         these, but no more than there are cores.
     seconds : float
-        How long all may take, roughly: each backend, mode and number of threads gets an equal
-        share.
+        How long all may take, roughly: each backend, mode and number of threads gets an equal share
+        of what is left.
     training, prediction : bool
         What to time.
     optimizer, l2
@@ -133,24 +136,29 @@ def profile(
     backends = every() if devices is None else _open(devices)
     counts = [_thread_counts(backend, threads) for backend in backends]
     series: list[Series] = []
-    share = seconds / (len(modes) * sum(map(len, counts)))
+    # What is left over is for a rate of products that is measured again at the end.
+    parts = len(modes) * sum(map(len, counts))
+    share = _Shares((1 - PRODUCTS) * seconds, parts, as_clock(clock))
 
     def measure(backend: Backend, mode: str, n: int | None, rate: float) -> Series:
         where = f"{backend.device}, {mode}{_with_threads(n)}"
         with limit_threads(n):
             bench = _bench(network, mode, backend, X, y, optimizer, l2)
             seen = partial(_tell, watch, where)
-            swept = sweep(bench, sizes[mode], share, clock=clock, stop=stop, seen=seen)
+            _warm_up(bench, sizes[mode][0])
+            swept = sweep(bench, sizes[mode], share.next(), clock=clock, stop=stop, seen=seen)
             bench.reset()
         return _series(network, mode, backend, swept, rate, n)
 
     for backend, numbers in zip(backends, counts, strict=True):
         with backend.active():
             for n in numbers:
-                rate = _rate(backend, network, n, clock, watch)
+                if stop():
+                    break
+                products = partial(_rate, backend, network, n, PRODUCTS * seconds, clock, watch)
+                rate = products()
                 found = [measure(backend, mode, n, rate) for mode in modes if not stop()]
-                again = partial(_rate, backend, network, n, clock, watch)
-                series += with_peak(found, again)
+                series += with_peak(found, products)
     return _conclude(network, modes, series)
 
 
@@ -202,7 +210,10 @@ def flops(network: Network, mode: str) -> float:
 
 def _open(devices: Any) -> list[Backend]:
     """Return the backends of several devices."""
-    return [select(device) for device in check_several(devices, "devices", "('cpu', 'cuda')")]
+    several = check_several(devices, "devices", "('cpu', 'cuda')")
+    if not len(several):
+        raise ValueError(f"devices is {devices!r}: there is none to measure; give 'cpu' or 'cuda'")
+    return [select(device) for device in several]
 
 
 def _thread_counts(backend: Backend, threads: Any) -> Sequence[int | None]:
@@ -225,6 +236,29 @@ def _with_threads(n: int | None) -> str:
     return "" if n is None else f", {n} thread{'s' * (n > 1)}"
 
 
+class _Shares:
+    """Deals a time out in equal parts of what those before have left; at least half of an equal."""
+
+    def __init__(self, seconds: float, parts: int, clock: Callable[[], float]) -> None:
+        self._clock, self._end, self._parts = clock, clock() + seconds, parts
+        self._least = seconds / parts / 2
+
+    def next(self) -> float:
+        """Return how many seconds the next part may take."""
+        self._parts -= 1
+        return max((self._end - self._clock()) / (self._parts + 1), self._least)
+
+
+def _warm_up(bench: Feeding, n: int) -> None:
+    """Make a step of n examples: what is compiled for it counts as no part of a sweep."""
+    try:
+        bench.prepare(n)()
+        bench.wait()
+    except Exception as error:
+        if not bench.full(error):  # else the sweep says so
+            raise
+
+
 def _tell(watch: Callable[[str], object], where: str, n: int) -> None:
     watch(f"{where}: batches of {n:,}")
 
@@ -233,13 +267,14 @@ def _rate(
     backend: Backend,
     network: Network,
     threads: int | None,
+    seconds: float,
     clock: AnyClock,
     watch: Callable[[str], object],
 ) -> float:
     """Return a machine's rate of large products."""
     watch(f"{backend.device}{_with_threads(threads)}: the rate of large products")
     with limit_threads(threads):
-        return product_rate(backend, network.dtype, clock)
+        return product_rate(backend, network.dtype, clock, min(seconds, PRODUCT_SECONDS))
 
 
 def _sizes(

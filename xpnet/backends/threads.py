@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_count
+from ..interrupts import defer_sigint
 from ..locks import ForkSafeLock
 from ..warning import warn
 from .blas import blas, pools_of_numpy
@@ -107,16 +108,20 @@ class _Limits:
         self._limits: list[list[int]] = []
         self._before: dict[str, int] = {}
 
-    def enter(self, threads: int) -> tuple[list[int], int | None]:
-        """Have a limit hold; return what to leave it by, and how many threads BLAS has by it."""
-        limit = [threads]  # an object of its own, however many limits are alike
+    @defer_sigint()
+    def enter(self, limit: list[int]) -> int | None:
+        """Have a limit hold, which is an object of its own; return how many threads BLAS has."""
         with self._turn.lock:
             self._limits.append(limit)
             self._apply()
-            return limit, count_threads()
+            return count_threads()
 
+    @defer_sigint()
     def leave(self, limit: list[int]) -> None:
-        """Have the newest of the other limits hold, or what there was before all of them."""
+        """Have the newest of the other limits hold, or what there was before all of them.
+
+        Where the limit does not hold yet, all stays as it is.
+        """
         with self._turn.lock:
             self._limits = [other for other in self._limits if other is not limit]
             self._apply()
@@ -193,9 +198,9 @@ def limit_threads(threads: int | None) -> Iterator[None]:
     if threads is None:
         yield
         return
-    limit, there = _limits.enter(check_threads(threads))
-    try:
-        _tell_if_fewer(there, threads)
+    limit = [check_threads(threads)]
+    try:  # before it holds: Ctrl-C may come right after
+        _tell_if_fewer(_limits.enter(limit), threads)
         yield
     finally:
         _limits.leave(limit)

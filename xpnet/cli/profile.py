@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,20 @@ from ..analysis.noise_result import with_noise
 from ..analysis.profile_result import Profile
 from ..analysis.profiling import profile as measure_profile
 from ..backends.select import every, why_no_cuda
+from ..backends.threads import limit_threads
+from ..checks import check_positive
 from ..files import atomic
 from ..train.history import DivergedError
 from . import console, options, profile_subject, system
 from .options import ACTIVATION_HELP, Drop, Target
 from .outputs import draw
 
-#: The part of the time that the critical batch size may take.
-NOISE_SHARE = 0.15
+#: The part of the time that measuring has at least, however long it takes to read MODEL and DATA.
+MEASURING = 0.75
+
+#: The part of the time that the critical batch size may take; and where that is too little for the
+#: gradients that it takes at least, after how many seconds it is given up.
+NOISE_SHARE, NOISE_SECONDS = 0.15, 5.0
 
 
 def profile(
@@ -88,7 +95,8 @@ def profile(
 
     Or: xpnet profile --layers 784-512-256-10 --batch-norm --picture profile.png
     """
-    counts = options.threads(threads)
+    began = time.perf_counter()
+    counts, seconds = options.threads(threads), check_positive(seconds, "--seconds")
     out = console.make_console(quiet=json_file == "-")
     if (target is not None or drop) and (data if layers is None else model) is None:
         raise ValueError("--target and --drop are for DATA, and none is given: leave them out")
@@ -105,6 +113,8 @@ def profile(
     why = why_no_cuda()
     noise = noise and subject.y is not None and not (only_prediction and not only_training)
     share = NOISE_SHARE if noise else 0.0
+    end = max(began + seconds, time.perf_counter() + MEASURING * seconds)
+    seconds = end - time.perf_counter()
     ctrl_c = console.CtrlC()
     with ctrl_c.watched(), console.status(out) as watch:
         members = subject.network.members
@@ -129,7 +139,13 @@ def profile(
         )
         if noise and not ctrl_c.pressed:
             watch("gradients along a training: the critical batch size")
-            found = _add_noise(found, subject, share * seconds, lambda: ctrl_c.pressed)
+            end = time.perf_counter() + max(share * seconds, NOISE_SECONDS)
+            found = _add_noise(
+                found,
+                subject,
+                share * seconds,
+                lambda: ctrl_c.pressed or time.perf_counter() > end,
+            )
     _show_profile(out, found, subject.name, picture, json_file, ctrl_c)
     if ctrl_c.pressed:
         sys.exit(ctrl_c.exit_code)
@@ -139,10 +155,13 @@ def _add_noise(
     found: Profile, subject: profile_subject.Subject, seconds: float, stop: Callable[[], bool]
 ) -> Profile:
     """Return a profile with the critical batch size of the subject's training, or why not."""
+    best, device = found.recommended("training"), subject.network.backend.device
+    threads = next((s.threads for s in best if s.device == device), None)
     try:
-        noise = critical_batch_size(
-            subject.network, subject.X, subject.y, seconds=seconds, stop=stop
-        )
+        with limit_threads(threads):
+            noise = critical_batch_size(
+                subject.network, subject.X, subject.y, seconds=seconds, stop=stop
+            )
     except (ValueError, DivergedError) as error:
         return replace(found, advice=[*found.advice, f"training: no critical batch size: {error}"])
     return with_noise(found, noise)

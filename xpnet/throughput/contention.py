@@ -162,28 +162,34 @@ class Contention:
     others: float | None = None
     stolen: float | None = None
 
-    def in_words(self) -> str:
+    def in_words(self, threads: int | None = None) -> str:
         """Return in one line who disturbs and what to do about it; "" if nobody does.
+
+        Of one thread it is not said to compute on fewer; None: how many there were is not known.
 
         Examples
         --------
         >>> print(Contention("others", lost=0.42, cores=2, own=1.1, others=0.94).in_words())
         other processes take about one of two cores, and 42% of the time was lost: the figures are \
 of the moments between; end them, or compute on fewer threads, and measure again
+        >>> print(Contention("others", lost=0.42, cores=2, others=0.94).in_words(threads=1))
+        other processes take about one of two cores, and 42% of the time was lost: the figures are \
+of the moments between; end them, and measure again
         >>> Contention("none", lost=0.02).in_words()
         ''
         """
         if self.cause == "none":
             return ""
+        fewer = "" if threads == 1 else "compute on fewer threads"
         of = f"of {_in_letters(self.cores or 1)} cores"
         who, todo = {
             "others": (
                 f"other processes take about {_count(self.others or 0.0)} {of}",
-                "end them, or compute on fewer threads",
+                f"end them{fewer and ', or '}{fewer}",
             ),
             "hypervisor": (
                 f"the hypervisor gives others about {_count(self.stolen or 0.0)} {of}",
-                "compute on fewer threads, or on a machine of your own",
+                f"{fewer or 'compute'}{fewer and ', or'} on a machine of your own",
             ),
             "own threads": (
                 f"this process has more busy threads than it may use {of}",

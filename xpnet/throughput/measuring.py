@@ -17,6 +17,7 @@ import numpy as np
 
 from .._typing import NO_ARRAY, Array
 from ..backends.protocol import Backend
+from ..backends.threads import count_threads
 from ..data.batches import GatherWorkspace
 from ..data.streaming import Streamed
 from .contention import SYSTEM, Clock, Contention, as_clock, judge
@@ -70,6 +71,7 @@ def time_rounds(
     clock: AnyClock = SYSTEM,
     count: int = ROUNDS,
     known: float = math.inf,
+    until: float = math.inf,
 ) -> list[Round]:
     """Time a step, warmed up, in rounds of several, each ended by a wait for the device.
 
@@ -83,6 +85,8 @@ def time_rounds(
         How many rounds; fewer of long ones.
     known : float
         What a step takes in seconds, where it was timed before.
+    until : float
+        By the clock: no second round begins after it.
 
     Returns
     -------
@@ -97,7 +101,9 @@ def time_rounds(
     steps = max(1, math.ceil(ROUND / max(least, 1e-9)))
     rounds: list[Round] = []
     end = clock() + PATIENCE
-    while len(rounds) < count and (len(rounds) < FEW_ROUNDS or clock() < end):
+    while not rounds or (
+        len(rounds) < count and clock() < (until if len(rounds) < FEW_ROUNDS else min(end, until))
+    ):
         rounds.append(_round(step, wait, clock, steps))
     return rounds
 
@@ -105,13 +111,15 @@ def time_rounds(
 def _round(
     step: Callable[[], object], wait: Callable[[], object], clock: Clock, steps: int
 ) -> Round:
-    """Time several steps."""
-    first = min(steps, ISSUED)
+    """Time several steps; fewer if they take far longer than was thought."""
     before = clock.thread()
-    began = clock()
-    for _ in range(first):
+    began = issued = clock()
+    first = 0
+    while first < min(steps, ISSUED):
         step()
-    issued = clock()
+        first, issued = first + 1, clock()
+        if issued - began > PATIENCE:
+            steps = first
     for _ in range(steps - first):
         step()
     last = clock()
@@ -283,7 +291,8 @@ class _Visits:
     def _visit(self, n: int) -> None:
         self._seen(n)
         known = min((r.seconds for r in self.rounds.get(n, ())), default=math.inf)
-        found = time_rounds(self._bench.prepare(n), self._bench.wait, self._clock, ROUNDS, known)
+        step, end = self._bench.prepare(n), self._began + self._seconds
+        found = time_rounds(step, self._bench.wait, self._clock, ROUNDS, known, end)
         self.rounds.setdefault(n, []).extend(found)
 
     def _late(self, n: int, limit: float) -> bool:
@@ -326,16 +335,19 @@ class Feeding:
         self._make, self._x, self._y, self.backend = make, x, y, backend
         self.wait = backend.synchronize
         self.full = backend.is_out_of_memory
-        self.reset()
+        self._forget()
 
     def reset(self) -> None:
         """Free the memory of all steps."""
+        self._forget()
+        gc.collect()  # a network's layers and buffers know each other
+        self.backend.release_memory()
+
+    def _forget(self) -> None:
         self._rows: Any = None
         self._labels: Array = NO_ARRAY
         self._made: tuple[Callable[[Array, Array], object], object] | None = None
         self._capacity = 0
-        gc.collect()  # a network's layers and buffers know each other
-        self.backend.release_memory()
 
     def prepare(self, n: int) -> Callable[[], object]:
         """Return a step on a batch of n examples."""
@@ -407,17 +419,20 @@ def _held(backend: Backend, thing: object) -> int:
     return sum(found.values())
 
 
-def product_rate(backend: Backend, dtype: Any, clock: AnyClock = SYSTEM) -> float:
+def product_rate(
+    backend: Backend, dtype: Any, clock: AnyClock = SYSTEM, limit: float = PRODUCT_SECONDS
+) -> float:
     """Return the machine's rate of products, in floating-point operations per second.
 
     That of the best of square matrices of 256, 512, … rows, up to those whose product takes 10 ms
-    or that don't fit: 2 m³ operations each. They are gone over a few times, for about a second.
+    or that don't fit: 2 m³ operations each. They are gone over a few times, for as many seconds as
+    the limit has.
     """
     clock = as_clock(clock)
     best, began = 0.0, clock()
     for _ in range(PRODUCT_PASSES):
         for size in PRODUCT_SIZES:
-            if best and clock() - began > PRODUCT_SECONDS:
+            if best and clock() - began > limit:
                 return best
             try:
                 seconds = _product_seconds(backend, size, dtype, clock)
@@ -472,6 +487,6 @@ def choose(
     chosen, best = knee(timings), fastest(timings)
     among = f" of {smallest} to {timings[-1].batch_size}"
     reason = f"batch size {chosen.batch_size}: {in_words(chosen, best, among)}"
-    disturbed = found.contention.in_words()
+    disturbed = found.contention.in_words(count_threads())
     reason += f"; {disturbed}" if disturbed else ""
     return BatchSize(chosen.batch_size, reason, timings)
