@@ -155,8 +155,8 @@ def _add_noise(
     found: Profile, subject: profile_subject.Subject, seconds: float, stop: Callable[[], bool]
 ) -> Profile:
     """Return a profile with the critical batch size of the subject's training, or why not."""
-    best, device = found.recommended("training"), subject.network.backend.device
-    threads = next((s.threads for s in best if s.device == device), None)
+    best = found.recommended("training")
+    threads = next((s.threads for s in best if s.threads is not None), None)
     try:
         with limit_threads(threads):
             noise = critical_batch_size(
