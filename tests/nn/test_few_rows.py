@@ -15,7 +15,7 @@ from xpnet.nn.activations import _MADE
 pytestmark = pytest.mark.skipif(why_not_compiled() is not None, reason="no compiled kernels")
 
 RNG = np.random.default_rng(0)
-SIZES = (1, 2, 5, 12, 13, 40, 300)
+SIZES = (1, 2, 5, 12, 13, 24, 40, 300)
 
 
 @dataclass(eq=False)
@@ -59,8 +59,7 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize(("dtype", "members"), [("float32", None), ("float64", 3)])
 @pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
 def test_they_are_those_of_the_layers_one_by_one(layers, members, dtype):
     net = network(*layers(), members=members, dtype=dtype)

@@ -15,13 +15,11 @@ from inspect import cleandoc
 from types import FunctionType
 from typing import Any
 
-import numba
-
 from . import numba_loops as loops
 from .activations import ROWS
 from .expressions import Code
 from .numba_loops import sign_of
-from .numba_members import network_loop
+from .numba_members import inlined, network_loop
 from .output_losses import OutputLoss
 from .updates import Update
 
@@ -63,8 +61,7 @@ def scalar_function(name: str, source: str) -> Callable[..., Any]:
     """Return a compiled function of numbers: it becomes a part of each loop that calls it."""
     found: dict[str, Any] = dict(_NAMES)
     exec(compile(source, __file__, "exec"), found)
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    function: Callable[..., Any] = numba.njit(found[name], **options)
+    function: Callable[..., Any] = inlined(found[name])
     return function
 
 
