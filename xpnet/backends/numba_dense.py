@@ -249,8 +249,9 @@ _STANDARDISE = """
 def dense_stack(in_place: frozenset[tuple[int, int]]) -> Callable[..., bool]:
     """Return the loop over stacks whose steps in place are those, as `DenseStack` has them.
 
-    Machine code is kept under a function's name: this one's has a hash of what the rows of the
-    activations give.
+    Machine code is kept, and linked, under functions' names: those that differ from stack to stack
+    have a hash of what the rows of the activations give. Without it, code from the disk would be
+    linked with what this process has compiled for another stack.
     """
     lines = ["def change(s, z, lanes, parameters, statistics, table, options):", "    pass"]
     found: dict[str, Any] = {"standardise": standardise}
@@ -267,9 +268,9 @@ def dense_stack(in_place: frozenset[tuple[int, int]]) -> Callable[..., bool]:
         ]
     source = "\n".join(lines)
     exec(compile(source, __file__, "exec"), found)
-    given = {"change": spliced(found["change"])}
-    through = inlined(_with(_through, "through", given))
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    given = {"change": spliced(found["change"])}
+    through = inlined(_with(_through, f"through_{digest}", given))
     return compiled(_with(_dense_stack, f"dense_stack_{digest}", {"through": through}))
 
 
