@@ -1,7 +1,10 @@
 """Predictions of few examples, in one call for all layers: the same as of the layers one by one."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -252,3 +255,23 @@ def test_only_members_have_predictions_of_their_own():
     with pytest.raises(ValueError, match="this is one network, not several"):
         network().predictor(members=True)
     assert network(members=2).predictor(members=True).predict(features(5)).shape == (2, 5)
+
+
+OTHERS_CODE = """
+import sys, numpy as np, xpnet as xn
+X = np.random.default_rng(0).normal(size=(5, 7)).astype("float32")
+for name in sys.argv[1:]:
+    net = xn.Network([xn.Linear(20), getattr(xn, name)(), xn.Linear(3)], device="cpu",
+                     loss="softmax_cross_entropy", n_features=7)
+    slow = xn.Network(net.layers, fused=False, device="cpu", **net._options())
+    slow.load_state(net.state())
+    np.testing.assert_allclose(net.predict_proba(X), slow.predict_proba(X), atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+def test_code_that_another_process_left_is_not_linked_with_one_s_own(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for names in (["ReLU"], ["Tanh", "ReLU"]):
+        command = [sys.executable, "-c", OTHERS_CODE, *names]
+        subprocess.run(command, env=environment, check=True)
