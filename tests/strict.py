@@ -177,6 +177,10 @@ class StrictBackend:
         with self.active():
             return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> StrictArray:
+        with self.active():
+            return self.xp.zeros(shape, dtype)
+
     def to_host(self, x: Any) -> np.ndarray:
         return x.get() if isinstance(x, StrictArray) else np.asarray(x)
 

@@ -1,7 +1,10 @@
 """Predictions of few examples, in one call for all layers: the same as of the layers one by one."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -16,7 +19,7 @@ from xpnet.nn.passes import MOST_SIZES
 pytestmark = pytest.mark.skipif(why_not_compiled() is not None, reason="no compiled kernels")
 
 RNG = np.random.default_rng(0)
-SIZES = (1, 2, 5, 12, 13, 40, 300)
+SIZES = (1, 2, 5, 12, 13, 24, 40, 300)
 
 
 @dataclass(eq=False)
@@ -70,8 +73,7 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize(("dtype", "members"), [("float32", None), ("float64", 3)])
 @pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
 def test_they_are_those_of_the_layers_one_by_one(layers, members, dtype):
     net = network(*layers(), members=members, dtype=dtype)
@@ -325,3 +327,23 @@ def test_buffers_for_prediction_are_let_go_of_and_are_not_kept_for_every_size():
     assert len(passes._room(False).bound) <= MOST_SIZES + 1
     passes.let_go()
     assert passes.reserve(5, False) is not before
+
+
+OTHERS_CODE = """
+import sys, numpy as np, xpnet as xn
+X = np.random.default_rng(0).normal(size=(5, 7)).astype("float32")
+for name in sys.argv[1:]:
+    net = xn.Network([xn.Linear(20), getattr(xn, name)(), xn.Linear(3)], device="cpu",
+                     loss="softmax_cross_entropy", n_features=7)
+    slow = xn.Network(net.layers, fused=False, device="cpu", **net._options())
+    slow.load_state(net.state())
+    np.testing.assert_allclose(net.predict_proba(X), slow.predict_proba(X), atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+def test_code_that_another_process_left_is_not_linked_with_one_s_own(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for names in (["ReLU"], ["Tanh", "ReLU"]):
+        command = [sys.executable, "-c", OTHERS_CODE, *names]
+        subprocess.run(command, env=environment, check=True)

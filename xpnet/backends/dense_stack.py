@@ -56,6 +56,8 @@ class DenseStack:
         ε, or the activation's option.
     widest : int
         The most features that go into a step, or come out.
+    in_place : frozenset of (int, int)
+        The operations that there are but products, each with the row of its activation, or 0.
     calls_functions : bool
         Whether an activation calls exp, tanh or their like.
     """
@@ -63,6 +65,7 @@ class DenseStack:
     table: HostArray
     options: HostArray
     widest: int
+    in_place: frozenset[tuple[int, int]]
     calls_functions: bool
 
 
@@ -78,14 +81,18 @@ def tabulate(n_features: int, steps: Sequence[tuple[DenseStep, Sequence[int]]]) 
     [[0, 3, 2, 0, 6, -1, -1], [2, 2, 2, 1, -1, -1, -1]]
     """
     table = np.full((len(steps), 7), ABSENT, np.int64)
-    options, width, specs = np.zeros(len(steps)), n_features, []
+    options, width = np.zeros(len(steps)), n_features
+    in_place, specs = set(), []
     for row, (step, places) in enumerate(steps):
         table[row, :3] = step.operation, width, step.width
         table[row, 3 : 3 + len(places)] = places
-        options[row] = step.eps
+        options[row], kind = step.eps, 0
         if step.activation is not None:
             specs.append(step.activation)
-            table[row, 3], options[row] = KINDS[step.activation.name], step.activation.option
+            kind, options[row] = KINDS[step.activation.name], step.activation.option
+            table[row, 3] = kind
+        if step.operation != PRODUCT:
+            in_place.add((step.operation, kind))
         width = step.width
     functions = any(bool(spec.row.forward.functions) for spec in specs)
-    return DenseStack(table, options, int(table[:, 1:3].max()), functions)
+    return DenseStack(table, options, int(table[:, 1:3].max()), frozenset(in_place), functions)

@@ -32,7 +32,7 @@ Cell: TypeAlias = Array
 
 def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """Compile at the first call; keep the machine code on disk if there is a folder for it."""
-    loop: Callable[..., Any] = inlined(function, *liberties)
+    loop: Callable[..., Any] = numba.njit(function, **_options(liberties))
     if loop is not function:  # as it is with NUMBA_DISABLE_JIT
         keep_on_disk(loop)
         # What Numba calls when it meets arguments of new types, which costs no later call anything.
@@ -42,9 +42,21 @@ def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any
 
 
 def inlined(function: Callable[..., Any], *liberties: str) -> Any:
-    """Compile what compiled loops call: it becomes a part of them, on disk too."""
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
-    return numba.njit(function, **options)
+    """Compile what compiled loops alone call: it becomes a part of them, on disk too."""
+    return numba.njit(function, **_options(liberties), **_WITHOUT_DOORS)
+
+
+def spliced(function: Callable[..., Any]) -> Any:
+    """Write what a compiled loop calls at one place into it: compiled once, in less time."""
+    return numba.njit(function, inline="always", **_options(()), **_WITHOUT_DOORS)
+
+
+def _options(liberties: tuple[str, ...]) -> dict[str, Any]:
+    return {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *liberties}}
+
+
+#: Spare what lets Python and C call a function.
+_WITHOUT_DOORS: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def network_loop(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:

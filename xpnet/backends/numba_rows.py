@@ -15,13 +15,11 @@ from inspect import cleandoc
 from types import FunctionType
 from typing import Any
 
-import numba
-
 from . import numba_loops as loops
 from .activations import ROWS
 from .expressions import Code
 from .numba_loops import sign_of
-from .numba_members import network_loop
+from .numba_members import inlined, network_loop
 from .output_losses import OutputLoss
 from .updates import Update
 
@@ -50,8 +48,7 @@ def specialised(
         The source of each function, as `Code.to_python` gives it.
     """
     given = {name: scalar_function(name, source) for name, source in functions.items()}
-    digest = hashlib.sha256("\n".join(functions.values()).encode()).hexdigest()[:16]
-    name = f"{template.__name__}_{row}_{digest}"
+    name = f"{template.__name__}_{row}_{_digest(chr(10).join(functions.values()))}"
     code = template.__code__.replace(co_name=name)
     function = FunctionType(code, {**template.__globals__, **given}, name)
     function.__qualname__, function.__module__ = name, template.__module__
@@ -63,9 +60,15 @@ def scalar_function(name: str, source: str) -> Callable[..., Any]:
     """Return a compiled function of numbers: it becomes a part of each loop that calls it."""
     found: dict[str, Any] = dict(_NAMES)
     exec(compile(source, __file__, "exec"), found)
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    function: Callable[..., Any] = numba.njit(found[name], **options)
+    own = found[name]
+    # Code from the disk and one's own are linked by name: what differs is called differently.
+    own.__qualname__ = f"{name}_{_digest(source)}"
+    function: Callable[..., Any] = inlined(own)
     return function
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 # -- the tables' loops ----

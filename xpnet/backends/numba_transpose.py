@@ -36,7 +36,7 @@ def _squares(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     rows = _row_pointers(context, builder, source, args[0], i, j, SIDE // size)
     values = [builder.load(row, align=size) for row in rows]
     for value, row in zip(
-        _exchanged(builder, values),
+        exchanged(builder, values),
         _row_pointers(context, builder, target, args[3], j, i, SIDE // size),
         strict=True,
     ):
@@ -59,7 +59,7 @@ def _row_pointers(
     ]
 
 
-def _exchanged(builder: Any, rows: list[Any]) -> list[Any]:
+def exchanged(builder: Any, rows: list[Any]) -> list[Any]:
     """Return the columns of a square, given its rows: its halves change places, then theirs."""
     side = len(rows)
     half = side // 2

@@ -31,6 +31,9 @@ SHORT_BATCH, LARGE_MATRIX = 128, 2**15
 #: so many multiplications.
 FEW_ROWS, MANY_PRODUCTS = 10, 4 * 10**6
 
+#: Bytes of a line of the cache.
+LINE = 64
+
 #: Shapes in which scratch is found again.
 MOST_VIEWS = 256
 
@@ -297,6 +300,14 @@ class NumpyBackend:
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return x as an array of this backend, copied only if need be."""
         return np.ascontiguousarray(np.asarray(x, dtype=dtype))
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return zeros from where a line of the cache begins: no vector lies in two of them."""
+        size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
+        held: Any = np.zeros(size + LINE // itemsize, dtype)
+        start = -held.ctypes.data % LINE // itemsize
+        found: Array = held[start : start + size].reshape(shape)
+        return found
 
     def to_host(self, x: Array) -> np.ndarray[Any, Any]:
         """Return x as a NumPy array: the same memory."""

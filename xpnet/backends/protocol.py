@@ -54,6 +54,9 @@ class Backend(Protocol):
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return x as a C-contiguous array of this backend, copied only if need be."""
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return zeros, the first of which lies where the memory's lines begin."""
+
     def to_host(self, x: Array) -> np.ndarray[Any, Any]:
         """Return x as a NumPy array."""
 

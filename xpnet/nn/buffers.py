@@ -113,7 +113,7 @@ class FlatBuffers:
             layer.statistics[name] = view(self.statistics, shape, start)
 
     def _zeros(self, size: int) -> Array:
-        return self._backend.xp.zeros((*self.leading_shape, size), self.dtype)
+        return self._backend.zeros((*self.leading_shape, size), self.dtype)
 
     def initialize(self, seeds: Sequence[int]) -> None:
         """Set all to the initial values that the layers draw from the seed of each network."""

@@ -187,8 +187,12 @@ class Predictor:
         return loss.choose(xp, self._mean(loss.probabilities(self._backend.kernels, z)))
 
     def _mean(self, values: Array) -> Array:
-        """Return the mean of the members' values."""
-        return self._backend.xp.mean(values, axis=self._axes) if self._members else values
+        """Return the mean of the members' values; NumPy's own takes three times as long of few."""
+        if not self._members:
+            return values
+        total: Array = values.sum(axis=self._axes)
+        total /= math.prod(self._members)
+        return total
 
     @property
     def _axes(self) -> tuple[int, ...]:

@@ -79,6 +79,12 @@ class CupyBackend:
             array: Array = cupy.ascontiguousarray(cupy.asarray(x, dtype=dtype))
             return array
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return zeros: CuPy's arrays begin at a multiple of 512 bytes."""
+        with self.active():
+            array: Array = cupy.zeros(shape, dtype)
+            return array
+
     def to_host(self, x: Array) -> np.ndarray[Any, Any]:
         """Return a NumPy copy of x, once the device has computed it."""
         with self.active():
