@@ -30,12 +30,12 @@ import xpnet as xn
 from xpnet.data.scaling import Scales
 from xpnet.tabular.columns.schema import Column, Schema
 from xpnet.tabular.features.array_features import ArrayFeatures
-from xpnet.tabular.features.categories import Categories
 from xpnet.tabular.target import Target
 
-TableFeatures = pytest.importorskip(
+of_tables = pytest.importorskip(
     "xpnet.tabular.features.table_features", reason="pyarrow is not installed (extra 'files')"
-).TableFeatures
+)
+Categories, TableFeatures = of_tables.Categories, of_tables.TableFeatures
 
 try:
     import pandas as pd

@@ -19,12 +19,12 @@ from xpnet.files.json_tree import MOST_LEVELS, MOST_VALUES
 from xpnet.files.safetensors_files import MOST_BYTES, Stored
 from xpnet.nn.network import Network
 from xpnet.tabular.columns.schema import Column, Schema
-from xpnet.tabular.features.categories import Categories
 from xpnet.tabular.target import Target
 
-TableFeatures = pytest.importorskip(
+of_tables = pytest.importorskip(
     "xpnet.tabular.features.table_features", reason="pyarrow is not installed (extra 'files')"
-).TableFeatures
+)
+Categories, TableFeatures = of_tables.Categories, of_tables.TableFeatures
 
 
 def model(task="multiclass"):

@@ -48,7 +48,8 @@ def specialised(
         The source of each function, as `Code.to_python` gives it.
     """
     given = {name: scalar_function(name, source) for name, source in functions.items()}
-    name = f"{template.__name__}_{row}_{_digest(chr(10).join(functions.values()))}"
+    digest = _digest("\n".join(functions.values()))
+    name = f"{template.__name__}_{row}_{digest}"
     code = template.__code__.replace(co_name=name)
     function = FunctionType(code, {**template.__globals__, **given}, name)
     function.__qualname__, function.__module__ = name, template.__module__
