@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.blas import threads_in_words
 from ..files import atomic
 from ..plain_text import printable
 from ..train.history import History
@@ -258,7 +259,7 @@ def throughput(
         several = sorted({o["threads"] for o in series if o["device"] == s["device"]} - {None})
         among = several.index(s["threads"]) if len(several) > 1 else 0
         colour = _paler((BLUE, ORANGE, GREY)[min(devices.index(s["device"]), 2)], among)
-        threads = f", {s['threads']} thread{'s' * (s['threads'] > 1)}" if len(several) > 1 else ""
+        threads = f", {threads_in_words(s['threads'])}" if len(several) > 1 else ""
         label = f"{_plain(s['device'])}{threads}, {s['mode']}\n○ knee: {s['knee']:,}"
         _draw_rates(axes, s, {"color": colour, "linestyle": modes[s["mode"]], "label": label})
     for mode, crossover in crossovers.items():

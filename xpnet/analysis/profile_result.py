@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ..backends.blas import threads_in_words
 from ..throughput import timing
 from ..throughput.contention import Contention
 from ..throughput.timing import Timing
@@ -260,7 +261,7 @@ def _disturbed(series: list[Series]) -> list[str]:
 
 def _which(s: Series, several: bool) -> str:
     """Return which batch size to use, of several numbers of threads also which, and why."""
-    threads = f" and {s.threads} thread{'s' * (s.threads != 1)}" if several else ""
+    threads = f" and {threads_in_words(s.threads)}" if several else ""
     text = f"{s.mode}: use batches of {s.knee:,}{threads} on {s.device}"
     if len(s.rows) == 1:
         return f"{text}, the only size that was measured"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..backends.blas import threads_in_words
 from ..backends.protocol import Backend
 from ..backends.select import every, select
 from ..backends.threads import check_threads, cores, limit_threads
@@ -37,6 +38,9 @@ ROWS, ELEMENTS = 4096, 2**22
 
 #: The part of the time that the rate of large products takes at most, for each number of threads.
 PRODUCTS = 0.05
+
+#: So many sizes warm up: with one example the products are others than with several.
+WARMED_UP = 3
 
 #: The largest batch that a sweep tries by itself.
 LARGEST = 2**24
@@ -145,7 +149,7 @@ def profile(
         with limit_threads(n):
             bench = _bench(network, mode, backend, X, y, optimizer, l2)
             seen = partial(_tell, watch, where)
-            _warm_up(bench, sizes[mode][0])
+            _warm_up(bench, sizes[mode][:WARMED_UP])
             swept = sweep(bench, sizes[mode], share.next(), clock=clock, stop=stop, seen=seen)
             bench.reset()
         return _series(network, mode, backend, swept, rate, n)
@@ -233,7 +237,7 @@ def _thread_counts(backend: Backend, threads: Any) -> Sequence[int | None]:
 
 def _with_threads(n: int | None) -> str:
     """Return what to add of a number of threads, if there is one."""
-    return "" if n is None else f", {n} thread{'s' * (n > 1)}"
+    return "" if n is None else f", {threads_in_words(n)}"
 
 
 class _Shares:
@@ -249,11 +253,12 @@ class _Shares:
         return max((self._end - self._clock()) / (self._parts + 1), self._least)
 
 
-def _warm_up(bench: Feeding, n: int) -> None:
-    """Make a step of n examples: what is compiled for it counts as no part of a sweep."""
+def _warm_up(bench: Feeding, sizes: Iterable[int]) -> None:
+    """Make steps of these sizes: what is compiled for them counts as no part of a sweep."""
     try:
-        bench.prepare(n)()
-        bench.wait()
+        for n in sizes:
+            bench.prepare(n)()
+            bench.wait()
     except Exception as error:
         if not bench.full(error):  # else the sweep says so
             raise

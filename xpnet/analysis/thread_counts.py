@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..backends.blas import threads_in_words
 from ..throughput import timing
 from ..throughput.timing import Timing
 
@@ -23,11 +24,16 @@ SLOWER = 1.25
 
 def groups(series: Sequence[Series], mode: str) -> list[list[Series]]:
     """Return the series of each device in a mode that have measurements, by rising threads."""
+    return [group for group in by_device(series, mode) if group[0].rows]
+
+
+def by_device(series: Sequence[Series], mode: str) -> list[list[Series]]:
+    """Return what `groups` does, and of a device without measurements its first series."""
     found: dict[tuple[str, str], list[Series]] = {who: [] for who in devices(series, mode)}
-    for s in series:
-        if s.mode == mode and s.rows:
+    for s in sorted(series, key=lambda s: s.threads or 0):
+        if s.mode == mode:
             found[s.device, s.name].append(s)
-    return [sorted(group, key=lambda s: s.threads or 0) for group in found.values() if group]
+    return [[s for s in group if s.rows] or group[:1] for group in found.values()]
 
 
 def devices(series: Sequence[Series], mode: str) -> list[tuple[str, str]]:
@@ -121,6 +127,6 @@ def _of_spinning(fewest: Series, spinning: Series, n: int) -> str:
     return (
         f"{fewest.mode}: {spinning.threads} threads take {_times(slowdown(fewest, spinning))} as "
         f"long as {fewest.threads} in large products: other work is on their cores, and BLAS's "
-        f"threads spin while they wait for each other; use {n} thread{'s' * (n != 1)} "
+        f"threads spin while they wait for each other; use {threads_in_words(n)} "
         f"(--threads {n}, in Python xpnet.limit_threads({n})), or stop that work"
     )

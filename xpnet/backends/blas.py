@@ -62,9 +62,19 @@ def describe_blas() -> str:
     for pool in pools_of_numpy():
         name = " ".join(str(pool[k]) for k in ("internal_api", "version") if pool.get(k))
         kind = f" for {pool['architecture']}" if pool.get("architecture") else ""
-        threads = pool["num_threads"]
-        told.append(f"{name}{kind} on {threads} thread{'s' * (threads != 1)}")
+        told.append(f"{name}{kind} on {threads_in_words(pool['num_threads'])}")
     return " and ".join(told) or "a BLAS that does not tell its threads"
+
+
+def threads_in_words(n: int | None) -> str:
+    """Return a number of threads in words.
+
+    Examples
+    --------
+    >>> threads_in_words(1), threads_in_words(2)
+    ('1 thread', '2 threads')
+    """
+    return f"{n} thread{'s' * (n != 1)}"
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:

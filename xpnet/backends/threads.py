@@ -17,7 +17,7 @@ from ..checks import check_count
 from ..interrupts import defer_sigint
 from ..locks import ForkSafeLock
 from ..warning import warn
-from .blas import blas, pools_of_numpy
+from .blas import blas, pools_of_numpy, threads_in_words
 
 #: Where Linux tells of control groups, which containers and batch systems make.
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -211,4 +211,4 @@ def _tell_if_fewer(there: int | None, threads: int) -> None:
     if there is None:
         warn("NumPy's BLAS does not let its threads be counted or limited: they stay as they are")
     elif there < threads:
-        warn(f"BLAS takes no more than {there} thread{'s' * (there != 1)}: {threads} are asked for")
+        warn(f"BLAS takes no more than {threads_in_words(there)}: {threads} are asked for")

@@ -22,7 +22,7 @@ from ..backends.threads import limit_threads
 from ..checks import check_positive
 from ..files import atomic
 from ..train.history import DivergedError
-from . import console, options, profile_subject, system
+from . import console, options, profile_subject, profile_tables, system
 from .options import ACTIVATION_HELP, Drop, Target
 from .outputs import draw
 
@@ -176,7 +176,7 @@ def _show_profile(
     ctrl_c: console.CtrlC,
 ) -> None:
     """Show a profile, draw it and write it, as asked for."""
-    console.print_profile(out, found)
+    profile_tables.print_profile(out, found)
     if ctrl_c.pressed:
         out.print()
         out.print(f"{ctrl_c.reason}: the rest was left out")

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._version import __version__
 from ..backends import select as backend
+from ..backends.blas import threads_in_words
 from ..backends.threads import cores
 
 #: What is told of a library's threads; the architecture is the processor it has code for.
@@ -54,7 +55,7 @@ def as_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     for pool in found["threads"]:
         n = pool["num_threads"]
         name = " ".join(pool[k] for k in ("internal_api", "version", "architecture") if pool[k])
-        lines.append((pool["user_api"], f"{name}, {n} thread{'s' * (n != 1)}"))
+        lines.append((pool["user_api"], f"{name}, {threads_in_words(n)}"))
     lines += [(f"backend {name}", state) for name, state in found["backends"].items()]
     lines += [(name.replace("_", " "), v) for name, v in found["cuda"]["versions"].items()]
     for device in found["cuda"]["devices"]:
