@@ -1,6 +1,6 @@
 """Reading data sets: scikit-learn's bundled ones, files, and OpenML's.
 
-`read` takes what the command line takes as DATA and returns a `Dataset`; `plan` is for who goes
+`read` takes what the command line takes as DATA and returns a `Dataset`; `plan` is for those who go
 through a table some rows at a time. What becomes of rows and labels is the business of `features`
 and `target`.
 """
