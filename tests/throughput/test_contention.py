@@ -81,7 +81,7 @@ def test_each_cause_says_what_to_do(cause, todo):
 
 
 def test_the_system_s_clock_counts_this_thread_and_this_process():
-    begun, before, wall = SYSTEM.thread(), SYSTEM.machine(), SYSTEM()
+    wall, begun, before = SYSTEM(), SYSTEM.thread(), SYSTEM.machine()
     while SYSTEM() < wall + 0.03:
         pass
     ended, end = SYSTEM.thread(), SYSTEM.machine()
@@ -89,7 +89,7 @@ def test_the_system_s_clock_counts_this_thread_and_this_process():
     assert end.own - before.own > 0
     assert end.cores >= 1
     if begun is not None:
-        assert 0 < ended.seconds - begun.seconds <= SYSTEM() - wall
+        assert 0 < ended.seconds - begun.seconds <= SYSTEM() - wall + 1e-3  # two clocks
 
 
 @pytest.mark.skipif(SYSTEM.thread() is None, reason="this system does not count switches")
