@@ -664,7 +664,7 @@ def test_what_is_compiled_is_no_part_of_a_sweep(monkeypatch):
         return bench
 
     def swept(bench, sizes, seconds, **_):
-        assert begun == [2]
+        assert begun == [2, 8, 32]
         return measuring.Sweep([], [], "time", None, Contention("none", 0.0))
 
     monkeypatch.setattr(profiling, "_bench", noted)

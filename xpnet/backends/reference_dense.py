@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from .._typing import Array, Namespace
 from .activations import ROWS, ActivationSpec
@@ -25,6 +25,9 @@ class DenseKernels:
     """
 
     xp: Namespace
+    product: Callable[..., None]
+    activation: Callable[..., None]
+    batch_norm_inference: Callable[..., None]
     # Nothing is gained by the reference.
     most_rows: ClassVar[int] = 0
     most_rows_of_functions: ClassVar[int] = 0
@@ -33,27 +36,6 @@ class DenseKernels:
     def most_rows_alone(self) -> int:
         """0: nothing is gained by the reference."""
         return 0
-
-    @abstractmethod
-    def product(self, x: Array, weight_t: Array, out: Array) -> None: ...  # noqa: D102
-
-    @abstractmethod
-    def activation(  # noqa: D102
-        self, activation: ActivationSpec, z: Array, out: Array, work: Any = None
-    ) -> None: ...
-
-    @abstractmethod
-    def batch_norm_inference(  # noqa: D102
-        self,
-        x: Array,
-        gamma: Array,
-        beta: Array,
-        eps: float,
-        mean: Array,
-        variance: Array,
-        row: Array,
-        out: Array,
-    ) -> None: ...
 
     def dense_stack(
         self, x: Array, parameters: Array, statistics: Array, stack: DenseStack, out: Array
