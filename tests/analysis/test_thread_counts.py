@@ -62,6 +62,12 @@ def test_more_threads_are_advised_where_they_gain_more_than_a_tenth():
     )
 
 
+def test_a_size_that_is_unsure_does_not_say_from_where_on_threads_are_quicker():
+    rows = [replace(r, seconds=9.0, sure=False) if r.batch_size == 1024 else r for r in TWO.rows]
+    _, second, _ = advice(ONE, replace(TWO, rows=rows))
+    assert second.endswith("and quicker from batches of 256 on")
+
+
 @pytest.mark.parametrize(
     ("gain", "words"),
     [

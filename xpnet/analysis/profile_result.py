@@ -134,6 +134,10 @@ class Series:
             for r in self.rows
         ]
 
+    def sure(self) -> list[Timing]:
+        """Return the times that neither contradict each other nor vary."""
+        return [t for t, row in zip(self.timings(), self.rows, strict=True) if row.sure]
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -224,7 +228,7 @@ def with_peak(series: Sequence[Series], measure: Callable[[], float]) -> list[Se
 def crossover(series: list[Series], mode: str) -> int | None:
     """Return the smallest batch from which on the last device is quicker than the first."""
     ours = [thread_counts.recommended(g) for g in thread_counts.groups(series, mode)]
-    return timing.crossover(ours[0].timings(), ours[-1].timings()) if ours else None
+    return timing.crossover(ours[0].sure(), ours[-1].sure()) if ours else None
 
 
 def advise(profile: Profile) -> list[str]:

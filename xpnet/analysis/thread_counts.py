@@ -92,7 +92,7 @@ def in_words(group: Sequence[Series]) -> str | None:
     if chosen is not fewest:
         theirs = chosen.timings()
         text = f"{fewest.mode}: {chosen.threads} threads are up to {_times(_gain(ours, theirs))}"
-        start = timing.crossover(ours, theirs)
+        start = timing.crossover(fewest.sure(), chosen.sure())
         where = "" if start is None else f", and quicker from batches of {start:,} on"
         return f"{text} as quick as {fewest.threads}{where}"
     best = max(others, key=lambda s: timing.fastest(s.timings()).rate)
