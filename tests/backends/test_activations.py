@@ -238,6 +238,16 @@ activations.ROWS["relu"] = dataclasses.replace(row, dy="dy = where(y > 0, 2 * dy
 """
 
 
+@pytest.mark.skipif(why_not_compiled() is not None, reason=str(why_not_compiled()))
+def test_functions_that_differ_are_linked_by_names_that_differ():
+    """Numba 0.68.1 links code from the disk by name: findings/numba_cache_links_by_name.sh."""
+    from xpnet.backends.numba_rows import scalar_function
+
+    sources = [f"def f(x):\n    return {factor} * x" for factor in (1, 2, 2)]
+    one, two, again = (scalar_function("f", source).py_func.__qualname__ for source in sources)
+    assert one != two == again
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(why_not_compiled() is not None, reason=str(why_not_compiled()))
 def test_machine_code_is_kept_and_never_that_of_another_expression(tmp_path):
