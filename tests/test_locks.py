@@ -39,16 +39,26 @@ class Busy:
 
     def __init__(self, function):
         self._inside, self._go = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=function)
+        self._paused = False
+
+        def whole():
+            try:
+                function()
+            finally:
+                self._inside.set()  # there is nothing more to wait for
+
+        self._thread = threading.Thread(target=whole)
 
     def pause(self, until=None):
         """Say that the thread has come to its midst, and wait: for an event, or the block's end."""
+        self._paused = True
         self._inside.set()
         (until or self._go).wait()
 
     def __enter__(self):
         self._thread.start()
         self._inside.wait()
+        assert self._paused, "the function has ended, and was never in its midst"
         return self
 
     def __exit__(self, *_):
@@ -56,8 +66,8 @@ class Busy:
         self._thread.join()
 
 
-def network(units=16, **options):
-    layers = [xn.Linear(units), xn.ReLU(), xn.Linear(units), xn.ReLU(), xn.Linear(3)]
+def network(units=16, hidden=xn.ReLU, **options):
+    layers = [xn.Linear(units), hidden(), xn.Linear(units), hidden(), xn.Linear(3)]
     options = {"loss": "softmax_cross_entropy", "n_features": 20, "device": "cpu"} | options
     return xn.Network(layers, **options)
 
@@ -76,11 +86,14 @@ def pausing(passes, name, busy):
 
 
 def check_prediction(fused):
-    """Fork while another thread's prediction has written its outputs, and not read them yet."""
-    net = network(fused=fused)
+    """Fork while another thread's prediction has written its outputs, and not read them yet.
+
+    With tanh no kernel goes through all layers at once, which would have no buffers.
+    """
+    net = network(hidden=xn.Tanh, fused=fused)
     expected = net.predict_proba(X)
     busy = Busy(lambda: net.predict_proba(-X))
-    pausing(net.passes, "forward", busy)
+    pausing(net.passes, "predict", busy)
     with busy:
         assert in_child(lambda: np.array_equal(net.predict_proba(X), expected)) == 0
 
@@ -88,10 +101,10 @@ def check_prediction(fused):
 def check_estimator():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        clf = xn.MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
+        clf = xn.MLPClassifier(max_iter=2, activation="tanh", random_state=0).fit(X, Y)
     expected = clf.predict_proba(X)
     busy = Busy(lambda: clf.predict(-X))
-    pausing(clf.network_.passes, "forward", busy)
+    pausing(clf.network_.passes, "predict", busy)
     with busy:
         assert in_child(lambda: np.array_equal(clf.predict_proba(X), expected)) == 0
 
