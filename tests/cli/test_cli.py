@@ -1048,7 +1048,7 @@ def test_a_batch_size_is_measured_whatever_the_schedule(run):
 # -- profile, and the batch size that is measured ----
 
 #: Of a small network, with little time: what matters is what is said, not what is measured.
-PROFILE = ["profile", "--device", "cpu", "--seconds", "0.2"]
+PROFILE = ["profile", "--device", "cpu", "--threads", "1", "--seconds", "0.2"]
 
 
 @pytest.mark.slow
