@@ -8,10 +8,12 @@ import warnings
 
 import numpy as np
 import pytest
+import threadpoolctl
 from test_workers import fresh
 
 import xpnet as xn
 from xpnet.backends.select import why_not_compiled
+from xpnet.backends.threads import count_threads, limit_threads
 from xpnet.locks import PATIENCE, ForkSafeLock, defer_fork
 
 RNG = np.random.default_rng(0)
@@ -196,6 +198,33 @@ def check_compilation():
         assert in_child(lambda: train_on(xn.Trainer(double))) == 0
 
 
+def check_blas(ask):
+    """Fork while another thread is amid what threadpoolctl has locks for, and ask in the child."""
+    kind, own, forking = threadpoolctl.ThreadpoolController, threading.Lock(), threading.Event()
+    asked = kind.__init__
+    os.register_at_fork(before=forking.set)
+
+    def locked(*arguments):
+        with own:
+            return asked(*arguments)
+
+    def paused(*arguments):
+        kind.__init__ = locked
+        with own:
+            busy.pause(until=forking)
+            return asked(*arguments)
+
+    kind.__init__ = paused
+    busy = Busy(ask)
+    with busy:
+        assert in_child(ask) == 0
+
+
+def limit():
+    with limit_threads(1):
+        return count_threads() == 1
+
+
 def check_products():
     """Fork again and again while another thread trains, with products that BLAS shares out."""
     trainer, other, end = xn.Trainer(network(256)), network(256), threading.Event()
@@ -237,6 +266,8 @@ COMPILED = why_not_compiled()
         "lock()",
         "wait()",
         "compilation()",
+        "blas(count_threads)",
+        "blas(limit)",
         "products()",
     ],
 )

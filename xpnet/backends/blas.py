@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from .._typing import Array, Namespace
+from ..locks import defer_fork
 
 #: NumPy, as an array namespace: its own types know no arrays but its own.
 host = cast(Namespace, np)
@@ -47,6 +48,7 @@ def blas() -> Blas:
     return Blas(quick, quick and all(pool["num_threads"] == 1 for pool in pools))
 
 
+@defer_fork()  # threadpoolctl has locks of its own, and so has its import
 def pools_of_numpy() -> list[dict[str, Any]]:
     """Return what threadpoolctl says of NumPy's BLAS."""
     import threadpoolctl

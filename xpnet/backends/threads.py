@@ -15,7 +15,7 @@ from typing import Any
 
 from ..checks import check_count
 from ..interrupts import defer_sigint
-from ..locks import ForkSafeLock
+from ..locks import ForkSafeLock, defer_fork
 from ..warning import warn
 from .blas import blas, pools_of_numpy, threads_in_words
 
@@ -126,6 +126,7 @@ class _Limits:
             self._limits = [other for other in self._limits if other is not limit]
             self._apply()
 
+    @defer_fork()
     def _apply(self) -> None:
         import threadpoolctl
 
