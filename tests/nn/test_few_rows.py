@@ -265,6 +265,29 @@ def test_threads_predict_at_once_and_have_the_same_bits(layers):
     assert not wrong
 
 
+def test_a_prediction_does_not_wait_for_another_one(monkeypatch):
+    net, X = network(xn.Linear(9), xn.Scale()), features(5)
+    expected, inside, go = net.predict_proba(X), threading.Event(), threading.Event()
+    compute = net.passes.predict
+
+    def slowed(x):
+        z = compute(x)
+        if threading.current_thread() is thread:
+            inside.set()
+            go.wait(60)
+        return z
+
+    monkeypatch.setattr(net.passes, "predict", slowed)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(net.predict_proba(X)))
+    thread.start()
+    inside.wait(60)
+    net.predict_proba(-X)  # in the midst of the other
+    go.set()
+    thread.join()
+    assert (found[0] == expected).all()
+
+
 def test_only_members_have_predictions_of_their_own():
     with pytest.raises(ValueError, match="this is one network, not several"):
         network().predictor(members=True)

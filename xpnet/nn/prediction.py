@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ class Predictor:
         self._members = leading_shape if k is None else (*leading_shape, k)
         each = max(widths[:-1]) * math.prod(self._members)
         self.chunk = max(1, min(8192, 2**22 // each))
-        self._turn = ForkSafeLock(PATIENCE)
+        self._local = threading.local()
 
     def __call__(self, members: bool = False) -> PreparedPredictor:
         """Return what answers again and again, of the mean or of each member.
@@ -114,11 +115,19 @@ class Predictor:
             return self._in_chunks(X, lambda x: compute(self._logits(x)), axis)
         return [*compute(z)]
 
+    @property
+    def _turn(self) -> threading.RLock:
+        """A lock of the thread's own, for which a fork in another thread waits."""
+        turn: ForkSafeLock | None = getattr(self._local, "turn", None)
+        if turn is None:
+            turn = self._local.turn = ForkSafeLock(PATIENCE)
+        return turn.lock
+
     def _logits(self, x: Array) -> Array:
         """Return the network's outputs for a chunk, shape (…, n, n_outputs)."""
         z = self._few_rows.logits(x, self.chunk)
         if z is None:
-            with self._turn.lock:
+            with self._turn:
                 z = self._passes.predict(x).copy()
         return z
 
@@ -205,7 +214,7 @@ class Predictor:
         sums, bounds = xp.zeros((2, *self._leading_shape), np.float64), self._on_device(bounds)
         for start in range(0, n, chunk):
             rows, labels = x[start : start + chunk], y[start : start + chunk]
-            with self._turn.lock:
+            with self._turn:
                 loss, errors = self._passes.evaluate(rows, labels, bounds)
                 sums[0] += loss * float(rows.shape[0])
                 sums[1] += errors
