@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 import traceback
 import warnings
 
@@ -179,6 +180,33 @@ def check_wait():
         assert done.pop()
 
 
+def check_new_lock():
+    """Make a lock while a fork waits for another one: it is not taken before the fork."""
+    first, made, taken = ForkSafeLock(PATIENCE), threading.Event(), []
+    real = first.lock
+
+    def hold():
+        with first.lock:
+            busy.pause(until=made)
+            time.sleep(0.1)  # in which the new one could be taken
+
+    def make():
+        while first.lock is real:
+            time.sleep(0.001)
+        lock = ForkSafeLock(PATIENCE)
+        made.set()
+        with lock.lock:
+            taken.append(True)
+
+    busy, maker = Busy(hold), threading.Thread(target=make)
+    with busy:
+        maker.start()
+        assert in_child(lambda: not taken) == 0
+    maker.join()
+    assert taken == [True]
+    assert in_child(lambda: True) == 0
+
+
 def check_compilation():
     """Fork while another thread compiles, and compile in the child."""
     from numba.core.dispatcher import Dispatcher
@@ -265,6 +293,7 @@ COMPILED = why_not_compiled()
         "callback()",
         "lock()",
         "wait()",
+        "new_lock()",
         "compilation()",
         "blas(count_threads)",
         "blas(limit)",

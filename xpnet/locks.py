@@ -45,11 +45,20 @@ class ForkSafeLock:
     def __init__(self, patience: float = 0.0) -> None:
         self.patience = patience
         self.lock = threading.RLock()
+        if _forking.acquire(blocking=False):
+            try:
+                _locks[self] = None
+            finally:
+                _forking.release()
+            return
+        # A fork has begun, which does not know of this lock any more.
+        if patience > 0:
+            self.lock = _AfterFork(self.lock)  # type: ignore[assignment]
         _locks[self] = None
 
 
 class _AfterFork:
-    """What is found in a lock's place while a fork waits for it, and taken after the fork.
+    """What is found in a lock's place from when a fork begins, and taken after the fork.
 
     Else the fork might wait for ever for what a thread takes again and again.
     """
@@ -79,7 +88,7 @@ def _before() -> None:
     awaited = sorted(
         (lock for lock in _present() if lock.patience), key=lambda lock: -lock.patience
     )
-    held = [lock.lock for lock in awaited]
+    held = [_real(lock) for lock in awaited]
     for lock, real in zip(awaited, held, strict=True):
         if lock.patience > 0:
             _replaced.append((lock, real))
@@ -101,10 +110,16 @@ def _after() -> None:
 def _in_child() -> None:
     _after()
     for lock in _present():
-        if lock.lock.acquire(blocking=False):  # nobody's, or the forking thread's own
-            lock.lock.release()
+        lock.lock = real = _real(lock)
+        if real.acquire(blocking=False):  # nobody's, or the forking thread's own
+            real.release()
         else:
             lock.lock = threading.RLock()
+
+
+def _real(lock: ForkSafeLock) -> threading.RLock:
+    """Return the lock itself, also where something else is found in its place."""
+    return lock.lock.lock if isinstance(lock.lock, _AfterFork) else lock.lock
 
 
 def _present() -> list[ForkSafeLock]:
